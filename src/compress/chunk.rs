@@ -1,0 +1,192 @@
+//! One chunk of a tensor on its way through a scheme: what was read, what pruning left, the codes, and what a reader gets.
+
+use super::prepare::Prepared;
+use super::{Error, Task};
+use crate::formats::Dtype;
+use crate::kernels::quant::{Extent, Grid};
+use crate::kernels::{Real, convert, select};
+use crate::model::Model;
+use crate::recipe::{Quantize, Target};
+use std::ops::Range;
+
+/// What the codes of a chunk are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Codes {
+    /// There are none: elements keep their own bits, or become zero.
+    #[default]
+    None,
+    /// Integers of a grid, less the zero point nothing: as stored.
+    Integer,
+    /// Bit patterns of a 16-bit float.
+    Pattern,
+}
+
+/// One chunk in all its stages. All vectors have the chunk's length (`codes` may be empty).
+#[derive(Debug)]
+pub struct Chunk<T> {
+    /// Flat element range.
+    pub range: Range<usize>,
+    /// As read.
+    pub source: Vec<T>,
+    /// After pruning.
+    pub pruned: Vec<T>,
+    /// What a reader of the artifact gets.
+    pub result: Vec<T>,
+    /// Stored codes, when there are any.
+    pub codes: Vec<i32>,
+    /// What they are.
+    pub kind: Codes,
+    /// Units that begin in this chunk, in order: index and grid.
+    pub grids: Vec<(usize, Grid<T>)>,
+    /// Pieces of units in this chunk: element range relative to the chunk, and the grid's zero point.
+    pub pieces: Vec<(Range<usize>, i32)>,
+    scratch: crate::model::Scratch,
+    keys: Vec<u64>,
+}
+
+impl<T> Default for Chunk<T> {
+    fn default() -> Self {
+        Self {
+            range: 0..0,
+            source: Vec::new(),
+            pruned: Vec::new(),
+            result: Vec::new(),
+            codes: Vec::new(),
+            kind: Codes::None,
+            grids: Vec::new(),
+            pieces: Vec::new(),
+            scratch: crate::model::Scratch::default(),
+            keys: Vec::new(),
+        }
+    }
+}
+
+impl<T: Real> Chunk<T> {
+    /// Reads the elements of a range.
+    pub(super) fn read(&mut self, model: &Model, task: &Task<'_>, range: Range<usize>) -> Result<(), Error> {
+        model.values(task.tensor, range.clone(), &mut self.source, &mut self.scratch)?;
+        self.range = range;
+        Ok(())
+    }
+
+    /// Fills `pruned` from `source`.
+    pub(super) fn prune(&mut self, prepared: &Prepared<T>, index: usize) {
+        self.pruned.clear();
+        self.pruned.extend_from_slice(&self.source);
+        prepared.cut.apply(prepared, index, self.range.clone(), &mut self.pruned, &mut self.keys);
+    }
+
+    /// Fills `codes`, `grids` and `result` from `pruned`.
+    pub(super) fn quantize(&mut self, task: &Task<'_>, prepared: &Prepared<T>) -> Result<(), Error> {
+        self.codes.clear();
+        self.grids.clear();
+        self.pieces.clear();
+        self.result.clear();
+        self.kind = Codes::None;
+        match &task.scheme.quantize {
+            None => self.result.extend_from_slice(&self.pruned),
+            Some(Quantize::F16) => self.cast(task, Dtype::F16)?,
+            Some(Quantize::Bf16) => self.cast(task, Dtype::BF16)?,
+            Some(Quantize::Int { bits, unit, asymmetric, .. }) => {
+                self.to_grids(task, prepared, *bits, *unit, *asymmetric)?;
+            }
+            // Plans are checked before anything is computed; nothing else is built.
+            Some(other) => {
+                return Err(Error::ScaleOverflow { tensor: task.shown_name(), scheme: other.to_string() });
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_non_finite(&self, task: &Task<'_>) -> Result<(), Error> {
+        if self.source.iter().all(|v| v.is_finite()) {
+            return Ok(());
+        }
+        // Rare and final: count over the whole tensor for the message.
+        let count = count_non_finite::<T>(task)?;
+        Err(Error::NonFinite { tensor: task.shown_name(), count, scheme: task.scheme.to_string() })
+    }
+
+    fn to_grids(
+        &mut self,
+        task: &Task<'_>,
+        prepared: &Prepared<T>,
+        bits: u32,
+        unit: crate::kernels::layout::Unit,
+        asymmetric: bool,
+    ) -> Result<(), Error> {
+        self.refuse_non_finite(task)?;
+        self.kind = Codes::Integer;
+        let n = self.pruned.len();
+        self.codes.resize(n, 0);
+        self.result.resize(n, T::ZERO);
+        let overflow = || Error::ScaleOverflow { tensor: task.shown_name(), scheme: task.scheme.to_string() };
+        for (index, piece) in unit.pieces(prepared.geometry, self.range.clone()) {
+            let local = piece.start - self.range.start..piece.end - self.range.start;
+            let extent = match &prepared.extents {
+                Some(extents) => extents[index],
+                None => Extent::of(&self.pruned[local.clone()]),
+            };
+            let grid = Grid::new(bits, asymmetric, extent).ok_or_else(overflow)?;
+            grid.quantize(&self.pruned[local.clone()], &mut self.codes[local.clone()], &mut self.result[local.clone()]);
+            if unit_starts_at(unit, prepared, piece.start) {
+                self.grids.push((index, grid));
+            }
+            self.pieces.push((local, grid.zero_point));
+        }
+        if task.target == Target::Safetensors && !matches!(task.tensor.dtype, Dtype::F32 | Dtype::F64) {
+            self.result.iter_mut().for_each(|q| *q = task.tensor.dtype.rounded(*q));
+        }
+        Ok(())
+    }
+
+    fn cast(&mut self, task: &Task<'_>, dtype: Dtype) -> Result<(), Error> {
+        self.refuse_non_finite(task)?;
+        self.kind = Codes::Pattern;
+        let Some(format) = dtype.small() else { return Ok(()) };
+        for &w in &self.pruned {
+            let pattern = convert::encode_small(format, w.to_f64());
+            let value = convert::decode_small(format, pattern);
+            if !value.is_finite() {
+                return Err(Error::CastOverflow {
+                    tensor: task.shown_name(),
+                    value: w.to_f64(),
+                    scheme: task.scheme.to_string(),
+                });
+            }
+            self.codes.push(i32::from(pattern));
+            self.result.push(T::from_f64(value));
+        }
+        Ok(())
+    }
+}
+
+fn unit_starts_at<T>(unit: crate::kernels::layout::Unit, prepared: &Prepared<T>, start: usize) -> bool {
+    use crate::kernels::layout::Unit;
+    match unit {
+        Unit::Tensor => start == 0,
+        Unit::Row => start % prepared.geometry.cols == 0,
+        Unit::Group(_) => true,
+    }
+}
+
+fn count_non_finite<T: Real>(task: &Task<'_>) -> Result<u64, Error> {
+    let mut values: Vec<T> = Vec::new();
+    let mut scratch = crate::model::Scratch::default();
+    let mut count = 0;
+    for range in task.tensor.geometry().chunks() {
+        task.model.values(task.tensor, range, &mut values, &mut scratch)?;
+        count += values.iter().filter(|v| !v.is_finite()).count() as u64;
+    }
+    Ok(count)
+}
+
+/// The threshold of a short row, found on the spot.
+pub(super) fn row_threshold<T: Real>(
+    row: &[T],
+    share: crate::recipe::Decimal,
+    keys: &mut Vec<u64>,
+) -> Option<select::Threshold> {
+    let finite = row.iter().filter(|v| v.is_finite()).count() as u64;
+    select::threshold_of(row, share.share_of(finite), keys)
+}

@@ -1,0 +1,135 @@
+//! A tensor and its scheme become values and codes, chunk by chunk: the one place where pruning and quantization happen.
+//!
+//! ```text
+//! source ─► [prune] ─► pruned ─► [quantize] ─► codes, grids ─► [round to the dense dtype] ─► result
+//! ```
+//!
+//! Estimates, exports, verification and measured accuracy all read the same [`Chunk`]s, so what one promises another
+//! keeps. What must be known before the first chunk (thresholds over a tensor or a pool, extents of units longer than a
+//! chunk) is found by [`prepare`].
+
+mod chunk;
+mod pool;
+mod prepare;
+
+pub use chunk::{Chunk, Codes};
+pub use pool::{PoolCut, cut_pools};
+pub use prepare::{Prepared, prepare};
+
+use crate::control::Control;
+use crate::formats;
+use crate::formats::error::printable;
+use crate::kernels::Real;
+use crate::model::{Model, Tensor};
+use crate::recipe::{Scheme, Target};
+use rayon::prelude::*;
+
+/// Why a tensor cannot be compressed as asked.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's message is its documentation; fields are named in it")]
+pub enum Error {
+    #[error(transparent)]
+    Format(#[from] formats::Error),
+    #[error(
+        "tensor {tensor:?}: {count} of its elements are NaN or infinite, so {scheme} is refused; keep it, or only prune it"
+    )]
+    NonFinite { tensor: String, count: u64, scheme: String },
+    #[error(
+        "tensor {tensor:?}: the scale of {scheme} does not fit its arithmetic (its values span too far); use a symmetric grid or more groups"
+    )]
+    ScaleOverflow { tensor: String, scheme: String },
+    #[error("tensor {tensor:?}: {value:e} is beyond the largest number of {scheme}; use bf16 or keep it")]
+    CastOverflow { tensor: String, value: f64, scheme: String },
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// One tensor and what is done to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Task<'a> {
+    /// The model it belongs to.
+    pub model: &'a Model,
+    /// The tensor.
+    pub tensor: &'a Tensor,
+    /// What is done, as the target stores it.
+    pub scheme: &'a Scheme,
+    /// Decides how a value is finally rounded.
+    pub target: Target,
+    /// Its share of a global pool's cut.
+    pub pool: Option<PoolCut>,
+    /// Stops the work.
+    pub control: &'a Control,
+}
+
+impl Task<'_> {
+    pub(crate) fn check_cancelled(&self) -> Result<(), Error> {
+        if self.control.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    pub(crate) fn shown_name(&self) -> String {
+        printable(&self.tensor.name)
+    }
+}
+
+/// Chunks that one worker takes at a time; results are gathered in the order of the file.
+const SPAN: usize = 16;
+/// Most spans in a tensor, so that what is kept per span stays bounded.
+const SPANS: usize = 64;
+
+/// Runs every chunk through `each`, in parallel over fixed spans of chunks, and gives one `fold` result per span, in
+/// order. The spans depend on the tensor's shape alone: whoever adds the results up in order gets the same bits for any
+/// number of threads.
+///
+/// # Errors
+/// The first failure in order of the file, or [`Error::Cancelled`].
+pub fn fold_chunks<T: Real, A: Send>(
+    task: &Task<'_>,
+    prepared: &Prepared<T>,
+    init: impl Fn() -> A + Sync,
+    each: impl Fn(&mut A, &Chunk<T>) -> Result<(), Error> + Sync,
+) -> Result<Vec<A>, Error> {
+    let chunks = prepared.chunks();
+    let span = SPAN.max(chunks.len().div_ceil(SPANS));
+    let spans: Vec<usize> = (0..chunks.len()).step_by(span).collect();
+    let one_span = |&first: &usize| {
+        let mut accumulator = init();
+        let mut chunk = Chunk::default();
+        for index in first..(first + span).min(chunks.len()) {
+            task.check_cancelled()?;
+            prepared.fill(task, index, &mut chunk)?;
+            each(&mut accumulator, &chunk)?;
+            task.control.advance(chunk.range.len() as u64 * task.tensor.dtype.bits() / 8);
+        }
+        Ok(accumulator)
+    };
+    spans.par_iter().map(one_span).collect()
+}
+
+/// Runs every chunk in parallel, a batch at a time, and hands them to `sink` one after the other in the order of the
+/// file: for writers. At most a batch of chunks is in memory.
+///
+/// # Errors
+/// The first failure, of a chunk or of the sink.
+pub fn stream_chunks<T: Real, E: From<Error>>(
+    task: &Task<'_>,
+    prepared: &Prepared<T>,
+    mut sink: impl FnMut(&Chunk<T>) -> Result<(), E>,
+) -> Result<(), E> {
+    let count = prepared.chunks().len();
+    let batch = 4 * rayon::current_num_threads();
+    for first in (0..count).step_by(batch) {
+        let fill = |index: usize| {
+            task.check_cancelled()?;
+            let mut chunk = Chunk::default();
+            prepared.fill(task, index, &mut chunk)?;
+            Ok::<_, Error>(chunk)
+        };
+        let filled: Result<Vec<Chunk<T>>, Error> =
+            (first..(first + batch).min(count)).into_par_iter().map(fill).collect();
+        for chunk in filled? {
+            task.control.advance(chunk.range.len() as u64 * task.tensor.dtype.bits() / 8);
+            sink(&chunk)?;
+        }
+    }
+    Ok(())
+}

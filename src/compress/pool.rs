@@ -1,0 +1,106 @@
+//! Global pruning: one threshold over all tensors of a rule, found by adding their digit tables.
+
+use super::prepare::digit_table;
+use super::{Error, Task};
+use crate::control::Control;
+use crate::formats::Dtype;
+use crate::kernels::Real;
+use crate::kernels::select::{self, DIGITS, Select, Threshold};
+use crate::model::{Model, Scratch};
+use crate::recipe::{Plan, Target};
+use std::collections::HashMap;
+
+/// What a pool's cut means for one of its tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolCut {
+    /// The pool's threshold.
+    pub threshold: Threshold,
+    /// Ties met in the tensors before this one.
+    pub ties_before: u64,
+    /// Keys are those of f64, because an F64 tensor is in the pool.
+    pub wide: bool,
+}
+
+/// Finds the cuts of all pools of a plan, by tensor position.
+///
+/// # Errors
+/// When a tensor cannot be read, or the work is cancelled.
+pub fn cut_pools(model: &Model, plan: &Plan, control: &Control) -> Result<HashMap<usize, PoolCut>, Error> {
+    let mut cuts = HashMap::new();
+    for members in plan.pools.values() {
+        let Some(&first) = members.first() else { continue };
+        let Some(share) = plan.assignments[first].stored.pruned_share() else { continue };
+        let wide = members.iter().any(|&i| model.tensors[i].dtype == Dtype::F64);
+        let tasks: Vec<Task<'_>> = members
+            .iter()
+            .map(|&i| Task {
+                model,
+                tensor: &model.tensors[i],
+                scheme: &plan.assignments[i].stored,
+                target: Target::Packed,
+                pool: None,
+                control,
+            })
+            .collect();
+        let Some(threshold) = walk_pool(&tasks, wide, |finite| share.share_of(finite))? else { continue };
+        let mut ties_before = 0;
+        for (&index, task) in members.iter().zip(&tasks) {
+            cuts.insert(index, PoolCut { threshold, ties_before, wide });
+            if threshold.ties < threshold.equal {
+                ties_before += ties_in(task, threshold, wide)?;
+            }
+        }
+    }
+    Ok(cuts)
+}
+
+fn walk_pool(tasks: &[Task<'_>], wide: bool, k: impl Fn(u64) -> u64) -> Result<Option<Threshold>, Error> {
+    let key_bits = if wide { f64::KEY_BITS } else { f32::KEY_BITS };
+    let mut select = Select::new(1, key_bits);
+    let mut counted = false;
+    while let Some(walk) = &mut select {
+        let mut sum = vec![0; DIGITS];
+        for task in tasks {
+            let chunks = task.tensor.geometry().chunks();
+            let table = if task.tensor.dtype == Dtype::F64 {
+                digit_table::<f64>(task, &chunks, walk, false)?
+            } else {
+                digit_table::<f32>(task, &chunks, walk, wide)?
+            };
+            sum.iter_mut().zip(table).for_each(|(a, b)| *a += b);
+        }
+        if !counted {
+            counted = true;
+            match Select::new(k(sum.iter().sum()), key_bits) {
+                Some(fresh) => *walk = fresh,
+                None => return Ok(None),
+            }
+        }
+        if let Some(threshold) = walk.narrow(&sum) {
+            return Ok(Some(threshold));
+        }
+    }
+    Ok(None)
+}
+
+fn ties_in(task: &Task<'_>, threshold: Threshold, wide: bool) -> Result<u64, Error> {
+    if task.tensor.dtype == Dtype::F64 {
+        count::<f64>(task, threshold, true)
+    } else {
+        count::<f32>(task, threshold, wide)
+    }
+}
+
+fn count<T: Real>(task: &Task<'_>, threshold: Threshold, wide: bool) -> Result<u64, Error> {
+    let (mut values, mut scratch, mut ties) = (Vec::<T>::new(), Scratch::default(), 0);
+    for range in task.tensor.geometry().chunks() {
+        task.check_cancelled()?;
+        task.model.values(task.tensor, range, &mut values, &mut scratch)?;
+        ties += if wide {
+            select::count_ties(&values, threshold, |v| v.to_f64().magnitude_key())
+        } else {
+            select::count_ties(&values, threshold, Real::magnitude_key)
+        };
+    }
+    Ok(ties)
+}

@@ -1,0 +1,254 @@
+//! What must be known before a tensor's first chunk: where pruning cuts, and the extents of units longer than a chunk.
+
+use super::chunk::{Chunk, row_threshold};
+use super::{Error, Task};
+use crate::kernels::Real;
+use crate::kernels::layout::{Geometry, Unit};
+use crate::kernels::quant::Extent;
+use crate::kernels::select::{self, DIGITS, Select, Threshold};
+use crate::model::Scratch;
+use crate::recipe::{Decimal, Prune, Quantize, Scope};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// A tensor ready to be taken through its scheme.
+#[derive(Debug)]
+pub struct Prepared<T> {
+    pub(super) geometry: Geometry,
+    chunks: Vec<Range<usize>>,
+    pub(super) cut: Cut,
+    /// Extents of all units, when some unit is longer than a chunk.
+    pub(super) extents: Option<Vec<Extent<T>>>,
+    /// The largest magnitude that pruning zeroes, where one number says it.
+    pub threshold: Option<f64>,
+}
+
+/// Where pruning cuts.
+#[derive(Debug)]
+pub(super) enum Cut {
+    /// Nowhere.
+    None,
+    /// One threshold per chunk, with the ties met before it. `wide`: keys are those of f64.
+    PerChunk { thresholds: Vec<Option<(Threshold, u64)>>, wide: bool },
+    /// Each row lies within a chunk and is ranked there.
+    ShortRows(Decimal),
+}
+
+impl Cut {
+    pub(super) fn apply<T: Real>(
+        &self,
+        prepared: &Prepared<T>,
+        index: usize,
+        range: Range<usize>,
+        values: &mut [T],
+        keys: &mut Vec<u64>,
+    ) {
+        match self {
+            Self::None => {}
+            Self::PerChunk { thresholds, wide } => {
+                if let Some((threshold, mut seen)) = thresholds[index] {
+                    if *wide {
+                        select::apply(values, threshold, |v| v.to_f64().magnitude_key(), &mut seen);
+                    } else {
+                        select::apply(values, threshold, Real::magnitude_key, &mut seen);
+                    }
+                }
+            }
+            Self::ShortRows(share) => {
+                for (_, piece) in Unit::Row.pieces(prepared.geometry, range.clone()) {
+                    let row = &mut values[piece.start - range.start..piece.end - range.start];
+                    if let Some(threshold) = row_threshold(row, *share, keys) {
+                        select::apply(row, threshold, Real::magnitude_key, &mut 0);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<T: Real> Prepared<T> {
+    /// The chunks, as flat element ranges in order.
+    #[must_use]
+    pub fn chunks(&self) -> &[Range<usize>] {
+        &self.chunks
+    }
+
+    /// Takes chunk `index` through the whole scheme into `chunk`.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the scheme is refused on what it holds.
+    pub fn fill(&self, task: &Task<'_>, index: usize, chunk: &mut Chunk<T>) -> Result<(), Error> {
+        chunk.read(task.model, task, self.chunks[index].clone())?;
+        chunk.prune(self, index);
+        chunk.quantize(task, self)
+    }
+}
+
+/// Finds what must be known before the first chunk.
+///
+/// # Errors
+/// When the tensor cannot be read, or the work is cancelled.
+pub fn prepare<T: Real>(task: &Task<'_>) -> Result<Prepared<T>, Error> {
+    let geometry = task.tensor.geometry();
+    let chunks = geometry.chunks();
+    let mut prepared = Prepared { geometry, chunks, cut: Cut::None, extents: None, threshold: None };
+    if let Some(Prune::Magnitude { share, scope }) = &task.scheme.prune {
+        prepared.cut = match scope {
+            Scope::Tensor => whole_tensor::<T>(task, &mut prepared, *share)?,
+            Scope::Global => pooled::<T>(task, &mut prepared)?,
+            Scope::Row if geometry.units_within_chunks(Unit::Row) => Cut::ShortRows(*share),
+            Scope::Row => long_rows::<T>(task, &prepared, *share)?,
+        };
+    }
+    if let Some(Quantize::Int { unit, .. }) = &task.scheme.quantize {
+        if !geometry.units_within_chunks(*unit) {
+            prepared.extents = Some(extents::<T>(task, &prepared, *unit)?);
+        }
+    }
+    Ok(prepared)
+}
+
+/// The k-th smallest magnitude over some chunks, and how many finite elements there are. `k` is asked for once the
+/// finite elements are counted.
+pub(super) fn walk<T: Real>(
+    task: &Task<'_>,
+    chunks: &[Range<usize>],
+    k: impl Fn(u64) -> u64,
+) -> Result<Option<Threshold>, Error> {
+    let mut select = Select::new(1, T::KEY_BITS);
+    let mut counted = false;
+    while let Some(walk) = &mut select {
+        let table = digit_table::<T>(task, chunks, walk, false)?;
+        if !counted {
+            counted = true;
+            match Select::new(k(table.iter().sum()), T::KEY_BITS) {
+                Some(fresh) => *walk = fresh,
+                None => return Ok(None),
+            }
+        }
+        if let Some(threshold) = walk.narrow(&table) {
+            return Ok(Some(threshold));
+        }
+    }
+    Ok(None)
+}
+
+/// Counts of the current digit over some chunks of a tensor; `wide` takes f64 keys whatever the dtype.
+pub(super) fn digit_table<T: Real>(
+    task: &Task<'_>,
+    chunks: &[Range<usize>],
+    select: &Select,
+    wide: bool,
+) -> Result<Vec<u64>, Error> {
+    // A table is 512 KiB: one per run of chunks, not one per chunk.
+    let run = chunks.len().div_ceil(4 * rayon::current_num_threads()).max(8);
+    let tables: Result<Vec<Vec<u64>>, Error> = chunks
+        .par_chunks(run)
+        .map(|chunks| {
+            let mut table = vec![0; DIGITS];
+            let (mut values, mut scratch) = (Vec::<T>::new(), Scratch::default());
+            for range in chunks {
+                task.check_cancelled()?;
+                task.model.values(task.tensor, range.clone(), &mut values, &mut scratch)?;
+                if wide {
+                    let finite = values.iter().filter(|v| v.is_finite());
+                    select.count_keys(finite.map(|v| v.to_f64().magnitude_key()), &mut table);
+                } else {
+                    select.count(&values, &mut table);
+                }
+            }
+            Ok(table)
+        })
+        .collect();
+    let mut sum = vec![0; DIGITS];
+    for table in tables? {
+        sum.iter_mut().zip(table).for_each(|(a, b)| *a += b);
+    }
+    Ok(sum)
+}
+
+/// Each chunk's threshold with the ties met before it. Counting ties costs a pass, and only where order decides.
+fn spread_ties<T: Real>(
+    task: &Task<'_>,
+    chunks: &[Range<usize>],
+    threshold: Threshold,
+    before: u64,
+    wide: bool,
+) -> Result<Vec<Option<(Threshold, u64)>>, Error> {
+    if threshold.ties >= threshold.equal {
+        return Ok(vec![Some((threshold, 0)); chunks.len()]);
+    }
+    let count = |range: &Range<usize>| {
+        task.check_cancelled()?;
+        let mut values = Vec::<T>::new();
+        task.model.values(task.tensor, range.clone(), &mut values, &mut Scratch::default())?;
+        Ok(if wide {
+            select::count_ties(&values, threshold, |v| v.to_f64().magnitude_key())
+        } else {
+            select::count_ties(&values, threshold, Real::magnitude_key)
+        })
+    };
+    let counts: Result<Vec<u64>, Error> = chunks.par_iter().map(count).collect();
+    let mut seen = before;
+    let place = |ties: u64| {
+        let start = seen;
+        seen += ties;
+        Some((threshold, start))
+    };
+    Ok(counts?.into_iter().map(place).collect())
+}
+
+fn whole_tensor<T: Real>(task: &Task<'_>, prepared: &mut Prepared<T>, share: Decimal) -> Result<Cut, Error> {
+    let Some(threshold) = walk::<T>(task, &prepared.chunks, |finite| share.share_of(finite))? else {
+        return Ok(Cut::None);
+    };
+    prepared.threshold = Some(T::from_magnitude_key(threshold.key).to_f64());
+    let thresholds = spread_ties::<T>(task, &prepared.chunks, threshold, 0, false)?;
+    Ok(Cut::PerChunk { thresholds, wide: false })
+}
+
+fn pooled<T: Real>(task: &Task<'_>, prepared: &mut Prepared<T>) -> Result<Cut, Error> {
+    let Some(pool) = task.pool else { return Ok(Cut::None) };
+    let value = if pool.wide {
+        f64::from_magnitude_key(pool.threshold.key)
+    } else {
+        T::from_magnitude_key(pool.threshold.key).to_f64()
+    };
+    prepared.threshold = Some(value);
+    let thresholds = spread_ties::<T>(task, &prepared.chunks, pool.threshold, pool.ties_before, pool.wide)?;
+    Ok(Cut::PerChunk { thresholds, wide: pool.wide })
+}
+
+fn long_rows<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, share: Decimal) -> Result<Cut, Error> {
+    let per_row = prepared.chunks.len() / prepared.geometry.rows;
+    let mut thresholds = Vec::with_capacity(prepared.chunks.len());
+    for row in prepared.chunks.chunks(per_row.max(1)) {
+        match walk::<T>(task, row, |finite| share.share_of(finite))? {
+            Some(threshold) => thresholds.extend(spread_ties::<T>(task, row, threshold, 0, false)?),
+            None => thresholds.extend(row.iter().map(|_| None)),
+        }
+    }
+    Ok(Cut::PerChunk { thresholds, wide: false })
+}
+
+/// The extents of all units after pruning, joined from the pieces in each chunk.
+fn extents<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, unit: Unit) -> Result<Vec<Extent<T>>, Error> {
+    let of_chunk = |index: usize| {
+        task.check_cancelled()?;
+        let mut chunk = Chunk::default();
+        let range = prepared.chunks[index].clone();
+        chunk.read(task.model, task, range.clone())?;
+        chunk.prune(prepared, index);
+        let extent = |(unit, piece): (usize, Range<usize>)| {
+            (unit, Extent::of(&chunk.pruned[piece.start - range.start..piece.end - range.start]))
+        };
+        Ok(unit.pieces(prepared.geometry, range.clone()).map(extent).collect::<Vec<_>>())
+    };
+    let pieces: Result<Vec<Vec<(usize, Extent<T>)>>, Error> =
+        (0..prepared.chunks.len()).into_par_iter().map(of_chunk).collect();
+    let mut extents = vec![Extent::default(); unit.count(prepared.geometry)];
+    for (index, extent) in pieces?.into_iter().flatten() {
+        extents[index] = extents[index].join(extent);
+    }
+    Ok(extents)
+}

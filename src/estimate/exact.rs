@@ -1,0 +1,173 @@
+//! One tensor under one scheme, exactly: a pass over its values that gathers errors, zeros, gaps and code counts together.
+
+use super::size::{self, Content, Sizes};
+use super::{Label, TensorStats};
+use crate::compress::{Chunk, Codes, Error, Prepared, Task, fold_chunks, prepare};
+use crate::formats::Dtype;
+use crate::kernels::Real;
+use crate::kernels::entropy::{Gaps, shannon_bits};
+use crate::kernels::error::{ErrorSums, error_sums};
+use crate::kernels::histogram::Histogram;
+use crate::recipe::{Quantize, Scheme, Target};
+
+/// What a tensor comes to under a scheme.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorEstimate {
+    /// As the target stores it.
+    pub stored_as: String,
+    /// The kind of these numbers.
+    pub label: Label,
+    /// Stored bytes, part by part.
+    pub sizes: Sizes,
+    /// The sparse bound; `None` when values were not read.
+    pub sparse_bytes: Option<u64>,
+    /// The entropy bound; `None` when values were not read.
+    pub entropy_bytes: Option<u64>,
+    /// Error sums; `None` for tensors that are not float sources.
+    pub errors: Option<ErrorSums>,
+    /// The largest magnitude that pruning zeroes, where one number says it.
+    pub threshold: Option<f64>,
+    /// What the values look like afterwards, when it was asked for.
+    pub after: Option<Histogram>,
+    /// Scales of the integer grids: 10th percentile, median, 90th percentile over units.
+    pub scales: Option<[f64; 3]>,
+}
+
+impl TensorEstimate {
+    /// Stored bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.sizes.total()
+    }
+
+    /// Relative squared error.
+    #[must_use]
+    pub fn t2(&self) -> Option<f64> {
+        self.errors.as_ref().and_then(ErrorSums::t2)
+    }
+
+    /// A tensor that nothing is done to, from its statistics (`None`: not a float source, or not read).
+    #[must_use]
+    pub fn kept(tensor: &crate::model::Tensor, target: Target, stats: Option<&TensorStats>, read: bool) -> Self {
+        let keep = Scheme::keep();
+        let sizes = size::stored(tensor, &keep, target, 0);
+        let float = tensor.is_float_source();
+        let content = stats.map(|s| Content { gaps: s.gaps, code_entropy: None });
+        let bound = |of: fn(&crate::model::Tensor, &Scheme, &Content) -> u64| match (&content, float) {
+            (Some(content), true) => Some(of(tensor, &keep, content)),
+            (_, false) => Some(sizes.total()),
+            (None, true) => None,
+        };
+        let errors = stats.filter(|_| float).map(|s| ErrorSums {
+            finite: s.moments.finite,
+            energy: s.moments.energy,
+            energy_after: s.moments.energy,
+            product: s.moments.energy,
+            zeros: s.moments.zeros,
+            ..ErrorSums::default()
+        });
+        Self {
+            stored_as: keep.to_string(),
+            label: Label::Exact,
+            sizes,
+            sparse_bytes: bound(size::sparse_bytes).filter(|_| read || !float),
+            entropy_bytes: bound(size::entropy_bytes).filter(|_| read || !float),
+            errors,
+            threshold: None,
+            after: None,
+            scales: None,
+        }
+    }
+}
+
+/// Estimates a touched tensor. `histogram_reach` asks for the distribution afterwards over [−reach, +reach].
+///
+/// # Errors
+/// When it cannot be read, the scheme is refused on its values, or the work is cancelled.
+pub fn estimate_tensor(task: &Task<'_>, histogram_reach: Option<f64>) -> Result<TensorEstimate, Error> {
+    if task.tensor.dtype == Dtype::F64 {
+        estimate::<f64>(task, histogram_reach)
+    } else {
+        estimate::<f32>(task, histogram_reach)
+    }
+}
+
+/// What one span of chunks adds up to.
+#[derive(Default)]
+struct Sums {
+    errors: ErrorSums,
+    gaps: Gaps,
+    /// Counts of stored codes: level + 255 for grids, the pattern for casts.
+    codes: Vec<u64>,
+    after: Option<Histogram>,
+    scales: Vec<f64>,
+}
+
+/// Levels of integer codes less their zero point lie within ±255.
+const LEVELS: usize = 511;
+
+fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstimate, Error> {
+    let prepared: Prepared<T> = prepare(task)?;
+    let codes = match task.scheme.quantize {
+        Some(Quantize::Int { .. }) => LEVELS,
+        Some(Quantize::F16 | Quantize::Bf16) => 1 << 16,
+        _ => 0,
+    };
+    let init = || Sums { codes: vec![0; codes], after: reach.map(Histogram::new), ..Sums::default() };
+    let spans = fold_chunks(task, &prepared, init, |sums, chunk| {
+        add(sums, chunk);
+        Ok(())
+    })?;
+    let total = spans.into_iter().fold(init(), join);
+    let tensor = task.tensor;
+    let content =
+        Content { gaps: total.gaps, code_entropy: (codes > 0).then(|| shannon_bits(total.codes.iter().copied())) };
+    Ok(TensorEstimate {
+        stored_as: task.scheme.to_string(),
+        label: Label::Exact,
+        sizes: size::stored(tensor, task.scheme, task.target, total.gaps.nonzero()),
+        sparse_bytes: Some(size::sparse_bytes(tensor, task.scheme, &content)),
+        entropy_bytes: Some(size::entropy_bytes(tensor, task.scheme, &content)),
+        errors: Some(total.errors),
+        threshold: prepared.threshold,
+        after: total.after,
+        scales: spread(total.scales),
+    })
+}
+
+fn add<T: Real>(sums: &mut Sums, chunk: &Chunk<T>) {
+    sums.errors = sums.errors.merge(error_sums(&chunk.source, &chunk.pruned, &chunk.result));
+    sums.gaps = sums.gaps.merge(Gaps::of(chunk.result.iter().map(|q| *q != T::ZERO)));
+    match chunk.kind {
+        Codes::None => {}
+        Codes::Pattern => chunk.codes.iter().for_each(|&code| sums.codes[code as usize] += 1),
+        Codes::Integer => {
+            for (piece, zero_point) in &chunk.pieces {
+                for &code in &chunk.codes[piece.clone()] {
+                    sums.codes[(code - zero_point + 255) as usize] += 1;
+                }
+            }
+        }
+    }
+    sums.scales.extend(chunk.grids.iter().map(|(_, grid)| grid.scale.to_f64()));
+    if let Some(after) = &mut sums.after {
+        after.add(&chunk.result);
+    }
+}
+
+fn join(mut sum: Sums, next: Sums) -> Sums {
+    sum.errors = sum.errors.merge(next.errors);
+    sum.gaps = sum.gaps.merge(next.gaps);
+    sum.codes.iter_mut().zip(next.codes).for_each(|(a, b)| *a += b);
+    sum.scales.extend(next.scales);
+    if let (Some(after), Some(more)) = (&mut sum.after, &next.after) {
+        after.merge(more);
+    }
+    sum
+}
+
+fn spread(mut scales: Vec<f64>) -> Option<[f64; 3]> {
+    scales.sort_by(f64::total_cmp);
+    let at = |share: f64| scales.get(((scales.len().checked_sub(1)?) as f64 * share).round() as usize).copied();
+    Some([at(0.1)?, at(0.5)?, at(0.9)?])
+}

@@ -1,0 +1,49 @@
+//! Bytes and errors: what a plan costs and what it breaks, tensor by tensor and in all, each number with its kind.
+//!
+//! | file | what it settles |
+//! |---|---|
+//! | [`stats`] | statistics of the source, as `inspect` gives them |
+//! | [`exact`] | one tensor under one scheme, by a pass over its values |
+//! | [`size`] | stored, sparse and entropy bytes, as formulas |
+//! | [`total`] | the model: sums, overhead, bits per weight, fidelity |
+//! | [`fidelity`] | the headline proxy |
+//! | [`compare`] | two models side by side |
+
+pub mod compare;
+pub mod exact;
+pub mod fidelity;
+pub mod size;
+pub mod stats;
+pub mod total;
+
+pub use exact::{TensorEstimate, estimate_tensor};
+pub use fidelity::FidelityForm;
+pub use size::Sizes;
+pub use stats::{TensorStats, tensor_stats};
+pub use total::{ModelEstimate, estimate_model, overhead_bytes};
+
+/// What kind of number this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Label {
+    /// Computed over every element.
+    Exact,
+    /// From a sketch, with its error.
+    Live,
+    /// From a sample, with its error.
+    Sampled,
+    /// A model was really run.
+    Measured,
+}
+
+impl Label {
+    /// Its word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Live => "live",
+            Self::Sampled => "sampled",
+            Self::Measured => "measured",
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Which models can be run here: the embedded demo, and any file with its tensor names and shapes.
+
+use super::mlp::{Accuracy, Mlp, Prediction};
+use super::mnist::{CLASSES, PIXELS, test_set};
+use crate::compress::{Error, PoolCut, Task, fold_chunks, prepare};
+use crate::control::Control;
+use crate::formats::Dtype;
+use crate::kernels::Real;
+use crate::model::Model;
+use crate::recipe::{Plan, Scheme, Target};
+use ndarray::{Array1, Array2};
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// The layers of LeNet-300-100 (LeCun et al., 1998): name, outputs, inputs.
+const LENET_300_100: [(&str, usize, usize); 3] = [("fc1", 300, PIXELS), ("fc2", 100, 300), ("fc3", CLASSES, 100)];
+
+/// A model that the program can run: where its layers' weights and biases are among the model's tensors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    layers: Vec<(usize, usize)>,
+}
+
+impl Network {
+    /// The network in a model, if its names and shapes are those of a demo.
+    #[must_use]
+    pub fn of(model: &Model) -> Option<Self> {
+        let tensor = |name: String, shape: &[usize]| {
+            let index = model.find(&name)?;
+            let tensor = &model.tensors[index];
+            (tensor.shape == shape && tensor.dtype.is_float()).then_some(index)
+        };
+        let layer = |&(name, outputs, inputs): &(&str, usize, usize)| {
+            Some((tensor(format!("{name}.weight"), &[outputs, inputs])?, tensor(format!("{name}.bias"), &[outputs])?))
+        };
+        let layers: Option<Vec<_>> = LENET_300_100.iter().map(layer).collect();
+        Some(Self { layers: layers? })
+    }
+
+    /// Images in the labelled set.
+    #[must_use]
+    pub fn images(&self) -> usize {
+        test_set().len()
+    }
+
+    /// The network with the weights that a reader of the artifact would get.
+    ///
+    /// # Errors
+    /// When a tensor cannot be read or refuses its scheme.
+    pub fn build(
+        &self,
+        model: &Model,
+        plan: &Plan,
+        cuts: &HashMap<usize, PoolCut>,
+        control: &Control,
+    ) -> Result<Mlp, Error> {
+        let weights = |index: usize| {
+            let (tensor, scheme) = (&model.tensors[index], &plan.assignments[index].stored);
+            let task = Task { model, tensor, scheme, target: plan.target, pool: cuts.get(&index).copied(), control };
+            results(&task)
+        };
+        let mut layers = Vec::new();
+        for (&(weight, bias), &(_, outputs, inputs)) in self.layers.iter().zip(&LENET_300_100) {
+            let matrix = Array2::from_shape_vec((outputs, inputs), weights(weight)?);
+            // Shapes were compared when the network was found.
+            layers.push((matrix.unwrap_or_default(), Array1::from(weights(bias)?)));
+        }
+        Ok(Mlp::new(layers).unwrap_or_else(|error| unreachable!("the layers of a known network fit: {error}")))
+    }
+
+    /// The untouched network.
+    ///
+    /// # Errors
+    /// When a tensor cannot be read.
+    pub fn source(&self, model: &Model, control: &Control) -> Result<Mlp, Error> {
+        let keep = Scheme::keep();
+        let assignment = crate::recipe::Assignment { scheme: keep.clone(), stored: keep, line: None };
+        let assignments = vec![assignment; model.tensors.len()];
+        let plan = Plan { target: Target::Safetensors, assignments, pools: std::collections::BTreeMap::new() };
+        self.build(model, &plan, &HashMap::new(), control)
+    }
+}
+
+/// Accuracy of a network on a range of the test images; `None` when cancelled.
+#[must_use]
+pub fn accuracy(mlp: &Mlp, range: Range<usize>, control: &Control) -> Option<Accuracy> {
+    mlp.accuracy(test_set(), range, &|| control.is_cancelled())
+}
+
+/// What a network says of some test images.
+#[must_use]
+pub fn predictions(mlp: &Mlp, images: &[usize]) -> Vec<Prediction> {
+    mlp.predictions(test_set(), images)
+}
+
+/// The values of a whole tensor after its scheme, as f32. For small networks only.
+fn results(task: &Task<'_>) -> Result<Vec<f32>, Error> {
+    if task.tensor.dtype == Dtype::F64 { collect::<f64>(task) } else { collect::<f32>(task) }
+}
+
+fn collect<T: Real>(task: &Task<'_>) -> Result<Vec<f32>, Error> {
+    let prepared = prepare::<T>(task)?;
+    let spans = fold_chunks(task, &prepared, Vec::new, |values: &mut Vec<f32>, chunk| {
+        values.extend(chunk.result.iter().map(|q| f32::from_f64(q.to_f64())));
+        Ok(())
+    })?;
+    Ok(spans.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{OpenOptions, open};
+    use crate::recipe::Recipe;
+    use std::path::Path;
+
+    fn measure(settings: &[&str]) -> f64 {
+        let model = open(Path::new("demo"), &OpenOptions::default()).unwrap();
+        let network = Network::of(&model).unwrap();
+        let mut recipe = Recipe::default();
+        for setting in settings {
+            recipe.set(&model, setting).unwrap();
+        }
+        let plan = Plan::new(&model, &recipe, false).unwrap();
+        let control = Control::default();
+        let cuts = crate::compress::cut_pools(&model, &plan, &control).unwrap();
+        let mlp = network.build(&model, &plan, &cuts, &control).unwrap();
+        accuracy(&mlp, 0..network.images(), &control).unwrap().percent()
+    }
+
+    #[test]
+    fn the_demo_teaches_what_it_should() {
+        let float = measure(&[]);
+        assert!(float >= 98.3, "{float}");
+        assert!(float - measure(&["*=int4:row"]) < 0.4, "four bits are nearly free");
+        assert!(measure(&["*=int2:tensor"]) < 30.0, "two bits by the maximum collapse");
+        for share in ["0.7", "0.8", "0.9"] {
+            let global = measure(&[&format!("*=prune:{share}:global")]);
+            let uniform = measure(&[&format!("*=prune:{share}")]);
+            assert!(global > uniform, "{share}: global {global}, uniform {uniform}");
+        }
+        assert!(measure(&["fc1.weight=prune:0.8"]) > 96.0, "most of fc1 can go");
+    }
+}

@@ -1,0 +1,137 @@
+//! A plan becomes a file: written beside its final place, re-opened, compared with the plan, and only then given its name.
+//!
+//! ```text
+//! estimate ─► temporary beside OUT ─► payloads ─► sync ─► re-open, compare ─► rename ─► sync the folder
+//! ```
+//!
+//! At no moment does OUT's name point to a file that is not whole. The source is never written: OUT is compared with every
+//! file of the model by path and by inode.
+
+mod atomic;
+mod dense;
+mod output;
+mod packed;
+mod verify;
+
+pub use verify::{TensorCheck, Verification, plan_of_artifact, verify};
+
+use crate::compress;
+use crate::control::Control;
+use crate::estimate::{ModelEstimate, estimate_model};
+use crate::formats;
+use crate::formats::error::display_path;
+use crate::model::{self, Model, OpenOptions, Origin};
+use crate::recipe::{self, Plan, Recipe, Target};
+use std::path::{Path, PathBuf};
+
+/// Why nothing was written. Whatever failed, OUT is as it was.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's message is its documentation; fields are named in it")]
+pub enum Error {
+    #[error(transparent)]
+    Compress(#[from] compress::Error),
+    #[error(transparent)]
+    Format(#[from] formats::Error),
+    #[error(transparent)]
+    Recipe(#[from] recipe::Error),
+    #[error("{}: {doing}: {source}", display_path(path))]
+    Io { path: PathBuf, doing: &'static str, source: std::io::Error },
+    #[error("{} exists; choose another name, or allow it to be replaced (--force)", display_path(.0))]
+    Exists(PathBuf),
+    #[error("{} is a file of the model that is being read; choose another name", display_path(.0))]
+    OverSource(PathBuf),
+    #[error("{} is a folder; give the name of a file", display_path(.0))]
+    Folder(PathBuf),
+    #[error("exporting a folder model is not built yet; export one of its files, or join them into one first")]
+    FolderModel,
+    #[error("{}: it cannot be written: {what}", display_path(path))]
+    Layout { path: PathBuf, what: String },
+    #[error(
+        "{}: what was written is not what was planned (tensor {tensor:?}: {what}); it was deleted",
+        display_path(path)
+    )]
+    Mismatch { path: PathBuf, tensor: String, what: String },
+    #[error("{}: carries no Spokeshave recipe, so there is nothing to verify it against; use compare", display_path(.0))]
+    NoRecipe(PathBuf),
+}
+
+/// What was exported, and what was found when it was read back.
+#[derive(Debug)]
+pub struct Artifact {
+    /// Where it is.
+    pub out: PathBuf,
+    /// Every file and its bytes.
+    pub files: Vec<(PathBuf, u64)>,
+    /// What reading it back showed.
+    pub verification: Verification,
+    /// What was promised.
+    pub estimate: ModelEstimate,
+}
+
+/// Writes a plan to `out`, reads it back and compares.
+///
+/// # Errors
+/// Whatever went wrong; `out` is then what it was before.
+pub fn export(
+    model: &Model,
+    plan: &Plan,
+    recipe: &Recipe,
+    out: &Path,
+    force: bool,
+    control: &Control,
+) -> Result<Artifact, Error> {
+    if matches!(model.origin, Origin::Folder(_)) {
+        return Err(Error::FolderModel);
+    }
+    check_destination(model, out, force)?;
+    // First of all the file: a folder that cannot be written is found out before an hour of work.
+    let mut temporary = atomic::Temporary::beside(out)?;
+    let estimate = estimate_model(model, plan, recipe, control)?;
+    control.expect(model.tensors.iter().map(model::Tensor::bytes).sum());
+    match plan.target {
+        Target::Packed => packed::write(model, plan, recipe, &estimate, &mut temporary, control)?,
+        _ => dense::write(model, plan, recipe, &mut temporary, control)?,
+    }
+    temporary.finish_writing()?;
+    model.check_unchanged()?;
+    let written = model::open(temporary.path(), &OpenOptions::default())?;
+    let verification = verify(model, &written, plan, control)?;
+    if let Some(bad) = verification.tensors.iter().find(|t| !t.ok) {
+        let what = format!("largest difference {:e}", bad.max_abs_difference.unwrap_or(f64::NAN));
+        return Err(Error::Mismatch { path: out.to_path_buf(), tensor: bad.name.clone(), what });
+    }
+    if estimate.bytes != Some(written.bytes) {
+        let what = format!("{} bytes were planned, {} written", estimate.bytes.unwrap_or_default(), written.bytes);
+        return Err(Error::Mismatch { path: out.to_path_buf(), tensor: String::new(), what });
+    }
+    let bytes = written.bytes;
+    drop(written);
+    check_destination(model, out, force)?;
+    temporary.persist(out)?;
+    Ok(Artifact { out: out.to_path_buf(), files: vec![(out.to_path_buf(), bytes)], verification, estimate })
+}
+
+/// Refuses a destination that is a folder, a file of the source in any disguise, or there already.
+///
+/// # Errors
+/// Which of these it is.
+pub fn check_destination(model: &Model, out: &Path, force: bool) -> Result<(), Error> {
+    let Ok(metadata) = std::fs::metadata(out) else {
+        // A dangling link is there all the same: renaming would replace it.
+        let link = out.symlink_metadata().is_ok();
+        return if link && !force { Err(Error::Exists(out.to_path_buf())) } else { Ok(()) };
+    };
+    if metadata.is_dir() {
+        return Err(Error::Folder(out.to_path_buf()));
+    }
+    let identity = formats::source::Identity::of(&metadata);
+    let canonical = out.canonicalize().ok();
+    let is_source = |shard: &formats::Source| {
+        let same_node = shard.identity().is_some_and(|i| i.node.is_some() && i.node == identity.node);
+        same_node || (canonical.is_some() && shard.path().canonicalize().ok() == canonical)
+    };
+    if model.shards.iter().any(is_source) {
+        return Err(Error::OverSource(out.to_path_buf()));
+    }
+    if force { Ok(()) } else { Err(Error::Exists(out.to_path_buf())) }
+}

@@ -1,0 +1,99 @@
+//! The pen: buffered writing at known places of the temporary, with every failure told as a sentence about the file.
+
+use super::Error;
+use super::atomic::Temporary;
+use crate::compress::Task;
+use crate::control::Control;
+use crate::formats::Dtype;
+use crate::model::{Model, Scratch, Tensor};
+use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::path::PathBuf;
+
+/// Bytes copied at a time.
+const BLOCK: u64 = 1 << 20;
+
+/// A buffered writer over a temporary.
+pub struct Output<'a> {
+    writer: BufWriter<&'a mut std::fs::File>,
+    path: PathBuf,
+}
+
+impl<'a> Output<'a> {
+    /// Starts at the beginning of the file.
+    pub fn new(temporary: &'a mut Temporary) -> Result<Self, Error> {
+        let path = temporary.path().to_path_buf();
+        Ok(Self { writer: BufWriter::with_capacity(1 << 20, temporary.file()?), path })
+    }
+
+    /// Appends bytes.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let result = self.writer.write_all(bytes);
+        result.map_err(|source| self.fail(source))
+    }
+
+    /// Moves to a place of the file.
+    pub fn seek(&mut self, position: u64) -> Result<(), Error> {
+        let result = self.writer.seek(SeekFrom::Start(position));
+        result.map(drop).map_err(|source| self.fail(source))
+    }
+
+    /// Hands everything to the operating system.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        let result = self.writer.flush();
+        result.map_err(|source| self.fail(source))
+    }
+
+    fn fail(&self, source: std::io::Error) -> Error {
+        Error::Io { path: self.path.clone(), doing: "writing (is the disk full?)", source }
+    }
+
+    /// Copies a tensor's payload as it lies in the source.
+    pub fn copy_payload(&mut self, model: &Model, tensor: &Tensor, control: &Control) -> Result<(), Error> {
+        let mut scratch = Scratch::default();
+        let total = tensor.bytes();
+        let mut at = 0;
+        while at < total {
+            if control.is_cancelled() {
+                return Err(crate::compress::Error::Cancelled.into());
+            }
+            let end = (at + BLOCK).min(total);
+            let result = self.writer.write_all(model.payload(tensor, at..end, &mut scratch)?);
+            result.map_err(|source| self.fail(source))?;
+            control.advance(end - at);
+            at = end;
+        }
+        Ok(())
+    }
+}
+
+/// The plain bytes of a chunk's source elements, when the source stores plain elements.
+pub fn plain_bytes<'a>(
+    task: &'a Task<'_>,
+    range: Range<usize>,
+    scratch: &'a mut Scratch,
+) -> Result<Option<&'a [u8]>, Error> {
+    if task.tensor.coding.is_some() {
+        return Ok(None);
+    }
+    let width = task.tensor.dtype.bytes() as u64;
+    Ok(Some(task.model.payload(task.tensor, range.start as u64 * width..range.end as u64 * width, scratch)?))
+}
+
+/// Runs `f32` or `f64` code by a tensor's dtype.
+macro_rules! by_arithmetic {
+    ($dtype:expr, $function:ident ( $($argument:expr),* $(,)? )) => {
+        if $dtype == $crate::formats::Dtype::F64 { $function::<f64>($($argument),*) } else { $function::<f32>($($argument),*) }
+    };
+}
+pub(super) use by_arithmetic;
+
+/// Whether elements keep their own bits, or become zero: nothing is quantized.
+pub fn keeps_bits(task: &Task<'_>) -> bool {
+    task.scheme.quantize.is_none()
+}
+
+/// Width of an element of a dtype that is written.
+pub fn width(dtype: Dtype) -> usize {
+    dtype.bytes()
+}

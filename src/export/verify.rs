@@ -1,0 +1,163 @@
+//! Reading an artifact back: every tensor computed again from the source under the recipe inside, and compared.
+
+use super::Error;
+use super::output::by_arithmetic;
+use crate::compress::{Task, cut_pools, fold_chunks, prepare};
+use crate::control::Control;
+use crate::estimate::size::is_kept;
+use crate::kernels::Real;
+use crate::kernels::error::{ErrorSums, error_sums, sqnr_db};
+use crate::model::{Format, Model, Scratch, Tensor};
+use crate::recipe::{Plan, Recipe, Target, file};
+use std::path::Path;
+
+/// What reading one tensor back showed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorCheck {
+    /// Its name.
+    pub name: String,
+    /// Whether it is what the recipe makes of the source.
+    pub ok: bool,
+    /// Relative squared error of what was read, against the source; `None` for tensors that are not float.
+    pub t2: Option<f64>,
+    /// The same in dB.
+    pub sqnr_db: Option<f64>,
+    /// Largest difference between what was read and what the recipe makes of the source: 0 when it is right; `None`
+    /// when bytes were compared, or shapes differ.
+    pub max_abs_difference: Option<f64>,
+}
+
+/// What reading an artifact back showed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verification {
+    /// One per tensor of the source, and one for each tensor that only the artifact has.
+    pub tensors: Vec<TensorCheck>,
+}
+
+impl Verification {
+    /// Whether everything is as it should be.
+    #[must_use]
+    pub fn ok(&self) -> bool {
+        self.tensors.iter().all(|t| t.ok)
+    }
+
+    /// The largest difference anywhere.
+    #[must_use]
+    pub fn max_abs_difference(&self) -> f64 {
+        self.tensors.iter().filter_map(|t| t.max_abs_difference).fold(0.0, f64::max)
+    }
+}
+
+/// The recipe and plan that an artifact carries, resolved on the source it is said to come from.
+///
+/// # Errors
+/// When it carries none, or the recipe does not fit the source.
+pub fn plan_of_artifact(model: &Model, artifact: &Model) -> Result<(Recipe, Plan), Error> {
+    let path = artifact.shards.first().map_or(Path::new(""), |s| s.path());
+    let text = artifact.embedded_recipe().ok_or_else(|| Error::NoRecipe(path.to_path_buf()))?;
+    let mut recipe = file::parse(text, path)?;
+    recipe.target = Some(match artifact.format {
+        Format::Packed => Target::Packed,
+        Format::Safetensors => Target::Safetensors,
+    });
+    let plan = Plan::new(model, &recipe, true)?;
+    Ok((recipe, plan))
+}
+
+/// Compares an artifact with what `plan` makes of the source.
+///
+/// # Errors
+/// When either cannot be read, or the work is cancelled.
+pub fn verify(model: &Model, artifact: &Model, plan: &Plan, control: &Control) -> Result<Verification, Error> {
+    let cuts = cut_pools(model, plan, control)?;
+    let mut tensors = Vec::new();
+    for (i, tensor) in model.tensors.iter().enumerate() {
+        let failed =
+            TensorCheck { name: tensor.name.clone(), ok: false, t2: None, sqnr_db: None, max_abs_difference: None };
+        let Some(read) = artifact.find(&tensor.name).map(|j| &artifact.tensors[j]) else {
+            tensors.push(failed);
+            continue;
+        };
+        let scheme = &plan.assignments[i].stored;
+        let dtype = if is_kept(tensor, scheme) {
+            tensor.dtype
+        } else {
+            crate::estimate::size::stored_dtype(tensor.dtype, scheme)
+        };
+        if read.shape != tensor.shape || read.dtype != dtype {
+            tensors.push(failed);
+            continue;
+        }
+        let as_stored = is_kept(tensor, scheme) && read.coding == tensor.coding;
+        if as_stored && !same_payload(model, tensor, artifact, read)? {
+            tensors.push(failed);
+            continue;
+        }
+        if !tensor.dtype.is_float() {
+            tensors.push(TensorCheck { ok: as_stored, ..failed });
+            continue;
+        }
+        let task = Task { model, tensor, scheme, target: plan.target, pool: cuts.get(&i).copied(), control };
+        tensors.push(by_arithmetic!(tensor.dtype, check(&task, artifact, read))?);
+    }
+    let only_there = artifact.tensors.iter().filter(|t| model.find(&t.name).is_none());
+    tensors.extend(only_there.map(|t| TensorCheck {
+        name: t.name.clone(),
+        ok: false,
+        t2: None,
+        sqnr_db: None,
+        max_abs_difference: None,
+    }));
+    Ok(Verification { tensors })
+}
+
+/// Whether two values are one: equal, or NaN with the same bits. −0 and +0 are equal.
+fn same<T: Real>(a: T, b: T) -> bool {
+    a == b || (a.to_f64().is_nan() && b.to_f64().is_nan())
+}
+
+fn check<T: Real>(task: &Task<'_>, artifact: &Model, read: &Tensor) -> Result<TensorCheck, Error> {
+    let prepared = prepare::<T>(task)?;
+    let init = || (true, 0.0_f64, ErrorSums::default());
+    let spans = fold_chunks(task, &prepared, init, |(ok, worst, sums), chunk| {
+        let mut values = Vec::<T>::new();
+        artifact.values(read, chunk.range.clone(), &mut values, &mut Scratch::default())?;
+        for (&expected, &found) in chunk.result.iter().zip(&values) {
+            if !same(expected, found) {
+                *ok = false;
+                let difference = (expected.to_f64() - found.to_f64()).abs();
+                *worst = if difference.is_nan() { f64::INFINITY } else { worst.max(difference) };
+            }
+        }
+        *sums = sums.merge(error_sums(&chunk.source, &chunk.pruned, &values));
+        Ok(())
+    })?;
+    let (ok, worst, sums) =
+        spans.into_iter().fold(init(), |(o, w, s), (ok, worst, sums)| (o && ok, w.max(worst), s.merge(sums)));
+    let t2 = sums.t2();
+    Ok(TensorCheck {
+        name: task.tensor.name.clone(),
+        ok,
+        t2,
+        sqnr_db: t2.and_then(sqnr_db),
+        max_abs_difference: Some(worst),
+    })
+}
+
+/// Whether two payloads have the same bytes.
+fn same_payload(a: &Model, tensor: &Tensor, b: &Model, other: &Tensor) -> Result<bool, Error> {
+    const BLOCK: u64 = 1 << 20;
+    if tensor.bytes() != other.bytes() {
+        return Ok(false);
+    }
+    let (mut one, mut two) = (Scratch::default(), Scratch::default());
+    let mut at = 0;
+    while at < tensor.bytes() {
+        let end = (at + BLOCK).min(tensor.bytes());
+        if a.payload(tensor, at..end, &mut one)? != b.payload(other, at..end, &mut two)? {
+            return Ok(false);
+        }
+        at = end;
+    }
+    Ok(true)
+}

@@ -1,0 +1,59 @@
+//! Bytes to tables: the only room that reads model files, and the first to doubt what they say.
+//!
+//! ```text
+//! path ─► sniff ─► Source (mapped, or read in pieces) ─► safetensors | packed ─► Table: names, dtypes, shapes, ranges
+//! ```
+//!
+//! A reader here checks every number of a header before it enters arithmetic or sizes an allocation, and answers with an
+//! [`Error`] that names the file, the place, what was found, what is allowed and what to do next. It never looks at a
+//! weight's value; that is `model`'s business.
+
+pub mod dtype;
+pub mod error;
+pub mod json;
+pub mod limits;
+pub mod packed;
+pub mod packed_layout;
+pub mod safetensors;
+pub mod sniff;
+pub mod source;
+
+pub use dtype::Dtype;
+pub use error::{Error, ErrorKind};
+pub use limits::Limits;
+pub use source::Source;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// What a header lists: every tensor with its place in the file, and the file's own key-value text.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// Tensors in the order of the file.
+    pub tensors: Vec<Entry>,
+    /// `__metadata__` or its equal: text only, never interpreted by a reader.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// One tensor of a header.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The name as the file spells it.
+    pub name: String,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Dimensions, outermost first; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// Bytes from the start of the file.
+    pub range: Range<u64>,
+    /// How the bytes are coded, when they are not plain elements.
+    pub packed: Option<packed_layout::Coding>,
+}
+
+impl Entry {
+    /// Number of elements; the header's product was checked when it was read.
+    #[must_use]
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}

@@ -1,0 +1,30 @@
+//! Numbers in, numbers out: the leaf of the house, where every kernel takes slices and can be read, benched and fuzzed alone.
+//!
+//! Nothing here knows a file, a tensor's name or a scheme's spelling. Each kernel is specified by a plain scalar
+//! version in its tests; where a fast path exists it is held to that version over all lengths and tails.
+//!
+//! | file | what it settles |
+//! |---|---|
+//! | [`real`] | the two arithmetics, f32 and f64, behind one trait |
+//! | [`convert`] | bytes of a file to values and back, round-half-even |
+//! | [`stats`] | moments, zeros and non-finite counts of a slice, merged in a fixed order |
+//! | [`select`] | the k-th smallest magnitude of a stream, exactly, in bounded memory |
+//! | [`error`] | squared error, energy, cosine between a tensor and its compressed self |
+//! | [`quant`] | integer grids: scale, code, value |
+//! | [`entropy`] | Shannon bound of a code table, and the cost of relative indices |
+//! | [`histogram`] | counts over a symmetric range, for the eye |
+//! | [`layout`] | rows, groups and chunks: where a tensor is cut |
+//! | [`bits`] | packing of b-bit codes, least significant bit first |
+
+pub mod bits;
+pub mod convert;
+pub mod entropy;
+pub mod error;
+pub mod histogram;
+pub mod layout;
+pub mod quant;
+pub mod real;
+pub mod select;
+pub mod stats;
+
+pub use real::Real;

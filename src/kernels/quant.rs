@@ -1,0 +1,181 @@
+//! Integer grids: where the levels of a unit lie, which code a weight gets, what value a reader gets back.
+//!
+//! Symmetric grids span ±max|w| with 2^N − 1 levels about an exact zero (as in Jacob et al. 2018, restricted range);
+//! asymmetric ones span [min(0, min w), max(0, max w)] with 2^N levels and an integer zero point, so that zero is
+//! exact there too. Every value is `code · scale` in the arithmetic of [`Real`], with one true division per element.
+
+use super::Real;
+
+/// The extremes of a unit's values, widened to contain zero.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Extent<T> {
+    /// min(0, min w).
+    pub low: T,
+    /// max(0, max w).
+    pub high: T,
+}
+
+impl<T: Real> Default for Extent<T> {
+    fn default() -> Self {
+        Self { low: T::ZERO, high: T::ZERO }
+    }
+}
+
+impl<T: Real> Extent<T> {
+    /// The extent of a slice of finite values.
+    #[must_use]
+    pub fn of(values: &[T]) -> Self {
+        const LANES: usize = 8;
+        let (mut low, mut high) = ([T::ZERO; LANES], [T::ZERO; LANES]);
+        for lanes in values.chunks(LANES) {
+            for (lane, &x) in lanes.iter().enumerate() {
+                low[lane] = if x < low[lane] { x } else { low[lane] };
+                high[lane] = if x > high[lane] { x } else { high[lane] };
+            }
+        }
+        (0..LANES).map(|lane| Self { low: low[lane], high: high[lane] }).fold(Self::default(), Self::join)
+    }
+
+    /// The extent of two runs together.
+    #[must_use]
+    pub fn join(self, other: Self) -> Self {
+        Self {
+            low: if other.low < self.low { other.low } else { self.low },
+            high: if other.high > self.high { other.high } else { self.high },
+        }
+    }
+
+    /// max |w|.
+    #[must_use]
+    pub fn abs_max(self) -> T {
+        if self.low.abs() > self.high { self.low.abs() } else { self.high }
+    }
+}
+
+/// The levels of one unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Grid<T> {
+    /// Distance between levels; 0 when every value is zero.
+    pub scale: T,
+    /// The code that reads as zero; 0 for a symmetric grid.
+    pub zero_point: i32,
+    low_code: i32,
+    high_code: i32,
+}
+
+impl<T: Real> Grid<T> {
+    /// The grid of `bits` (2 to 8) over an extent. `None` when the step does not fit the arithmetic.
+    #[must_use]
+    pub fn new(bits: u32, asymmetric: bool, extent: Extent<T>) -> Option<Self> {
+        let grid = if asymmetric {
+            let levels = (1 << bits) - 1;
+            let scale = extent.high.sub(extent.low).div(T::from_code(levels));
+            let zero_point =
+                if scale == T::ZERO { 0 } else { T::ZERO.sub(extent.low).div(scale).round_to_code().clamp(0, levels) };
+            Self { scale, zero_point, low_code: 0, high_code: levels }
+        } else {
+            let top = (1 << (bits - 1)) - 1;
+            Self { scale: extent.abs_max().div(T::from_code(top)), zero_point: 0, low_code: -top, high_code: top }
+        };
+        grid.scale.is_finite().then_some(grid)
+    }
+
+    /// The code of a finite value: nearest level, ties to even, clipped.
+    #[must_use]
+    #[inline(always)]
+    pub fn code(&self, w: T) -> i32 {
+        if self.scale == T::ZERO {
+            return self.zero_point;
+        }
+        (w.div(self.scale).round_to_code() + self.zero_point).clamp(self.low_code, self.high_code)
+    }
+
+    /// The value of a code; the zero point reads +0.
+    #[must_use]
+    #[inline(always)]
+    pub fn value(&self, code: i32) -> T {
+        T::from_code(code - self.zero_point).mul(self.scale)
+    }
+
+    /// Codes and values of a whole unit.
+    pub fn quantize(&self, values: &[T], codes: &mut [i32], results: &mut [T]) {
+        for ((&w, code), result) in values.iter().zip(codes.iter_mut()).zip(results.iter_mut()) {
+            *code = self.code(w);
+            *result = self.value(*code);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(bits: u32, asymmetric: bool, w: &[f32]) -> (Grid<f32>, Vec<i32>, Vec<f32>) {
+        let grid = Grid::new(bits, asymmetric, Extent::of(w)).unwrap();
+        let (mut codes, mut q) = (vec![0; w.len()], vec![0.0; w.len()]);
+        grid.quantize(w, &mut codes, &mut q);
+        (grid, codes, q)
+    }
+
+    #[test]
+    fn a_symmetric_row_by_hand() {
+        // scale 7/7 = 1: halves go to even, the ends are held exactly.
+        let (grid, codes, q) = run(4, false, &[-7.0, -2.5, -0.5, 0.4, 0.5, 1.5, 3.5, 7.0]);
+        assert_eq!((grid.scale, grid.zero_point), (1.0, 0));
+        assert_eq!(codes, [-7, -2, 0, 0, 0, 2, 4, 7]);
+        assert_eq!(q, [-7.0, -2.0, 0.0, 0.0, 0.0, 2.0, 4.0, 7.0]);
+        assert!(q[2].is_sign_positive());
+    }
+
+    #[test]
+    fn an_asymmetric_row_by_hand() {
+        // lo −1, hi 2: s = 3/3 = 1, z = 1.
+        let (grid, codes, q) = run(2, true, &[-1.0, 0.0, 0.5, 1.5, 2.0]);
+        assert_eq!((grid.scale, grid.zero_point), (1.0, 1));
+        assert_eq!(codes, [0, 1, 1, 3, 3]);
+        assert_eq!(q, [-1.0, 0.0, 0.0, 2.0, 2.0]);
+        // All positive: the range still starts at zero.
+        assert_eq!(run(8, true, &[255.0, 51.0]).1, [255, 51]);
+    }
+
+    #[test]
+    fn nothing_and_next_to_nothing() {
+        for asymmetric in [false, true] {
+            assert_eq!(run(4, asymmetric, &[0.0, -0.0]).2, [0.0, 0.0]);
+            let (grid, codes, q) = run(8, asymmetric, &[1e-45, 0.0]);
+            assert_eq!((grid.scale, codes, q), (0.0, vec![0, 0], vec![0.0, 0.0]));
+        }
+        assert!(Grid::new(8, true, Extent { low: -3e38_f32, high: 3e38 }).is_none());
+        assert!(Grid::new(8, false, Extent { low: -3e38_f32, high: 3e38 }).is_some());
+    }
+
+    #[test]
+    fn more_bits_never_hurt_much_and_scaling_by_two_changes_no_code() {
+        let w: Vec<f32> = (0..257).map(|i| ((i * 7919 % 509) as f32 - 254.0) / 97.0).collect();
+        for asymmetric in [false, true] {
+            let mut last = f64::INFINITY;
+            for bits in 2..=8 {
+                let (_, codes, q) = run(bits, asymmetric, &w);
+                let error: f64 = w.iter().zip(&q).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+                assert!(error < last, "{bits} bits");
+                last = error;
+                let doubled: Vec<f32> = w.iter().map(|x| x * 2.0).collect();
+                assert_eq!(run(bits, asymmetric, &doubled).1, codes);
+                // A symmetric lattice is a fixed point: quantizing the result again gives the same codes. (An asymmetric
+                // one may lose its end level to the rounding of the zero point.)
+                assert!(asymmetric || run(bits, false, &q).1 == codes, "{bits}");
+            }
+        }
+    }
+
+    #[test]
+    fn extents_over_all_tails() {
+        for n in 0..40 {
+            let w: Vec<f32> = (0..n).map(|i| ((i * 31 % 17) as f32) - 8.0).collect();
+            let got = Extent::of(&w);
+            assert_eq!(got.low, w.iter().copied().fold(0.0, f32::min));
+            assert_eq!(got.high, w.iter().copied().fold(0.0, f32::max));
+        }
+        assert_eq!(Extent { low: -5.0_f32, high: 2.0 }.abs_max(), 5.0);
+    }
+}

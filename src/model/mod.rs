@@ -1,0 +1,188 @@
+//! Meaning: what was opened, tensor by tensor, with the role that each plays and a lazily read view of its values.
+//!
+//! A [`Model`] is read-only and never copied whole: its bytes stay in the file and come in chunk by chunk. Names give a
+//! tensor its [`Role`], its layer and its block; a name that nobody knows is role *other* and works like any other.
+
+mod demo;
+mod folder;
+mod open;
+pub mod roles;
+mod values;
+
+pub use demo::DEMOS;
+pub use open::{OpenOptions, open};
+pub use roles::Role;
+pub use values::Scratch;
+
+use crate::formats::packed_layout::{Code, Coding};
+use crate::formats::{Dtype, Source};
+use crate::kernels::layout::Geometry;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+/// Where a model came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// One file.
+    File(PathBuf),
+    /// A folder in the Hugging Face layout.
+    Folder(PathBuf),
+    /// An embedded demo, by its short name.
+    Demo(&'static str),
+}
+
+/// The container that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Safetensors, one file or several.
+    Safetensors,
+    /// Spokeshave's own container.
+    Packed,
+}
+
+impl Format {
+    /// The name used in commands and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Safetensors => "safetensors",
+            Self::Packed => "packed",
+        }
+    }
+}
+
+/// An opened model.
+#[derive(Debug)]
+pub struct Model {
+    /// A short name for people.
+    pub name: String,
+    /// Where it came from.
+    pub origin: Origin,
+    /// The container.
+    pub format: Format,
+    /// The files, in the order they were named.
+    pub shards: Vec<Source>,
+    /// Text that the files carry about themselves.
+    pub metadata: BTreeMap<String, String>,
+    /// Tensors, bytewise by name.
+    pub tensors: Vec<Tensor>,
+    /// Bytes of all shards and of the index.
+    pub bytes: u64,
+    /// What was odd but not wrong when it was opened.
+    pub warnings: Vec<String>,
+}
+
+/// One tensor of a model.
+#[derive(Debug)]
+pub struct Tensor {
+    /// Its full name.
+    pub name: String,
+    /// Element type; for integer-coded tensors of `packed`, the one it had before.
+    pub dtype: Dtype,
+    /// Dimensions, outermost first.
+    pub shape: Vec<usize>,
+    /// What it does in the network.
+    pub role: Role,
+    /// The module path: the name without its last part.
+    pub layer: String,
+    /// The block it belongs to, where names count blocks.
+    pub block: Option<u32>,
+    /// How its payload is coded, when it is not plain elements.
+    pub coding: Option<Coding>,
+    /// Whether a scale tensor stands beside it, so that its values alone mean nothing.
+    pub beside_scale: bool,
+    shard: usize,
+    range: Range<u64>,
+    /// Ones in the mask before each 65,536th element; counted when first needed.
+    ranks: OnceLock<Vec<u64>>,
+}
+
+impl Tensor {
+    /// Elements.
+    #[must_use]
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Bytes of its payload in the file.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    /// Rows and columns.
+    #[must_use]
+    pub fn geometry(&self) -> Geometry {
+        Geometry::of(&self.shape)
+    }
+
+    /// Whether its values are integer codes of somebody's quantization rather than numbers of their own.
+    #[must_use]
+    pub fn is_coded(&self) -> bool {
+        let packed = self.coding.as_ref().is_some_and(|c| matches!(c.code, Code::Integer { .. }));
+        packed || self.beside_scale || self.dtype == Dtype::F8_E8M0
+    }
+
+    /// Whether it counts as a float source: real numbers, and not stored as codes.
+    #[must_use]
+    pub fn is_float_source(&self) -> bool {
+        self.dtype.is_float() && !self.is_coded()
+    }
+
+    /// Whether a glob or regex may touch it: a weight matrix of a float dtype.
+    #[must_use]
+    pub fn is_weight_matrix(&self) -> bool {
+        self.shape.len() >= 2 && self.is_float_source() && self.role.is_weight()
+    }
+
+    /// Why a glob or regex leaves it alone, in words; `None` for a weight matrix.
+    #[must_use]
+    pub fn why_left_alone(&self) -> Option<&'static str> {
+        match () {
+            () if self.is_weight_matrix() => None,
+            () if self.is_coded() => Some("it is stored as codes"),
+            () if !self.dtype.is_float() => Some("its dtype is not float"),
+            () if !self.role.is_weight() => Some(self.role.name()),
+            () => Some("it has fewer than two dimensions"),
+        }
+    }
+}
+
+impl Model {
+    /// Elements of all tensors, buffers included.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        self.tensors.iter().map(|t| t.elements() as u64).sum()
+    }
+
+    /// The position of a tensor by its full name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.tensors.binary_search_by(|t| t.name.as_str().cmp(name)).ok()
+    }
+
+    /// Whether this is an embedded demo.
+    #[must_use]
+    pub fn is_demo(&self) -> bool {
+        matches!(self.origin, Origin::Demo(_))
+    }
+
+    /// The recipe text that an artifact carries.
+    #[must_use]
+    pub fn embedded_recipe(&self) -> Option<&str> {
+        self.metadata.get(RECIPE_KEY).map(String::as_str)
+    }
+
+    /// Says so when a file of the model changed since it was opened.
+    ///
+    /// # Errors
+    /// The first file that is not what it was.
+    pub fn check_unchanged(&self) -> Result<(), crate::formats::Error> {
+        self.shards.iter().try_for_each(Source::check_unchanged)
+    }
+}
+
+/// The metadata key under which every artifact carries its recipe.
+pub const RECIPE_KEY: &str = "spokeshave.recipe";

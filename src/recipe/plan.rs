@@ -1,0 +1,173 @@
+//! What a recipe comes to on a given model: one scheme per tensor, as asked and as the target stores it.
+
+use super::{Error, Override, Pattern, Recipe, Rule, Scheme, Target};
+use crate::model::Model;
+use std::collections::BTreeMap;
+
+/// The line of a recipe that decided a tensor's scheme.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Line {
+    /// A rule, by position.
+    Rule(usize),
+    /// An override, by position.
+    Override(usize),
+}
+
+/// What happens to one tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    /// What was asked for.
+    pub scheme: Scheme,
+    /// What the target stores; differs from `scheme` only where the nearest was accepted.
+    pub stored: Scheme,
+    /// Which line asked, if any did.
+    pub line: Option<Line>,
+}
+
+/// One assignment per tensor of a model, in its order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The format to be written.
+    pub target: Target,
+    /// One per tensor.
+    pub assignments: Vec<Assignment>,
+    /// Tensors that share a pool of global pruning, by rule, in order of name.
+    pub pools: BTreeMap<Line, Vec<usize>>,
+}
+
+impl Plan {
+    /// Resolves a recipe on a model. With `nearest`, schemes that the target cannot hold are replaced.
+    ///
+    /// # Errors
+    /// A pattern that touches nothing, a scheme or target that cannot be carried out or held.
+    pub fn new(model: &Model, recipe: &Recipe, nearest: bool) -> Result<Self, Error> {
+        let target = recipe.target.unwrap_or(default_target(model));
+        target.check_built()?;
+        let mut plan = Self::unchecked(model, recipe, target)?;
+        for (tensor, assignment) in model.tensors.iter().zip(&mut plan.assignments) {
+            match target.nearest(&assignment.scheme) {
+                Some(stored) if nearest => assignment.stored = stored,
+                Some(stored) => {
+                    return Err(Error::CannotHold {
+                        tensor: tensor.name.clone(),
+                        target: target.name(),
+                        scheme: assignment.scheme.to_string(),
+                        nearest: stored.to_string(),
+                    });
+                }
+                None => {}
+            }
+            if let Some(what) = assignment.stored.unbuilt() {
+                let instead = "this version has prune:P (row, global), int2 to int8 with max ranges, f16 and bf16";
+                return Err(Error::NotBuilt { what: format!("scheme {what}"), instead: instead.into() });
+            }
+        }
+        Ok(plan)
+    }
+
+    fn unchecked(model: &Model, recipe: &Recipe, target: Target) -> Result<Self, Error> {
+        let keep = Assignment { scheme: Scheme::keep(), stored: Scheme::keep(), line: None };
+        let mut assignments = vec![keep; model.tensors.len()];
+        let mut assign = |touched: Vec<usize>, scheme: &Scheme, line| {
+            for index in touched {
+                assignments[index] = Assignment { scheme: scheme.clone(), stored: scheme.clone(), line: Some(line) };
+            }
+        };
+        for (i, rule) in recipe.rules.iter().enumerate() {
+            assign(rule.pattern.touched(model)?, &rule.scheme, Line::Rule(i));
+        }
+        for (i, item) in recipe.overrides.iter().enumerate() {
+            assign(touched_by_name(&item.tensor, model)?, &item.scheme, Line::Override(i));
+        }
+        let mut pools: BTreeMap<Line, Vec<usize>> = BTreeMap::new();
+        for (index, assignment) in assignments.iter().enumerate().filter(|(_, a)| a.scheme.is_global()) {
+            pools.entry(assignment.line.unwrap_or(Line::Rule(0))).or_default().push(index);
+        }
+        Ok(Self { target, assignments, pools })
+    }
+
+    /// Whether a tensor's bytes change.
+    #[must_use]
+    pub fn is_touched(&self, index: usize) -> bool {
+        !self.assignments[index].stored.is_keep()
+    }
+}
+
+/// The target when nothing names one: `packed` for a demo, else `safetensors`.
+#[must_use]
+pub fn default_target(model: &Model) -> Target {
+    if model.is_demo() { Target::Packed } else { Target::Safetensors }
+}
+
+/// A tensor by its full name, which may hold characters that a pattern would read as signs.
+fn touched_by_name(name: &str, model: &Model) -> Result<Vec<usize>, Error> {
+    match model.find(name) {
+        Some(index) if model.tensors[index].is_float_source() => Ok(vec![index]),
+        // Everything else is an error whose words Pattern knows.
+        Some(_) | None => Pattern::exactly(name).touched(model),
+    }
+}
+
+impl Recipe {
+    /// Applies `PATTERN=SCHEME` after everything the recipe already says. Gives the locked names that were skipped.
+    ///
+    /// # Errors
+    /// A text that is no setting, a pattern that touches nothing, or a locked tensor named in full.
+    pub fn set(&mut self, model: &Model, setting: &str) -> Result<Vec<String>, Error> {
+        let (pattern, scheme) = setting.rsplit_once('=').ok_or_else(|| Error::NotASetting(setting.to_owned()))?;
+        let scheme: Scheme = scheme.parse()?;
+        let pattern = Pattern::new(pattern)?;
+        self.set_parsed(model, pattern, scheme)
+    }
+
+    /// [`Recipe::set`] with its two halves already read.
+    ///
+    /// # Errors
+    /// As [`Recipe::set`].
+    pub fn set_parsed(&mut self, model: &Model, pattern: Pattern, scheme: Scheme) -> Result<Vec<String>, Error> {
+        let touched = pattern.touched(model)?;
+        if pattern.is_exact() {
+            if self.locked.iter().any(|name| name == pattern.text()) {
+                return Err(Error::Locked(pattern.text().to_owned()));
+            }
+            self.set_one(pattern.text(), scheme);
+            return Ok(Vec::new());
+        }
+        let name = |&i: &usize| model.tensors[i].name.as_str();
+        let locked = |i: &usize| self.locked.iter().any(|l| l == name(i));
+        let (skipped, touched): (Vec<usize>, Vec<usize>) = touched.into_iter().partition(locked);
+        // A rule would reach the locked tensors too; an override keeps each at what it has now.
+        if !skipped.is_empty() {
+            let now = Plan::unchecked(model, self, Target::Packed)?;
+            for i in &skipped {
+                if !self.overrides.iter().any(|o| o.tensor == name(i)) {
+                    self.set_one(name(i), now.assignments[*i].scheme.clone());
+                }
+            }
+        }
+        self.overrides.retain(|o| !touched.iter().any(|i| o.tensor == name(i)));
+        // A line that a later line of the same pattern outranks everywhere is only clutter.
+        self.rules.retain(|rule| rule.pattern != pattern);
+        self.rules.push(Rule { pattern, scheme });
+        Ok(skipped.iter().map(|i| name(i).to_owned()).collect())
+    }
+
+    /// Gives one tensor its own scheme.
+    pub fn set_one(&mut self, tensor: &str, scheme: Scheme) {
+        match self.overrides.iter_mut().find(|o| o.tensor == tensor) {
+            Some(existing) => existing.scheme = scheme,
+            None => self.overrides.push(Override { tensor: tensor.to_owned(), scheme }),
+        }
+    }
+
+    /// The form that an artifact carries: its target named, single tensors in order of name.
+    #[must_use]
+    pub fn canonical(&self, target: Target) -> Self {
+        let mut out = self.clone();
+        out.target = Some(target);
+        out.overrides.sort_by(|a, b| a.tensor.cmp(&b.tensor));
+        out.locked.sort();
+        out.locked.dedup();
+        out
+    }
+}

@@ -1,0 +1,235 @@
+//! What is done to one tensor: prune, then factorize, then quantize, any of them absent. Spelling is in `scheme_text`.
+//!
+//! The types hold every scheme of the language, so that a text is judged right or wrong once and for all;
+//! [`Scheme::unbuilt`] names the part that this version cannot carry out.
+
+use super::Decimal;
+use crate::kernels::layout::Unit;
+
+/// What is done to one tensor.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scheme {
+    /// Which elements become zero.
+    pub prune: Option<Prune>,
+    /// Replacement by a product of two thinner matrices.
+    pub factorize: Option<Factorize>,
+    /// Which values remain possible.
+    pub quantize: Option<Quantize>,
+}
+
+/// Where the smallest magnitudes are sought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// In each tensor.
+    Tensor,
+    /// In each row.
+    Row,
+    /// In all tensors whose scheme comes from the same rule.
+    Global,
+}
+
+/// Which elements become zero.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Prune {
+    /// `prune:P`: the smallest magnitudes.
+    Magnitude {
+        /// Share of the elements.
+        share: Decimal,
+        /// Where they are ranked.
+        scope: Scope,
+    },
+    /// `nm:N:M`: N of each M along a row stay.
+    Nm {
+        /// Kept.
+        n: u32,
+        /// Of.
+        m: u32,
+    },
+    /// `block:HxW:P`.
+    Block {
+        /// Rows of a block.
+        height: u32,
+        /// Columns of a block.
+        width: u32,
+        /// Share of the blocks.
+        share: Decimal,
+    },
+    /// `rows:P`, `cols:P`, `heads:P`, `ffn:P`.
+    Structured {
+        /// What is removed.
+        what: Structure,
+        /// Share that is removed.
+        share: Decimal,
+    },
+    /// `random:P:SEED`.
+    Random {
+        /// Share of the elements.
+        share: Decimal,
+        /// Seed of the ranking.
+        seed: u64,
+    },
+    /// `wanda:P`.
+    Wanda {
+        /// Share of the elements.
+        share: Decimal,
+    },
+    /// `mask:FILE`.
+    Mask {
+        /// Another model whose zeros are taken.
+        file: String,
+    },
+}
+
+/// What structured pruning removes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants are the language's words")]
+pub enum Structure {
+    Rows,
+    Cols,
+    Heads,
+    Ffn,
+}
+
+/// Replacement by a product of two thinner matrices.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Factorize {
+    /// `rank:R`.
+    Rank(u64),
+    /// `energy:E`.
+    Energy(Decimal),
+}
+
+/// How an integer grid's range is found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Range {
+    /// The largest magnitude.
+    Max,
+    /// The clip with the least squared error.
+    Mse,
+    /// A percentile of the magnitudes.
+    Percentile(Decimal),
+}
+
+/// Which values remain possible.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Quantize {
+    /// `intN…`.
+    Int {
+        /// 2 to 8.
+        bits: u32,
+        /// Which elements share a scale.
+        unit: Unit,
+        /// With a zero point per unit.
+        asymmetric: bool,
+        /// How the range is found.
+        range: Range,
+    },
+    /// A cast to IEEE binary16.
+    F16,
+    /// A cast to bfloat16.
+    Bf16,
+    /// `fp8_e4m3`, `fp8_e5m2`, optionally with a scale per row.
+    Fp8 {
+        /// E5M2 instead of E4M3.
+        e5m2: bool,
+        /// With a scale per row.
+        row: bool,
+    },
+    /// OCP MXFP4.
+    Mxfp4,
+    /// NVIDIA NVFP4.
+    Nvfp4,
+    /// NormalFloat 4 with blocks of this many.
+    Nf4(usize),
+    /// Three levels.
+    Ternary {
+        /// A scale per row.
+        row: bool,
+    },
+    /// Two levels.
+    Binary {
+        /// A scale per row.
+        row: bool,
+    },
+    /// `codebook:K`.
+    Codebook {
+        /// Entries.
+        k: u32,
+        /// A codebook per row.
+        row: bool,
+        /// The exact optimum instead of Lloyd's.
+        best: bool,
+    },
+    /// A block type by GGUF's own name.
+    Gguf(&'static str),
+}
+
+impl Scheme {
+    /// The scheme that changes nothing.
+    #[must_use]
+    pub fn keep() -> Self {
+        Self::default()
+    }
+
+    /// Whether nothing is done.
+    #[must_use]
+    pub fn is_keep(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether pruning ranks elements over all tensors of its rule.
+    #[must_use]
+    pub fn is_global(&self) -> bool {
+        matches!(self.prune, Some(Prune::Magnitude { scope: Scope::Global, .. }))
+    }
+
+    /// The first part that this version cannot carry out, as it is spelled.
+    #[must_use]
+    pub fn unbuilt(&self) -> Option<String> {
+        let only = |scheme: Self| Some(scheme.to_string());
+        match (&self.prune, &self.factorize, &self.quantize) {
+            (Some(prune), ..) if !matches!(prune, Prune::Magnitude { .. }) => {
+                only(Self { prune: Some(prune.clone()), ..Self::default() })
+            }
+            (_, Some(_), _) => only(Self { factorize: self.factorize, ..Self::default() }),
+            (.., Some(quantize)) => match quantize {
+                Quantize::Int { range: Range::Max, .. } | Quantize::F16 | Quantize::Bf16 => None,
+                other => only(Self { quantize: Some(other.clone()), ..Self::default() }),
+            },
+            _ => None,
+        }
+    }
+
+    /// The same scheme with other magnitude pruning (or none).
+    #[must_use]
+    pub fn with_prune(mut self, prune: Option<Prune>) -> Self {
+        self.prune = prune;
+        self
+    }
+
+    /// The same scheme with other quantization (or none).
+    #[must_use]
+    pub fn with_quantize(mut self, quantize: Option<Quantize>) -> Self {
+        self.quantize = quantize;
+        self
+    }
+
+    /// Bits of one stored value, when quantization sets them.
+    #[must_use]
+    pub fn bits(&self) -> Option<u32> {
+        match self.quantize {
+            Some(Quantize::Int { bits, .. }) => Some(bits),
+            Some(Quantize::F16 | Quantize::Bf16) => Some(16),
+            _ => None,
+        }
+    }
+
+    /// The share that magnitude pruning asks for.
+    #[must_use]
+    pub fn pruned_share(&self) -> Option<Decimal> {
+        match self.prune {
+            Some(Prune::Magnitude { share, .. }) => Some(share),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! One open model, one recipe: what the window and the commands both stand on, so that they cannot say different things.
+//!
+//! | file | what it settles |
+//! |---|---|
+//! | this | a request: the model, its recipe and plan, and what can be asked of them at once |
+//! | [`history`] | undo and redo, one step per gesture |
+//! | [`live`] | the window's state: estimates that arrive, accuracy, the path walked |
+//! | [`jobs`] | threads behind the window, each cancellable, none ever holding a frame |
+
+pub mod history;
+pub mod jobs;
+pub mod live;
+
+use crate::compress;
+use crate::control::Control;
+use crate::estimate::total::{self, ModelEstimate};
+use crate::estimate::{TensorStats, stats};
+use crate::evaluate::{Accuracy, Network, network};
+use crate::export::{self, Artifact};
+use crate::formats;
+use crate::model::{Model, OpenOptions, open};
+use crate::recipe::{self, Plan, Recipe, Target, file, plan};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Anything that can go wrong on the way from a model to an artifact.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant wraps the error of the room it names")]
+pub enum Error {
+    #[error(transparent)]
+    Format(#[from] formats::Error),
+    #[error(transparent)]
+    Recipe(#[from] recipe::Error),
+    #[error(transparent)]
+    Compress(#[from] compress::Error),
+    #[error(transparent)]
+    Export(#[from] export::Error),
+    #[error(
+        "this model cannot be run here: accuracy is measured for a demo, or a file with a demo's tensor names and shapes. To measure another model, give a command with --with 'CMD {{model}}'"
+    )]
+    NotRunnable,
+}
+
+/// What the user typed about the recipe.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// A recipe file.
+    pub recipe: Option<PathBuf>,
+    /// `PATTERN=SCHEME`, left to right.
+    pub set: Vec<String>,
+    /// Overrules the recipe's target.
+    pub target: Option<Target>,
+    /// Accept the nearest scheme that the target holds.
+    pub nearest: bool,
+}
+
+/// An open model with a recipe that fits it.
+#[derive(Debug)]
+pub struct Request {
+    /// The model.
+    pub model: Arc<Model>,
+    /// The recipe, settings included.
+    pub recipe: Recipe,
+    /// What it comes to.
+    pub plan: Plan,
+    /// What should be told to the user: warnings of the model, locked names that were skipped.
+    pub messages: Vec<String>,
+}
+
+impl Request {
+    /// Opens a model and resolves a wish on it.
+    ///
+    /// # Errors
+    /// When the model cannot be opened or the wish cannot be met.
+    pub fn open(spec: &Path, options: &OpenOptions, wish: &Wish) -> Result<Self, Error> {
+        let model = Arc::new(open(spec, options)?);
+        let mut messages = model.warnings.clone();
+        let mut recipe = match &wish.recipe {
+            Some(path) => file::read(path)?,
+            None => Recipe::default(),
+        };
+        recipe.target = Some(wish.target.or(recipe.target).unwrap_or(plan::default_target(&model)));
+        for setting in &wish.set {
+            for name in recipe.set(&model, setting)? {
+                messages.push(format!("{} is locked; {setting} leaves it alone", formats::error::printable(&name)));
+            }
+        }
+        let plan = Plan::new(&model, &recipe, wish.nearest)?;
+        Ok(Self { model, recipe, plan, messages })
+    }
+
+    /// Statistics of every tensor.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn stats(&self, control: &Control) -> Result<Vec<Option<TensorStats>>, Error> {
+        Ok(stats::model_stats(&self.model, control)?)
+    }
+
+    /// Bytes and errors, exactly.
+    ///
+    /// # Errors
+    /// When a tensor cannot be read or refuses its scheme.
+    pub fn estimate(&self, control: &Control) -> Result<ModelEstimate, Error> {
+        Ok(total::estimate_model(&self.model, &self.plan, &self.recipe, control)?)
+    }
+
+    /// Bytes without reading a weight.
+    #[must_use]
+    pub fn bytes_only(&self) -> ModelEstimate {
+        total::bytes_only(&self.model, &self.plan, &self.recipe)
+    }
+
+    /// Writes the artifact, reads it back and compares.
+    ///
+    /// # Errors
+    /// Whatever went wrong; `out` is then what it was.
+    pub fn export(&self, out: &Path, force: bool, control: &Control) -> Result<Artifact, Error> {
+        Ok(export::export(&self.model, &self.plan, &self.recipe, out, force, control)?)
+    }
+
+    /// Accuracy of the compressed network on the whole labelled set.
+    ///
+    /// # Errors
+    /// When the program cannot run this model.
+    pub fn measure(&self, control: &Control) -> Result<Accuracy, Error> {
+        let runnable = Network::of(&self.model).ok_or(Error::NotRunnable)?;
+        let cuts = compress::cut_pools(&self.model, &self.plan, control)?;
+        let mlp = runnable.build(&self.model, &self.plan, &cuts, control)?;
+        let all = 0..runnable.images();
+        network::accuracy(&mlp, all, control).ok_or(Error::Compress(compress::Error::Cancelled))
+    }
+}

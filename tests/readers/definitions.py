@@ -1,0 +1,535 @@
+"""What Spokeshave's numbers mean, said a second time, in numpy, by someone who has not read the Rust.
+
+Every function restates one sentence of the contract (statistics, pruning, integer grids, casts, errors, the three sizes).
+Nothing here is fast, and nothing is shared with the program: if both agree, the sentence was understood twice.
+`python definitions.py` checks the definitions against values worked out by hand.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import ml_dtypes
+import numpy as np
+
+F32, F64 = np.dtype("f4"), np.dtype("f8")
+DTYPES = {
+    "F64": F64, "F32": F32, "F16": np.dtype("f2"), "BF16": np.dtype(ml_dtypes.bfloat16),
+    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn), "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
+    "I64": np.dtype("i8"), "I32": np.dtype("i4"), "I16": np.dtype("i2"), "I8": np.dtype("i1"),
+    "U64": np.dtype("u8"), "U32": np.dtype("u4"), "U16": np.dtype("u2"), "U8": np.dtype("u1"), "BOOL": np.dtype("?"),
+}  # fmt: skip
+DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+FLOATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
+
+
+class Refused(Exception):
+    """The contract refuses this scheme for this tensor; `count` is the number the message must name."""
+
+    def __init__(self, tensor: str, count: int | None, why: str):
+        super().__init__(f"{tensor}: {count} {why}")
+        self.tensor, self.count, self.why = tensor, count, why
+
+
+# ---------------------------------------------------------------- schemes and rules
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """One parsed scheme of this milestone: an optional prune step, an optional quantize step."""
+
+    text: str = "keep"
+    fraction: Fraction | None = None
+    pool: str = "tensor"  # tensor, row or global
+    bits: int = 0  # 2..8 for the integer grids
+    unit: str = "row"  # row, tensor, g32, g64 or g128
+    asym: bool = False
+    cast: str | None = None  # F16 or BF16
+
+    @property
+    def keeps(self) -> bool:
+        return self.fraction is None and not self.bits and self.cast is None
+
+
+def parse(text: str) -> Scheme:
+    """Reads SCHEME; raises ValueError on what the grammar excludes."""
+    if text == "keep":
+        return Scheme()
+    parts: dict = {}
+    for step in text.split("+"):
+        if match := re.fullmatch(r"prune:(\d+(?:\.\d+)?)(:row|:global)?", step):
+            if parts or Fraction(match[1]) > 1:
+                raise ValueError(text)
+            parts |= {"fraction": Fraction(match[1]), "pool": (match[2] or ":tensor")[1:]}
+        elif match := re.fullmatch(r"int([2-8])(:row|:tensor|:g32|:g64|:g128)?(:asym)?(:max)?", step):
+            if "bits" in parts or "cast" in parts:
+                raise ValueError(text)
+            parts |= {"bits": int(match[1]), "unit": (match[2] or ":row")[1:], "asym": bool(match[3])}
+        elif step in ("f16", "bf16") and "bits" not in parts and "cast" not in parts:
+            parts["cast"] = step.upper()
+        else:
+            raise ValueError(text)
+    return Scheme(text, **parts)
+
+
+def glob_to_regex(pattern: str) -> str:
+    """A glob over the whole name in which `*` crosses dots."""
+    out, depth, i = "", 0, 0
+    while i < len(pattern):
+        c = pattern[i]
+        if c == "*":
+            out += ".*"
+        elif c == "?":
+            out += "."
+        elif c == "[":
+            end = pattern.index("]", i + 2)
+            body = pattern[i + 1 : end]
+            out += "[^" + body[1:] + "]" if body[0] == "!" else "[" + body + "]"
+            i = end
+        elif c == "{":
+            out, depth = out + "(?:", depth + 1
+        elif c == "}":
+            out, depth = out + ")", depth - 1
+        else:
+            out += "|" if c == "," and depth else re.escape(c)
+        i += 1
+    return out
+
+
+def is_exact(pattern: str) -> bool:
+    return not pattern.startswith("re:") and not any(c in pattern for c in "*?[{")
+
+
+def touches(pattern: str, name: str, dtype: str, is_weight: bool) -> bool:
+    """Whether a line reaches a tensor: a glob reaches weight matrices only, an exact name any float tensor."""
+    if is_exact(pattern):
+        return pattern == name and dtype in FLOATS
+    regex = pattern[3:] if pattern.startswith("re:") else glob_to_regex(pattern)
+    return is_weight and re.fullmatch(regex, name, re.S) is not None
+
+
+# ---------------------------------------------------------------- statistics
+
+
+def wide(array: np.ndarray) -> np.ndarray:
+    """The flat values in the dtype in which arithmetic on them is done: F64 stays, everything else is f32."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return flat if flat.dtype == F64 else flat.astype(F32)
+
+
+def statistics(array: np.ndarray) -> dict:
+    """min, max, mean and population std over the finite values; counts of zeros, NaN and Inf over all."""
+    values = wide(array).astype(F64)
+    finite = values[np.isfinite(values)]
+    out = {"min": None, "max": None, "mean": None, "std": None}
+    if finite.size:
+        mean = total(finite) / finite.size
+        out = {"min": float(finite.min()), "max": float(finite.max()), "mean": mean,
+               "std": math.sqrt(total((finite - mean) ** 2) / finite.size)}  # fmt: skip
+    counts = {"zeros": values == 0, "nan": np.isnan(values), "inf": np.isinf(values)}
+    return out | {key: int(np.count_nonzero(hit)) for key, hit in counts.items()}
+
+
+def total(terms: np.ndarray) -> float:
+    """A sum without cancellation worth naming: exact when short, pairwise in f64 when long."""
+    return math.fsum(terms) if terms.size < 100_000 else float(np.sum(terms))
+
+
+def errors(source: np.ndarray, final: np.ndarray) -> dict:
+    """t2, sqnr_db and cosine in f64 over the finite values, the zeros of q over all."""
+    w, q = wide(source).astype(F64), wide(final).astype(F64)
+    zeros = int(np.count_nonzero(q == 0))
+    finite = np.isfinite(w)
+    w, q = w[finite], q[finite]
+    if not w.size:
+        return {"zeros": zeros, "t2": None, "sqnr_db": None, "cosine": None}
+    lost, power, kept, cross = (total(x) for x in ((w - q) ** 2, w * w, q * q, w * q))
+    t2 = 0.0 if lost == 0 else 1.0 if power == 0 else lost / power
+    both, one = power == 0 and kept == 0, power == 0 or kept == 0
+    cosine = 1.0 if both else 0.0 if one else cross / math.sqrt(power) / math.sqrt(kept)
+    return {"zeros": zeros, "t2": t2, "sqnr_db": None if t2 == 0 else -10 * math.log10(t2), "cosine": cosine}
+
+
+def fidelity(t2s: list[float | None]) -> float:
+    """The chain form: 100 times the product of 1 - min(t2, 0.9999)."""
+    return 100 * math.prod(1 - min(t2 or 0.0, 0.9999) for t2 in t2s)
+
+
+# ---------------------------------------------------------------- prune
+
+
+def rows_of(shape: tuple) -> tuple[int, int]:
+    """(rows, row length): dimension 0 by the rest; 0-d and 1-D tensors are one row."""
+    return (shape[0], math.prod(shape[1:])) if len(shape) >= 2 else (1, math.prod(shape))
+
+
+def prune_count(fraction: Fraction, n: int) -> int:
+    """floor(P*n + 1/2) with P the decimal as written, not its nearest float."""
+    return math.floor(fraction * n + Fraction(1, 2))
+
+
+def smallest(magnitudes: np.ndarray, fraction: Fraction) -> np.ndarray:
+    """Marks the k smallest of the finite entries, k counted over them, ties going to the lower index."""
+    candidates = np.flatnonzero(np.isfinite(magnitudes))
+    order = candidates[np.argsort(magnitudes[candidates], kind="stable")]
+    chosen = np.zeros(magnitudes.size, bool)
+    chosen[order[: prune_count(fraction, candidates.size)]] = True
+    return chosen
+
+
+def zeroed(array: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """A copy with the chosen elements +0; those already 0 (also -0) and all others keep their bits."""
+    flat = np.ascontiguousarray(array).reshape(-1).copy()
+    flat[chosen & (wide(flat) != 0)] = 0
+    return flat.reshape(array.shape)
+
+
+def magnitudes(array: np.ndarray) -> np.ndarray:
+    """|w| as real numbers: every float dtype is exact in f64."""
+    return np.abs(wide(array).astype(F64))
+
+
+def prune(array: np.ndarray, scheme: Scheme) -> np.ndarray:
+    size, length = magnitudes(array), rows_of(array.shape)[1]
+    if scheme.pool == "tensor":
+        return zeroed(array, smallest(size, scheme.fraction))
+    rows = [smallest(size[start : start + length], scheme.fraction) for start in range(0, size.size, length)]
+    return zeroed(array, np.concatenate(rows))
+
+
+def prune_global(pool: dict[str, np.ndarray], fraction: Fraction) -> dict[str, np.ndarray]:
+    """One pool: tensors in bytewise order of name are laid end to end, so ties go by name, then index."""
+    names = sorted(pool, key=lambda name: name.encode())
+    chosen = smallest(np.concatenate([magnitudes(pool[name]) for name in names]), fraction)
+    ends = np.cumsum([pool[name].size for name in names])
+    return {name: zeroed(pool[name], part) for name, part in zip(names, np.split(chosen, ends[:-1]))}
+
+
+# ---------------------------------------------------------------- casts and integer grids
+
+
+def round_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """One rounding to nearest-even; f64 to bf16 and fp8 goes by way of a round-to-odd f32, so it is not rounded twice."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if values.dtype != F64 or dtype in (F64, F32, DTYPES["F16"]):
+            return values.astype(dtype)
+        near = values.astype(F32)
+        inexact = np.isfinite(near) & (near.astype(F64) != values)
+        bits = near.view("u4")
+        bits = np.where(inexact & (np.abs(near.astype(F64)) > np.abs(values)), bits - 1, bits)  # towards zero
+        return np.where(inexact, bits | 1, bits).astype("u4").view(F32).astype(dtype)
+
+
+@dataclass
+class Grid:
+    """Integer codes of one tensor and what a reader makes of them."""
+
+    codes: np.ndarray  # signed, 0 meaning the value 0 (asym: code - z)
+    values: np.ndarray  # code * scale, in f32 (F64 tensors: f64)
+    scales: int
+    zero_points: int
+
+
+def quantize_int(values: np.ndarray, shape: tuple, scheme: Scheme, tensor: str = "") -> Grid:
+    """intN by absolute maximum over each unit, all in the dtype of `values`."""
+    real = values.dtype.type
+    if scheme.unit == "tensor":
+        rows, length, group = 1, values.size, values.size
+    else:
+        rows, length = rows_of(shape)
+        group = length if scheme.unit == "row" else int(scheme.unit[1:])
+    groups = -(-length // group)
+    padded = np.zeros((rows, groups * group), values.dtype)  # zeros move no maximum and no min(0, ...)
+    padded[:, :length] = values.reshape(rows, length)
+    w = padded.reshape(rows, groups, group)
+    levels = 2**scheme.bits - 1
+    with np.errstate(all="ignore"):
+        if scheme.asym:
+            low, high = np.minimum(w.min(2, keepdims=True), real(0)), np.maximum(w.max(2, keepdims=True), real(0))
+            scale = (high - low) / real(levels)
+        else:
+            half = 2 ** (scheme.bits - 1) - 1
+            scale = np.abs(w).max(2, keepdims=True) / real(half)
+        assert scale.dtype == values.dtype
+        if not np.isfinite(scale).all():
+            raise Refused(tensor, None, "scale overflows")
+        safe = np.where(scale == 0, real(1), scale)
+        if scheme.asym:
+            zero = np.clip(np.rint(-low / safe), 0, levels).astype("i4")
+            codes = np.clip(np.rint(w / safe).astype("i4") + zero, 0, levels) - zero
+        else:
+            codes = np.clip(np.rint(w / safe), -half, half).astype("i4")
+        codes = np.where(scale == 0, 0, codes).astype("i4")
+        q = np.where(codes == 0, real(0), codes.astype(values.dtype) * scale)
+    flat = lambda x: x.reshape(rows, -1)[:, :length].reshape(-1)
+    return Grid(flat(codes), flat(q), rows * groups, rows * groups if scheme.asym else 0)
+
+
+# ---------------------------------------------------------------- sizes
+
+
+def ceil8(bits: int) -> int:
+    return -(-bits // 8)
+
+
+def sparse_payload(nonzero: np.ndarray, bits: int) -> int:
+    """The least of dense codes, mask + codes, and relative indices of 2 to 8 bits with fillers."""
+    n, at = nonzero.size, np.flatnonzero(nonzero)
+    gaps = np.diff(at, prepend=-1) - 1
+    options = [ceil8(n * bits), ceil8(n) + ceil8(at.size * bits)]
+    for r in range(2, 9):
+        options.append(ceil8((at.size + int((gaps >> r).sum())) * (bits + r)))
+    return min(options)
+
+
+def packed_payload(nonzero: np.ndarray, bits: int) -> int:
+    """What `packed` stores for a touched tensor today: dense codes or a mask of q != 0 and their codes."""
+    z = int(np.count_nonzero(nonzero))
+    return min(ceil8(nonzero.size * bits), ceil8(nonzero.size) + ceil8(z * bits))
+
+
+def entropy_payload(symbols: np.ndarray) -> tuple[int, int]:
+    """ceil(n*H0/8) as (least, most): where every share is a power of two it is exact, else f64 may slip at a whole byte."""
+    n, counts = symbols.size, []
+    if n:
+        found = np.bincount(symbols.astype("i8") - int(symbols.astype("i8").min()))
+        counts = found[found > 0].tolist()
+    if all(n % c == 0 and (n // c).bit_count() == 1 for c in counts):
+        return (ceil8(sum(c * ((n // c).bit_length() - 1) for c in counts)),) * 2
+    size = math.fsum(c * math.log2(n / c) for c in counts) / 8
+    return math.ceil(size * (1 - 1e-9)), math.ceil(size * (1 + 1e-9))
+
+
+# ---------------------------------------------------------------- one tensor, one model
+
+
+@dataclass
+class Outcome:
+    """All that the contract promises about one tensor under a recipe and a target."""
+
+    scheme: str
+    stored: np.ndarray  # what a reader gets: own dtype in the dense target, F32/F64/cast dtype in packed
+    bytes: int
+    sparse: int
+    entropy: tuple[int, int]
+    zeros: int | None = None
+    t2: float | None = None
+    sqnr_db: float | None = None
+    cosine: float | None = None
+    touched: bool = False
+    free_zero_sign: np.ndarray | None = None  # where -0 may stand for +0
+    refused: Refused | None = None
+    codes: np.ndarray | None = None
+
+
+@dataclass
+class Expected:
+    tensors: dict[str, Outcome] = field(default_factory=dict)
+    fidelity: float = 100.0
+
+    @property
+    def refusals(self) -> list[Refused]:
+        return [o.refused for o in self.tensors.values() if o.refused]
+
+    def total(self, key: str) -> int:
+        return sum(getattr(outcome, key) for outcome in self.tensors.values())
+
+
+def keep(array: np.ndarray, stored_as_codes: bool = False) -> Outcome:
+    """An untouched tensor: its payload; the unquantized formulas if it is a float."""
+    if DTYPE_NAMES[array.dtype] not in FLOATS or stored_as_codes:
+        return Outcome("keep", array, array.nbytes, array.nbytes, (array.nbytes,) * 2)
+    nonzero, bits = wide(array) != 0, array.dtype.itemsize * 8
+    low, high = entropy_payload(nonzero)
+    codes = ceil8(int(np.count_nonzero(nonzero)) * bits)
+    sizes = (array.nbytes, sparse_payload(nonzero, bits), (low + codes, high + codes))
+    return Outcome("keep", array, *sizes, **errors(array, array))
+
+
+def apply(name: str, source: np.ndarray, pruned: np.ndarray, scheme: Scheme, target: str) -> Outcome:
+    """The quantize step (or none) after `pruned`, its final rounding, its sizes and its errors against `source`."""
+    values, dtype = wide(pruned), pruned.dtype
+    bad = int(np.count_nonzero(~np.isfinite(values)))
+    if bad and (scheme.bits or scheme.cast):
+        raise Refused(name, bad, "values are NaN or Inf")
+    free, codes = None, None
+    if scheme.bits:
+        grid = quantize_int(values, pruned.shape, scheme, name)
+        codes, q = grid.codes, grid.values
+        final = q if target == "packed" else round_to(q, dtype)
+        free = (wide(final) == 0) & (codes != 0)  # a tiny negative may round to -0; a code of 0 never does
+        side = grid.scales * values.dtype.itemsize + grid.zero_points
+        bits, nonzero, symbols = scheme.bits, q != 0, codes
+    elif scheme.cast:
+        q = final = round_to(values, DTYPES[scheme.cast])
+        side, bits, nonzero, symbols = 0, 16, wide(q) != 0, q.view("u2")
+    else:
+        final = pruned.reshape(-1)
+        side, bits, nonzero, symbols = 0, dtype.itemsize * 8, values != 0, None
+    lost = int(np.count_nonzero(~np.isfinite(wide(final)))) - bad
+    if lost:
+        raise Refused(name, lost, "values would become Inf")
+    if target == "packed" and not scheme.bits:
+        free = wide(final) == 0
+    if symbols is None:
+        low, high = entropy_payload(nonzero)
+        low, high = (x + ceil8(int(np.count_nonzero(nonzero)) * bits) for x in (low, high))
+    else:
+        low, high = (side + x for x in entropy_payload(symbols))
+    size = side + packed_payload(nonzero, bits) if target == "packed" else final.nbytes
+    return Outcome(scheme.text, final.reshape(source.shape), size, side + sparse_payload(nonzero, bits), (low, high),
+                   touched=True, free_zero_sign=free, codes=codes, **errors(source, final))  # fmt: skip
+
+
+def expect(model: dict[str, np.ndarray], lines: list[tuple[str, str]], weights: set[str], target: str,
+           stored_as_codes: frozenset = frozenset()) -> Expected:  # fmt: skip
+    """The whole recipe over the whole model: last matching line wins, one global pool per line."""
+    rule = {}
+    for name, array in model.items():
+        dtype = DTYPE_NAMES[array.dtype]
+        hits = [i for i, (pattern, _) in enumerate(lines) if touches(pattern, name, dtype, name in weights)]
+        if hits and array.size and name not in stored_as_codes:
+            rule[name] = hits[-1]
+    pruned = dict(model)
+    for i, (_, text) in enumerate(lines):
+        scheme, pool = parse(text), {name: model[name] for name, r in rule.items() if r == i}
+        if scheme.fraction is not None and scheme.pool == "global" and pool:
+            pruned |= prune_global(pool, scheme.fraction)
+        elif scheme.fraction is not None:
+            pruned |= {name: prune(array, scheme) for name, array in pool.items()}
+    out = Expected()
+    for name in sorted(model, key=lambda n: n.encode()):
+        array = model[name]
+        outcome = keep(array, name in stored_as_codes)
+        scheme = parse(lines[rule[name]][1]) if name in rule else Scheme()
+        if not scheme.keeps:
+            try:
+                outcome = apply(name, array, pruned[name], scheme, target)
+            except Refused as refusal:
+                outcome.refused = refusal
+        out.tensors[name] = outcome
+    scored = [out.tensors[n].t2 for n, a in model.items() if a.ndim >= 2 and DTYPE_NAMES[a.dtype] in FLOATS]
+    out.fidelity = fidelity(scored)
+    return out
+
+
+# ---------------------------------------------------------------- the definitions against hand-worked values
+
+
+def _same(found, wanted) -> None:
+    assert np.array_equal(np.asarray(found), np.asarray(wanted)), f"found {found}, expected {wanted}"
+
+
+def self_test() -> int:
+    f32 = lambda *x: np.array(x, F32)
+    one = lambda a, text, target="safetensors": expect({"w": a}, [("w", text)], set(), target).tensors["w"]
+
+    # the decimal is exact: 0.145 * 100 + 1/2 is 15, though 0.145 * 100 in f64 is 14.499999999999998
+    _same([prune_count(Fraction(p), n) for p, n in (("0.145", 100), ("0.5", 5), ("0", 9), ("1", 9), ("0.5", 1), ("0.1", 4))],
+          [15, 3, 0, 9, 1, 0])  # fmt: skip
+    # ties go to the lower index; zeros count among the smallest and keep their sign
+    _same(one(f32(1, -1, 1, 2), "prune:0.5").stored, [0, 0, 1, 2])
+    kept = one(f32(-0.0, 3, 0, 2), "prune:0.75").stored
+    _same(kept, [0, 3, 0, 0])
+    _same(np.signbit(kept), [True, False, False, False])
+    _same(np.signbit(one(f32(-1, 2), "prune:0.5").stored), [False, False])
+    # by row; 1-D is one row
+    _same(one(f32(1, 2, 3, 4).reshape(2, 2), "prune:0.5:row").stored, [[0, 2], [0, 4]])
+    _same(one(f32(1, 2, 3, 4), "prune:0.5:row").stored, [0, 0, 3, 4])
+    # NaN and Inf are neither counted nor ranked nor changed
+    _same(one(f32(np.inf, 1, 2, 3, 4), "prune:0.5").stored, [np.inf, 0, 0, 3, 4])
+    # global: B < a bytewise, so B's tie goes first, whatever the dtype
+    pool = expect({"a": f32(1, 1), "B": np.array([2, 1], "f2")}, [("re:.*", "prune:0.5:global")], {"a", "B"}, "packed")
+    _same(pool.tensors["B"].stored, [2, 0])
+    _same(pool.tensors["a"].stored, [0, 1])
+    # a later line takes its tensor out of the pool
+    pool = expect({"a": f32(1, 5), "b": f32(0.5, 9)}, [("*", "prune:0.5:global"), ("b", "keep")], {"a", "b"}, "packed")
+    _same(pool.tensors["a"].stored, [0, 5])
+    _same(pool.tensors["b"].stored, [0.5, 9])
+
+    # int4: scale 1, halves to even, clip at 7; a code of 0 reads +0
+    grid = one(f32(7, 0.5, 1.5, -2.5, -0.5, -7), "int4")
+    _same(grid.codes, [7, 0, 2, -2, 0, -7])
+    assert not np.signbit(grid.stored[4])
+    # int2 has three levels, zero scale reads 0, a scale that rounds to 0 too
+    _same(one(f32(3, -1, 1.6), "int2").stored, [3, 0, 3])
+    _same(one(f32(0, 0), "int8").stored, [0, 0])
+    _same(one(f32(1.4e-45, 0), "int8").stored, [0, 0])
+    # asym, N = 2: lo -1, hi 2, s 1, z 1; all positive: lo is 0
+    _same(one(f32(-1, 0, 0.4, 2), "int2:asym").stored, [-1, 0, 0, 2])
+    _same(one(f32(3, 6, 1.4), "int2:asym").stored, [4, 6, 2])
+    # groups cut each row from the left, the last may be short: 130 = 128 + 2, two scales a row
+    w = np.ones((3, 130), F32)
+    w[:, 128:] = 100
+    grid = quantize_int(wide(w), w.shape, parse("int8:g128"))
+    _same(grid.scales, 6)
+    _same(grid.values.reshape(3, 130)[:, [0, 129]], np.tile(f32(127 * np.float32(1 / 127), 127 * np.float32(100 / 127)), (3, 1)))
+    _same(quantize_int(wide(np.ones((64, 1, 3, 3), F32)), (64, 1, 3, 3), parse("int4:g32")).scales, 64)
+    # the dense target rounds into the tensor's dtype, packed keeps F32
+    half = np.array([1, 0.3], "f2")
+    _same(one(half, "int8", "packed").stored.dtype, F32)
+    _same(one(half, "int8").stored, f32(1, np.float32(38) * (np.float32(1) / np.float32(127))).astype("f2"))
+    # refusals
+    for array, text, count in ((f32(1, np.nan, np.inf), "int4", 2), (f32(1e5, 1), "f16", 1), (f32(3e38, -3e38), "int4:asym", None),
+                               (np.array([65504, -65504], "f2"), "int4:asym", 1)):  # fmt: skip
+        _same(one(array, text).refused.count, count)
+    assert one(np.array([65504, -65504], "f2"), "int4:asym", "packed").refused is None
+    # casts: f64 to bf16 rounds once (a value just over the tie of two bf16 goes up), the sign of zero stays
+    _same(round_to(np.array([1 + 2**-8 + 2**-40, 1 + 2**-8]), DTYPES["BF16"]).astype(F64), [1 + 2**-7, 1])
+    assert np.signbit(one(f32(-1e-30, 1), "f16").stored[0])
+
+    # sizes. Worked example of the contract, with survivors that keep a code: 29,400 + 11,760 + 1,200
+    r = np.random.default_rng(1)
+    fc1 = r.standard_normal((300, 784)).astype(F32)
+    fc1 = np.sign(fc1) * np.maximum(np.abs(fc1), 0.5).astype(F32)
+    outcome = one(fc1, "prune:0.9+int4:row", "packed")
+    assert outcome.zeros >= 211680
+    _same(outcome.bytes, 42360 - (outcome.zeros - 211680) // 2)
+    _same(one(fc1, "prune:0.9+int4:row:asym", "packed").bytes, 42660 - (one(fc1, "prune:0.9+int4:row:asym", "packed").zeros - 211680) // 2)
+    _same(one(fc1, "prune:0.9+int4:row").bytes, 940800)
+    # 1,000 elements, nonzeros at 0 and 999, 8 bits: dense 1000, mask 127, indices r = 8: gap 998 needs 3 fillers,
+    # 5 * 16 bits = 10 bytes; r = 7: 7 fillers, 9 * 15 bits = 17 bytes
+    marks = np.zeros(1000, bool)
+    marks[[0, 999]] = True
+    _same(sparse_payload(marks, 8), 10)
+    marks[:] = False
+    _same(sparse_payload(marks, 8), 0)  # no nonzero: indices store nothing
+    _same(packed_payload(marks, 8), 125)
+    _same(entropy_payload(np.array([0, 1] * 48)), (12, 12))  # 96 bits exactly
+    _same(entropy_payload(np.zeros(9, "i4")), (0, 0))
+    _same(entropy_payload(np.array([0, 0, 1])), (1, 1))  # 2.75 bits
+    _same(keep(f32(0, 1, 0, 0)).sparse, 5)  # mask 1 byte + 4; indices r = 2: (32 + 2) bits = 5 bytes
+
+    # statistics and errors
+    s = statistics(f32(1, 3, np.nan, np.inf, -0.0, 0))
+    _same([s[k] for k in ("min", "max", "mean", "zeros", "nan", "inf")], [0, 3, 1, 2, 1, 1])
+    assert math.isclose(s["std"], math.sqrt(1.5))
+    assert statistics(np.zeros(0, F32))["min"] is None
+    assert errors(f32(0, 0), f32(0, 0)) == {"zeros": 2, "t2": 0.0, "sqnr_db": None, "cosine": 1.0}
+    assert errors(f32(3, 4), f32(0, 0)) == {"zeros": 2, "t2": 1.0, "sqnr_db": -0.0, "cosine": 0.0}
+    assert math.isclose(errors(f32(3, 4), f32(0, 4))["t2"], 9 / 25)
+    assert errors(f32(np.nan), f32(np.nan))["t2"] is None
+    assert math.isclose(fidelity([0.1, None, 0.5, 1.0]), 100 * 0.9 * 0.5 * (1 - 0.9999))
+
+    # patterns and grammar
+    assert touches("a.*.w", "a.b.c.w", "F32", True) and not touches("a.*", "a.b", "F32", False)
+    assert touches("a.b", "a.b", "F16", False) and not touches("a.b", "a.b", "I64", False)
+    assert touches("l.[0-3].{q,k}", "l.2.k", "F32", True) and not touches("l.[!0-3].?", "l.2.k", "F32", True)
+    for wrong in ("", "int9", "int1", "int4:asym:row", "prune:.5", "prune:50%", "prune:1.5", "prune:1e-1", "int4+prune:0.5",
+                  "int4+int4", "keep+int4", "prune:0.5+prune:0.5", "nosuch", "prune", "prune:0.5:global:row"):  # fmt: skip
+        try:
+            parse(wrong)
+        except ValueError:
+            continue
+        raise AssertionError(f"{wrong!r} was read as a scheme")
+    return 0
+
+
+if __name__ == "__main__":
+    self_test()
+    print("definitions agree with the values worked out by hand")
+    sys.exit(0)
