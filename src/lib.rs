@@ -1,4 +1,6 @@
 //! Spokeshave: a hand tool for making neural networks smaller.
+pub mod app;
+pub mod cli;
 pub mod compress;
 pub mod control;
 pub mod estimate;

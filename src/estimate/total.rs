@@ -155,28 +155,64 @@ pub fn bytes_only(model: &Model, plan: &Plan, recipe: &Recipe) -> ModelEstimate 
     total
 }
 
-/// Adds up estimates that are all there.
+/// The sums of a model's estimates.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Totals {
+    /// The weakest kind among the parts.
+    pub label: Label,
+    /// Bytes of the artifact, header and padding included.
+    pub bytes: u64,
+    /// What no tensor owns.
+    pub overhead_bytes: u64,
+    /// Sum of the sparse bounds, when all are known.
+    pub sparse_bytes: Option<u64>,
+    /// Sum of the entropy bounds, when all are known.
+    pub entropy_bytes: Option<u64>,
+    /// 8·bytes / parameters; `None` without parameters.
+    pub bits_per_weight: Option<f64>,
+    /// The headline proxy in percent.
+    pub fidelity: f64,
+    /// Where the bytes go.
+    pub sizes: Sizes,
+}
+
+/// Adds up estimates, one per tensor.
 #[must_use]
-pub fn sum_up(model: &Model, plan: &Plan, recipe: &Recipe, tensors: Vec<TensorEstimate>) -> ModelEstimate {
+pub fn totals(model: &Model, plan: &Plan, recipe: &Recipe, tensors: &[&TensorEstimate]) -> Totals {
     let sizes = tensors.iter().fold(Sizes::default(), |sum, t| sum.plus(t.sizes));
-    let nonzeros = |i: usize| nonzeros(&model.tensors[i], &tensors[i]);
-    let overhead = overhead_bytes(model, plan, recipe, nonzeros);
+    let overhead = overhead_bytes(model, plan, recipe, |i| nonzeros(&model.tensors[i], tensors[i]));
     let bytes = sizes.total() + overhead;
     let parameters = model.parameters();
     let counts = |tensor: &Tensor| tensor.shape.len() >= 2 && tensor.is_float_source();
-    let t2 = model.tensors.iter().zip(&tensors).filter(|(t, _)| counts(t)).map(|(_, e)| e.t2());
-    ModelEstimate {
-        target: plan.target,
+    let t2 = model.tensors.iter().zip(tensors).filter(|(t, _)| counts(t)).map(|(_, e)| e.t2());
+    Totals {
         label: tensors.iter().map(|t| t.label).max().unwrap_or(Label::Exact),
-        source_bytes: model.bytes,
-        bytes: Some(bytes),
-        overhead_bytes: Some(overhead),
+        bytes,
+        overhead_bytes: overhead,
         sparse_bytes: tensors.iter().map(|t| t.sparse_bytes).sum(),
         entropy_bytes: tensors.iter().map(|t| t.entropy_bytes).sum(),
         bits_per_weight: (parameters > 0).then(|| 8.0 * bytes as f64 / parameters as f64),
-        fidelity: Some(fidelity(t2)),
-        fidelity_form: FidelityForm::Chain,
+        fidelity: fidelity(t2),
         sizes,
+    }
+}
+
+/// Adds up estimates that are all there.
+#[must_use]
+pub fn sum_up(model: &Model, plan: &Plan, recipe: &Recipe, tensors: Vec<TensorEstimate>) -> ModelEstimate {
+    let sums = totals(model, plan, recipe, &tensors.iter().collect::<Vec<_>>());
+    ModelEstimate {
+        target: plan.target,
+        label: sums.label,
+        source_bytes: model.bytes,
+        bytes: Some(sums.bytes),
+        overhead_bytes: Some(sums.overhead_bytes),
+        sparse_bytes: sums.sparse_bytes,
+        entropy_bytes: sums.entropy_bytes,
+        bits_per_weight: sums.bits_per_weight,
+        fidelity: Some(sums.fidelity),
+        fidelity_form: FidelityForm::Chain,
+        sizes: sums.sizes,
         tensors,
     }
 }

@@ -7,7 +7,7 @@
 //! At no moment does OUT's name point to a file that is not whole. The source is never written: OUT is compared with every
 //! file of the model by path and by inode.
 
-mod atomic;
+pub mod atomic;
 mod dense;
 mod output;
 mod packed;

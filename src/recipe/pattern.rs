@@ -52,6 +52,29 @@ impl Pattern {
         Self { text: name.to_owned(), matcher: Matcher::Exact }
     }
 
+    /// A pattern for all weight matrices that play the same role as tensor `index`: its name with the block number
+    /// opened, where that finds just them, else their names one by one.
+    ///
+    /// # Errors
+    /// When the names make no pattern that can be compiled.
+    pub fn of_role(model: &Model, index: usize) -> Result<Self, Error> {
+        let tensor = &model.tensors[index];
+        let members: Vec<usize> = (0..model.tensors.len())
+            .filter(|&i| model.tensors[i].role == tensor.role && model.tensors[i].is_weight_matrix())
+            .collect();
+        let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let number = tensor.name.split('.').position(is_number);
+        let open = |(at, part)| if Some(at) == number { "*" } else { part };
+        let text = tensor.name.split('.').enumerate().map(open).collect::<Vec<_>>().join(".");
+        if let Ok(glob) = Self::new(&text) {
+            if !glob.is_exact() && glob.touched(model).is_ok_and(|found| found == members) {
+                return Ok(glob);
+            }
+        }
+        let names: Vec<String> = members.iter().map(|&i| regex::escape(&model.tensors[i].name)).collect();
+        Self::new(&format!("re:{}", names.join("|")))
+    }
+
     /// Its text.
     #[must_use]
     pub fn text(&self) -> &str {

@@ -1,1 +1,250 @@
-//! x
+//! Threads behind the window: each has a name, a [`Control`] to stop it, and a channel by which its results come home.
+//!
+//! A job never touches the session's state; it sends [`Event`]s that the window takes between frames. A panic in a job
+//! becomes [`Event::Failed`], and the window lives.
+
+use crate::compress::{self, Task, cut_pools};
+use crate::control::Control;
+use crate::estimate::{TensorEstimate, TensorStats, estimate_tensor, tensor_stats, total};
+use crate::evaluate::mlp::Prediction;
+use crate::evaluate::{Accuracy, Network, network};
+use crate::export::{self, Artifact};
+use crate::model::{Model, Tensor};
+use crate::recipe::{Plan, Recipe};
+use rayon::prelude::*;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+/// What a job has to say.
+#[derive(Debug)]
+pub enum Event {
+    /// A tensor's statistics.
+    Stats(usize, Arc<TensorStats>),
+    /// All statistics are there.
+    StatsDone,
+    /// A tensor under the scheme that `key` stands for.
+    Estimate {
+        /// Position of the tensor.
+        index: usize,
+        /// Scheme, target and pool.
+        key: String,
+        /// The estimate, or why there is none.
+        result: Result<Arc<TensorEstimate>, String>,
+    },
+    /// The tensors of a generation are done.
+    EstimatesDone(u64),
+    /// Measured accuracy of a generation.
+    Accuracy {
+        /// Of which plan.
+        generation: u64,
+        /// What was measured.
+        accuracy: Accuracy,
+        /// Whether it is over the whole set.
+        whole: bool,
+        /// Answers for the images shown.
+        shown: Vec<Prediction>,
+    },
+    /// Measured accuracy of the untouched network.
+    SourceAccuracy(Accuracy),
+    /// One point of the uniform baseline.
+    Baseline(BaselinePoint),
+    /// An export ended.
+    Exported(Result<Box<Artifact>, String>),
+    /// A job failed where nothing should.
+    Failed(String),
+}
+
+/// Every weight matrix at the same bits: what the hand has to beat.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BaselinePoint {
+    /// Bits of every code.
+    pub bits: u32,
+    /// Bytes of the artifact.
+    pub bytes: u64,
+    /// Fidelity in percent.
+    pub fidelity: f64,
+    /// Measured accuracy in percent, where the model can be run.
+    pub accuracy: Option<f64>,
+}
+
+/// Sends an event and wakes the window.
+#[derive(Clone)]
+pub struct Reporter {
+    sender: Sender<Event>,
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Reporter {
+    /// A reporter into a channel.
+    pub fn new(sender: Sender<Event>, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
+        Self { sender, wake }
+    }
+
+    fn send(&self, event: Event) {
+        // A closed channel means the window is gone, and nobody is left to be told.
+        drop(self.sender.send(event));
+        (self.wake)();
+    }
+}
+
+/// A running job. Dropping it cancels it.
+#[derive(Debug)]
+pub struct Job {
+    /// Stops it and tells how far it is.
+    pub control: Arc<Control>,
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.control.cancel();
+    }
+}
+
+/// Starts a named thread; a panic in it is reported.
+fn spawn(name: &str, reporter: Reporter, work: impl FnOnce(&Control, &Reporter) + Send + 'static) -> Job {
+    let control = Arc::new(Control::default());
+    let (inner, spare) = (control.clone(), reporter.clone());
+    let run = move || {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(&inner, &reporter))) {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
+            reporter.send(Event::Failed(format!("background work stopped unexpectedly: {text}")));
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name(format!("spokeshave-{name}")).spawn(run) {
+        spare.send(Event::Failed(format!("a thread could not be started: {error}")));
+    }
+    Job { control }
+}
+
+/// Statistics and histograms of every tensor.
+pub fn profile(model: Arc<Model>, reporter: Reporter) -> Job {
+    spawn("profile", reporter, move |control, reporter| {
+        control.expect(model.tensors.iter().map(Tensor::bytes).sum());
+        let one = |(index, tensor): (usize, &Tensor)| match tensor_stats(&model, tensor, true, control) {
+            Ok(Some(stats)) => reporter.send(Event::Stats(index, Arc::new(stats))),
+            Ok(None) | Err(compress::Error::Cancelled) => {}
+            Err(error) => reporter.send(Event::Failed(error.to_string())),
+        };
+        model.tensors.par_iter().enumerate().for_each(one);
+        if !control.is_cancelled() {
+            reporter.send(Event::StatsDone);
+        }
+    })
+}
+
+/// One tensor to be estimated.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Position of the tensor.
+    pub index: usize,
+    /// What the result will be filed under.
+    pub key: String,
+    /// Half the axis of the distribution afterwards.
+    pub reach: Option<f64>,
+}
+
+/// Exact estimates of some tensors, the first one before the others.
+pub fn estimate(model: Arc<Model>, plan: Arc<Plan>, wanted: Vec<Wanted>, generation: u64, reporter: Reporter) -> Job {
+    spawn("estimate", reporter, move |control, reporter| {
+        control.expect(wanted.iter().map(|w| model.tensors[w.index].bytes()).sum());
+        let global = wanted.iter().any(|w| plan.assignments[w.index].stored.is_global());
+        let cuts = if global { cut_pools(&model, &plan, control) } else { Ok(std::collections::HashMap::new()) };
+        let cuts = match cuts {
+            Ok(cuts) => cuts,
+            Err(compress::Error::Cancelled) => return,
+            Err(error) => return reporter.send(Event::Failed(error.to_string())),
+        };
+        let one = |w: &Wanted| {
+            let (tensor, scheme) = (&model.tensors[w.index], &plan.assignments[w.index].stored);
+            let pool = cuts.get(&w.index).copied();
+            let task = Task { model: &model, tensor, scheme, target: plan.target, pool, control };
+            let result = match estimate_tensor(&task, w.reach) {
+                Err(compress::Error::Cancelled) => return,
+                other => other.map(Arc::new).map_err(|e| e.to_string()),
+            };
+            reporter.send(Event::Estimate { index: w.index, key: w.key.clone(), result });
+        };
+        if let Some((first, rest)) = wanted.split_first() {
+            one(first);
+            rest.par_iter().for_each(one);
+        }
+        if !control.is_cancelled() {
+            reporter.send(Event::EstimatesDone(generation));
+        }
+    })
+}
+
+/// Images of the first, quick measurement.
+const COARSE: usize = 1000;
+
+/// Accuracy of the compressed network: a coarse answer, then the whole set.
+pub fn measure(
+    model: Arc<Model>,
+    runnable: Network,
+    plan: Arc<Plan>,
+    shown: Vec<usize>,
+    generation: u64,
+    reporter: Reporter,
+) -> Job {
+    spawn("measure", reporter, move |control, reporter| {
+        let built = cut_pools(&model, &plan, control).and_then(|cuts| runnable.build(&model, &plan, &cuts, control));
+        // A scheme that a tensor refuses is told by its estimate; there is nothing to run then.
+        let Ok(mlp) = built else { return };
+        for (range, whole) in [(0..COARSE, false), (0..runnable.images(), true)] {
+            let Some(accuracy) = network::accuracy(&mlp, range, control) else { return };
+            let shown = network::predictions(&mlp, &shown);
+            reporter.send(Event::Accuracy { generation, accuracy, whole, shown });
+        }
+    })
+}
+
+/// Accuracy of the untouched network, once.
+pub fn measure_source(model: Arc<Model>, runnable: Network, reporter: Reporter) -> Job {
+    spawn("measure-source", reporter, move |control, reporter| {
+        let Ok(mlp) = runnable.source(&model, control) else { return };
+        if let Some(accuracy) = network::accuracy(&mlp, 0..runnable.images(), control) {
+            reporter.send(Event::SourceAccuracy(accuracy));
+        }
+    })
+}
+
+/// Bits of the uniform baseline.
+const BASELINE_BITS: [u32; 6] = [8, 6, 5, 4, 3, 2];
+
+/// The uniform baseline: every weight matrix at the same bits, per row, in the given target.
+pub fn baseline(model: Arc<Model>, runnable: Option<Network>, target: crate::recipe::Target, reporter: Reporter) -> Job {
+    spawn("baseline", reporter, move |control, reporter| {
+        for bits in BASELINE_BITS {
+            let mut recipe = Recipe { target: Some(target), ..Recipe::default() };
+            // A model without weight matrices has no baseline, and nothing to say about it.
+            let Ok(_) = recipe.set(&model, &format!("*=int{bits}:row")) else { return };
+            let Ok(plan) = Plan::new(&model, &recipe, false) else { return };
+            let Ok(estimate) = total::estimate_model(&model, &plan, &recipe, control) else { return };
+            let accuracy = runnable.as_ref().and_then(|network| {
+                let mlp = network.build(&model, &plan, &std::collections::HashMap::new(), control).ok()?;
+                network::accuracy(&mlp, 0..network.images(), control)
+            });
+            let (Some(bytes), Some(fidelity)) = (estimate.bytes, estimate.fidelity) else { return };
+            let accuracy = accuracy.map(|a| a.percent());
+            reporter.send(Event::Baseline(BaselinePoint { bits, bytes, fidelity, accuracy }));
+        }
+    })
+}
+
+/// Writes the artifact.
+pub fn export(
+    model: Arc<Model>,
+    plan: Arc<Plan>,
+    recipe: Recipe,
+    out: PathBuf,
+    force: bool,
+    reporter: Reporter,
+) -> Job {
+    spawn("export", reporter, move |control, reporter| {
+        let result = export::export(&model, &plan, &recipe, &out, force, control);
+        reporter.send(Event::Exported(result.map(Box::new).map_err(|e| e.to_string())));
+    })
+}

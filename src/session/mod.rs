@@ -11,6 +11,8 @@ pub mod history;
 pub mod jobs;
 pub mod live;
 
+pub use live::Live;
+
 use crate::compress;
 use crate::control::Control;
 use crate::estimate::total::{self, ModelEstimate};

@@ -18,11 +18,22 @@ import numpy as np
 
 F32, F64 = np.dtype("f4"), np.dtype("f8")
 DTYPES = {
-    "F64": F64, "F32": F32, "F16": np.dtype("f2"), "BF16": np.dtype(ml_dtypes.bfloat16),
-    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn), "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
-    "I64": np.dtype("i8"), "I32": np.dtype("i4"), "I16": np.dtype("i2"), "I8": np.dtype("i1"),
-    "U64": np.dtype("u8"), "U32": np.dtype("u4"), "U16": np.dtype("u2"), "U8": np.dtype("u1"), "BOOL": np.dtype("?"),
-}  # fmt: skip
+    "F64": F64,
+    "F32": F32,
+    "F16": np.dtype("f2"),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
+    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
+    "I64": np.dtype("i8"),
+    "I32": np.dtype("i4"),
+    "I16": np.dtype("i2"),
+    "I8": np.dtype("i1"),
+    "U64": np.dtype("u8"),
+    "U32": np.dtype("u4"),
+    "U16": np.dtype("u2"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("?"),
+}
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 FLOATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
 
@@ -128,8 +139,12 @@ def statistics(array: np.ndarray) -> dict:
     out = {"min": None, "max": None, "mean": None, "std": None}
     if finite.size:
         mean = total(finite) / finite.size
-        out = {"min": float(finite.min()), "max": float(finite.max()), "mean": mean,
-               "std": math.sqrt(total((finite - mean) ** 2) / finite.size)}  # fmt: skip
+        out = {
+            "min": float(finite.min()),
+            "max": float(finite.max()),
+            "mean": mean,
+            "std": math.sqrt(total((finite - mean) ** 2) / finite.size),
+        }
     counts = {"zeros": values == 0, "nan": np.isnan(values), "inf": np.isinf(values)}
     return out | {key: int(np.count_nonzero(hit)) for key, hit in counts.items()}
 
@@ -381,12 +396,26 @@ def apply(name: str, source: np.ndarray, pruned: np.ndarray, scheme: Scheme, tar
     else:
         low, high = (side + x for x in entropy_payload(symbols))
     size = side + packed_payload(nonzero, bits) if target == "packed" else final.nbytes
-    return Outcome(scheme.text, final.reshape(source.shape), size, side + sparse_payload(nonzero, bits), (low, high),
-                   touched=True, free_zero_sign=free, codes=codes, **errors(source, final))  # fmt: skip
+    return Outcome(
+        scheme.text,
+        final.reshape(source.shape),
+        size,
+        side + sparse_payload(nonzero, bits),
+        (low, high),
+        touched=True,
+        free_zero_sign=free,
+        codes=codes,
+        **errors(source, final),
+    )
 
 
-def expect(model: dict[str, np.ndarray], lines: list[tuple[str, str]], weights: set[str], target: str,
-           stored_as_codes: frozenset = frozenset()) -> Expected:  # fmt: skip
+def expect(
+    model: dict[str, np.ndarray],
+    lines: list[tuple[str, str]],
+    weights: set[str],
+    target: str,
+    stored_as_codes: frozenset = frozenset(),
+) -> Expected:
     """The whole recipe over the whole model: last matching line wins, one global pool per line."""
     rule = {}
     for name, array in model.items():
@@ -429,8 +458,13 @@ def self_test() -> int:
     one = lambda a, text, target="safetensors": expect({"w": a}, [("w", text)], set(), target).tensors["w"]
 
     # the decimal is exact: 0.145 * 100 + 1/2 is 15, though 0.145 * 100 in f64 is 14.499999999999998
-    _same([prune_count(Fraction(p), n) for p, n in (("0.145", 100), ("0.5", 5), ("0", 9), ("1", 9), ("0.5", 1), ("0.1", 4))],
-          [15, 3, 0, 9, 1, 0])  # fmt: skip
+    _same(
+        [
+            prune_count(Fraction(p), n)
+            for p, n in (("0.145", 100), ("0.5", 5), ("0", 9), ("1", 9), ("0.5", 1), ("0.1", 4))
+        ],
+        [15, 3, 0, 9, 1, 0],
+    )
     # ties go to the lower index; zeros count among the smallest and keep their sign
     _same(one(f32(1, -1, 1, 2), "prune:0.5").stored, [0, 0, 1, 2])
     kept = one(f32(-0.0, 3, 0, 2), "prune:0.75").stored
@@ -467,15 +501,22 @@ def self_test() -> int:
     w[:, 128:] = 100
     grid = quantize_int(wide(w), w.shape, parse("int8:g128"))
     _same(grid.scales, 6)
-    _same(grid.values.reshape(3, 130)[:, [0, 129]], np.tile(f32(127 * np.float32(1 / 127), 127 * np.float32(100 / 127)), (3, 1)))
+    _same(
+        grid.values.reshape(3, 130)[:, [0, 129]],
+        np.tile(f32(127 * np.float32(1 / 127), 127 * np.float32(100 / 127)), (3, 1)),
+    )
     _same(quantize_int(wide(np.ones((64, 1, 3, 3), F32)), (64, 1, 3, 3), parse("int4:g32")).scales, 64)
     # the dense target rounds into the tensor's dtype, packed keeps F32
     half = np.array([1, 0.3], "f2")
     _same(one(half, "int8", "packed").stored.dtype, F32)
     _same(one(half, "int8").stored, f32(1, np.float32(38) * (np.float32(1) / np.float32(127))).astype("f2"))
     # refusals
-    for array, text, count in ((f32(1, np.nan, np.inf), "int4", 2), (f32(1e5, 1), "f16", 1), (f32(3e38, -3e38), "int4:asym", None),
-                               (np.array([65504, -65504], "f2"), "int4:asym", 1)):  # fmt: skip
+    for array, text, count in (
+        (f32(1, np.nan, np.inf), "int4", 2),
+        (f32(1e5, 1), "f16", 1),
+        (f32(3e38, -3e38), "int4:asym", None),
+        (np.array([65504, -65504], "f2"), "int4:asym", 1),
+    ):
         _same(one(array, text).refused.count, count)
     assert one(np.array([65504, -65504], "f2"), "int4:asym", "packed").refused is None
     # casts: f64 to bf16 rounds once (a value just over the tie of two bf16 goes up), the sign of zero stays
@@ -489,7 +530,10 @@ def self_test() -> int:
     outcome = one(fc1, "prune:0.9+int4:row", "packed")
     assert outcome.zeros >= 211680
     _same(outcome.bytes, 42360 - (outcome.zeros - 211680) // 2)
-    _same(one(fc1, "prune:0.9+int4:row:asym", "packed").bytes, 42660 - (one(fc1, "prune:0.9+int4:row:asym", "packed").zeros - 211680) // 2)
+    _same(
+        one(fc1, "prune:0.9+int4:row:asym", "packed").bytes,
+        42660 - (one(fc1, "prune:0.9+int4:row:asym", "packed").zeros - 211680) // 2,
+    )
     _same(one(fc1, "prune:0.9+int4:row").bytes, 940800)
     # 1,000 elements, nonzeros at 0 and 999, 8 bits: dense 1000, mask 127, indices r = 8: gap 998 needs 3 fillers,
     # 5 * 16 bits = 10 bytes; r = 7: 7 fillers, 9 * 15 bits = 17 bytes
@@ -519,8 +563,23 @@ def self_test() -> int:
     assert touches("a.*.w", "a.b.c.w", "F32", True) and not touches("a.*", "a.b", "F32", False)
     assert touches("a.b", "a.b", "F16", False) and not touches("a.b", "a.b", "I64", False)
     assert touches("l.[0-3].{q,k}", "l.2.k", "F32", True) and not touches("l.[!0-3].?", "l.2.k", "F32", True)
-    for wrong in ("", "int9", "int1", "int4:asym:row", "prune:.5", "prune:50%", "prune:1.5", "prune:1e-1", "int4+prune:0.5",
-                  "int4+int4", "keep+int4", "prune:0.5+prune:0.5", "nosuch", "prune", "prune:0.5:global:row"):  # fmt: skip
+    for wrong in (
+        "",
+        "int9",
+        "int1",
+        "int4:asym:row",
+        "prune:.5",
+        "prune:50%",
+        "prune:1.5",
+        "prune:1e-1",
+        "int4+prune:0.5",
+        "int4+int4",
+        "keep+int4",
+        "prune:0.5+prune:0.5",
+        "nosuch",
+        "prune",
+        "prune:0.5:global:row",
+    ):
         try:
             parse(wrong)
         except ValueError:

@@ -17,6 +17,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+
 from make_models import file_bytes, read_reference
 
 DATA = bytes(range(64))  # data of two F32 tensors of 8 elements
@@ -103,8 +104,14 @@ def bad_files() -> dict[str, tuple[str, bytes]]:
         "shape_float": ("fractional dimension", tensors(a=entry(shape=(2.5, 4), offsets=(0, 40)))),
         "shape_string": ("dimension in quotes", tensors(a=entry(shape=("16",), offsets=(0, 64)))),
         "shape_2e64": ("dimension 2^64", tensors(a=entry(shape=(2**64,), offsets=(0, 64)))),
-        "shape_overflow": ("product of dimensions wraps to 16", tensors(a=entry(shape=(2**32, 2**32, 16), offsets=(0, 64)))),
-        "shape_overflow_zero": ("product wraps before a zero", tensors(b"", a=entry(shape=(2**32, 2**32, 0), offsets=(0, 0)))),
+        "shape_overflow": (
+            "product of dimensions wraps to 16",
+            tensors(a=entry(shape=(2**32, 2**32, 16), offsets=(0, 64))),
+        ),
+        "shape_overflow_zero": (
+            "product wraps before a zero",
+            tensors(b"", a=entry(shape=(2**32, 2**32, 0), offsets=(0, 0))),
+        ),
         "shape_bits_overflow": ("elements fit, bits wrap", tensors(a=entry(shape=(2**59 + 2,), offsets=(0, 64)))),
         "size_small": ("range shorter than the shape", tensors(a=entry(shape=(17,), offsets=(0, 64)))),
         "size_large": ("range longer than the shape", tensors(a=entry(shape=(15,), offsets=(0, 64)))),
@@ -117,7 +124,10 @@ def bad_files() -> dict[str, tuple[str, bytes]]:
         "offsets_max": ("range around 2^64", tensors(a=entry(shape=(16,), offsets=(big - 63, big)))),
         "offsets_2e64": ("offset above u64", tensors(a=entry(shape=(16,), offsets=(0, 2**64)))),
         # 5. all tensors together
-        "gap": ("4 bytes that no tensor owns, between two", tensors(DATA + b"\0" * 4, a=entry(), b=entry(offsets=(36, 68)))),
+        "gap": (
+            "4 bytes that no tensor owns, between two",
+            tensors(DATA + b"\0" * 4, a=entry(), b=entry(offsets=(36, 68))),
+        ),
         "gap_first": ("4 bytes that no tensor owns, first", tensors(DATA[:36], a=entry(offsets=(4, 36)))),
         "overlap": ("two tensors share 4 bytes", tensors(DATA[:60], a=entry(), b=entry(offsets=(28, 60)))),
         "alias": ("two tensors in one range", tensors(DATA[:32], a=entry(), b=entry())),
@@ -127,14 +137,32 @@ def bad_files() -> dict[str, tuple[str, bytes]]:
         "truncated_all": ("all data missing", tensors(b"", **GOOD)),
         # stricter than the reference reader
         "dup_key_same": ("the same entry twice", raw('{"a":' + one + ',"a":' + one + "}", DATA[:32])),
-        "dup_key_shape": ("one name with two shapes", raw('{"a":' + one + ',"a":' + json.dumps(entry(shape=(2, 4))) + "}", DATA[:32])),
+        "dup_key_shape": (
+            "one name with two shapes",
+            raw('{"a":' + one + ',"a":' + json.dumps(entry(shape=(2, 4))) + "}", DATA[:32]),
+        ),
         "dup_key_escaped": ("one name spelled two ways", raw('{"a":' + one + ',"\\u0061":' + one + "}", DATA[:32])),
-        "dup_field": ("shape given twice", raw('{"a":{"dtype":"F32","shape":[4,2],"shape":[8],"data_offsets":[0,32]}}', DATA[:32])),
-        "dup_metadata": ("__metadata__ twice", raw('{"__metadata__":{"a":"b"},"__metadata__":{},"a":' + one + "}", DATA[:32])),
-        "dup_metadata_key": ("a metadata key twice", raw('{"__metadata__":{"a":"b","a":"c"},"a":' + one + "}", DATA[:32])),
+        "dup_field": (
+            "shape given twice",
+            raw('{"a":{"dtype":"F32","shape":[4,2],"shape":[8],"data_offsets":[0,32]}}', DATA[:32]),
+        ),
+        "dup_metadata": (
+            "__metadata__ twice",
+            raw('{"__metadata__":{"a":"b"},"__metadata__":{},"a":' + one + "}", DATA[:32]),
+        ),
+        "dup_metadata_key": (
+            "a metadata key twice",
+            raw('{"__metadata__":{"a":"b","a":"c"},"a":' + one + "}", DATA[:32]),
+        ),
         # other files under this name
-        "html": ("a web page", b"<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head><body></body></html>\n"),
-        "lfs_pointer": ("a Git LFS pointer", b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d7a2146" * 8 + b"\nsize 12345678\n"),
+        "html": (
+            "a web page",
+            b"<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head><body></body></html>\n",
+        ),
+        "lfs_pointer": (
+            "a Git LFS pointer",
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d7a2146" * 8 + b"\nsize 12345678\n",
+        ),
         "torch_zip": ("a PyTorch zip", torch_zip()),
         "pickle": ("a bare pickle that runs a command", pickle.dumps(Stop(), protocol=2)),
         "gzip": ("a gzip stream", b"\x1f\x8b\x08\0\0\0\0\0\0\x03" + DATA),
@@ -144,10 +172,16 @@ def bad_files() -> dict[str, tuple[str, bytes]]:
         "zeros": ("a sparse file never filled", bytes(4096)),
         "ones": ("all bits set", b"\xff" * 4096),
         # names that would break the terminal or the message's one line
-        "name_escape": ("size mismatch under a name with control bytes", tensors(**{"\x1b[2J\x1b]0;x\x07\n\u202eevil": entry(shape=(9,))})),
-        "name_long": ("size mismatch under a name of a million letters", tensors(**{"n" * 1_000_000: entry(shape=(9,))})),
+        "name_escape": (
+            "size mismatch under a name with control bytes",
+            tensors(**{"\x1b[2J\x1b]0;x\x07\n\u202eevil": entry(shape=(9,))}),
+        ),
+        "name_long": (
+            "size mismatch under a name of a million letters",
+            tensors(**{"n" * 1_000_000: entry(shape=(9,))}),
+        ),
         "name_braces": ("size mismatch under a name of format marks", tensors(**{"{}{0:?}%s%n\\": entry(shape=(9,))})),
-    }  # fmt: skip
+    }
 
 
 STRICTER = {"dup_key_same", "dup_key_shape", "dup_key_escaped", "dup_metadata_key"}
@@ -157,23 +191,40 @@ def bad_folders(out: Path) -> dict[str, str]:
     """Folders in HF layout that must be refused; returns name -> what is wrong."""
     a = file_bytes({"a.weight": np.ones((2, 4), "f4")}, None)
     b = file_bytes({"b.weight": np.ones((2, 4), "f4")}, None)
-    index = lambda **weights: json.dumps({"metadata": {"total_size": 64}, "weight_map": {k.replace("_", "."): v for k, v in weights.items()}})
+    index = lambda **weights: json.dumps(
+        {"metadata": {"total_size": 64}, "weight_map": {k.replace("_", "."): v for k, v in weights.items()}}
+    )
     one, two = "one.safetensors", "two.safetensors"
     cases: dict[str, tuple[str, dict[str, bytes | str]]] = {
         "dir_empty": ("no weights", {"config.json": "{}"}),
         "dir_missing_shard": ("a shard is missing", {"index": index(a_weight=one, b_weight=two), one: a}),
-        "dir_missing_tensor": ("a mapped tensor is not in its shard", {"index": index(a_weight=one, b_weight=one), one: a}),
+        "dir_missing_tensor": (
+            "a mapped tensor is not in its shard",
+            {"index": index(a_weight=one, b_weight=one), one: a},
+        ),
         "dir_bad_shard": ("a shard is cut short", {"index": index(a_weight=one, b_weight=two), one: a, two: b[:-5]}),
         "dir_twice": ("a name in two files without an index", {one: a, two: a}),
-        "dir_traversal": ("index points out of the folder", {"index": index(a_weight="../outside.safetensors"), one: a}),
-        "dir_absolute": ("index gives an absolute path", {"index": index(a_weight=str(out / "outside.safetensors")), one: a}),
-        "dir_backslash": ("index uses a backslash", {"index": index(a_weight="x\\one.safetensors"), one: a, "x\\one.safetensors": a}),
+        "dir_traversal": (
+            "index points out of the folder",
+            {"index": index(a_weight="../outside.safetensors"), one: a},
+        ),
+        "dir_absolute": (
+            "index gives an absolute path",
+            {"index": index(a_weight=str(out / "outside.safetensors")), one: a},
+        ),
+        "dir_backslash": (
+            "index uses a backslash",
+            {"index": index(a_weight="x\\one.safetensors"), one: a, "x\\one.safetensors": a},
+        ),
         "dir_url": ("index gives a URL", {"index": index(a_weight="https://example.com/one.safetensors"), one: a}),
         "dir_other_suffix": ("index names a pickle", {"index": index(a_weight="one.bin"), "one.bin": a}),
         "dir_index_not_json": ("index is not JSON", {"index": "weights!", one: a}),
         "dir_index_no_map": ("index without weight_map", {"index": '{"metadata": {}}', one: a}),
-        "dir_index_dup": ("a name twice in the weight map", {"index": '{"weight_map": {"a.weight": "one.safetensors", "a.weight": "one.safetensors"}}', one: a}),
-    }  # fmt: skip
+        "dir_index_dup": (
+            "a name twice in the weight map",
+            {"index": '{"weight_map": {"a.weight": "one.safetensors", "a.weight": "one.safetensors"}}', one: a},
+        ),
+    }
     (out / "outside.safetensors").write_bytes(a)
     for name, (_, files) in cases.items():
         (out / name).mkdir(parents=True, exist_ok=True)

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from definitions import DTYPE_NAMES, DTYPES, FLOATS
 from safetensors import deserialize
+
+from definitions import DTYPE_NAMES, DTYPES, FLOATS
 
 F16, F32, F64, BF16 = DTYPES["F16"], DTYPES["F32"], DTYPES["F64"], DTYPES["BF16"]
 E4M3, E5M2 = DTYPES["F8_E4M3"], DTYPES["F8_E5M2"]
@@ -37,7 +38,7 @@ class Model:
 
     def add(self, name: str, array: np.ndarray, weight: bool | None = None, role: str | None = None) -> None:
         """Adds a tensor; at least 2-D floats are weight matrices unless a role or `weight=False` says otherwise."""
-        self.tensors[name] = np.ascontiguousarray(array)
+        self.tensors[name] = np.array(array, order="C")  # unlike ascontiguousarray this leaves 0-d as 0-d
         is_float = DTYPE_NAMES[array.dtype] in FLOATS
         if weight if weight is not None else is_float and array.ndim >= 2 and role is None:
             self.weights.append(name)
@@ -66,28 +67,89 @@ def read_reference(data: bytes) -> dict[str, np.ndarray]:
 # ---------------------------------------------------------------- what is done to them
 
 # Every model meets these; the definitions say which of them must be refused.
-RECIPES = [[f"*={scheme}"] for scheme in (
-    "prune:0.5", "prune:0.9:row", "prune:0.7:global", "prune:0", "prune:1", "int8", "int2:g32", "int4:tensor", "int5:g128:max", "int6:asym",
-    "int3:g64:asym", "int4:tensor:asym", "int2:row:asym", "f16", "bf16", "prune:0.9+int4:row", "prune:0.6:global+int3:g32:asym",
-    "prune:0.92:row+f16", "prune:0.3:global+bf16", "keep")]  # fmt: skip
+RECIPES = [
+    [f"*={scheme}"]
+    for scheme in (
+        "prune:0.5",
+        "prune:0.9:row",
+        "prune:0.7:global",
+        "prune:0",
+        "prune:1",
+        "int8",
+        "int2:g32",
+        "int4:tensor",
+        "int5:g128:max",
+        "int6:asym",
+        "int3:g64:asym",
+        "int4:tensor:asym",
+        "int2:row:asym",
+        "f16",
+        "bf16",
+        "prune:0.9+int4:row",
+        "prune:0.6:global+int3:g32:asym",
+        "prune:0.92:row+f16",
+        "prune:0.3:global+bf16",
+        "keep",
+    )
+]
 OWN_RECIPES = {
-    "mlp": [["*=prune:0.5:global", "fc2*=keep"], ["*=prune:0.5:global", "fc[12]*=prune:0.8:global+int4"], ["fc1.bias=int8:g32", "head.weight=f16"],
-            ["re:fc[13]\\.weight=int7:tensor:max", "{fc2,head}.*=prune:0.25:row"], ["*=int4", "fc1.weight=int4:row:asym", "fc1.w?ight=prune:0.9+int4:row:asym"]],
-    "shapes": [["vector=int8:g64"], ["vector=prune:0.333:row+int4:asym"], ["scalar=int4", "scalar16=bf16"], ["scalar=prune:0.5"],
-               ["scalar=prune:0.4"], ["empty.weight=int4", "*=int7:g64"]],
-    "values": [[f"{name}.weight={scheme}"] for name in ("subnormal_steps", "tiny16", "two_valued", "outlier")
-               for scheme in ("int8:g32:asym", "int2:tensor", "prune:0.92")],
-    "huge": [["wide64.weight=int8:g32:asym"], ["wide64.weight=prune:0.92+int2:tensor"], ["small.weight=int4:asym"], ["big.weight=int8:row", "small*=int8"], ["half.weight=int4:asym"], ["half.weight=bf16"]],
-    "special": [["clean.weight=int4"], ["*=prune:0.145:global"], ["mixed.F32.weight=prune:0.5"], ["mixed.BF16.weight=int8"], ["mixed.F16.weight=f16"]],
-    "ties": [["decimal.weight=prune:0.145"], ["decimal.weight=prune:0.565"], ["rows25.weight=prune:0.58:row"], ["*=prune:0.123:global"], ["*=prune:0.877:global", "a.10*=keep"],
-             ["[Za]*=prune:0.5:global", "[!Za]*=prune:0.35:global+int8"]],
-    "bert": [["*.query.weight=int4", "*LayerNorm.weight=int8"], ["bert.embeddings.position_embeddings.weight=int8:g64"],
-             ["bert.encoder.layer.[0].*=prune:0.5+int4:g32", "*embeddings*=int8"], ["*.bias=int8", "*=f16"]],
-    "llama": [["model.layers.{1,3}.mlp.*=prune:0.5:global+int4:g64", "*.self_attn.[qk]_proj.weight=int8"], ["lm_head.weight=int6", "model.norm.weight=f16"]],
+    "mlp": [
+        ["*=prune:0.5:global", "fc2*=keep"],
+        ["*=prune:0.5:global", "fc[12]*=prune:0.8:global+int4"],
+        ["fc1.bias=int8:g32", "head.weight=f16"],
+        ["re:fc[13]\\.weight=int7:tensor:max", "{fc2,head}.*=prune:0.25:row"],
+        ["*=int4", "fc1.weight=int4:row:asym", "fc1.w?ight=prune:0.9+int4:row:asym"],
+    ],
+    "shapes": [
+        ["vector=int8:g64"],
+        ["vector=prune:0.333:row+int4:asym"],
+        ["scalar=int4", "scalar16=bf16"],
+        ["scalar=prune:0.5"],
+        ["scalar=prune:0.4"],
+        ["empty.weight=int4", "*=int7:g64"],
+    ],
+    "values": [
+        [f"{name}.weight={scheme}"]
+        for name in ("subnormal_steps", "tiny16", "two_valued", "outlier")
+        for scheme in ("int8:g32:asym", "int2:tensor", "prune:0.92")
+    ],
+    "huge": [
+        ["wide64.weight=int8:g32:asym"],
+        ["wide64.weight=prune:0.92+int2:tensor"],
+        ["small.weight=int4:asym"],
+        ["big.weight=int8:row", "small*=int8"],
+        ["half.weight=int4:asym"],
+        ["half.weight=bf16"],
+    ],
+    "special": [
+        ["clean.weight=int4"],
+        ["*=prune:0.145:global"],
+        ["mixed.F32.weight=prune:0.5"],
+        ["mixed.BF16.weight=int8"],
+        ["mixed.F16.weight=f16"],
+    ],
+    "ties": [
+        ["decimal.weight=prune:0.145"],
+        ["decimal.weight=prune:0.565"],
+        ["rows25.weight=prune:0.58:row"],
+        ["*=prune:0.123:global"],
+        ["*=prune:0.877:global", "a.10*=keep"],
+        ["[Za]*=prune:0.5:global", "[!Za]*=prune:0.35:global+int8"],
+    ],
+    "bert": [
+        ["*.query.weight=int4", "*LayerNorm.weight=int8"],
+        ["bert.embeddings.position_embeddings.weight=int8:g64"],
+        ["bert.encoder.layer.[0].*=prune:0.5+int4:g32", "*embeddings*=int8"],
+        ["*.bias=int8", "*=f16"],
+    ],
+    "llama": [
+        ["model.layers.{1,3}.mlp.*=prune:0.5:global+int4:g64", "*.self_attn.[qk]_proj.weight=int8"],
+        ["lm_head.weight=int6", "model.norm.weight=f16"],
+    ],
     "llama_folder": [["model.layers.?.mlp.*=prune:0.5:global+int4:g64"]],
     "convnet": [["features.1.running_var=f16"], ["*.weight=prune:0.5:global+int8:tensor:asym"]],
     "buffers": [["stft.forward_basis_buffer=int8", "pos_embed=bf16", "head.bias=prune:0.5"]],
-}  # fmt: skip
+}
 
 
 # ---------------------------------------------------------------- the models
@@ -149,7 +211,9 @@ def values(r) -> Model:
     m.add("two_valued.weight", np.where(r.random((30, 30)) < 0.5, F32.type(0.25), F32.type(-0.75)).astype(F32))
     m.add("positive.weight", np.abs(normal(r, 9, 65)) + F32.type(1))
     m.add("negative.weight", -np.abs(normal(r, 9, 65, dtype=F64)) - 1)
-    m.add("outlier.weight", np.where(np.arange(640).reshape(10, 64) == 77, F32.type(1e4), normal(r, 10, 64)).astype(F32))
+    m.add(
+        "outlier.weight", np.where(np.arange(640).reshape(10, 64) == 77, F32.type(1e4), normal(r, 10, 64)).astype(F32)
+    )
     m.add("subnormal.weight", r.integers(-900, 901, (8, 32)).astype("u4").view("i4").astype(F32) * F32.type(1.4e-45))
     m.add("subnormal_steps.weight", r.integers(-4, 5, (16, 32)).astype(F32) * F32.type(1.4e-45))
     m.add("tiny16.weight", (r.integers(-30, 31, (8, 32)) * 2.0**-24).astype(F16))
@@ -158,7 +222,11 @@ def values(r) -> Model:
         w = r.integers(-2 * top, 2 * top + 1, (4, 64)) / 2
         w[:, :2] = -top, top
         m.add(f"halves{top}.weight", w.astype(F32))
-    w = 1 + (2 * r.integers(0, 128, (8, 32)) + 1) * 2.0 ** r.choice([-8, -11, -12], (8, 32)) + r.choice([-1, 1], (8, 32)) * 2.0**-40
+    w = (
+        1
+        + (2 * r.integers(0, 128, (8, 32)) + 1) * 2.0 ** r.choice([-8, -11, -12], (8, 32))
+        + r.choice([-1, 1], (8, 32)) * 2.0**-40
+    )
     m.add("beside_ties.weight", w)  # f64 beside the ties of bf16 and f16: rounding by way of f32 goes wrong
     m.add("powers.weight", (2.0 ** r.integers(-30, 15, (8, 64)) * r.choice([-1, 1], (8, 64))).astype(F32))
     return m
@@ -177,11 +245,17 @@ def huge(r) -> Model:
 def special(r) -> Model:
     """NaN with payloads, quiet and signalling, and both infinities, in every float dtype."""
     m = Model()
-    patterns = {"F32": ("u4", [0x7FC00001, 0xFFC12345, 0x7F800001, 0x7F800000, 0xFF800000]),
-                "F16": ("u2", [0x7E01, 0xFE55, 0x7C01, 0x7C00, 0xFC00]),
-                "BF16": ("u2", [0x7FC1, 0xFFC5, 0x7F81, 0x7F80, 0xFF80]),
-                "F64": ("u8", [0x7FF8000000000001, 0xFFF8000000012345, 0x7FF0000000000001, 0x7FF0000000000000, 0xFFF0000000000000]),
-                "F8_E4M3": ("u1", [0x7F, 0xFF]), "F8_E5M2": ("u1", [0x7D, 0xFE, 0x7C, 0xFC])}  # fmt: skip
+    patterns = {
+        "F32": ("u4", [0x7FC00001, 0xFFC12345, 0x7F800001, 0x7F800000, 0xFF800000]),
+        "F16": ("u2", [0x7E01, 0xFE55, 0x7C01, 0x7C00, 0xFC00]),
+        "BF16": ("u2", [0x7FC1, 0xFFC5, 0x7F81, 0x7F80, 0xFF80]),
+        "F64": (
+            "u8",
+            [0x7FF8000000000001, 0xFFF8000000012345, 0x7FF0000000000001, 0x7FF0000000000000, 0xFFF0000000000000],
+        ),
+        "F8_E4M3": ("u1", [0x7F, 0xFF]),
+        "F8_E5M2": ("u1", [0x7D, 0xFE, 0x7C, 0xFC]),
+    }
     for i, (name, (word, bits)) in enumerate(patterns.items()):
         w = normal(r, 9, 21, dtype=DTYPES[name])
         raw = w.view(word).reshape(-1)
@@ -196,8 +270,15 @@ def special(r) -> Model:
 def ties(r) -> Model:
     """Equal magnitudes across tensors and dtypes; names whose byte order is not the alphabet's."""
     m = Model()
-    for name, dtype, shape in (("é.weight", F16, (9, 11)), ("a.weight", F32, (10, 13)), ("Z.weight", BF16, (6, 17)), ("层.weight", F32, (5, 5)),
-                               ("a.10.weight", F64, (4, 25)), ("a.2.weight", F32, (7, 9)), ("a-b.weight", E4M3, (8, 8))):  # fmt: skip
+    for name, dtype, shape in (
+        ("é.weight", F16, (9, 11)),
+        ("a.weight", F32, (10, 13)),
+        ("Z.weight", BF16, (6, 17)),
+        ("层.weight", F32, (5, 5)),
+        ("a.10.weight", F64, (4, 25)),
+        ("a.2.weight", F32, (7, 9)),
+        ("a-b.weight", E4M3, (8, 8)),
+    ):
         m.add(name, (r.integers(-8, 9, shape) / 8).astype(F32).astype(dtype))
     # no zeros here: with 0.145 of 100 elements and 0.58 of 25 the product in f64 falls below the half and loses one
     m.add("decimal.weight", (r.integers(1, 4, (10, 10)) * r.choice([-0.25, 0.25], (10, 10))).astype(F32))
@@ -238,8 +319,14 @@ def bert(r) -> Model:
     m.add(p + "position_ids", np.arange(16).reshape(1, 16))
     for layer in range(2):
         p = f"bert.encoder.layer.{layer}."
-        for part, shape in (("attention.self.query", (24, 24)), ("attention.self.key", (24, 24)), ("attention.self.value", (24, 24)),
-                            ("attention.output.dense", (24, 24)), ("intermediate.dense", (48, 24)), ("output.dense", (24, 48))):  # fmt: skip
+        for part, shape in (
+            ("attention.self.query", (24, 24)),
+            ("attention.self.key", (24, 24)),
+            ("attention.self.value", (24, 24)),
+            ("attention.output.dense", (24, 24)),
+            ("intermediate.dense", (48, 24)),
+            ("output.dense", (24, 48)),
+        ):
             m.add(f"{p}{part}.weight", normal(r, *shape))
             m.add(f"{p}{part}.bias", normal(r, shape[0]))
         for part in ("attention.output.LayerNorm", "output.LayerNorm"):
@@ -254,8 +341,15 @@ def llama(r) -> Model:
     m.add("model.embed_tokens.weight", normal(r, 70, h, dtype=BF16))
     for layer in range(4):
         p = f"model.layers.{layer}."
-        for part, shape in (("self_attn.q_proj", (h, h)), ("self_attn.k_proj", (16, h)), ("self_attn.v_proj", (16, h)), ("self_attn.o_proj", (h, h)),
-                            ("mlp.gate_proj", (80, h)), ("mlp.up_proj", (80, h)), ("mlp.down_proj", (h, 80))):  # fmt: skip
+        for part, shape in (
+            ("self_attn.q_proj", (h, h)),
+            ("self_attn.k_proj", (16, h)),
+            ("self_attn.v_proj", (16, h)),
+            ("self_attn.o_proj", (h, h)),
+            ("mlp.gate_proj", (80, h)),
+            ("mlp.up_proj", (80, h)),
+            ("mlp.down_proj", (h, 80)),
+        ):
             m.add(f"{p}{part}.weight", normal(r, *shape, dtype=BF16))
         m.add(p + "input_layernorm.weight", 1 + normal(r, h, dtype=F32).astype(BF16))
         m.add(p + "post_attention_layernorm.weight", 1 + normal(r, h, dtype=F32).astype(BF16))
@@ -303,10 +397,16 @@ def recurrent(r) -> Model:
 def buffers(r) -> Model:
     """Matrices by shape that are none by role."""
     m = Model()
-    for name, shape, role in (("transformer.wpe.weight", (16, 8), "position"), ("pos_embed", (1, 17, 8), "position"),
-                              ("decoder.embed_positions.weight", (16, 8), "position"), ("stft.forward_basis_buffer", (18, 1, 16), "basis"),
-                              ("stem.bn.running_mean", (1, 8), "statistic"), ("stem.bn.running_var", (1, 8), "statistic"),
-                              ("stages.0.norm1.weight", (8, 1, 1), "norm"), ("head.bias", (1, 8), "bias")):  # fmt: skip
+    for name, shape, role in (
+        ("transformer.wpe.weight", (16, 8), "position"),
+        ("pos_embed", (1, 17, 8), "position"),
+        ("decoder.embed_positions.weight", (16, 8), "position"),
+        ("stft.forward_basis_buffer", (18, 1, 16), "basis"),
+        ("stem.bn.running_mean", (1, 8), "statistic"),
+        ("stem.bn.running_var", (1, 8), "statistic"),
+        ("stages.0.norm1.weight", (8, 1, 1), "norm"),
+        ("head.bias", (1, 8), "bias"),
+    ):
         m.add(name, normal(r, *shape), role=role)
     m.add("transformer.wte.weight", normal(r, 40, 8))
     m.add("head.weight", normal(r, 8, 8))
@@ -329,7 +429,24 @@ def nothing(_) -> Model:
     return Model(metadata=None)
 
 
-BUILDERS = [mlp, shapes, values, huge, special, ties, ints, coded, bert, llama, llama_folder, convnet, recurrent, buffers, unaligned, nothing]
+BUILDERS = [
+    mlp,
+    shapes,
+    values,
+    huge,
+    special,
+    ties,
+    ints,
+    coded,
+    bert,
+    llama,
+    llama_folder,
+    convnet,
+    recurrent,
+    buffers,
+    unaligned,
+    nothing,
+]
 
 
 def build(builder) -> Model:
@@ -354,7 +471,9 @@ def save(model: Model, out: Path, name: str) -> Path:
         index |= dict.fromkeys(tensors, part)
         (folder / part).write_bytes(file_bytes(tensors, model.metadata))
     total = sum(a.nbytes for a in model.tensors.values())
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": index}, indent=2))
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {"total_size": total}, "weight_map": index}, indent=2)
+    )
     (folder / "config.json").write_text('{"architectures": ["LlamaForCausalLM"], "tie_word_embeddings": false}')
     (folder / "tokenizer.json").write_text('{"version": "1.0"}')
     return folder
@@ -371,7 +490,12 @@ def write_all(out: Path) -> dict[str, tuple[Path, Model]]:
             for tensor, array in read_reference(file.read_bytes()).items():
                 assert array.tobytes() == model.tensors[tensor].tobytes() and array.shape == model.tensors[tensor].shape
         written[name] = (path, model)
-        manifest[name] = {"path": path.name, "weights": sorted(model.weights), "roles": model.roles, "codes": model.codes}
+        manifest[name] = {
+            "path": path.name,
+            "weights": sorted(model.weights),
+            "roles": model.roles,
+            "codes": model.codes,
+        }
     (out / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False))
     return written
 

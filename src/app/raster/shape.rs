@@ -126,8 +126,6 @@ pub(super) struct Shape {
     points: [(i64, i64); 3],
     /// Twice the area in square rounded units, above zero.
     area: f32,
-    /// 1 / `area`.
-    per_area: f32,
     pub bounds: Bounds,
 }
 
@@ -151,7 +149,7 @@ impl Shape {
             points.swap(1, 2);
             area = -area;
         }
-        (area > 0).then_some(Self { corners, points, area: area as f32, per_area: 1.0 / area as f32, bounds })
+        (area > 0).then_some(Self { corners, points, area: area as f32, bounds })
     }
 
     pub(super) fn sides(&self) -> [Side; 3] {
@@ -164,9 +162,9 @@ impl Shape {
     pub(super) fn values_at(&self, corners: &[Corner; 3], x: i64, y: i64) -> [f32; 6] {
         let centre = (x * ONE + ONE / 2, y * ONE + ONE / 2);
         let [a, b, c] = self.points;
-        // Exact before the rounding, so that even a sliver gets weights between 0 and 1.
-        let weight_b = edge_value(c, a, centre) as f32 * self.per_area;
-        let weight_c = edge_value(a, b, centre) as f32 * self.per_area;
+        // Exact up to the division, so that even a sliver gets weights between 0 and 1.
+        let weight_b = edge_value(c, a, centre) as f32 / self.area;
+        let weight_c = edge_value(a, b, centre) as f32 / self.area;
         let [first, second, third] = corners;
         std::array::from_fn(|i| {
             first.values[i]

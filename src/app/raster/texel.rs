@@ -176,7 +176,7 @@ fn over(pixel: &mut [u8; 4], color: u32) {
         let pair = |below: u32, color: u32| {
             let sum = scale_pair(below & PAIR, keep) + (color & PAIR);
             let carry = (sum >> 8) & 0x0001_0001;
-            (sum | carry * 255) & PAIR
+            (sum | (carry * 255)) & PAIR
         };
         let blended = pair(below, color) | pair(below >> 8, color >> 8) << 8;
         *pixel = blended.to_le_bytes();

@@ -1,0 +1,208 @@
+//! Questions in front of the window: which model, export where, save the recipe where; typed, or by the system's chooser.
+//!
+//! The system's chooser can take for ever to answer (a portal that hangs), so it runs on a thread of its own and the path
+//! field beside it always works.
+
+use super::command::Command;
+use super::format;
+use super::state::{Chooser, Dialog, View};
+use super::theme::{self, tokens};
+use crate::recipe::Target;
+use crate::session::Live;
+use crate::session::live::Outcome;
+use egui::{Context, Ui, WidgetInfo, Role};
+use std::path::PathBuf;
+use std::sync::mpsc::channel;
+
+/// Draws the open dialog, if there is one.
+pub fn dialog_ui(ctx: &Context, live: Option<&Live>, view: &mut View, commands: &mut Vec<Command>) {
+    let Some(mut dialog) = view.dialog.take() else { return };
+    let mut keep = true;
+    let modal = egui::Modal::new(egui::Id::unique("dialog")).show(ctx, |ui| {
+        ui.set_width(460.0);
+        match &mut dialog {
+            Dialog::Open { path } => keep = open_ui(ui, path, view, commands),
+            Dialog::Export { path, force } => keep = export_ui(ui, path, force, live, view, commands),
+            Dialog::SaveRecipe { path } => keep = save_ui(ui, path, view, commands),
+        }
+    });
+    if keep && !modal.should_close() {
+        view.dialog = Some(dialog);
+    }
+}
+
+/// A path field with a button for the system's chooser. Gives whether Enter was pressed in it.
+fn path_ui(ui: &mut Ui, path: &mut String, name: &str, view: &mut View, choose: impl FnOnce() -> Option<PathBuf> + Send + 'static) -> bool {
+    let mut entered = false;
+    ui.horizontal(|ui| {
+        let width = ui.available_width() - 96.0;
+        let response = ui.add(egui::TextEdit::singleline(path).desired_width(width));
+        response.widget_info(|| WidgetInfo::labeled(Role::TextInput, true, name));
+        entered = response.lost_focus() && ui.input(|i| i.key_pressed(egui::Key::Enter));
+        if ui.memory(|m| m.focused()).is_none() && path.is_empty() {
+            response.request_focus();
+        }
+        let busy = view.chooser.is_some();
+        if ui.add_enabled(!busy, egui::Button::new("Browse…")).clicked() {
+            view.chooser = Some(start_chooser(ui.ctx(), choose));
+        }
+    });
+    entered
+}
+
+fn start_chooser(ctx: &Context, choose: impl FnOnce() -> Option<PathBuf> + Send + 'static) -> Chooser {
+    let (sender, answer) = channel();
+    let ctx = ctx.clone();
+    let ask = move || {
+        // The window may be gone when the chooser closes; then nobody waits for the answer.
+        drop(sender.send(choose()));
+        ctx.request_repaint();
+    };
+    drop(std::thread::Builder::new().name("spokeshave-chooser".into()).spawn(ask));
+    Chooser { answer }
+}
+
+/// Puts the chooser's answer into the open dialog.
+pub fn poll_chooser(_ctx: &Context, view: &mut View) -> Vec<Command> {
+    use std::sync::mpsc::TryRecvError;
+    let Some(chooser) = &view.chooser else { return Vec::new() };
+    let answer = match chooser.answer.try_recv() {
+        Ok(answer) => answer,
+        Err(TryRecvError::Empty) => return Vec::new(),
+        Err(TryRecvError::Disconnected) => None,
+    };
+    view.chooser = None;
+    let Some(chosen) = answer else { return Vec::new() };
+    match &mut view.dialog {
+        Some(Dialog::Open { .. }) => vec![Command::Open(chosen)],
+        Some(Dialog::Export { path, .. } | Dialog::SaveRecipe { path }) => {
+            *path = chosen.display().to_string();
+            Vec::new()
+        }
+        None => Vec::new(),
+    }
+}
+
+fn open_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<Command>) -> bool {
+    ui.label(theme::name("Open a model"));
+    ui.label(theme::label("A .safetensors or .spk file, a model folder, a recipe (.toml), or demo"));
+    ui.add_space(8.0);
+    let choose = || {
+        rfd::FileDialog::new()
+            .add_filter("Models and recipes", &["safetensors", "spk", "toml"])
+            .add_filter("All files", &["*"])
+            .pick_file()
+    };
+    let entered = path_ui(ui, path, "Path of the model", view, choose);
+    if let Some(refusal) = &view.refusal {
+        ui.add(egui::Label::new(theme::label(refusal).color(tokens(ui).bad)).wrap());
+    }
+    ui.add_space(12.0);
+    let mut keep = true;
+    ui.horizontal(|ui| {
+        let ready = !path.trim().is_empty();
+        let open = ui.add_enabled(ready, theme::primary_button("Open", tokens(ui))).clicked();
+        if (open || entered) && ready {
+            commands.push(Command::Open(PathBuf::from(path.trim())));
+        }
+        if ui.button("Open the demo").clicked() {
+            commands.push(Command::Open(PathBuf::from("demo")));
+        }
+        keep = !ui.button("Cancel").clicked();
+    });
+    keep
+}
+
+fn export_ui(ui: &mut Ui, path: &mut String, force: &mut bool, live: Option<&Live>, view: &mut View, commands: &mut Vec<Command>) -> bool {
+    let Some(live) = live else { return false };
+    ui.label(theme::name("Export"));
+    let bytes = live.totals.as_ref().map_or_else(|| "…".into(), |t| format!("{} bytes", format::grouped(t.bytes)));
+    let words = format!("target {}, {bytes}; written beside, re-opened and compared before it gets its name", live.target().name());
+    ui.add(egui::Label::new(theme::label(words)).wrap());
+    ui.add_space(8.0);
+    let (extension, name) = (live.target().extension(), path.clone());
+    let choose = move || rfd::FileDialog::new().add_filter(extension, &[extension]).set_file_name(name).save_file();
+    let entered = path_ui(ui, path, "Export path", view, choose);
+    let out = PathBuf::from(path.trim());
+    let exists = out.exists();
+    if exists {
+        ui.checkbox(force, "Replace the file that is there");
+    }
+    let running = live.export_progress();
+    if let Some(progress) = running {
+        ui.add(super::widgets::Bar::new("Export progress", progress.fraction()).height(6.0).fill(tokens(ui).accent).progress());
+    }
+    outcome_ui(ui, live);
+    ui.add_space(12.0);
+    let mut keep = true;
+    ui.horizontal(|ui| {
+        let ready = !path.trim().is_empty() && (!exists || *force) && running.is_none() && live.is_fresh();
+        let button = ui.add_enabled(ready, theme::primary_button("Write file", tokens(ui)));
+        if (button.clicked() || entered) && ready {
+            commands.push(Command::Export { out, force: *force });
+        }
+        if running.is_some() {
+            if ui.button("Cancel export").clicked() {
+                commands.push(Command::CancelExport);
+            }
+        } else {
+            keep = !ui.button("Close").clicked();
+        }
+    });
+    keep
+}
+
+fn outcome_ui(ui: &mut Ui, live: &Live) {
+    let t = tokens(ui);
+    match &live.outcome {
+        Some(Outcome::Done(artifact)) => {
+            let bytes = artifact.files.iter().map(|f| f.1).sum();
+            let tensors = artifact.verification.tensors.len();
+            let difference = artifact.verification.max_abs_difference();
+            let words = format!(
+                "Done: {} bytes, {tensors} tensors read back, largest difference from the plan {difference}",
+                format::grouped(bytes)
+            );
+            ui.add(egui::Label::new(theme::value(words).color(t.accent)).wrap());
+            if live.target() == Target::Packed {
+                ui.label(theme::hint("assets/read_packed.py reads it with numpy alone"));
+            }
+        }
+        Some(Outcome::Failed(why)) => drop(ui.add(egui::Label::new(theme::value(why).color(t.bad)).wrap())),
+        None => {}
+    }
+}
+
+fn save_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<Command>) -> bool {
+    ui.label(theme::name("Save recipe"));
+    ui.label(theme::label("The choice as a text file, for the commands and for other models"));
+    ui.add_space(8.0);
+    let name = path.clone();
+    let choose = move || rfd::FileDialog::new().add_filter("toml", &["toml"]).set_file_name(name).save_file();
+    let entered = path_ui(ui, path, "Recipe path", view, choose);
+    if let Some(refusal) = &view.refusal {
+        ui.add(egui::Label::new(theme::label(refusal).color(tokens(ui).bad)).wrap());
+    }
+    ui.add_space(12.0);
+    let mut keep = true;
+    ui.horizontal(|ui| {
+        let ready = !path.trim().is_empty();
+        if (ui.add_enabled(ready, theme::primary_button("Save", tokens(ui))).clicked() || entered) && ready {
+            commands.push(Command::SaveRecipe(PathBuf::from(path.trim())));
+        }
+        keep = !ui.button("Cancel").clicked();
+    });
+    keep
+}
+
+/// Says what a drop would do while a file hangs over the window.
+pub fn drop_hint_ui(ctx: &Context) {
+    if ctx.input(|i| i.raw.hovered_files.is_empty()) {
+        return;
+    }
+    let t = tokens(ctx);
+    let painter = ctx.layer_painter(egui::LayerId::new(egui::Order::Foreground, egui::Id::unique("drop hint")));
+    let rect = ctx.content_rect();
+    painter.rect_filled(rect, 0.0, t.bg0.gamma_multiply(0.8));
+    theme::paint_text(&painter, rect.center(), egui::Align2::CENTER_CENTER, "Drop to open", theme::size::HEADLINE, theme::weight::TITLE, t.accent);
+}

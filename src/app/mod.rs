@@ -1,0 +1,28 @@
+//! The window: the only room where egui's types exist, a thin view over a [`Live`] session.
+//!
+//! ```text
+//! input ─► panels (read Live, draw) ─► Vec<Command> ─► Workbench::apply ─► Live ─► jobs ─► events ─► next frame
+//! ```
+//!
+//! Panels never change the session themselves; they push [`Command`]s, which are applied in one place after the frame's
+//! drawing. The same [`Workbench::ui`] runs under OpenGL, under the software window, and without any window.
+
+pub mod command;
+mod dialogs;
+pub mod format;
+mod launch;
+mod panels;
+pub mod raster;
+mod screenshot;
+pub mod shot;
+pub mod soft;
+pub mod start;
+pub mod state;
+pub mod theme;
+pub mod widgets;
+mod workbench;
+
+pub use command::Command;
+pub use launch::{WindowOptions, open_window};
+pub use screenshot::{ShotOptions, shoot};
+pub use workbench::Workbench;

@@ -1,0 +1,132 @@
+//! The selected layer in figures: error and its parts, bytes in three sizes, and where a mask begins to pay.
+
+use crate::app::format;
+use crate::app::theme::{self, Tokens, tokens};
+use crate::app::widgets::{Kind, KindChip, Part, StackedBar};
+use crate::estimate::size;
+use crate::recipe::Target;
+use crate::session::Live;
+use egui::{Align, Layout, Ui};
+
+/// One figure: label left, value and unit right.
+fn figure_ui(ui: &mut Ui, name: &str, value: &str, unit: &str, fresh: bool) {
+    ui.horizontal(|ui| {
+        ui.label(theme::label(name));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            ui.spacing_mut().item_spacing.x = 4.0;
+            if !unit.is_empty() {
+                ui.label(theme::hint(unit));
+            }
+            let text = theme::value(value);
+            ui.label(if fresh { text.strong() } else { text.weak() });
+        });
+    });
+}
+
+fn section_ui(ui: &mut Ui, name: &str, fresh: bool) {
+    ui.horizontal(|ui| {
+        ui.label(theme::title(name));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.add(KindChip::new(Kind::Exact).stale(!fresh).about(name)));
+    });
+}
+
+/// The column beside the plot.
+pub fn column_ui(ui: &mut Ui, live: &Live, index: usize) {
+    let t = tokens(ui);
+    let row = &live.rows[index];
+    let Some(estimate) = &row.estimate else {
+        ui.label(theme::hint("not read yet"));
+        return;
+    };
+    ui.spacing_mut().item_spacing.y = 2.0;
+    section_ui(ui, "Error", row.fresh);
+    match &estimate.errors {
+        Some(errors) => {
+            figure_ui(ui, "relative t²", &errors.t2().map_or("–".into(), format::small_percent), "%", row.fresh);
+            figure_ui(ui, "SQNR", &format::optional(errors.sqnr_db(), 2), "dB", row.fresh);
+            figure_ui(ui, "cosine", &format::optional(errors.cosine(), 4), "", row.fresh);
+            if errors.squared_error > 0.0 {
+                parts_ui(ui, errors, t);
+            }
+        }
+        None => drop(ui.label(theme::hint("not a float tensor: kept as it is"))),
+    }
+    ui.add_space(6.0);
+    ui.separator();
+    section_ui(ui, "Bytes", row.fresh);
+    let tensor = &live.model.tensors[index];
+    let line = |ui: &mut Ui, name: &str, bytes: Option<u64>| {
+        let (value, unit) = bytes.map_or(("–".to_owned(), ""), format::bytes);
+        figure_ui(ui, name, &value, unit, row.fresh);
+    };
+    line(ui, "source", Some(tensor.bytes()));
+    line(ui, "stored", Some(estimate.bytes()));
+    line(ui, "sparse", estimate.sparse_bytes);
+    line(ui, "entropy", estimate.entropy_bytes);
+    if let Some(words) = break_even_words(live, index) {
+        ui.add_space(2.0);
+        ui.add(egui::Label::new(theme::hint(words)).wrap());
+    }
+}
+
+fn parts_ui(ui: &mut Ui, errors: &crate::kernels::error::ErrorSums, t: &Tokens) {
+    let pruned = errors.pruned_error / errors.squared_error;
+    let [prune_colour, round_colour, _] = t.error_parts();
+    let parts = [
+        Part { name: "pruned", amount: pruned, colour: prune_colour },
+        Part { name: "rounded", amount: 1.0 - pruned, colour: round_colour },
+    ];
+    ui.add_space(2.0);
+    StackedBar::new("Error parts", &parts).height(7.0).show(ui);
+    for part in &parts {
+        ui.horizontal(|ui| {
+            let (dot, _) = ui.allocate_exact_size(egui::vec2(8.0, 8.0), egui::Sense::hover());
+            ui.painter().rect_filled(dot, 1.0, part.colour);
+            ui.label(theme::label(part.name));
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                ui.label(theme::hint("%"));
+                ui.label(theme::value(format::percent(part.amount, 0)).strong());
+            });
+        });
+    }
+}
+
+/// One line under the plot of a narrow window.
+pub fn line_ui(ui: &mut Ui, live: &Live, index: usize) {
+    let row = &live.rows[index];
+    let Some(estimate) = &row.estimate else { return };
+    ui.horizontal(|ui| {
+        ui.add(KindChip::new(Kind::Exact).stale(!row.fresh).about("Layer"));
+        let errors = estimate.errors.as_ref();
+        let t2 = errors.and_then(crate::kernels::error::ErrorSums::t2).map_or("–".into(), format::small_percent);
+        let sqnr = format::optional(errors.and_then(crate::kernels::error::ErrorSums::sqnr_db), 2);
+        ui.label(theme::label(format!("t² {t2} %   SQNR {sqnr} dB")));
+        let source = format::bytes_text(live.model.tensors[index].bytes());
+        ui.label(theme::label(format!("{source} → {}", format::bytes_text(estimate.bytes()))));
+    });
+}
+
+/// Whether a mask pays at these bits and zeros, in words.
+fn break_even_words(live: &Live, index: usize) -> Option<String> {
+    let (tensor, scheme, row) = (&live.model.tensors[index], live.scheme(index), &live.rows[index]);
+    let estimate = row.estimate.as_ref().filter(|_| row.fresh)?;
+    if scheme.is_keep() {
+        return None;
+    }
+    if live.target() == Target::Safetensors {
+        return Some(if size::stored_dtype(tensor.dtype, scheme) == tensor.dtype {
+            "The dense target spells every value out: the bytes stay".into()
+        } else {
+            "A cast is the only thing that shrinks a dense file".into()
+        });
+    }
+    let bits = size::code_of(scheme).bits(size::stored_dtype(tensor.dtype, scheme));
+    let even = format::percent(size::break_even(bits), 0);
+    let zeros = estimate.errors.as_ref()?.zeros as f64 / tensor.elements().max(1) as f64;
+    let zeros = format::percent(zeros, 0);
+    Some(if estimate.sizes.mask > 0 {
+        format!("Mask pays: {zeros} % zeros are past the {even} % break-even at {bits} bits")
+    } else {
+        format!("No mask: {zeros} % zeros are under the {even} % break-even at {bits} bits")
+    })
+}

@@ -1,0 +1,312 @@
+//! The layer table: every tensor a row with its shape of values, bits, kept share, bytes and SQNR; only visible rows are drawn.
+
+use super::rows::{self, Line};
+use crate::app::command::Command;
+use crate::app::format;
+use crate::app::state::{Preferences, RowFilter, View};
+use crate::app::theme::{self, Tokens, paint_text, size, space, tokens, weight};
+use crate::app::widgets::{Chip, Icon, paint_bar, paint_spark};
+use crate::app::workbench::pane;
+use crate::estimate::size as sizes;
+use crate::recipe::Target;
+use crate::session::Live;
+use egui::{Align2, Color32, CornerRadius, Rect, Sense, Ui, WidgetInfo, Role, pos2, vec2};
+
+/// Right edges of the number columns, in points from the panel's right edge.
+const SQNR: f32 = 30.0;
+const KIB: f32 = 80.0;
+const KEPT: f32 = 138.0;
+const BITS: f32 = 184.0;
+/// The sparkline's left edge and width, from the right edge; left out of a narrow panel.
+const SPARK: f32 = 300.0;
+const SPARK_WIDTH: f32 = 68.0;
+const SPARK_FROM_WIDTH: f32 = 372.0;
+
+/// Draws filter, chips, head and rows, and the guide under the demo's few rows.
+pub fn layers_ui(ui: &mut Ui, live: &Live, view: &mut View, preferences: &Preferences, commands: &mut Vec<Command>) {
+    let rect = ui.max_rect();
+    let lines = rows::lines(live, view);
+    let top = Rect::from_min_size(rect.min, vec2(rect.width(), 76.0));
+    pane(ui, top.shrink2(vec2(16.0, 0.0)), "filter", |ui| filter_ui(ui, live, view));
+    let head = Rect::from_min_size(top.left_bottom(), vec2(rect.width(), 24.0));
+    paint_head(ui, head);
+    let content: f32 = lines.iter().map(|line| height_of(live, line)).sum();
+    let left = rect.bottom() - head.bottom();
+    let guide = live.model.is_demo() && !preferences.guide_hidden && left - content > 232.0;
+    let bottom = if guide { rect.bottom() - 232.0 } else { rect.bottom() };
+    let body = Rect::from_min_max(head.left_bottom(), pos2(rect.right(), bottom));
+    pane(ui, body, "rows", |ui| rows_ui(ui, live, view, &lines, commands));
+    if guide {
+        let area = Rect::from_min_max(pos2(rect.left(), bottom), rect.max);
+        pane(ui, area, "guide", |ui| super::guide::guide_ui(ui, live, view, commands));
+    }
+}
+
+fn filter_ui(ui: &mut Ui, live: &Live, view: &mut View) {
+    let t = tokens(ui);
+    ui.add_space(12.0);
+    ui.horizontal(|ui| {
+        let width = ui.available_width() - 76.0;
+        let hint = theme::placeholder("Filter: name, glob or re:…", t);
+        let field = egui::TextEdit::singleline(&mut view.filter).hint_text(hint).desired_width(width - 20.0);
+        let response = ui.add(field);
+        response.widget_info(|| WidgetInfo::labeled(Role::TextInput, true, "Filter layers"));
+        if response.has_focus() && ui.input(|i| i.key_pressed(egui::Key::Escape)) {
+            view.filter.clear();
+        }
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            let count = format::grouped(live.model.tensors.len() as u64);
+            ui.label(theme::label(format!("{count} tensors")));
+        });
+    });
+    ui.add_space(4.0);
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = 4.0;
+        let any = |of: fn(crate::model::Role) -> bool| live.model.tensors.iter().any(|x| of(x.role));
+        for filter in RowFilter::ALL {
+            let useful = match filter {
+                RowFilter::Attention => any(crate::model::Role::is_attention),
+                RowFilter::Ffn => any(crate::model::Role::is_ffn),
+                RowFilter::Locked => !live.recipe().locked.is_empty(),
+                _ => true,
+            };
+            if useful || view.chip == filter {
+                let name = format!("Show {}", filter.word());
+                if ui.add(Chip::new(filter.word(), view.chip == filter).name(&name)).clicked() {
+                    view.chip = filter;
+                }
+            }
+        }
+    });
+}
+
+fn paint_head(ui: &Ui, rect: Rect) {
+    let t = tokens(ui);
+    let painter = ui.painter();
+    let y = rect.center().y;
+    let put = |x: f32, anchor: Align2, text: &str| {
+        paint_text(painter, pos2(x, y), anchor, text, size::HINT, weight::TEXT, t.text3);
+    };
+    put(rect.left() + 36.0, Align2::LEFT_CENTER, "layer");
+    if rect.width() >= SPARK_FROM_WIDTH {
+        put(rect.right() - SPARK, Align2::LEFT_CENTER, "values, log");
+    }
+    put(rect.right() - BITS, Align2::RIGHT_CENTER, "bits");
+    put(rect.right() - KEPT, Align2::RIGHT_CENTER, "kept");
+    put(rect.right() - KIB, Align2::RIGHT_CENTER, "KiB");
+    put(rect.right() - SQNR + 4.0, Align2::RIGHT_CENTER, "SQNR dB");
+    painter.hline(rect.x_range(), rect.bottom(), egui::Stroke::new(1.0, t.line));
+    painter.hline(rect.x_range(), rect.top(), egui::Stroke::new(1.0, t.line));
+}
+
+fn height_of(live: &Live, line: &Line) -> f32 {
+    match line {
+        Line::Tensor(index) if constraint(live, *index).is_some() => space::ROW + space::ROW_NOTE,
+        _ => space::ROW,
+    }
+}
+
+/// What holds a row back, in words: a refusal, or a choice that saves nothing.
+#[must_use]
+pub fn constraint(live: &Live, index: usize) -> Option<String> {
+    let row = &live.rows[index];
+    if let Some(refusal) = &row.refusal {
+        let words = refusal.split_once("\": ").map_or(refusal.as_str(), |(_, words)| words);
+        return Some(words.to_owned());
+    }
+    let scheme = live.scheme(index);
+    let estimate = row.estimate.as_ref().filter(|_| row.fresh)?;
+    let share = scheme.pruned_share().filter(|share| !share.is_zero())?;
+    let tensor = &live.model.tensors[index];
+    let dtype = sizes::stored_dtype(tensor.dtype, scheme);
+    if live.target() == Target::Safetensors {
+        return Some("dense stores every zero: pruning saves nothing here".into());
+    }
+    let even = sizes::break_even(sizes::code_of(scheme).bits(dtype));
+    let zeros = estimate.errors.as_ref().map_or(share.to_f64(), |e| e.zeros as f64 / tensor.elements().max(1) as f64);
+    (estimate.sizes.mask == 0).then(|| {
+        format!("{} % zeros is under the {} % break-even: stored dense, no mask", format::percent(zeros, 0), format::percent(even, 0))
+    })
+}
+
+fn rows_ui(ui: &mut Ui, live: &Live, view: &mut View, lines: &[Line], commands: &mut Vec<Command>) {
+    let mut tops = Vec::with_capacity(lines.len() + 1);
+    let mut y = 0.0;
+    for line in lines {
+        tops.push(y);
+        y += height_of(live, line);
+    }
+    tops.push(y);
+    if lines.is_empty() {
+        ui.add_space(16.0);
+        ui.vertical_centered(|ui| ui.label(theme::hint("No layer passes this filter")));
+        return;
+    }
+    let reveal = std::mem::take(&mut view.reveal);
+    let target = lines.iter().position(|line| *line == Line::Tensor(view.selected)).filter(|_| reveal);
+    egui::ScrollArea::vertical().auto_shrink(false).id_salt("layer rows").show_viewport(ui, |ui, viewport| {
+        let width = ui.available_width();
+        ui.set_height(y);
+        let origin = ui.max_rect().min;
+        let first = tops.partition_point(|&top| top < viewport.min.y).saturating_sub(1);
+        for (line, (&top, &bottom)) in lines.iter().zip(tops.iter().zip(tops.iter().skip(1))).skip(first) {
+            if top > viewport.max.y {
+                break;
+            }
+            let rect = Rect::from_min_size(origin + vec2(0.0, top), vec2(width, bottom - top));
+            match line {
+                Line::Head { title, members, open } => head_row_ui(ui, rect, live, view, title, members, *open),
+                Line::Tensor(index) => tensor_row_ui(ui, rect, live, view.selected, *index, commands),
+            }
+        }
+        if let Some(at) = target {
+            let rect = Rect::from_min_max(origin + vec2(0.0, tops[at]), origin + vec2(width, tops[at + 1]));
+            ui.scroll_to_rect(rect, None);
+        }
+    });
+}
+
+fn head_row_ui(ui: &Ui, rect: Rect, live: &Live, view: &mut View, title: &str, members: &[usize], open: bool) {
+    let t = tokens(ui);
+    let response = ui.interact(rect, ui.scope_id().with(("head", title)), Sense::click());
+    response.widget_info(|| WidgetInfo::selected(Role::Button, true, open, title));
+    if response.hovered() {
+        ui.painter().rect_filled(rect, 0.0, t.bg2);
+    }
+    if response.clicked() && !view.collapsed.remove(title) {
+        view.collapsed.insert(title.to_owned());
+    }
+    let painter = ui.painter();
+    let y = rect.center().y;
+    let icon = if open { Icon::ChevronDown } else { Icon::ChevronRight };
+    icon.paint(painter, pos2(rect.left() + 18.0, y), t.text2);
+    let name = paint_text(painter, pos2(rect.left() + 28.0, y), Align2::LEFT_CENTER, title, size::BODY, weight::TITLE, t.text1);
+    let count = members.len().to_string();
+    paint_text(painter, pos2(name.right() + 6.0, y), Align2::LEFT_CENTER, count, size::HINT, weight::TEXT, t.text3);
+    let estimates = || members.iter().filter_map(|&i| live.rows[i].estimate.as_deref());
+    let bytes: u64 = estimates().map(crate::estimate::TensorEstimate::bytes).sum();
+    let elements: u64 = members.iter().map(|&i| live.model.tensors[i].elements() as u64).sum();
+    let colour = if members.iter().all(|&i| live.rows[i].fresh) { t.text2 } else { t.text3 };
+    let right = rect.right();
+    let put = |x: f32, text: String| {
+        paint_text(painter, pos2(right - x, y), Align2::RIGHT_CENTER, text, size::BODY, weight::TEXT, colour);
+    };
+    put(BITS, format!("{:.1} b", 8.0 * bytes as f64 / elements.max(1) as f64));
+    put(KIB, format::kib(bytes));
+}
+
+fn tensor_row_ui(ui: &Ui, rect: Rect, live: &Live, selected: usize, index: usize, commands: &mut Vec<Command>) {
+    let t = tokens(ui);
+    let tensor = &live.model.tensors[index];
+    let shown = crate::formats::error::printable(rows::short_name(tensor));
+    let response = ui.interact(rect, ui.scope_id().with(("row", index)), Sense::click());
+    response.widget_info(|| {
+        WidgetInfo::selected(Role::Button, true, index == selected, format!("layer {}", tensor.name))
+    });
+    if response.clicked() {
+        commands.push(Command::Select(index));
+        // The table keeps the arrow keys: a click leaves no other control focused.
+        response.surrender_focus();
+    }
+    if index == selected {
+        ui.painter().rect_filled(rect, 0.0, t.bg3);
+        ui.painter().rect_filled(Rect::from_min_size(rect.min, vec2(3.0, rect.height())), 0.0, t.accent);
+    } else if response.hovered() {
+        ui.painter().rect_filled(rect, 0.0, t.bg2);
+    }
+    let full = format!(
+        "{}\n{}  {}  {}",
+        crate::formats::error::printable(&tensor.name),
+        format::shape(&tensor.shape),
+        tensor.dtype.name().to_lowercase(),
+        tensor.role.name().replace('_', " ")
+    );
+    response.on_hover_text_at_pointer(full);
+    let line = Rect::from_min_size(rect.min, vec2(rect.width(), space::ROW));
+    let touchable = tensor.is_weight_matrix() || !live.scheme(index).is_keep();
+    paint_name(ui, line, live, index, &shown, touchable);
+    paint_numbers(ui, line, live, index, touchable, index == selected);
+    if let Some(words) = constraint(live, index) {
+        let y = rect.top() + space::ROW + 6.0;
+        Icon::Warning.paint(ui.painter(), pos2(rect.left() + 20.0, line.center().y), t.warn);
+        let painter = ui.painter().with_clip_rect(rect.intersect(ui.clip_rect()));
+        paint_text(&painter, pos2(rect.left() + 36.0, y), Align2::LEFT_CENTER, words, size::HINT, weight::TEXT, t.warn);
+    }
+    if live.is_locked(index) {
+        Icon::Lock.paint(ui.painter(), pos2(rect.right() - 13.0, line.center().y), t.text2);
+    }
+}
+
+fn paint_name(ui: &Ui, line: Rect, live: &Live, index: usize, shown: &str, touchable: bool) {
+    let t = tokens(ui);
+    let wide = line.width() >= SPARK_FROM_WIDTH;
+    let end = line.right() - if wide { SPARK + 8.0 } else { BITS + 44.0 };
+    let colour = if touchable { t.text1 } else { t.text3 };
+    let painter = ui.painter().with_clip_rect(Rect::from_min_max(line.min, pos2(end, line.bottom())).intersect(ui.clip_rect()));
+    paint_text(&painter, pos2(line.left() + 36.0, line.center().y), Align2::LEFT_CENTER, shown, size::BODY, weight::TEXT, colour);
+    let Some(stats) = live.stats[index].as_ref().filter(|_| wide && live.model.tensors[index].is_weight_matrix()) else {
+        return;
+    };
+    if let Some(histogram) = &stats.histogram {
+        let area = Rect::from_min_size(pos2(line.right() - SPARK, line.top() + 5.0), vec2(SPARK_WIDTH, 14.0));
+        let bars = histogram.bars(histogram.reach(0.9995), 36);
+        let top = bars.iter().map(|b| b.2).max().unwrap_or(1).max(1) as f32;
+        let heights: Vec<f32> = bars.iter().map(|b| (b.2 as f32).ln_1p() / top.ln_1p()).collect();
+        paint_spark(ui.painter(), area, &heights, t.before);
+    }
+}
+
+fn paint_numbers(ui: &Ui, line: Rect, live: &Live, index: usize, touchable: bool, selected: bool) {
+    let t: &Tokens = tokens(ui);
+    let (tensor, row, scheme) = (&live.model.tensors[index], &live.rows[index], live.scheme(index));
+    let painter = ui.painter();
+    let (right, y) = (line.right(), line.center().y);
+    let dim: Color32 = if selected { t.text2 } else { t.text3 };
+    let strong = if row.fresh && touchable { t.text1 } else { dim };
+    let put = |x: f32, text: String, colour: Color32| {
+        paint_text(painter, pos2(right - x, y), Align2::RIGHT_CENTER, text, size::BODY, weight::TEXT, colour)
+    };
+    let bits = match scheme.bits() {
+        Some(bits) => format!("{bits} b"),
+        None => tensor.dtype.name().to_lowercase(),
+    };
+    put(BITS, bits, if scheme.bits().is_some() { t.text1 } else { dim });
+    let Some(estimate) = &row.estimate else { return };
+    let kept = scheme.prune.as_ref().and(estimate.errors.as_ref()).map(|e| 1.0 - e.zeros as f64 / tensor.elements().max(1) as f64);
+    let text = kept.map_or_else(|| "–".into(), |kept| format!("{} %", format::percent(kept, 0)));
+    let place = put(KEPT, text, if kept.is_some() { strong } else { dim });
+    if let Some(kept) = kept {
+        let bar = Rect::from_min_size(pos2(right - KEPT - 34.0, place.bottom() + 0.5), vec2(34.0, 2.0));
+        paint_bar(painter, bar, kept as f32, t.after, t.grid, CornerRadius::ZERO);
+    }
+    put(KIB, format::kib(estimate.bytes()), strong);
+    let sqnr = estimate.errors.as_ref().and_then(crate::kernels::error::ErrorSums::sqnr_db);
+    match sqnr {
+        Some(db) => {
+            let place = put(SQNR, format::signed(db, 1), strong);
+            let square = Rect::from_center_size(pos2(place.left() - 9.0, y), vec2(7.0, 7.0));
+            let colour = t.error_at_db(db);
+            painter.rect_filled(square, 1.0, if row.fresh { colour } else { colour.gamma_multiply(0.4) });
+        }
+        None => {
+            put(SQNR, if estimate.errors.is_some() { "exact".into() } else { "–".into() }, dim);
+        }
+    }
+}
+
+/// Moves the selection along the visible rows.
+pub fn step_selection(live: &Live, view: &mut View, by: isize) {
+    let rows: Vec<usize> = rows::lines(live, view)
+        .into_iter()
+        .filter_map(|line| match line {
+            Line::Tensor(index) => Some(index),
+            Line::Head { .. } => None,
+        })
+        .collect();
+    let Some(last) = rows.len().checked_sub(1) else { return };
+    let now = rows.iter().position(|&i| i == view.selected);
+    let next = now.map_or(0, |at| at.saturating_add_signed(by).min(last));
+    view.selected = rows[next];
+    view.scheme_text = None;
+    view.reveal = true;
+}

@@ -1,0 +1,15 @@
+//! One file per part of the window; each draws from the session and pushes commands, and keeps nothing of its own.
+
+pub mod digits;
+pub mod distribution;
+pub mod figures;
+pub mod guide;
+pub mod header;
+pub mod jobs;
+pub mod layer;
+pub mod layers;
+pub mod rows;
+pub mod scheme;
+pub mod totals;
+pub mod tradeoff;
+pub mod welcome;

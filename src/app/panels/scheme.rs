@@ -1,0 +1,239 @@
+//! The scheme editor: the same choice as switches and sliders, and as the line of text that a recipe file would hold.
+
+use crate::app::command::Command;
+use crate::app::format;
+use crate::app::state::View;
+use crate::app::theme::{self, tokens};
+use crate::app::widgets::{Segmented, Slider, Switch, ValueField};
+use crate::app::workbench::pane;
+use crate::estimate::size;
+use crate::kernels::layout::Unit;
+use crate::model::Tensor;
+use crate::recipe::{Decimal, Prune, Quantize, Range, Scheme, Scope};
+use crate::session::Live;
+use crate::session::live::ApplyTo;
+use egui::{Align, Layout, Rect, Ui, WidgetInfo, Role, pos2, vec2};
+
+/// What pruning starts with when it is switched on.
+const FIRST_SHARE: f64 = 0.5;
+/// What quantization starts with when it is switched on.
+const FIRST_BITS: u32 = 4;
+
+/// Draws the editor of the selected layer's scheme.
+pub fn scheme_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<Command>) {
+    let Some(tensor) = live.model.tensors.get(view.selected) else { return };
+    let rect = ui.max_rect();
+    let head = Rect::from_min_size(rect.min, vec2(rect.width(), 44.0)).shrink2(vec2(16.0, 0.0));
+    pane(ui, head, "scheme head", |ui| head_ui(ui, live, view, commands));
+    let body = Rect::from_min_max(pos2(rect.left() + 16.0, head.bottom()), rect.max - vec2(16.0, 0.0));
+    if !tensor.is_float_source() {
+        let words = if tensor.is_coded() {
+            "Stored as codes of an earlier quantization: kept as it is"
+        } else {
+            "Not a float tensor: kept as it is"
+        };
+        pane(ui, body, "scheme body", |ui| ui.label(theme::label(words)));
+        return;
+    }
+    let locked = live.is_locked(view.selected).then_some("This layer is locked, press L");
+    let middle = body.center().x;
+    let left = Rect::from_min_max(body.min, pos2(middle - 14.0, body.bottom()));
+    let right = Rect::from_min_max(pos2(middle + 14.0, body.top()), body.max);
+    let scheme = live.scheme(view.selected).clone();
+    pane(ui, left, "prune", |ui| prune_ui(ui, tensor, &scheme, locked, view, commands));
+    pane(ui, right, "quantize", |ui| quantize_ui(ui, tensor, &scheme, locked, view, commands));
+    ui.painter().vline(middle, body.top() + 4.0..=body.bottom() - 12.0, egui::Stroke::new(1.0, tokens(ui).line));
+}
+
+fn push(commands: &mut Vec<Command>, view: &View, tensor: &Tensor, scheme: Scheme, verb: &str) {
+    let what = format!("{verb} {}", tensor.name);
+    commands.push(Command::SetScheme { scheme, what, gesture: Some(view.gesture) });
+}
+
+fn head_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<Command>) {
+    let rect = ui.max_rect();
+    let mut right = ui.new_child(egui::UiBuilder::new().max_rect(rect).layout(Layout::right_to_left(Align::Center)));
+    apply_ui(&mut right, live, view);
+    let left = Rect::from_min_max(rect.min, pos2(right.min_rect().left() - 12.0, rect.bottom()));
+    let mut left = ui.new_child(egui::UiBuilder::new().max_rect(left).layout(Layout::left_to_right(Align::Center)));
+    left.label(theme::title("Scheme"));
+    let current = live.scheme(view.selected).to_string();
+    let mut text = view.scheme_text.clone().unwrap_or_else(|| current.clone());
+    let valid = text.parse::<Scheme>();
+    let t = tokens(ui);
+    let colour = if valid.is_ok() { t.text1 } else { t.bad };
+    let width = left.available_width().clamp(60.0, 260.0);
+    let field = egui::TextEdit::singleline(&mut text).font(egui::TextStyle::Monospace).text_color(colour).desired_width(width - 16.0);
+    let mut response = left.add_enabled(live.model.tensors[view.selected].is_float_source(), field);
+    response.widget_info(|| WidgetInfo::labeled(Role::TextInput, true, "Scheme as text"));
+    if let Err(error) = &valid {
+        response = response.on_hover_text(error.to_string());
+    }
+    if response.changed() {
+        view.scheme_text = Some(text.clone());
+    }
+    let (enter, escape) = left.input(|i| (i.key_pressed(egui::Key::Enter), i.key_pressed(egui::Key::Escape)));
+    if response.lost_focus() {
+        view.scheme_text = None;
+        if let (Ok(scheme), true, false) = (valid, enter, escape) {
+            view.gesture += 1;
+            push(commands, view, &live.model.tensors[view.selected], scheme, "set");
+        }
+    }
+}
+
+fn apply_ui(ui: &mut Ui, live: &Live, view: &mut View) {
+    if view.apply == 3 {
+        let count = live.reached(view.selected, &view.apply_to()).len();
+        let field = egui::TextEdit::singleline(&mut view.pattern).hint_text("*.weight").font(egui::TextStyle::Monospace).desired_width(110.0);
+        let response = ui.add(field).on_hover_text(format!("touches {count} tensors"));
+        response.widget_info(|| WidgetInfo::labeled(Role::TextInput, true, "Pattern"));
+    }
+    let role = live.model.tensors[view.selected].role.name().replace('_', " ");
+    let same_role = live.reached(view.selected, &ApplyTo::Role).len();
+    let all = live.reached(view.selected, &ApplyTo::All).len();
+    let role = format!("{} ×{same_role}", if role == "other" { "role" } else { &role });
+    let labels = ["this layer".to_owned(), role, format!("all ×{all}"), "pattern…".to_owned()];
+    ui.add(Segmented::new(&mut view.apply, &labels, "Apply to"));
+    if ui.available_width() > 330.0 {
+        ui.label(theme::label("apply to"));
+    }
+}
+
+fn prune_ui(ui: &mut Ui, tensor: &Tensor, scheme: &Scheme, locked: Option<&str>, view: &View, commands: &mut Vec<Command>) {
+    let (share, scope) = match &scheme.prune {
+        Some(Prune::Magnitude { share, scope }) => (share.to_f64(), *scope),
+        _ => (0.0, Scope::Tensor),
+    };
+    let on = scheme.prune.is_some();
+    let set = |commands: &mut Vec<Command>, share: f64, scope: Scope| {
+        let share = Decimal::from_f64(share, 4);
+        let prune = (!share.is_zero()).then_some(Prune::Magnitude { share, scope });
+        push(commands, view, tensor, scheme.clone().with_prune(prune), "prune");
+    };
+    ui.horizontal(|ui| {
+        let mut switched = on;
+        if ui.add(Switch::new(&mut switched, "Prune").disabled(locked)).changed() {
+            set(commands, if switched { FIRST_SHARE } else { 0.0 }, scope);
+        }
+        ui.label(theme::title("Prune"));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.label(theme::label("by magnitude")));
+    });
+    let mut percent = 100.0 * share;
+    ui.horizontal(|ui| {
+        let field = ValueField::new(&mut percent, 0.0..=100.0, "Pruned percent").unit("% pruned").decimals(1).step(0.1);
+        if ui.add(field.disabled(locked)).changed() {
+            set(commands, percent / 100.0, scope);
+        }
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let n = tensor.elements() as u64;
+            let kept = n - scheme.pruned_share().map_or(0, |share| share.share_of(n));
+            ui.label(theme::label(format!("{} of {} kept", format::count(kept), format::count(n))));
+        });
+    });
+    let bits = size::code_of(scheme).bits(size::stored_dtype(tensor.dtype, scheme));
+    let even = 100.0 * size::break_even(bits);
+    let words = format!("break-even {} %", format::signed(even, 0));
+    let spoken = format!("{percent:.1} %");
+    let slider = Slider::new(&mut percent, 0.0..=100.0, "Pruned share").step(0.5).mark(even, &words).disabled(locked);
+    if ui.add(slider.spoken(spoken)).changed() {
+        set(commands, percent / 100.0, scope);
+    }
+    ui.horizontal(|ui| {
+        ui.label(theme::label("scope"));
+        let scopes = [Scope::Tensor, Scope::Row, Scope::Global];
+        let mut chosen = scopes.iter().position(|s| *s == scope).unwrap_or(0);
+        let reasons = [locked.or((!on).then_some("Nothing is pruned")); 3];
+        let control = Segmented::new(&mut chosen, &["tensor", "row", "global"], "Prune scope").chips().disabled(&reasons);
+        if ui.add(control).changed() {
+            set(commands, share, scopes[chosen]);
+        }
+    });
+}
+
+fn quantize_ui(ui: &mut Ui, tensor: &Tensor, scheme: &Scheme, locked: Option<&str>, view: &View, commands: &mut Vec<Command>) {
+    let default = Quantize::Int { bits: FIRST_BITS, unit: Unit::Row, asymmetric: false, range: Range::Max };
+    let on = scheme.quantize.is_some();
+    let set = |commands: &mut Vec<Command>, quantize: Option<Quantize>| {
+        push(commands, view, tensor, scheme.clone().with_quantize(quantize), "quantize");
+    };
+    let kind = match &scheme.quantize {
+        Some(Quantize::F16) => 1,
+        Some(Quantize::Bf16) => 2,
+        _ => 0,
+    };
+    ui.horizontal(|ui| {
+        let mut switched = on;
+        if ui.add(Switch::new(&mut switched, "Quantize").disabled(locked)).changed() {
+            set(commands, switched.then(|| default.clone()));
+        }
+        ui.label(theme::title("Quantize"));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let mut chosen = kind;
+            let reasons = [locked; 3];
+            let control = Segmented::new(&mut chosen, &["integer", "f16", "bf16"], "Number format").disabled(&reasons);
+            if ui.add(control).changed() {
+                let quantize = [default.clone(), Quantize::F16, Quantize::Bf16];
+                set(commands, quantize.get(chosen).cloned());
+            }
+        });
+    });
+    let integer = scheme.quantize.clone().filter(|_| kind == 0);
+    match (integer, kind) {
+        (None, 0) => {
+            ui.label(theme::hint(format!("{} as it is, {} bits a weight", tensor.dtype.name().to_lowercase(), tensor.dtype.bits())));
+        }
+        (None, _) => {
+            ui.label(theme::hint("A plain cast: the tensor is stored in that dtype, in every target"));
+        }
+        (Some(Quantize::Int { bits, unit, asymmetric, .. }), _) => {
+            integer_ui(ui, tensor, scheme, (bits, unit, asymmetric), locked, &set, commands);
+        }
+        _ => {}
+    }
+}
+
+fn integer_ui(
+    ui: &mut Ui,
+    tensor: &Tensor,
+    scheme: &Scheme,
+    (bits, unit, asymmetric): (u32, Unit, bool),
+    locked: Option<&str>,
+    set: &dyn Fn(&mut Vec<Command>, Option<Quantize>),
+    commands: &mut Vec<Command>,
+) {
+    let with = |bits: u32, unit, asymmetric| Some(Quantize::Int { bits, unit, asymmetric, range: Range::Max });
+    let mut value = f64::from(bits);
+    ui.horizontal(|ui| {
+        if ui.add(ValueField::new(&mut value, 2.0..=8.0, "Bits").unit("bits").step(1.0).disabled(locked)).changed() {
+            set(commands, with(value as u32, unit, asymmetric));
+        }
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let total = size::bits_with_side(tensor, scheme);
+            let side = total - f64::from(bits);
+            ui.label(theme::label(format!("+{side:.2} for scales = {total:.2} bits")));
+        });
+    });
+    let ticks = [(2.0, "2"), (3.0, "3"), (4.0, "4"), (5.0, "5"), (6.0, "6"), (7.0, "7"), (8.0, "8")];
+    let slider = Slider::new(&mut value, 2.0..=8.0, "Bit width").step(1.0).ticks(ticks).disabled(locked);
+    if ui.add(slider).changed() {
+        set(commands, with(value as u32, unit, asymmetric));
+    }
+    ui.horizontal(|ui| {
+        ui.label(theme::label("group"));
+        let units = [Unit::Tensor, Unit::Row, Unit::Group(32), Unit::Group(64), Unit::Group(128)];
+        let mut chosen = units.iter().position(|u| *u == unit).unwrap_or(1);
+        let reasons = [locked; 5];
+        let control = Segmented::new(&mut chosen, &["tensor", "row", "32", "64", "128"], "Scale group").chips().disabled(&reasons);
+        if ui.add(control).changed() {
+            set(commands, with(bits, units[chosen], asymmetric));
+        }
+    });
+    ui.horizontal(|ui| {
+        let mut symmetric = !asymmetric;
+        ui.label(theme::label("symmetric"));
+        if ui.add(Switch::new(&mut symmetric, "Symmetric").disabled(locked)).changed() {
+            set(commands, with(bits, unit, !symmetric));
+        }
+    });
+}

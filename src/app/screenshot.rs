@@ -1,0 +1,77 @@
+//! The real window as a picture, without a display: the same workbench, frame after frame, until its background work has settled.
+
+use super::launch::workbench;
+use super::shot::Headless;
+use super::state::Preferences;
+use crate::model::{Model, OpenOptions};
+use crate::recipe::Recipe;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Longest wait for background work.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// Frames after the last news, for animations and layouts that take two.
+const LAST_FRAMES: usize = 12;
+
+/// What is drawn.
+#[derive(Debug)]
+pub struct ShotOptions {
+    /// The PNG to be written.
+    pub out: PathBuf,
+    /// `window`, `welcome`, or a tab's name.
+    pub view: String,
+    /// Width and height in points.
+    pub size: (u32, u32),
+    /// Dark or light.
+    pub dark: bool,
+    /// The tensor that is selected.
+    pub select: Option<String>,
+    /// Pixels per point.
+    pub scale: f32,
+    /// The model and its recipe; ignored by `welcome`.
+    pub model: Option<(Arc<Model>, Recipe)>,
+}
+
+/// Draws the window and writes the picture.
+///
+/// # Errors
+/// An unknown view or tensor, work that never settles, or a file that cannot be written.
+pub fn shoot(options: ShotOptions) -> Result<(), String> {
+    let model = match options.view.as_str() {
+        // Today's only tab is the distribution, and the window shows it.
+        "window" | "distribution" => options.model.ok_or("no model is given"),
+        "welcome" => Err(""),
+        other => return Err(format!("there is no view {other:?}; there are window, welcome and distribution")),
+    };
+    let pixels = |points: u32| (points as f32 * options.scale).round() as usize;
+    let theme = if options.dark { egui::Theme::Dark } else { egui::Theme::Light };
+    let mut headless = Headless::new(pixels(options.size.0), pixels(options.size.1), options.scale, theme);
+    let ctx = headless.ctx().clone();
+    let preferences = Preferences { dark: options.dark, ..Preferences::default() };
+    let welcome = model.is_err();
+    let mut bench = workbench(&ctx, preferences, model.map_err(str::to_owned), OpenOptions::default());
+    if welcome {
+        bench.forget_failure();
+    }
+    if let Some(name) = &options.select {
+        bench.select(name)?;
+    }
+    let started = Instant::now();
+    loop {
+        bench.logic(&ctx);
+        headless.frame(Vec::new(), |ui| bench.ui(ui));
+        if !bench.is_busy() {
+            break;
+        }
+        if started.elapsed() > PATIENCE {
+            return Err("background work did not settle in ten minutes".into());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for _ in 0..LAST_FRAMES {
+        bench.logic(&ctx);
+        headless.frame(Vec::new(), |ui| bench.ui(ui));
+    }
+    headless.save_png(&options.out).map_err(|e| format!("{}: cannot be written: {e}", options.out.display()))
+}

@@ -1,0 +1,161 @@
+//! What the window remembers between frames that is not the model's: selection, filter, open dialog, where a drag began.
+
+use crate::model::Model;
+use crate::session::live::ApplyTo;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
+
+/// What survives a restart.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Preferences {
+    /// Dark or light.
+    pub dark: bool,
+    /// Whether the guide beside the demo is hidden.
+    pub guide_hidden: bool,
+}
+
+impl Default for Preferences {
+    fn default() -> Self {
+        Self { dark: true, guide_hidden: false }
+    }
+}
+
+/// Which rows the chips over the table let through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant is its chip's word")]
+pub enum RowFilter {
+    #[default]
+    All,
+    Weights,
+    Attention,
+    Ffn,
+    Locked,
+    Pruned,
+}
+
+impl RowFilter {
+    /// Every chip.
+    pub const ALL: [Self; 6] = [Self::All, Self::Weights, Self::Attention, Self::Ffn, Self::Locked, Self::Pruned];
+
+    /// Its word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Weights => "weights",
+            Self::Attention => "attention",
+            Self::Ffn => "ffn",
+            Self::Locked => "locked",
+            Self::Pruned => "pruned",
+        }
+    }
+}
+
+/// A question in front of the window.
+#[derive(Debug)]
+pub enum Dialog {
+    /// Which model to open.
+    Open {
+        /// The path as typed.
+        path: String,
+    },
+    /// Where to export to.
+    Export {
+        /// The path as typed.
+        path: String,
+        /// Replace what is there.
+        force: bool,
+    },
+    /// Where to save the recipe.
+    SaveRecipe {
+        /// The path as typed.
+        path: String,
+    },
+}
+
+/// A file chooser of the system, open on its own thread.
+#[derive(Debug)]
+pub struct Chooser {
+    /// Gives the chosen path, or `None` when it was closed.
+    pub answer: Receiver<Option<PathBuf>>,
+}
+
+/// The window's own state.
+#[derive(Debug)]
+pub struct View {
+    /// Position of the selected tensor.
+    pub selected: usize,
+    /// Filter text over the table.
+    pub filter: String,
+    /// Chip over the table.
+    pub chip: RowFilter,
+    /// Blocks whose rows are hidden, by title.
+    pub collapsed: BTreeSet<String>,
+    /// Scroll the table to the selection in the next frame.
+    pub reveal: bool,
+    /// Where a change goes: position in the segmented control.
+    pub apply: usize,
+    /// The pattern that a change goes to, when that is chosen.
+    pub pattern: String,
+    /// The scheme line while it is being typed.
+    pub scheme_text: Option<String>,
+    /// Counts gestures: every press begins a new one.
+    pub gesture: u64,
+    /// Whether the prune line is being dragged.
+    pub dragging_threshold: bool,
+    /// The open dialog.
+    pub dialog: Option<Dialog>,
+    /// An open file chooser.
+    pub chooser: Option<Chooser>,
+    /// Something that the last action could not do, in words.
+    pub refusal: Option<String>,
+    /// What the last action did, in words.
+    pub notice: Option<String>,
+    /// Why no model is open.
+    pub failure: Option<String>,
+    /// Whether something was exported from this model.
+    pub exported: bool,
+}
+
+impl View {
+    /// The view of a freshly opened model: its first large weight matrix selected, blocks closed when there are many.
+    #[must_use]
+    pub fn of(model: Option<&Model>) -> Self {
+        let selected = model.map_or(0, |model| {
+            let matrix = model.tensors.iter().position(crate::model::Tensor::is_weight_matrix);
+            matrix.unwrap_or(0)
+        });
+        Self {
+            selected,
+            filter: String::new(),
+            chip: RowFilter::All,
+            collapsed: BTreeSet::new(),
+            reveal: true,
+            apply: 0,
+            pattern: String::new(),
+            scheme_text: None,
+            gesture: 0,
+            dragging_threshold: false,
+            dialog: None,
+            chooser: None,
+            refusal: None,
+            notice: None,
+            failure: None,
+            exported: false,
+        }
+    }
+
+    /// Where a change goes.
+    #[must_use]
+    pub fn apply_to(&self) -> ApplyTo {
+        match self.apply {
+            1 => ApplyTo::Role,
+            2 => ApplyTo::All,
+            3 => ApplyTo::Pattern(self.pattern.clone()),
+            _ => ApplyTo::This,
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The workbench itself: holds the session and the view, lays the panels out, and is the one place where commands are carried out.
+
+use super::command::{self, Command};
+use super::dialogs;
+use super::panels;
+use super::state::{Dialog, Preferences, View};
+use super::theme::{self, tokens};
+use crate::export::atomic::write_whole;
+use crate::model::{OpenOptions, open};
+use crate::recipe::{Recipe, Target, file};
+use crate::session::live::{Live, Outcome};
+use egui::{Context, Rect, Ui, UiBuilder, pos2, vec2};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The whole window, whatever draws it.
+pub struct Workbench {
+    live: Option<Live>,
+    view: View,
+    preferences: Preferences,
+    options: OpenOptions,
+}
+
+impl Workbench {
+    /// A window without a model. Fonts and styles are set on `ctx`.
+    #[must_use]
+    pub fn new(ctx: &Context, preferences: Preferences, options: OpenOptions) -> Self {
+        theme::install(ctx);
+        ctx.set_theme(if preferences.dark { egui::Theme::Dark } else { egui::Theme::Light });
+        Self { live: None, view: View::of(None), preferences, options }
+    }
+
+    /// Opens a model with a recipe that was already resolved on it.
+    pub fn adopt(&mut self, ctx: &Context, model: Arc<crate::model::Model>, recipe: Recipe) {
+        let repaint = ctx.clone();
+        match Live::new(model, recipe, Arc::new(move || repaint.request_repaint())) {
+            Ok(mut live) => {
+                self.view = View::of(Some(&live.model));
+                if live.network.is_some() {
+                    live.show_images(panels::digits::IMAGES.to_vec());
+                }
+                let first_warning = live.model.warnings.first().cloned();
+                self.view.notice = first_warning;
+                self.live = Some(live);
+            }
+            Err(error) => self.view.failure = Some(error.to_string()),
+        }
+    }
+
+    /// Says why there is no model.
+    pub fn fail(&mut self, why: String) {
+        self.view.failure = Some(why);
+    }
+
+    /// Shows the empty state as it is when nothing went wrong.
+    pub fn forget_failure(&mut self) {
+        self.view.failure = None;
+    }
+
+    /// What survives a restart.
+    #[must_use]
+    pub fn preferences(&self) -> &Preferences {
+        &self.preferences
+    }
+
+    /// The session, when a model is open.
+    #[must_use]
+    pub fn live(&self) -> Option<&Live> {
+        self.live.as_ref()
+    }
+
+    /// Whether background work will still change the picture.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.live.as_ref().is_some_and(Live::is_busy)
+    }
+
+    /// Selects a tensor by its name.
+    ///
+    /// # Errors
+    /// When no model is open or none of its tensors has this name.
+    pub fn select(&mut self, name: &str) -> Result<(), String> {
+        let live = self.live.as_ref().ok_or("no model is open")?;
+        self.view.selected = live.model.find(name).ok_or_else(|| format!("there is no tensor named {name:?}"))?;
+        self.view.reveal = true;
+        Ok(())
+    }
+
+    /// Takes in what background work has sent. Call before [`Workbench::ui`].
+    pub fn logic(&mut self, ctx: &Context) {
+        if let Some(live) = &mut self.live {
+            live.poll();
+            if let Some(Outcome::Done(_)) = &live.outcome {
+                self.view.exported = true;
+            }
+            // Progress is shown ten times a second; results wake the window themselves.
+            if live.is_busy() {
+                ctx.request_repaint_after(Duration::from_millis(100));
+            }
+        }
+        for command in dialogs::poll_chooser(ctx, &mut self.view) {
+            self.apply(ctx, command);
+        }
+    }
+
+    /// Draws everything and carries out what the user asked for.
+    pub fn ui(&mut self, ui: &mut Ui) {
+        let ctx = ui.ctx().clone();
+        let mut commands = command::from_keys(ui, self.view.selected);
+        commands.extend(dropped_file(&ctx));
+        if ctx.input(|i| i.pointer.any_pressed()) {
+            self.view.gesture += 1;
+        }
+        ui.painter().rect_filled(ui.max_rect(), 0.0, tokens(ui).bg1);
+        match &self.live {
+            Some(live) => lay_out(ui, live, &mut self.view, &self.preferences, &mut commands),
+            None => panels::welcome::welcome_ui(ui, &mut self.view, &mut commands),
+        }
+        dialogs::dialog_ui(&ctx, self.live.as_ref(), &mut self.view, &mut commands);
+        dialogs::drop_hint_ui(&ctx);
+        for command in commands {
+            self.apply(&ctx, command);
+        }
+    }
+
+    /// Carries out one command.
+    pub fn apply(&mut self, ctx: &Context, command: Command) {
+        self.view.refusal = None;
+        match command {
+            Command::AskOpen => self.view.dialog = Some(Dialog::Open { path: String::new() }),
+            Command::Open(path) => self.open(ctx, &path),
+            Command::CloseDialog => self.view.dialog = None,
+            Command::ToggleGuide => self.preferences.guide_hidden = !self.preferences.guide_hidden,
+            Command::ToggleTheme => {
+                self.preferences.dark = !self.preferences.dark;
+                ctx.set_theme(if self.preferences.dark { egui::Theme::Dark } else { egui::Theme::Light });
+            }
+            other => {
+                let Some(mut live) = self.live.take() else { return };
+                let result = self.apply_to_live(&mut live, other);
+                self.live = Some(live);
+                if let Err(why) = result {
+                    self.view.refusal = Some(why);
+                }
+            }
+        }
+        ctx.request_repaint();
+    }
+
+    fn apply_to_live(&mut self, live: &mut Live, command: Command) -> Result<(), String> {
+        let view = &mut self.view;
+        let text = |e: crate::recipe::Error| e.to_string();
+        match command {
+            Command::Select(index) => {
+                view.selected = index;
+                view.scheme_text = None;
+            }
+            Command::Step(by) => panels::layers::step_selection(live, view, by),
+            Command::SetScheme { scheme, what, gesture } => {
+                live.set_scheme(view.selected, &view.apply_to(), &scheme, &what, gesture).map_err(text)?;
+            }
+            Command::ToggleLock(index) => live.toggle_lock(index),
+            Command::SetTarget(target) => live.set_target(target).map_err(text)?,
+            Command::Undo => live.undo(),
+            Command::Redo => live.redo(),
+            Command::AskExport => {
+                live.outcome = None;
+                view.dialog = Some(Dialog::Export { path: suggested_name(live), force: false });
+            }
+            Command::Export { out, force } => live.export(out, force),
+            Command::AskSaveRecipe => {
+                view.dialog = Some(Dialog::SaveRecipe { path: format!("{}.toml", file_stem(&live.model.name)) });
+            }
+            Command::SaveRecipe(path) => {
+                let text = file::print(live.recipe());
+                write_whole(&path, text.as_bytes()).map_err(|e| e.to_string())?;
+                view.notice = Some(format!("recipe saved as {}", path.display()));
+                view.dialog = None;
+            }
+            Command::LoadRecipe(path) => {
+                let recipe = file::read(&path).map_err(text)?;
+                live.replace_recipe(recipe, "load a recipe").map_err(text)?;
+            }
+            Command::CancelProfile => live.cancel_profile(),
+            Command::ResumeProfile => live.resume_profile(),
+            Command::CancelExport => live.cancel_export(),
+            Command::Baseline => live.start_baseline(),
+            Command::CloseBanner => live.banner = None,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Opens a model, or loads a recipe into the open one when the file is a recipe.
+    fn open(&mut self, ctx: &Context, path: &Path) {
+        let is_recipe = path.extension().is_some_and(|e| e == "toml");
+        if is_recipe && self.live.is_some() {
+            return self.apply(ctx, Command::LoadRecipe(path.to_path_buf()));
+        }
+        match open(path, &self.options) {
+            Ok(model) => {
+                self.view.dialog = None;
+                let recipe = embedded_or_empty(&model);
+                self.adopt(ctx, Arc::new(model), recipe);
+            }
+            // The model that was open stays open.
+            Err(error) if self.live.is_some() => self.view.refusal = Some(error.to_string()),
+            Err(error) => {
+                self.view.dialog = None;
+                self.view.failure = Some(error.to_string());
+            }
+        }
+    }
+}
+
+/// A freshly opened model starts untouched; an artifact's own recipe belongs to its source, not to it.
+fn embedded_or_empty(_model: &crate::model::Model) -> Recipe {
+    Recipe::default()
+}
+
+fn suggested_name(live: &Live) -> String {
+    let stem = file_stem(&live.model.name);
+    match live.target() {
+        Target::Packed => format!("{stem}.spk"),
+        _ => format!("{stem}-spokeshave.safetensors"),
+    }
+}
+
+fn file_stem(name: &str) -> String {
+    let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+    name.chars().map(plain).collect()
+}
+
+fn dropped_file(ctx: &Context) -> Option<Command> {
+    let path = ctx.input(|i| i.raw.dropped_files.first().map(|file| file.path().to_path_buf()));
+    path.filter(|path| !path.as_os_str().is_empty()).map(Command::Open)
+}
+
+/// A child of `ui` that is clipped to `rect`.
+pub fn pane<R>(ui: &mut Ui, rect: Rect, id: &str, add: impl FnOnce(&mut Ui) -> R) -> R {
+    let builder = UiBuilder::new().max_rect(rect).id_salt(id);
+    let mut child = ui.new_child(builder);
+    child.set_clip_rect(rect.intersect(ui.clip_rect()));
+    add(&mut child)
+}
+
+/// Widths and heights of the frame, between the mock's 1024 and 1600 points.
+fn lay_out(ui: &mut Ui, live: &Live, view: &mut View, preferences: &Preferences, commands: &mut Vec<Command>) {
+    let full = ui.max_rect();
+    let t = tokens(ui);
+    let blend = ((full.width() - 1024.0) / (1600.0 - 1024.0)).clamp(0.0, 1.0);
+    let left_width = egui::lerp(300.0..=432.0, blend);
+    let right_width = egui::lerp(264.0..=336.0, blend);
+    let header = Rect::from_min_size(full.min, vec2(full.width(), 48.0));
+    let jobs = Rect::from_min_max(pos2(full.left(), full.bottom() - 32.0), full.max);
+    let body = Rect::from_min_max(header.left_bottom(), jobs.right_top());
+    let left = Rect::from_min_size(body.min, vec2(left_width, body.height()));
+    let right = Rect::from_min_max(pos2(body.right() - right_width, body.top()), body.max);
+    let centre = Rect::from_min_max(left.right_top(), right.left_bottom());
+    pane(ui, header, "header", |ui| panels::header::header_ui(ui, live, view, preferences, commands));
+    pane(ui, left, "layers", |ui| panels::layers::layers_ui(ui, live, view, preferences, commands));
+    centre_ui(ui, centre, live, view, commands);
+    right_ui(ui, right, live, commands);
+    pane(ui, jobs, "jobs", |ui| panels::jobs::jobs_ui(ui, live, view, commands));
+    let line = egui::Stroke::new(1.0, t.line);
+    for x in [left.right(), right.left()] {
+        ui.painter().vline(x, body.y_range(), line);
+    }
+    for y in [header.bottom(), jobs.top()] {
+        ui.painter().hline(full.x_range(), y, line);
+    }
+}
+
+fn centre_ui(ui: &mut Ui, rect: Rect, live: &Live, view: &mut View, commands: &mut Vec<Command>) {
+    let line = egui::Stroke::new(1.0, tokens(ui).line);
+    let scheme_height = if rect.height() > 800.0 { 236.0 } else { 208.0 };
+    let digits_height = if live.network.is_some() { if rect.height() > 800.0 { 148.0 } else { 112.0 } } else { 0.0 };
+    let scheme = Rect::from_min_max(pos2(rect.left(), rect.bottom() - scheme_height), rect.max);
+    let digits = Rect::from_min_max(pos2(rect.left(), scheme.top() - digits_height), scheme.right_top());
+    let layer = Rect::from_min_max(rect.min, digits.right_top());
+    pane(ui, layer, "layer", |ui| panels::layer::layer_ui(ui, live, view, commands));
+    if live.network.is_some() {
+        pane(ui, digits, "digits", |ui| panels::digits::digits_ui(ui, live));
+        ui.painter().hline(rect.x_range(), digits.top(), line);
+    }
+    pane(ui, scheme, "scheme", |ui| panels::scheme::scheme_ui(ui, live, view, commands));
+    ui.painter().hline(rect.x_range(), scheme.top(), line);
+}
+
+fn right_ui(ui: &mut Ui, rect: Rect, live: &Live, commands: &mut Vec<Command>) {
+    let wanted = panels::totals::height(live);
+    let height = wanted.min(rect.height() - 200.0).max(200.0);
+    let totals = Rect::from_min_size(rect.min, vec2(rect.width(), height));
+    let plot = Rect::from_min_max(totals.left_bottom(), rect.max);
+    pane(ui, totals, "totals", |ui| panels::totals::totals_ui(ui, live));
+    pane(ui, plot, "tradeoff", |ui| panels::tradeoff::tradeoff_ui(ui, live, commands));
+    ui.painter().hline(rect.x_range(), plot.top(), egui::Stroke::new(1.0, tokens(ui).line));
+}

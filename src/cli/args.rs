@@ -1,0 +1,443 @@
+//! Every word the program understands, once: parsing, help and shell completions all come from these types.
+
+use super::{Failure, help};
+use crate::model::OpenOptions;
+use crate::recipe::{Error, Pattern, Scheme, Target};
+use crate::session::Wish;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Make neural networks smaller by hand: prune and quantize, see size and quality move, export exactly what you saw
+#[derive(Debug, Parser)]
+#[command(
+    name = "spokeshave",
+    version,
+    override_usage = "spokeshave [MODEL] [RECIPE]...\n       spokeshave <COMMAND> ...",
+    long_about = help::LONG,
+    after_help = help::SHORT_EXAMPLES,
+    after_long_help = help::MANUAL
+)]
+pub struct Cli {
+    /// A file, a folder in the Hugging Face layout, or `demo`; write ./inspect for a file named like a command
+    #[arg(value_name = "MODEL")]
+    pub model: Option<PathBuf>,
+    /// The recipe that the window starts with.
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+    /// How the window is drawn [default: auto]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub renderer: Option<Renderer>,
+    /// What goes with every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do; none opens the window.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub struct Global {
+    /// Print one JSON document on stdout and nothing else there
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Threads to compute with [default: one per core]; the answer does not depend on it
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Read files in pieces instead of mapping them into memory
+    #[arg(long, global = true)]
+    pub no_mmap: bool,
+    /// No progress and no notes on stderr, only errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the tensors of a model with exact statistics
+    #[command(after_help = help::INSPECT)]
+    Inspect(InspectArgs),
+    /// Say what a recipe would cost and break, writing nothing
+    #[command(after_help = help::ESTIMATE)]
+    Estimate(EstimateArgs),
+    /// Find a recipe for a budget (not built yet)
+    Allocate(AllocateArgs),
+    /// Write the compressed model, read it back and compare
+    #[command(after_help = help::EXPORT)]
+    Export(ExportArgs),
+    /// Check an exported file against its source, by the recipe inside it
+    #[command(after_help = help::VERIFY)]
+    Verify(VerifyArgs),
+    /// Compare two models tensor by tensor, whatever their formats
+    #[command(after_help = help::COMPARE)]
+    Compare(CompareArgs),
+    /// Measure the accuracy of the compressed model
+    #[command(after_help = help::EVALUATE)]
+    Evaluate(EvaluateArgs),
+    /// Draw the window into a PNG file, without a display
+    #[command(after_help = help::SCREENSHOT)]
+    Screenshot(ScreenshotArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = help::COMPLETIONS)]
+    Completions {
+        /// Which shell
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+}
+
+impl Command {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Inspect(_) => "inspect",
+            Self::Estimate(_) => "estimate",
+            Self::Allocate(_) => "allocate",
+            Self::Export(_) => "export",
+            Self::Verify(_) => "verify",
+            Self::Compare(_) => "compare",
+            Self::Evaluate(_) => "evaluate",
+            Self::Screenshot(_) => "screenshot",
+            Self::Completions { .. } => "completions",
+        }
+    }
+}
+
+/// What is done to the model.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Recipe")]
+pub struct RecipeArgs {
+    /// A recipe file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub recipe: Option<PathBuf>,
+    /// Give the tensors that PATTERN touches this scheme; repeatable, the last that matches holds
+    #[arg(long, value_name = "PATTERN=SCHEME")]
+    pub set: Vec<String>,
+    /// The format to be written [default: the recipe's, else packed for a demo, else safetensors]
+    #[arg(long, value_name = "TARGET", value_parser = target_parser())]
+    pub target: Option<Target>,
+    /// Where the target cannot hold a scheme, take the nearest that it holds
+    #[arg(long)]
+    pub nearest: bool,
+    /// Touch tensors that are already stored as codes (not built yet)
+    #[arg(long)]
+    pub requantize: bool,
+    /// Importance of inputs, from llama.cpp (not built yet)
+    #[arg(long, value_name = "FILE")]
+    pub imatrix: Option<PathBuf>,
+    /// Calibration data (not built yet)
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
+}
+
+fn target_parser() -> impl TypedValueParser<Value = Target> {
+    let all = [Target::Safetensors, Target::Packed, Target::Gguf, Target::CompressedTensors, Target::Mlx];
+    let value = |target: Target| {
+        let note = if Target::BUILT.contains(&target) { "" } else { " (not built yet)" };
+        PossibleValue::new(target.name()).help(format!("{}{note}", target.describe()))
+    };
+    PossibleValuesParser::new(all.map(value)).try_map(|text| Target::from_str(&text))
+}
+
+impl RecipeArgs {
+    /// The wish that these words make, refused before a model is opened when they are no such words.
+    ///
+    /// # Errors
+    /// A setting that is malformed, or an option that is not built yet.
+    pub fn wish(&self) -> Result<Wish, Failure> {
+        self.set.iter().try_for_each(|setting| check_setting(setting))?;
+        let unbuilt = [
+            (self.requantize, "--requantize", "open the model as it was before it was quantized"),
+            (self.imatrix.is_some(), "--imatrix", "leave it out: no scheme of this version needs data"),
+            (self.calibration.is_some(), "--calibration", "leave it out: no scheme of this version needs data"),
+        ];
+        if let Some((_, option, instead)) = unbuilt.into_iter().find(|(given, ..)| *given) {
+            return Err(Failure::not_built(option, instead));
+        }
+        let (recipe, set) = (self.recipe.clone(), self.set.clone());
+        Ok(Wish { recipe, set, target: self.target, nearest: self.nearest })
+    }
+
+    fn is_empty(&self) -> bool {
+        let flags = self.nearest || self.requantize || self.target.is_some();
+        let files = self.recipe.is_some() || self.imatrix.is_some() || self.calibration.is_some();
+        !flags && !files && self.set.is_empty()
+    }
+}
+
+/// Whether a text is PATTERN=SCHEME at all. What it touches is settled when a model is open.
+fn check_setting(setting: &str) -> Result<(), Error> {
+    let (pattern, scheme) = setting.rsplit_once('=').ok_or_else(|| Error::NotASetting(setting.to_owned()))?;
+    Scheme::from_str(scheme)?;
+    Pattern::new(pattern).map(drop)
+}
+
+/// `inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A file, a folder in the Hugging Face layout, or `demo`
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+}
+
+/// `estimate`.
+#[derive(Debug, Args)]
+pub struct EstimateArgs {
+    /// A file, a folder in the Hugging Face layout, or `demo`
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// What is done to it.
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+    /// Estimate from sketches, at once and nearly right (not built yet)
+    #[arg(long, conflicts_with = "bytes_only")]
+    pub live: bool,
+    /// Read no weights: what depends on their values is left open
+    #[arg(long)]
+    pub bytes_only: bool,
+    /// How layers are weighted in fidelity
+    #[arg(long, value_enum, value_name = "FORM", default_value = "chain")]
+    pub fidelity_form: Form,
+}
+
+/// How layers are weighted in fidelity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// Every tensor counts in full
+    Chain,
+    /// Tensors share a block's weight (not built yet)
+    Share,
+    /// Later residual writes count less (not built yet)
+    Prior,
+}
+
+/// `allocate`: refused by name, whatever follows.
+#[derive(Debug, Args)]
+pub struct AllocateArgs {
+    /// Whatever was asked for
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    pub rest: Vec<OsString>,
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// A file, a folder in the Hugging Face layout, or `demo`
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// What is done to it.
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+    /// The file to be written
+    #[arg(short, long, value_name = "OUT")]
+    pub out: PathBuf,
+    /// Replace OUT if it exists; a file of the model itself is never replaced
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The source that was exported
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// What was written
+    #[arg(value_name = "OUT")]
+    pub out: PathBuf,
+}
+
+/// `compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// One model
+    #[arg(value_name = "A")]
+    pub a: PathBuf,
+    /// The other
+    #[arg(value_name = "B")]
+    pub b: PathBuf,
+}
+
+/// `evaluate`.
+#[derive(Debug, Args)]
+pub struct EvaluateArgs {
+    /// A file, a folder in the Hugging Face layout, or `demo`
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// What is done to it.
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+    /// Run CMD through sh, {model} standing for a temporary export; its result is the last number it prints
+    #[arg(long, value_name = "CMD {model}")]
+    pub with: Option<String>,
+}
+
+/// `screenshot`.
+#[derive(Debug, Args)]
+pub struct ScreenshotArgs {
+    /// A file, a folder in the Hugging Face layout, or `demo` [default: demo]
+    #[arg(value_name = "MODEL")]
+    pub model: Option<PathBuf>,
+    /// The recipe that the window shows.
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+    /// The picture to be written
+    #[arg(short, long, value_name = "PNG")]
+    pub out: PathBuf,
+    /// What to draw: `window`, `welcome`, or the name of a tab
+    #[arg(long, value_name = "VIEW", default_value = "window")]
+    pub view: String,
+    /// Width and height in points
+    #[arg(long, value_name = "WxH", default_value = "1280x800", value_parser = parse_size)]
+    pub size: (u32, u32),
+    /// Colours
+    #[arg(long, value_enum, default_value = "dark")]
+    pub theme: Theme,
+    /// The tensor that is selected
+    #[arg(long, value_name = "TENSOR")]
+    pub select: Option<String>,
+    /// Pixels per point
+    #[arg(long, default_value = "1.0", value_parser = parse_scale)]
+    pub scale: f32,
+}
+
+impl ScreenshotArgs {
+    /// The picture that these words ask for.
+    pub(super) fn options(&self, global: &Global) -> Result<ScreenshotOptions, Failure> {
+        Ok(ScreenshotOptions {
+            model: self.model.clone(),
+            wish: self.recipe.wish()?,
+            open: global.open_options(),
+            out: self.out.clone(),
+            view: self.view.clone(),
+            size: self.size,
+            theme: self.theme,
+            select: self.select.clone(),
+            scale: self.scale,
+        })
+    }
+}
+
+/// Longest side of a picture, before scaling.
+const LARGEST_SIDE: u32 = 8192;
+
+fn parse_size(text: &str) -> Result<(u32, u32), String> {
+    let side = |text: &str| text.parse().ok().filter(|side| (1..=LARGEST_SIDE).contains(side));
+    let sides = text.split_once('x').and_then(|(width, height)| Some((side(width)?, side(height)?)));
+    sides.ok_or_else(|| format!("give WIDTHxHEIGHT such as 1280x800, each from 1 to {LARGEST_SIDE}"))
+}
+
+fn parse_scale(text: &str) -> Result<f32, String> {
+    let scale = text.parse().ok().filter(|scale| (0.25..=4.0).contains(scale));
+    scale.ok_or_else(|| "give a number from 0.25 to 4".to_owned())
+}
+
+/// How the window is drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Renderer {
+    /// OpenGL where there is one, else software
+    #[default]
+    Auto,
+    /// OpenGL
+    Gl,
+    /// Software
+    Soft,
+}
+
+/// Colours of a picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Theme {
+    /// Light on dark
+    #[default]
+    Dark,
+    /// Dark on light
+    Light,
+}
+
+/// What the window is to open with.
+#[derive(Clone, Debug)]
+pub struct WindowOptions {
+    /// The model; `None` is the demo.
+    pub model: Option<PathBuf>,
+    /// The recipe to start with.
+    pub wish: Wish,
+    /// How files are read.
+    pub open: OpenOptions,
+    /// How to draw.
+    pub renderer: Renderer,
+}
+
+/// A picture of the window.
+#[derive(Clone, Debug)]
+pub struct ScreenshotOptions {
+    /// The model; `None` is the demo.
+    pub model: Option<PathBuf>,
+    /// The recipe that the window shows.
+    pub wish: Wish,
+    /// How files are read.
+    pub open: OpenOptions,
+    /// The PNG file.
+    pub out: PathBuf,
+    /// `window`, `welcome`, or the name of a tab: the window knows which there are.
+    pub view: String,
+    /// Width and height in points.
+    pub size: (u32, u32),
+    /// Colours.
+    pub theme: Theme,
+    /// The tensor that is selected, by its full name.
+    pub select: Option<String>,
+    /// Pixels per point.
+    pub scale: f32,
+}
+
+impl Cli {
+    /// What the window is to open with, when no command was given.
+    pub(super) fn window(&self) -> Result<WindowOptions, Failure> {
+        Ok(WindowOptions {
+            model: self.model.clone(),
+            wish: self.recipe.wish()?,
+            open: self.global.open_options(),
+            renderer: self.renderer.unwrap_or_default(),
+        })
+    }
+
+    /// A model or recipe before the command would be lost in silence.
+    pub(super) fn check_nothing_before(&self, command: &Command) -> Result<(), Failure> {
+        if self.model.is_none() && self.renderer.is_none() && self.recipe.is_empty() {
+            return Ok(());
+        }
+        let name = command.name();
+        Err(Failure::Usage(format!("{name} comes first: write spokeshave {name} MODEL and its options after it")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_words_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_and_scales_are_bounded() {
+        assert_eq!(parse_size("1280x800"), Ok((1280, 800)));
+        assert!(["", "1280", "0x5", "5x0", "-1x5", "1x9999999", "1x2x3"].iter().all(|text| parse_size(text).is_err()));
+        assert_eq!(parse_scale("1.5"), Ok(1.5));
+        assert!(["NaN", "inf", "0", "-1", "99"].iter().all(|text| parse_scale(text).is_err()));
+    }
+
+    #[test]
+    fn a_setting_is_split_at_its_last_equals_sign() {
+        assert!(check_setting("odd=name=int4").is_ok());
+        assert!(check_setting("int4").unwrap_err().is_usage());
+        assert!(check_setting("*=int9").unwrap_err().is_usage());
+        assert!(check_setting("re:(=int4").unwrap_err().is_usage());
+    }
+}

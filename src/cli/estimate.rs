@@ -1,0 +1,143 @@
+//! `estimate`: what a recipe would cost and break, writing nothing.
+
+use super::args::{EstimateArgs, Form, Global, RecipeArgs};
+use super::text::{self, NONE, Table};
+use super::{Failure, json, progress};
+use crate::estimate::size::is_kept;
+use crate::estimate::{ModelEstimate, TensorEstimate};
+use crate::formats::error::printable;
+use crate::kernels::error::ErrorSums;
+use crate::recipe::Target;
+use crate::session::Request;
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// Opens, estimates, prints.
+pub fn run(args: &EstimateArgs, global: &Global) -> Result<(), Failure> {
+    let wish = args.recipe.wish()?;
+    if args.live {
+        return Err(Failure::not_built("--live", "leave it out for exact numbers"));
+    }
+    if args.fidelity_form != Form::Chain {
+        return Err(Failure::not_built("this --fidelity-form", "the form of this version is chain"));
+    }
+    let request = Request::open(&args.model, &global.open_options(), &wish)?;
+    global.notes(&request.messages);
+    let estimate = if args.bytes_only {
+        request.bytes_only()
+    } else {
+        progress::watch(global.quiet, "estimating", |control| request.estimate(control))?
+    };
+    let report = Report { request: &request, estimate: &estimate, values_read: !args.bytes_only };
+    global.tell(|| report.document(), || report.text())
+}
+
+/// Opens a model under the recipe of a command, and passes on what should be told.
+pub fn open(model: &Path, recipe: &RecipeArgs, global: &Global) -> Result<Request, Failure> {
+    let request = Request::open(model, &global.open_options(), &recipe.wish()?)?;
+    global.notes(&request.messages);
+    Ok(request)
+}
+
+/// An estimate with the request it belongs to.
+pub struct Report<'a> {
+    /// Names, shapes and what was asked for.
+    pub request: &'a Request,
+    /// What it comes to.
+    pub estimate: &'a ModelEstimate,
+    /// Whether weights were looked at.
+    pub values_read: bool,
+}
+
+impl Report<'_> {
+    /// The document of `--json`.
+    pub fn document(&self) -> Value {
+        let e = self.estimate;
+        json!({
+            "target": e.target.name(),
+            "label": e.label.name(),
+            "source_bytes": e.source_bytes,
+            "bytes": e.bytes,
+            "overhead_bytes": e.overhead_bytes,
+            "sparse_bytes": e.sparse_bytes,
+            "entropy_bytes": e.entropy_bytes,
+            "bits_per_weight": json::maybe(e.bits_per_weight),
+            "fidelity": json::maybe(e.fidelity),
+            "fidelity_form": e.fidelity_form.name(),
+            "tensors": (0..e.tensors.len()).map(|i| self.tensor(i)).collect::<Vec<_>>(),
+        })
+    }
+
+    fn tensor(&self, index: usize) -> Value {
+        let (tensor, e) = (&self.request.model.tensors[index], &self.estimate.tensors[index]);
+        let errors = e.errors.as_ref();
+        json!({
+            "name": tensor.name,
+            "scheme": self.request.plan.assignments[index].scheme.to_string(),
+            "stored_as": e.stored_as,
+            "label": e.label.name(),
+            "shape": tensor.shape,
+            "bytes": self.bytes(index),
+            "sparse_bytes": e.sparse_bytes,
+            "entropy_bytes": e.entropy_bytes,
+            "zeros": errors.map(|s| s.zeros),
+            "t2": json::maybe(e.t2()),
+            "sqnr_db": json::maybe(errors.and_then(ErrorSums::sqnr_db)),
+            "cosine": json::maybe(errors.and_then(ErrorSums::cosine)),
+        })
+    }
+
+    /// Stored bytes of a tensor, where they are known: in `packed` the zeros of a touched one decide between its forms.
+    fn bytes(&self, index: usize) -> Option<u64> {
+        let kept = is_kept(&self.request.model.tensors[index], &self.request.plan.assignments[index].stored);
+        let known = self.values_read || kept || self.estimate.target != Target::Packed;
+        known.then(|| self.estimate.tensors[index].bytes())
+    }
+
+    /// The table and the headline for people.
+    fn text(&self) -> String {
+        let mut table = Table::new(&["<name", "<scheme", "bytes", "ratio", "zeros %", "t²", "SQNR dB"]);
+        for (i, e) in self.estimate.tensors.iter().enumerate() {
+            table.row(self.row(i, e));
+        }
+        format!("{}\n{}", table.render(), self.headline())
+    }
+
+    fn row(&self, index: usize, e: &TensorEstimate) -> Vec<String> {
+        let (tensor, errors) = (&self.request.model.tensors[index], e.errors.as_ref());
+        let scheme = self.request.plan.assignments[index].scheme.to_string();
+        let scheme = if e.stored_as == scheme { scheme } else { format!("{scheme} → {}", e.stored_as) };
+        let bytes = self.bytes(index);
+        vec![
+            printable(&tensor.name),
+            scheme,
+            bytes.map_or_else(|| NONE.to_owned(), text::count),
+            bytes.map_or_else(|| NONE.to_owned(), |bytes| text::ratio(tensor.bytes(), bytes)),
+            errors.map_or_else(|| NONE.to_owned(), |s| text::share(s.zeros, tensor.elements() as u64)),
+            text::maybe(e.t2()),
+            text::decimals(errors.and_then(ErrorSums::sqnr_db), 2),
+        ]
+    }
+
+    /// The totals: sizes, ratio, bits per weight, fidelity.
+    pub fn headline(&self) -> String {
+        let e = self.estimate;
+        let mut table = Table::new(&["<", "", "<"]);
+        let mut line = |what: &str, bytes: Option<u64>, note: String| {
+            table.row(vec![what.into(), bytes.map_or_else(|| NONE.to_owned(), text::size), note]);
+        };
+        let overhead = e.overhead_bytes.map(|bytes| format!(", {} of them header", text::count(bytes)));
+        let stored = e.bytes.map(|bytes| format!("{} smaller", text::ratio(e.source_bytes, bytes)));
+        line("source", Some(e.source_bytes), self.request.model.format.name().into());
+        line("stored", e.bytes, stored.unwrap_or_default() + &overhead.unwrap_or_default());
+        line("sparse", e.sparse_bytes, "a formula: zeros skipped".into());
+        line("entropy", e.entropy_bytes, "a formula: codes coded as tightly as their frequencies allow".into());
+        let fidelity = match e.fidelity {
+            Some(f) => format!("fidelity {} ({}, {})", text::percent(f), e.fidelity_form.name(), e.label.name()),
+            None => "fidelity needs the weights to be read".into(),
+        };
+        let bits = e.bits_per_weight.map(|bits| format!("{bits:.3} bits per weight, "));
+        let sizes = table.render();
+        format!("{}\n{}{fidelity}\n", sizes.trim_start_matches('\n').trim_end(), bits.unwrap_or_default())
+    }
+}

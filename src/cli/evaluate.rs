@@ -1,0 +1,138 @@
+//! `evaluate`: measured quality. The model is really run, here where the program can, else by a command of the user's own.
+
+use super::args::{EvaluateArgs, Global};
+use super::{Failure, estimate, json, progress, text};
+use crate::session::Request;
+use regex::Regex;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Stands for the path of the exported model in a command.
+const PLACE: &str = "{model}";
+
+/// Opens, measures, prints.
+pub fn run(args: &EvaluateArgs, global: &Global) -> Result<(), Failure> {
+    if let Some(command) = args.with.as_deref().filter(|command| !command.contains(PLACE)) {
+        let what = format!("--with {command:?} has no {PLACE}: that is where the path of the model goes");
+        return Err(Failure::Usage(what));
+    }
+    let request = estimate::open(&args.model, &args.recipe, global)?;
+    match &args.with {
+        Some(command) => with_command(&request, command, global),
+        None => here(&request, global),
+    }
+}
+
+fn here(request: &Request, global: &Global) -> Result<(), Failure> {
+    let accuracy = progress::watch(global.quiet, "running the model", |control| request.measure(control))?;
+    let (percent, error) = (accuracy.percent(), accuracy.standard_error());
+    global.tell(
+        || {
+            let (value, standard_error) = (json::number(percent), json::number(error));
+            json!({"metric": "accuracy", "value": value, "standard_error": standard_error, "n": accuracy.n})
+        },
+        || format!("{percent:.2} % ± {error:.2} ({} images)\n", text::count(accuracy.n as u64)),
+    )
+}
+
+fn with_command(request: &Request, command: &str, global: &Global) -> Result<(), Failure> {
+    let folder = TemporaryFolder::new()?;
+    let file = folder.0.join(format!("model.{}", request.plan.target.extension()));
+    progress::watch(global.quiet, "exporting", |control| request.export(&file, false, control))?;
+    let value = last_number(&output_of(command, &file)?)
+        .ok_or_else(|| Failure::Told("the command of --with printed no number on its standard output".into()))?;
+    drop(folder);
+    global.tell(
+        || json!({"metric": "command", "value": json::number(value), "standard_error": null, "n": null}),
+        || format!("{value} (the last number that the command printed)\n"),
+    )
+}
+
+/// What the command prints. Its own messages go where ours go.
+fn output_of(command: &str, model: &Path) -> Result<String, Failure> {
+    let line = command.replace(PLACE, &shell_quoted(model)?);
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(line).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let output = shell.output().map_err(|error| Failure::Told(format!("sh cannot be started for --with: {error}")))?;
+    if !output.status.success() {
+        return Err(Failure::Told(format!("the command of --with ended with {}", output.status)));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// A path as one word of a shell command. Most need no quotes, and then a command that brings its own is right too.
+fn shell_quoted(path: &Path) -> Result<String, Failure> {
+    let text = path.to_str().ok_or_else(|| {
+        Failure::Told("the folder for temporary files has a name that is not Unicode; set TMPDIR to another".into())
+    })?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
+    if text.chars().all(plain) { Ok(text.to_owned()) } else { Ok(format!("'{}'", text.replace('\'', r"'\''"))) }
+}
+
+/// The last decimal number in a text, if it is finite.
+fn last_number(text: &str) -> Option<f64> {
+    let number = Regex::new(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?").ok()?;
+    number.find_iter(text).last()?.as_str().parse().ok().filter(|value: &f64| value.is_finite())
+}
+
+/// A folder of our own among the temporary files; it goes with everything in it.
+struct TemporaryFolder(PathBuf);
+
+impl TemporaryFolder {
+    fn new() -> Result<Self, Failure> {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let base = std::env::temp_dir();
+        let fail = |error| {
+            let base = crate::formats::error::display_path(&base);
+            Failure::Told(format!("{base}: no temporary folder can be made there: {error}"))
+        };
+        for _ in 0..1000 {
+            let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+            let path = base.join(format!("spokeshave-{}-{number}", std::process::id()));
+            match private_folder(&path) {
+                Ok(()) => return Ok(Self(path)),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(fail(error)),
+            }
+        }
+        Err(fail(std::io::ErrorKind::AlreadyExists.into()))
+    }
+}
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        // Nothing more can be done about a folder that will not go; the system clears its temporary files.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// Creates a folder that only its owner can look into: models may be secret.
+fn private_folder(path: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_number_is_found_in_what_people_print() {
+        assert_eq!(last_number("loss 0.31\naccuracy: 97.5%\n"), Some(97.5));
+        assert_eq!(last_number("perplexity = 1.2e+1"), Some(12.0));
+        assert_eq!(last_number("-.5"), Some(-0.5));
+        assert_eq!(last_number("nothing"), None);
+        assert_eq!(last_number("1e999"), None);
+    }
+
+    #[test]
+    fn a_path_is_one_word_of_the_shell() {
+        let quoted = |path: &str| shell_quoted(Path::new(path)).unwrap();
+        assert_eq!(quoted("/tmp/a-1/model.spk"), "/tmp/a-1/model.spk");
+        assert_eq!(quoted("/tmp/it's here/$x"), r"'/tmp/it'\''s here/$x'");
+    }
+}

@@ -1,0 +1,60 @@
+//! `verify`: an artifact against its source, by the recipe inside it. The report is the answer whatever it says; the exit code judges.
+
+use super::args::{Global, VerifyArgs};
+use super::text::{self, Table};
+use super::{Failure, json, progress};
+use crate::export::{self, TensorCheck, Verification};
+use crate::formats::error::{display_path, printable};
+use crate::session::Error;
+use serde_json::{Value, json};
+
+/// Opens both, compares, prints; a mismatch is a failure all the same.
+pub fn run(args: &VerifyArgs, global: &Global) -> Result<(), Failure> {
+    let source = global.open(&args.model)?;
+    let artifact = global.open(&args.out)?;
+    let (_, plan) = export::plan_of_artifact(&source, &artifact).map_err(Error::from)?;
+    let verified =
+        progress::watch(global.quiet, "verifying", |control| export::verify(&source, &artifact, &plan, control));
+    let verified = verified.map_err(Error::from)?;
+    global.tell(|| document(&verified), || table(&verified))?;
+    let wrong = verified.tensors.iter().filter(|tensor| !tensor.ok).count();
+    if wrong == 0 {
+        return Ok(());
+    }
+    Err(Failure::Told(format!(
+        "{}: {wrong} of {} are not what its recipe makes of {}",
+        display_path(&args.out),
+        text::counted(verified.tensors.len(), "tensor"),
+        display_path(&args.model)
+    )))
+}
+
+fn document(verified: &Verification) -> Value {
+    let tensor = |tensor: &TensorCheck| {
+        json!({
+            "name": tensor.name,
+            "ok": tensor.ok,
+            "t2": json::maybe(tensor.t2),
+            "sqnr_db": json::maybe(tensor.sqnr_db),
+            "max_abs_difference": json::maybe(tensor.max_abs_difference),
+        })
+    };
+    json!({"ok": verified.ok(), "tensors": verified.tensors.iter().map(tensor).collect::<Vec<_>>()})
+}
+
+fn table(verified: &Verification) -> String {
+    if verified.ok() {
+        let tensors = text::counted(verified.tensors.len(), "tensor");
+        return format!("ok: {tensors}, largest difference {}\n", text::short(verified.max_abs_difference()));
+    }
+    let mut table = Table::new(&["<not as planned", "largest difference", "t²", "SQNR dB"]);
+    for tensor in verified.tensors.iter().filter(|tensor| !tensor.ok) {
+        table.row(vec![
+            printable(&tensor.name),
+            text::maybe(tensor.max_abs_difference),
+            text::maybe(tensor.t2),
+            text::decimals(tensor.sqnr_db, 2),
+        ]);
+    }
+    table.render()
+}
