@@ -17,19 +17,19 @@ use std::str::FromStr;
     version,
     override_usage = "spokeshave [MODEL] [RECIPE]...\n       spokeshave <COMMAND> ...",
     long_about = help::LONG,
-    after_help = help::SHORT_EXAMPLES,
+    after_help = help::EXAMPLES,
     after_long_help = help::MANUAL
 )]
 pub struct Cli {
     /// A file, a folder in the Hugging Face layout, or `demo`; write ./inspect for a file named like a command
     #[arg(value_name = "MODEL")]
     pub model: Option<PathBuf>,
-    /// The recipe that the window starts with.
-    #[command(flatten)]
-    pub recipe: RecipeArgs,
     /// How the window is drawn [default: auto]
     #[arg(long, value_enum, value_name = "HOW")]
     pub renderer: Option<Renderer>,
+    /// The recipe that the window starts with.
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
     /// What goes with every command.
     #[command(flatten)]
     pub global: Global,
@@ -52,7 +52,7 @@ pub struct Global {
     #[arg(long, global = true)]
     pub no_mmap: bool,
     /// No progress and no notes on stderr, only errors
-    #[arg(long, short, global = true)]
+    #[arg(long, global = true)]
     pub quiet: bool,
 }
 
@@ -190,9 +190,6 @@ pub struct EstimateArgs {
     /// A file, a folder in the Hugging Face layout, or `demo`
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// What is done to it.
-    #[command(flatten)]
-    pub recipe: RecipeArgs,
     /// Estimate from sketches, at once and nearly right (not built yet)
     #[arg(long, conflicts_with = "bytes_only")]
     pub live: bool,
@@ -202,6 +199,9 @@ pub struct EstimateArgs {
     /// How layers are weighted in fidelity
     #[arg(long, value_enum, value_name = "FORM", default_value = "chain")]
     pub fidelity_form: Form,
+    /// What is done to it.
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
 }
 
 /// How layers are weighted in fidelity.
@@ -229,15 +229,15 @@ pub struct ExportArgs {
     /// A file, a folder in the Hugging Face layout, or `demo`
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// What is done to it.
-    #[command(flatten)]
-    pub recipe: RecipeArgs,
     /// The file to be written
     #[arg(short, long, value_name = "OUT")]
     pub out: PathBuf,
     /// Replace OUT if it exists; a file of the model itself is never replaced
     #[arg(long)]
     pub force: bool,
+    /// What is done to it.
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
 }
 
 /// `verify`.
@@ -268,12 +268,12 @@ pub struct EvaluateArgs {
     /// A file, a folder in the Hugging Face layout, or `demo`
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// What is done to it.
-    #[command(flatten)]
-    pub recipe: RecipeArgs,
     /// Run CMD through sh, {model} standing for a temporary export; its result is the last number it prints
     #[arg(long, value_name = "CMD {model}")]
     pub with: Option<String>,
+    /// What is done to it.
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
 }
 
 /// `screenshot`.
@@ -282,9 +282,6 @@ pub struct ScreenshotArgs {
     /// A file, a folder in the Hugging Face layout, or `demo` [default: demo]
     #[arg(value_name = "MODEL")]
     pub model: Option<PathBuf>,
-    /// The recipe that the window shows.
-    #[command(flatten)]
-    pub recipe: RecipeArgs,
     /// The picture to be written
     #[arg(short, long, value_name = "PNG")]
     pub out: PathBuf,
@@ -303,6 +300,9 @@ pub struct ScreenshotArgs {
     /// Pixels per point
     #[arg(long, default_value = "1.0", value_parser = parse_scale)]
     pub scale: f32,
+    /// The recipe that the window shows.
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
 }
 
 impl ScreenshotArgs {

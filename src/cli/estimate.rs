@@ -127,7 +127,10 @@ impl Report<'_> {
             table.row(vec![what.into(), bytes.map_or_else(|| NONE.to_owned(), text::size), note]);
         };
         let overhead = e.overhead_bytes.map(|bytes| format!(", {} of them header", text::count(bytes)));
-        let stored = e.bytes.map(|bytes| format!("{} smaller", text::ratio(e.source_bytes, bytes)));
+        let stored = e.bytes.map(|bytes| match bytes <= e.source_bytes {
+            true => format!("{} smaller", text::ratio(e.source_bytes, bytes)),
+            false => format!("{} larger", text::ratio(bytes, e.source_bytes)),
+        });
         line("source", Some(e.source_bytes), self.request.model.format.name().into());
         line("stored", e.bytes, stored.unwrap_or_default() + &overhead.unwrap_or_default());
         line("sparse", e.sparse_bytes, "a formula: zeros skipped".into());

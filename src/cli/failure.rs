@@ -1,9 +1,12 @@
 //! A failure is one line on stderr and an exit code that says whose move it is: 1 the world's, 2 the one who typed.
 
+use super::args::Cli;
 use super::text::one_line;
 use crate::{formats, recipe, session};
+use clap::CommandFactory;
 use std::error::Error as _;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Why a command did not do what it was asked to.
@@ -88,8 +91,19 @@ pub fn refuse(error: &clap::Error) -> ExitCode {
     // "Pass it after --" is true of every unknown option and helps with none.
     let told: Vec<&str> = told.filter(|line| !line.trim_start().starts_with("tip: to pass")).collect();
     let told = told.join("\n");
-    say(&one_line(&format!("{} (see --help)", told.trim().trim_start_matches("error: "))));
+    let hint = not_a_command().unwrap_or_default();
+    say(&one_line(&format!("{}{hint} (see --help)", told.trim().trim_start_matches("error: "))));
     ExitCode::from(2)
+}
+
+/// A first word that is neither a command nor a file is a command misspelt, and clap takes it for a model.
+fn not_a_command() -> Option<String> {
+    let word = std::env::args_os().nth(1)?.into_string().ok()?;
+    let command = Cli::command();
+    let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    let unknown = !word.starts_with('-') && !word.starts_with("demo") && !names.contains(&word.as_str());
+    let missing = unknown && word != "help" && !Path::new(&word).exists();
+    missing.then(|| format!("; {word:?} is no command and no file; the commands are {}", names.join(", ")))
 }
 
 fn say(line: &str) {

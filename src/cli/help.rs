@@ -1,119 +1,137 @@
-//! What `--help` teaches: how the tool thinks, the scheme language by example, units and exit codes.
+//! What `--help` teaches: how the tool thinks, the scheme language by example, units and exit codes. Lines fit 80 columns.
 
 /// Above the options of `spokeshave --help`.
 pub const LONG: &str = "\
-Make neural networks smaller by hand: prune and quantize, see size and quality move, export exactly what you saw.
+Make neural networks smaller by hand: prune and quantize, see size and quality
+move, export exactly what you saw.
 
-Without a command the window opens, on MODEL or on the demo inside the program. Everything that the window does to a
-model can be done by the commands, and the numbers are the same.";
+Without a command the window opens, on MODEL or on the demo inside the program.
+The commands do without a window what it does with one, by the same numbers.";
 
 /// Below the options of `spokeshave -h`.
-pub const SHORT_EXAMPLES: &str = "\
+pub const EXAMPLES: &str = "\
 Examples:
-  spokeshave                                                   the window, with a demo inside
-  spokeshave inspect model.safetensors                         what is in it
-  spokeshave estimate demo --set '*=prune:0.9+int4'            what that would cost and break
-  spokeshave export demo --set '*=prune:0.9+int4' -o small.spk
+  spokeshave                                          the window, with a demo
+  spokeshave inspect model.safetensors                what is in it
+  spokeshave estimate demo --set '*=prune:0.9+int4'   what that costs and breaks
+  spokeshave export demo --set '*=int4' -o small.spk  write it, read it back
 
 --help (not -h) teaches patterns, schemes, targets, units and exit codes.";
 
 /// Below the options of `spokeshave --help`.
 pub const MANUAL: &str = "\
 How it works:
-  A model is a list of tensors. A recipe gives each tensor a scheme: what is done to its values. A target is the file
-  format to be written; it decides what can be held and what it costs in bytes. estimate says what a recipe comes to,
-  export writes it, reads it back and compares, and verify does so again at any later time, by the recipe that every
-  exported file carries.
+  A model is a list of tensors. A recipe gives each tensor a scheme: what is
+  done to its values. A target is the file format to be written; it decides what
+  can be held and what that costs in bytes. estimate says what a recipe comes
+  to. export writes it, reads it back and compares. verify does so again at any
+  later time, by the recipe that every exported file carries.
 
 Patterns (--set 'PATTERN=SCHEME', split at the last =):
-  *.weight              a glob over the whole name; * crosses dots; also ? [0-3] [!a] {a,b}
-  're:h\\.[0-9]+\\..*'     a regular expression over the whole name
-  fc3.bias              a name in full
-  A glob or regex touches weight matrices only; norms, biases and positions only when named in full. The last line
-  that matches a tensor gives its whole scheme. A pattern that touches nothing is an error that says why.
+  *.weight            a glob over the whole name; * crosses dots;
+                      also ? [0-3] [!a] {a,b}
+  re:fc[12]\\..*       a regular expression over the whole name
+  fc3.bias            a name in full
+  A glob or regex touches weight matrices only; norms, biases and positions are
+  touched when they are named in full. The last line that matches a tensor gives
+  its whole scheme. A pattern that touches nothing is an error that says why.
 
 Schemes (steps joined by +, in this order, at most one of each):
-  keep                  nothing is done
-  prune:0.9             the 90 % smallest magnitudes become 0; prune:0.9:row within each row, prune:0.9:global over
-                        all tensors of the line
-  int4                  integers of 2 to 8 bits, a scale per row; int4:tensor, int4:g32 int4:g64 int4:g128 (groups),
-                        int4:g64:asym (with a zero point)
-  f16  bf16             plain casts
-  prune:0.9+int4:g64    first prune, then quantize what survives
-  The language has more: nm:N:M block rows cols heads ffn random wanda mask, rank energy, fp8 mxfp4 nvfp4 nf4 ternary
-  binary codebook, the ranges mse and p99.9, and GGUF's q4_k and kin. They are understood, and refused as not built yet.
+  keep                nothing is done
+  prune:0.9           the 90 % smallest magnitudes become 0
+                      prune:0.9:row     in each row
+                      prune:0.9:global  over all tensors of the line
+  int4                integers of 2 to 8 bits, one scale per row
+                      int4:tensor  int4:g32  int4:g64  int4:g128  other scales
+                      int4:g64:asym                  with a zero point
+  f16  bf16           plain casts
+  prune:0.9+int4:g64  first prune, then quantize what survives
+  The language has more, refused for now as not built yet: nm:N:M block rows
+  cols heads ffn random wanda mask, rank energy, fp8 mxfp4 nvfp4 nf4 ternary
+  binary codebook, the ranges mse and p99.9, and GGUF's q4_k and its kin.
 
 Targets (--target):
-  packed                Spokeshave's own container: zeros and low bits become bytes; default for a demo
-  safetensors           dense and drop-in: the values change, the file does not shrink but for casts; default otherwise
-  gguf, compressed-tensors, mlx                                not built yet
+  packed              Spokeshave's own container, where zeros and low bits
+                      become bytes; the default for a demo
+  safetensors         dense and drop-in: values change, and only casts make the
+                      file smaller; the default otherwise
+  gguf  compressed-tensors  mlx                                   not built yet
 
 Numbers:
-  Bytes are exact, headers included; KiB and MiB are powers of 1024. stored is what will be on disk; sparse and entropy
-  are formulas for what better coding could reach. t² is the share of a tensor's energy that is lost, SQNR the same in
-  decibels. fidelity multiplies what every layer keeps; it is a proxy and no accuracy (evaluate measures that).
+  Bytes are exact, headers included; KiB and MiB are powers of 1024. stored is
+  what will be on disk; sparse and entropy are formulas for what better coding
+  could reach. t² is the share of a tensor's energy that is lost, SQNR the same
+  in decibels. fidelity multiplies what all weight matrices keep; it stands in
+  for quality and is no accuracy: evaluate measures that.
 
 Exit codes:
-  0  done (also when the reader of a pipe has read enough)
-  1  it could not be done: a bad file, a pattern that touches nothing, a target that cannot hold a scheme, something not
-     built yet, a verification that failed
+  0  done, also when the reader of a pipe has read enough
+  1  it could not be done: a bad file or recipe file, a pattern that touches
+     nothing, a target that cannot hold a scheme, something not built yet, a
+     verification that failed
   2  the command line is wrong: an unknown option, scheme or target";
 
 /// Below the options of `inspect`.
 pub const INSPECT: &str = "\
 Examples:
   spokeshave inspect demo
-  spokeshave inspect model.safetensors --json | jq '.tensors[] | select(.zeros > 0) | .name'
+  spokeshave inspect model.safetensors --json | jq '.tensors[].role'
 
-min, max, mean and std are over finite values; tensors that are not float have no statistics.";
+min, max, mean and std are over finite values; tensors that are not float have
+no statistics. Patterns touch the tensors of every role but norm, bias,
+position, statistic and basis.";
 
 /// Below the options of `estimate`.
 pub const ESTIMATE: &str = "\
 Examples:
   spokeshave estimate demo --set '*=int4:g64'
-  spokeshave estimate demo --set '*=prune:0.9:global+int4' --set 'fc3.weight=int8'
-  spokeshave estimate model.safetensors --recipe mine.toml --target packed --bytes-only
+  spokeshave estimate demo --set '*=prune:0.9:global' --set fc3.weight=int8
+  spokeshave estimate model.safetensors --recipe mine.toml --bytes-only
 
-Nothing is written. `spokeshave --help` explains patterns and schemes.";
+Nothing is written. spokeshave --help explains patterns and schemes.";
 
 /// Below the options of `export`.
 pub const EXPORT: &str = "\
 Examples:
   spokeshave export demo --set '*=prune:0.9+int4' -o small.spk
-  spokeshave export model.safetensors --set '*=int8' --target safetensors -o int8.safetensors
+  spokeshave export model.safetensors --recipe mine.toml -o new.safetensors
 
-The file is written beside OUT, read back, compared, and only then named OUT. `spokeshave --help` explains patterns,
-schemes and targets.";
+The file is written beside OUT, read back, compared, and only then named OUT.
+spokeshave --help explains patterns, schemes and targets.";
 
 /// Below the options of `verify`.
 pub const VERIFY: &str = "\
 Example:
   spokeshave verify demo small.spk && echo good
 
-Every tensor is computed again from MODEL by the recipe inside OUT, and compared. A mismatch is exit code 1.";
+Every tensor is computed again from MODEL by the recipe inside OUT, and
+compared. A mismatch is exit code 1, with the report on stdout all the same.";
 
 /// Below the options of `compare`.
 pub const COMPARE: &str = "\
 Example:
   spokeshave compare model.safetensors pruned.safetensors
 
-A is the reference. Models that differ are exit code 0: that is the answer, not a failure.";
+A is the reference. That two models differ is an answer: exit code 0.";
 
 /// Below the options of `evaluate`.
 pub const EVALUATE: &str = "\
 Examples:
   spokeshave evaluate demo --set '*=prune:0.9'
-  spokeshave evaluate model.safetensors --set '*=int4' --with 'python score.py {model}'
+  spokeshave evaluate model.safetensors --set '*=int4' \\
+      --with 'python score.py {model}'
 
-Without --with the model must be the demo, or a file with its tensor names and shapes. With it, the compressed model is
-exported to a temporary file, {model} becomes its path (already quoted), and the file is deleted afterwards.";
+Without --with the model must be the demo, or a file with its tensor names and
+shapes. With it, the compressed model is exported to a temporary file, {model}
+becomes its path (quoted where it needs quotes), and the file is deleted at the
+end.";
 
 /// Below the options of `screenshot`.
 pub const SCREENSHOT: &str = "\
 Example:
-  spokeshave screenshot demo --set '*=prune:0.9' -o window.png --theme light --size 1440x900";
+  spokeshave screenshot demo --set '*=prune:0.9' -o window.png --theme light";
 
 /// Below the options of `completions`.
 pub const COMPLETIONS: &str = "\
 Example:
-  spokeshave completions bash > ~/.local/share/bash-completion/completions/spokeshave";
+  spokeshave completions fish > ~/.config/fish/completions/spokeshave.fish";

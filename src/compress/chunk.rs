@@ -32,6 +32,9 @@ pub struct Chunk<T> {
     pub pruned: Vec<T>,
     /// What a reader of the artifact gets.
     pub result: Vec<T>,
+    /// The result before the dense target rounded it into the tensor's dtype; empty where nothing was rounded. The
+    /// bounds on sparse and entropy bytes are over these values, the same whatever the target.
+    pub unrounded: Vec<T>,
     /// Stored codes, when there are any.
     pub codes: Vec<i32>,
     /// What they are.
@@ -51,6 +54,7 @@ impl<T> Default for Chunk<T> {
             source: Vec::new(),
             pruned: Vec::new(),
             result: Vec::new(),
+            unrounded: Vec::new(),
             codes: Vec::new(),
             kind: Codes::None,
             grids: Vec::new(),
@@ -69,6 +73,12 @@ impl<T: Real> Chunk<T> {
         Ok(())
     }
 
+    /// The values that the size formulas are about: before any rounding that only the dense target does.
+    #[must_use]
+    pub fn formula_values(&self) -> &[T] {
+        if self.unrounded.is_empty() { &self.result } else { &self.unrounded }
+    }
+
     /// Fills `pruned` from `source`.
     pub(super) fn prune(&mut self, prepared: &Prepared<T>, index: usize) {
         self.pruned.clear();
@@ -76,12 +86,13 @@ impl<T: Real> Chunk<T> {
         prepared.cut.apply(prepared, index, self.range.clone(), &mut self.pruned, &mut self.keys);
     }
 
-    /// Fills `codes`, `grids` and `result` from `pruned`.
-    pub(super) fn quantize(&mut self, task: &Task<'_>, prepared: &Prepared<T>) -> Result<(), Error> {
+    /// Fills `codes`, `grids` and `result` from `pruned`. Gives whether every result is finite where its source is.
+    pub(super) fn quantize(&mut self, task: &Task<'_>, prepared: &Prepared<T>) -> Result<bool, Error> {
         self.codes.clear();
         self.grids.clear();
         self.pieces.clear();
         self.result.clear();
+        self.unrounded.clear();
         self.kind = Codes::None;
         match &task.scheme.quantize {
             None => self.result.extend_from_slice(&self.pruned),
@@ -95,7 +106,23 @@ impl<T: Real> Chunk<T> {
                 return Err(Error::ScaleOverflow { tensor: task.shown_name(), scheme: other.to_string() });
             }
         }
-        Ok(())
+        self.round_for_dense(task);
+        Ok(self.result.iter().zip(&self.source).all(|(q, w)| q.is_finite() || !w.is_finite()))
+    }
+
+    /// The dense target spells levels out in the tensor's own dtype; plain elements are in it already.
+    fn round_for_dense(&mut self, task: &Task<'_>) {
+        let wide = matches!(task.tensor.dtype, Dtype::F32 | Dtype::F64);
+        let levels = self.kind == Codes::Integer || (self.kind == Codes::None && task.tensor.is_coded());
+        if task.target == Target::Safetensors && levels && !wide {
+            self.unrounded.extend_from_slice(&self.result);
+            self.result.iter_mut().for_each(|q| *q = task.tensor.dtype.rounded(*q));
+        }
+    }
+
+    /// Elements that are finite in the source and not in the result.
+    pub(super) fn overflown(&self) -> u64 {
+        self.result.iter().zip(&self.source).filter(|(q, w)| w.is_finite() && !q.is_finite()).count() as u64
     }
 
     fn refuse_non_finite(&self, task: &Task<'_>) -> Result<(), Error> {
@@ -134,9 +161,6 @@ impl<T: Real> Chunk<T> {
             }
             self.pieces.push((local, grid.zero_point));
         }
-        if task.target == Target::Safetensors && !matches!(task.tensor.dtype, Dtype::F32 | Dtype::F64) {
-            self.result.iter_mut().for_each(|q| *q = task.tensor.dtype.rounded(*q));
-        }
         Ok(())
     }
 
@@ -146,16 +170,8 @@ impl<T: Real> Chunk<T> {
         let Some(format) = dtype.small() else { return Ok(()) };
         for &w in &self.pruned {
             let pattern = convert::encode_small(format, w.to_f64());
-            let value = convert::decode_small(format, pattern);
-            if !value.is_finite() {
-                return Err(Error::CastOverflow {
-                    tensor: task.shown_name(),
-                    value: w.to_f64(),
-                    scheme: task.scheme.to_string(),
-                });
-            }
             self.codes.push(i32::from(pattern));
-            self.result.push(T::from_f64(value));
+            self.result.push(T::from_f64(convert::decode_small(format, pattern)));
         }
         Ok(())
     }

@@ -38,8 +38,8 @@ pub enum Error {
         "tensor {tensor:?}: the scale of {scheme} does not fit its arithmetic (its values span too far); use a symmetric grid or more groups"
     )]
     ScaleOverflow { tensor: String, scheme: String },
-    #[error("tensor {tensor:?}: {value:e} is beyond the largest number of {scheme}; use bf16 or keep it")]
-    CastOverflow { tensor: String, value: f64, scheme: String },
+    #[error("tensor {tensor:?}: {count} of its elements would become infinite as {scheme}; use bf16 or the packed target, or keep it")]
+    Overflow { tensor: String, count: u64, scheme: String },
     #[error("cancelled")]
     Cancelled,
 }

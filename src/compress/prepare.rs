@@ -78,6 +78,23 @@ impl<T: Real> Prepared<T> {
     /// # Errors
     /// When it cannot be read, or the scheme is refused on what it holds.
     pub fn fill(&self, task: &Task<'_>, index: usize, chunk: &mut Chunk<T>) -> Result<(), Error> {
+        if self.fill_unchecked(task, index, chunk)? {
+            return Ok(());
+        }
+        // Rare and final: how many in the whole tensor, for the message.
+        let mut count = 0;
+        for other in 0..self.chunks.len() {
+            self.fill_unchecked(task, other, chunk)?;
+            count += chunk.overflown();
+        }
+        let scheme = match task.scheme.bits() {
+            Some(16) => task.scheme.to_string(),
+            _ => format!("{} stored as {}", task.scheme, task.tensor.dtype),
+        };
+        Err(Error::Overflow { tensor: task.shown_name(), count, scheme })
+    }
+
+    fn fill_unchecked(&self, task: &Task<'_>, index: usize, chunk: &mut Chunk<T>) -> Result<bool, Error> {
         chunk.read(task.model, task, self.chunks[index].clone())?;
         chunk.prune(self, index);
         chunk.quantize(task, self)

@@ -12,6 +12,7 @@
 pub mod compare;
 pub mod exact;
 pub mod fidelity;
+pub mod files;
 pub mod size;
 pub mod stats;
 pub mod total;

@@ -1,6 +1,7 @@
 //! The model as a whole: sums over tensors, what the container adds, bits per weight and fidelity.
 
 use super::exact::TensorEstimate;
+use super::files::{FilePlan, files, index_text};
 use super::fidelity::{FidelityForm, fidelity};
 use super::size::{self, Sizes};
 use super::{Label, TensorStats, estimate_tensor, tensor_stats};
@@ -54,27 +55,33 @@ pub fn artifact_metadata(model: &Model, recipe: &Recipe, target: Target) -> BTre
 #[must_use]
 pub fn overhead_bytes(model: &Model, plan: &Plan, recipe: &Recipe, nonzeros: impl Fn(usize) -> u64) -> u64 {
     let metadata = artifact_metadata(model, recipe, plan.target);
-    let header = match plan.target {
-        Target::Packed => {
-            packed::lay_out(&packed_listings(model, plan, nonzeros), &metadata).map(|(head, _)| head.len())
-        }
-        _ => safetensors::lay_out(&dense_listings(model, plan), &metadata).map(|header| header.bytes.len()),
+    if plan.target == Target::Packed {
+        let head = packed::lay_out(&packed_listings(model, plan, nonzeros), &metadata);
+        return head.map_or(0, |(head, _)| head.len() as u64);
+    }
+    let files = files(model, plan.target);
+    let header = |file: &FilePlan| {
+        let header = safetensors::lay_out(&dense_listings(model, plan, &file.tensors), &metadata);
+        header.map_or(0, |header| header.bytes.len() as u64)
     };
-    header.map_or(0, |len| len as u64)
+    let index = index_text(model, plan, &files).map_or(0, |text| text.len() as u64);
+    files.iter().map(header).sum::<u64>() + index
 }
 
-/// What the dense target lists.
+/// What the dense target lists for some of the tensors.
 #[must_use]
-pub fn dense_listings(model: &Model, plan: &Plan) -> Vec<safetensors::Listing> {
-    let listing = |(tensor, assignment): (&Tensor, &crate::recipe::Assignment)| safetensors::Listing {
-        name: tensor.name.clone(),
-        dtype: stored_dtype(tensor, &assignment.stored),
-        shape: tensor.shape.clone(),
+pub fn dense_listings(model: &Model, plan: &Plan, tensors: &[usize]) -> Vec<safetensors::Listing> {
+    let listing = |&i: &usize| safetensors::Listing {
+        name: model.tensors[i].name.clone(),
+        dtype: stored_dtype(&model.tensors[i], &plan.assignments[i].stored),
+        shape: model.tensors[i].shape.clone(),
     };
-    model.tensors.iter().zip(&plan.assignments).map(listing).collect()
+    tensors.iter().map(listing).collect()
 }
 
-fn stored_dtype(tensor: &Tensor, scheme: &crate::recipe::Scheme) -> crate::formats::Dtype {
+/// The dtype that a tensor has in the artifact.
+#[must_use]
+pub fn stored_dtype(tensor: &Tensor, scheme: &crate::recipe::Scheme) -> crate::formats::Dtype {
     if size::is_kept(tensor, scheme) { tensor.dtype } else { size::stored_dtype(tensor.dtype, scheme) }
 }
 

@@ -36,6 +36,30 @@ impl Temporary {
         Err(fail(std::io::ErrorKind::AlreadyExists.into()))
     }
 
+    /// Creates a file inside a temporary folder, under its final name.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn inside(folder: &TemporaryFolder, name: &str) -> Result<Self, Error> {
+        let path = folder.path.join(name);
+        let fail = |source| Error::Io { path: path.clone(), doing: "creating a file of the artifact", source };
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(fail)?;
+        }
+        let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(fail)?;
+        Ok(Self { path, file: Some(file) })
+    }
+
+    /// Syncs a file of a temporary folder and leaves it there.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn leave(mut self) -> Result<(), Error> {
+        self.finish_writing()?;
+        self.path = PathBuf::new();
+        Ok(())
+    }
+
     /// Where it is now.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -82,6 +106,62 @@ impl Drop for Temporary {
         if !self.path.as_os_str().is_empty() {
             // Nothing more can be done about a temporary that will not go; its name tells what it is.
             drop(std::fs::remove_file(&self.path));
+        }
+    }
+}
+
+/// A folder being filled. Dropped before [`TemporaryFolder::persist`], it is deleted with all that is in it.
+#[derive(Debug)]
+pub struct TemporaryFolder {
+    path: PathBuf,
+}
+
+impl TemporaryFolder {
+    /// Creates an empty folder beside `out`.
+    ///
+    /// # Errors
+    /// When the folder around it is missing or cannot be written to.
+    pub fn beside(out: &Path) -> Result<Self, Error> {
+        // The name of a temporary file, taken and given back, serves for the folder.
+        let name = Temporary::beside(out)?.path().to_path_buf();
+        let fail = |source| Error::Io { path: out.to_path_buf(), doing: "its folder cannot be written to", source };
+        std::fs::create_dir(&name).map_err(fail)?;
+        Ok(Self { path: name })
+    }
+
+    /// Where it is now.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the folder its name. What had it is first moved aside, and deleted when the new one is in place.
+    ///
+    /// # Errors
+    /// When it cannot be renamed; what was there is then there again.
+    pub fn persist(mut self, out: &Path) -> Result<(), Error> {
+        let fail = |source| Error::Io { path: out.to_path_buf(), doing: "giving the finished folder its name", source };
+        sync_folder(&self.path).map_err(fail)?;
+        let aside = if out.symlink_metadata().is_ok() { Some(Self::beside(out)?) } else { None };
+        if let Some(aside) = &aside {
+            std::fs::rename(out, aside.path.join("old")).map_err(fail)?;
+        }
+        if let Err(error) = std::fs::rename(&self.path, out) {
+            if let Some(aside) = &aside {
+                std::fs::rename(aside.path.join("old"), out).map_err(fail)?;
+            }
+            return Err(fail(error));
+        }
+        self.path = PathBuf::new();
+        sync_folder(&folder_of(out)).map_err(fail)
+    }
+}
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        if !self.path.as_os_str().is_empty() {
+            // Nothing more can be done about a temporary that will not go; its name tells what it is.
+            drop(std::fs::remove_dir_all(&self.path));
         }
     }
 }

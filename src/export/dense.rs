@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::atomic::Temporary;
-use super::output::{Output, by_arithmetic, keeps_bits, plain_bytes, width};
+use super::output::{Output, by_arithmetic, keeps_bits, width};
 use crate::compress::{Chunk, Codes, Task, cut_pools, prepare, stream_chunks};
 use crate::control::Control;
 use crate::estimate::size::is_kept;
@@ -12,22 +12,23 @@ use crate::kernels::Real;
 use crate::model::{Model, Scratch};
 use crate::recipe::{Plan, Recipe};
 
-/// Writes the header and every payload in the order of the layout.
+/// Writes the header and the payloads of some tensors, in the order of the layout.
 pub fn write(
     model: &Model,
     plan: &Plan,
     recipe: &Recipe,
+    tensors: &[usize],
     temporary: &mut Temporary,
     control: &Control,
 ) -> Result<(), Error> {
     let metadata = artifact_metadata(model, recipe, plan.target);
     let path = temporary.path().to_path_buf();
-    let header = safetensors::lay_out(&dense_listings(model, plan), &metadata)
+    let header = safetensors::lay_out(&dense_listings(model, plan, tensors), &metadata)
         .map_err(|kind| Error::Layout { path, what: kind.to_string() })?;
     let cuts = cut_pools(model, plan, control)?;
     let mut output = Output::new(temporary)?;
     output.write(&header.bytes)?;
-    for &i in &header.order {
+    for i in header.order.iter().map(|&at| tensors[at]) {
         let (tensor, scheme) = (&model.tensors[i], &plan.assignments[i].stored);
         if is_kept(tensor, scheme) && tensor.coding.is_none() {
             output.copy_payload(model, tensor, control)?;
@@ -64,8 +65,9 @@ pub fn plain_elements<T: Real>(
         return Ok(());
     }
     if keeps_bits(task) {
-        if let Some(source) = plain_bytes(task, chunk.range.clone(), scratch)? {
-            copy_kept(chunk, source, dtype, out);
+        let start = out.len();
+        if task.model.plain_bytes(task.tensor, chunk.range.clone(), out, scratch)? {
+            zero_pruned(chunk, &mut out[start..], dtype);
             return Ok(());
         }
     }
@@ -73,10 +75,8 @@ pub fn plain_elements<T: Real>(
     Ok(())
 }
 
-fn copy_kept<T: Real>(chunk: &Chunk<T>, source: &[u8], dtype: Dtype, out: &mut Vec<u8>) {
-    let start = out.len();
-    out.extend_from_slice(source);
-    let elements = out[start..].chunks_exact_mut(width(dtype));
+fn zero_pruned<T: Real>(chunk: &Chunk<T>, bytes: &mut [u8], dtype: Dtype) {
+    let elements = bytes.chunks_exact_mut(width(dtype));
     for ((element, &w), &q) in elements.zip(&chunk.source).zip(&chunk.pruned) {
         if q == T::ZERO && w != T::ZERO {
             element.fill(0);

@@ -9,6 +9,7 @@
 
 pub mod atomic;
 mod dense;
+mod folder;
 mod output;
 mod packed;
 mod verify;
@@ -42,8 +43,8 @@ pub enum Error {
     OverSource(PathBuf),
     #[error("{} is a folder; give the name of a file", display_path(.0))]
     Folder(PathBuf),
-    #[error("exporting a folder model is not built yet; export one of its files, or join them into one first")]
-    FolderModel,
+    #[error("{} is a file; a folder model is exported to a folder", display_path(.0))]
+    NotAFolder(PathBuf),
     #[error("{}: it cannot be written: {what}", display_path(path))]
     Layout { path: PathBuf, what: String },
     #[error(
@@ -80,21 +81,51 @@ pub fn export(
     force: bool,
     control: &Control,
 ) -> Result<Artifact, Error> {
-    if matches!(model.origin, Origin::Folder(_)) {
-        return Err(Error::FolderModel);
-    }
     check_destination(model, out, force)?;
+    if matches!(model.origin, Origin::Folder(_)) {
+        return folder::export(model, plan, recipe, out, force, control);
+    }
     // First of all the file: a folder that cannot be written is found out before an hour of work.
     let mut temporary = atomic::Temporary::beside(out)?;
     let estimate = estimate_model(model, plan, recipe, control)?;
     control.expect(model.tensors.iter().map(model::Tensor::bytes).sum());
-    match plan.target {
-        Target::Packed => packed::write(model, plan, recipe, &estimate, &mut temporary, control)?,
-        _ => dense::write(model, plan, recipe, &mut temporary, control)?,
-    }
+    let all: Vec<usize> = (0..model.tensors.len()).collect();
+    write_file(model, plan, recipe, &estimate, &all, &mut temporary, control)?;
     temporary.finish_writing()?;
+    let verification = check_written(model, plan, &estimate, temporary.path(), out, control)?;
+    check_destination(model, out, force)?;
+    temporary.persist(out)?;
+    let files = vec![(out.to_path_buf(), estimate.bytes.unwrap_or_default())];
+    Ok(Artifact { out: out.to_path_buf(), files, verification, estimate })
+}
+
+/// Writes one file of an artifact: `tensors` in the plan's target.
+fn write_file(
+    model: &Model,
+    plan: &Plan,
+    recipe: &Recipe,
+    estimate: &ModelEstimate,
+    tensors: &[usize],
+    temporary: &mut atomic::Temporary,
+    control: &Control,
+) -> Result<(), Error> {
+    match plan.target {
+        Target::Packed => packed::write(model, plan, recipe, estimate, temporary, control),
+        _ => dense::write(model, plan, recipe, tensors, temporary, control),
+    }
+}
+
+/// Re-opens what was written at `path` and compares it with the plan, value by value and to the byte.
+fn check_written(
+    model: &Model,
+    plan: &Plan,
+    estimate: &ModelEstimate,
+    path: &Path,
+    out: &Path,
+    control: &Control,
+) -> Result<Verification, Error> {
     model.check_unchanged()?;
-    let written = model::open(temporary.path(), &OpenOptions::default())?;
+    let written = model::open(path, &OpenOptions::default())?;
     let verification = verify(model, &written, plan, control)?;
     if let Some(bad) = verification.tensors.iter().find(|t| !t.ok) {
         let what = format!("largest difference {:e}", bad.max_abs_difference.unwrap_or(f64::NAN));
@@ -104,11 +135,7 @@ pub fn export(
         let what = format!("{} bytes were planned, {} written", estimate.bytes.unwrap_or_default(), written.bytes);
         return Err(Error::Mismatch { path: out.to_path_buf(), tensor: String::new(), what });
     }
-    let bytes = written.bytes;
-    drop(written);
-    check_destination(model, out, force)?;
-    temporary.persist(out)?;
-    Ok(Artifact { out: out.to_path_buf(), files: vec![(out.to_path_buf(), bytes)], verification, estimate })
+    Ok(verification)
 }
 
 /// Refuses a destination that is a folder, a file of the source in any disguise, or there already.
@@ -121,7 +148,16 @@ pub fn check_destination(model: &Model, out: &Path, force: bool) -> Result<(), E
         let link = out.symlink_metadata().is_ok();
         return if link && !force { Err(Error::Exists(out.to_path_buf())) } else { Ok(()) };
     };
-    if metadata.is_dir() {
+    if let Origin::Folder(source) = &model.origin {
+        if !metadata.is_dir() {
+            return Err(Error::NotAFolder(out.to_path_buf()));
+        }
+        // Replacing a folder that holds the source, or lies over it, would delete what is being read.
+        let (out_path, source) = (out.canonicalize().ok(), source.canonicalize().ok());
+        if out_path.zip(source).is_none_or(|(out, source)| source.starts_with(&out)) {
+            return Err(Error::OverSource(out.to_path_buf()));
+        }
+    } else if metadata.is_dir() {
         return Err(Error::Folder(out.to_path_buf()));
     }
     let identity = formats::source::Identity::of(&metadata);

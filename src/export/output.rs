@@ -7,7 +7,6 @@ use crate::control::Control;
 use crate::formats::Dtype;
 use crate::model::{Model, Scratch, Tensor};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
-use std::ops::Range;
 use std::path::PathBuf;
 
 /// Bytes copied at a time.
@@ -65,19 +64,6 @@ impl<'a> Output<'a> {
         }
         Ok(())
     }
-}
-
-/// The plain bytes of a chunk's source elements, when the source stores plain elements.
-pub fn plain_bytes<'a>(
-    task: &'a Task<'_>,
-    range: Range<usize>,
-    scratch: &'a mut Scratch,
-) -> Result<Option<&'a [u8]>, Error> {
-    if task.tensor.coding.is_some() {
-        return Ok(None);
-    }
-    let width = task.tensor.dtype.bytes() as u64;
-    Ok(Some(task.model.payload(task.tensor, range.start as u64 * width..range.end as u64 * width, scratch)?))
 }
 
 /// Runs `f32` or `f64` code by a tensor's dtype.

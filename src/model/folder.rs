@@ -19,6 +19,10 @@ pub(super) fn open(folder: &Path, options: &OpenOptions) -> Result<Model, Error>
     let mut warnings = Vec::new();
     let mut index_bytes = 0;
     let mut wanted: Option<BTreeMap<String, String>> = None;
+    let packed = folder.join("model.spk");
+    if packed.is_file() && !single.is_file() && !index.is_file() {
+        return super::open::packed_in_folder(folder, &packed, options);
+    }
     let files = if single.is_file() {
         if index.is_file() {
             warnings.push(format!("{SINGLE} stands beside {INDEX}; the single file was opened, the index left alone"));

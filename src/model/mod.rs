@@ -91,8 +91,10 @@ pub struct Tensor {
     pub block: Option<u32>,
     /// How its payload is coded, when it is not plain elements.
     pub coding: Option<Coding>,
-    /// Whether a scale tensor stands beside it, so that its values alone mean nothing.
+    /// Whether it holds codes with a scale tensor beside it, so that its values alone mean nothing.
     pub beside_scale: bool,
+    /// Whether it is such a scale or zero point: numbers, but part of somebody's quantization.
+    pub side_of_codes: bool,
     shard: usize,
     range: Range<u64>,
     /// Ones in the mask before each 65,536th element; counted when first needed.
@@ -104,6 +106,12 @@ impl Tensor {
     #[must_use]
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// Which of the model's files it lies in, by position.
+    #[must_use]
+    pub fn shard(&self) -> usize {
+        self.shard
     }
 
     /// Bytes of its payload in the file.
@@ -131,10 +139,16 @@ impl Tensor {
         self.dtype.is_float() && !self.is_coded()
     }
 
+    /// Whether a line that names it in full may touch it: a float source that is not part of a quantization.
+    #[must_use]
+    pub fn is_touchable(&self) -> bool {
+        self.is_float_source() && !self.side_of_codes
+    }
+
     /// Whether a glob or regex may touch it: a weight matrix of a float dtype.
     #[must_use]
     pub fn is_weight_matrix(&self) -> bool {
-        self.shape.len() >= 2 && self.is_float_source() && self.role.is_weight()
+        self.shape.len() >= 2 && self.is_touchable() && self.role.is_weight()
     }
 
     /// Why a glob or regex leaves it alone, in words; `None` for a weight matrix.
@@ -143,6 +157,7 @@ impl Tensor {
         match () {
             () if self.is_weight_matrix() => None,
             () if self.is_coded() => Some("it is stored as codes"),
+            () if self.side_of_codes => Some("it is a scale or zero point beside codes"),
             () if !self.dtype.is_float() => Some("its dtype is not float"),
             () if !self.role.is_weight() => Some(self.role.name()),
             () => Some("it has fewer than two dimensions"),

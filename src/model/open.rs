@@ -5,8 +5,8 @@ use super::{Format, Model, Origin, Tensor, demo, folder};
 use crate::formats::error::{display_path, printable};
 use crate::formats::sniff::{Kind, sniff};
 use crate::formats::source::Access;
-use crate::formats::{Entry, Error, ErrorKind, Limits, Source, Table, packed, safetensors};
-use std::collections::{BTreeMap, HashSet};
+use crate::formats::{Dtype, Entry, Error, ErrorKind, Limits, Source, Table, packed, safetensors};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -53,6 +53,15 @@ fn demo_name(index: usize) -> Option<&'static str> {
     super::DEMOS.get(index).copied()
 }
 
+/// The one `packed` file of a folder that was exported from a folder.
+pub(super) fn packed_in_folder(folder: &Path, file: &Path, options: &OpenOptions) -> Result<Model, Error> {
+    let source = Source::open(file, options.access)?;
+    let table = packed::read_table(&source, &options.limits)?;
+    let (name, bytes) = (folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy(), source.len());
+    let origin = Origin::Folder(folder.to_path_buf());
+    assemble(printable(&name), origin, Format::Packed, vec![(source, table)], bytes, Vec::new())
+}
+
 /// Reads the header of one file. A file that is no model is named for what it looks like, where that is known.
 pub(super) fn read_table(source: &Source, limits: &Limits) -> Result<(Format, Table), Error> {
     let head = source.read(0..source.len().min(32), &mut Vec::new()).map(<[u8]>::to_vec)?;
@@ -94,19 +103,20 @@ pub(super) fn assemble(
         let at = sources.get(*second).map(Source::path).unwrap_or(Path::new(""));
         return Err(Error::new(at, ErrorKind::Packed { place: "the shards".into(), what }));
     }
-    let names: HashSet<String> = entries.iter().map(|(_, e)| e.name.clone()).collect();
-    let tensors = entries.into_iter().map(|(shard, entry)| tensor(shard, entry, &names)).collect();
+    let dtypes: HashMap<String, Dtype> = entries.iter().map(|(_, e)| (e.name.clone(), e.dtype)).collect();
+    let tensors = entries.into_iter().map(|(shard, entry)| tensor(shard, entry, &dtypes)).collect();
     Ok(Model { name, origin, format, shards: sources, metadata, tensors, bytes, warnings })
 }
 
-fn tensor(shard: usize, entry: Entry, names: &HashSet<String>) -> Tensor {
+fn tensor(shard: usize, entry: Entry, dtypes: &HashMap<String, Dtype>) -> Tensor {
     let layer = layer_of(&entry.name).to_owned();
-    let role = role_of(&entry.name, &entry.shape, names.contains(&format!("{layer}.running_mean")));
+    let role = role_of(&entry.name, &entry.shape, dtypes.contains_key(&format!("{layer}.running_mean")));
     Tensor {
         role,
         layer,
         block: block_of(&entry.name),
-        beside_scale: entry.dtype.bits() <= 8 && has_scale(&entry.name, names),
+        beside_scale: is_codes(&entry, dtypes),
+        side_of_codes: is_side(&entry.name, dtypes),
         dtype: entry.dtype,
         shape: entry.shape,
         coding: entry.packed,
@@ -117,9 +127,30 @@ fn tensor(shard: usize, entry: Entry, names: &HashSet<String>) -> Tensor {
     }
 }
 
-/// Whether a scale stands beside a narrow float: `X.weight` with `X.weight_scale`, `X.weight_scale_inv`, `X.scale`, …
-fn has_scale(name: &str, names: &HashSet<String>) -> bool {
-    let near = ["_scale", "_scale_inv", "_scales", ".scale", ".scales", "_scale_2"];
-    let base = name.strip_suffix(".weight").or_else(|| name.strip_suffix("_packed")).unwrap_or(name);
-    near.iter().any(|suffix| names.contains(&format!("{name}{suffix}")) || names.contains(&format!("{base}{suffix}")))
+/// Suffixes of the scales and zero points that quantizers write beside their codes.
+const SIDE: [&str; 12] = [
+    "_scale", "_scale_inv", "_scale_2", "_scales", ".scale", ".scales", "_zero_point", "_zeros", ".zeros", ".qzeros",
+    ".biases", "_global_scale",
+];
+
+/// Whether a dtype can hold codes.
+fn is_narrow(dtype: Dtype) -> bool {
+    dtype.bits() <= 8 || !dtype.is_float()
+}
+
+/// Whether a tensor is somebody's codes: `X.weight`, `X.weight_packed` or `X.qweight` in at most 8 bits or integers, with
+/// `X.weight_scale`, `X.scales`, … standing beside.
+fn is_codes(entry: &Entry, dtypes: &HashMap<String, Dtype>) -> bool {
+    let name = entry.name.as_str();
+    let base = [".weight", "_packed", ".qweight"].iter().find_map(|end| name.strip_suffix(end));
+    let beside = |stem: &str| SIDE.iter().any(|suffix| dtypes.contains_key(&format!("{stem}{suffix}")));
+    is_narrow(entry.dtype) && (beside(name) || base.is_some_and(beside))
+}
+
+/// Whether a tensor is a scale or zero point beside such codes.
+fn is_side(name: &str, dtypes: &HashMap<String, Dtype>) -> bool {
+    let partners = ["", ".weight", "_packed", ".qweight", ".weight_packed"];
+    SIDE.iter()
+        .filter_map(|suffix| name.strip_suffix(suffix))
+        .any(|stem| partners.iter().any(|end| dtypes.get(&format!("{stem}{end}")).is_some_and(|&d| is_narrow(d))))
 }

@@ -107,6 +107,44 @@ impl Model {
         Ok(())
     }
 
+    /// Elements `range` as plain bytes of the tensor's dtype, appended to `out`; `false` when they are integer codes and
+    /// have none. An element that a mask leaves out is all zero bits.
+    ///
+    /// # Errors
+    /// As [`Model::values`].
+    pub fn plain_bytes(
+        &self,
+        tensor: &Tensor,
+        range: Range<usize>,
+        out: &mut Vec<u8>,
+        scratch: &mut Scratch,
+    ) -> Result<bool, Error> {
+        let width = tensor.dtype.bytes() as u64;
+        let bytes = |range: Range<u64>| range.start * width..range.end * width;
+        let Some(coding) = &tensor.coding else {
+            out.extend_from_slice(self.payload(tensor, bytes(range.start as u64..range.end as u64), scratch)?);
+            return Ok(true);
+        };
+        if coding.code != Code::Element || coding.form != Form::Mask {
+            return Ok(false);
+        }
+        let first = self.rank(tensor, coding, range.start, scratch)?;
+        let last = self.rank(tensor, coding, range.end, scratch)?;
+        let mask = self.payload(tensor, (range.start / 8) as u64..(range.end as u64).div_ceil(8), scratch)?.to_vec();
+        let start = coding.parts(tensor.dtype, tensor.geometry()).codes.start;
+        let codes = bytes(first..last);
+        let held = self.payload(tensor, start + codes.start..start + codes.end, scratch)?;
+        let mut elements = held.chunks_exact(tensor.dtype.bytes());
+        for i in range.start % 8..range.start % 8 + range.len() {
+            let present = mask.get(i / 8).is_some_and(|byte| byte >> (i % 8) & 1 == 1);
+            match if present { elements.next() } else { None } {
+                Some(element) => out.extend_from_slice(element),
+                None => out.resize(out.len() + tensor.dtype.bytes(), 0),
+            }
+        }
+        Ok(true)
+    }
+
     /// Ones of the mask before element `index`.
     fn rank(&self, tensor: &Tensor, coding: &Coding, index: usize, scratch: &mut Scratch) -> Result<u64, Error> {
         let ones = |bytes: &[u8]| bytes.iter().map(|b| u64::from(b.count_ones())).sum::<u64>();

@@ -133,10 +133,10 @@ impl Pattern {
             return Err(Error::TouchesNothing { pattern: self.text.clone(), why });
         };
         let tensor = &model.tensors[index];
-        if tensor.is_float_source() {
+        if tensor.is_touchable() {
             return Ok(vec![index]);
         }
-        let why = if tensor.is_coded() {
+        let why = if tensor.is_coded() || tensor.side_of_codes {
             "it is stored as codes of an earlier quantization; --requantize is not built yet, open the source instead"
                 .into()
         } else {

@@ -102,7 +102,7 @@ pub fn default_target(model: &Model) -> Target {
 /// A tensor by its full name, which may hold characters that a pattern would read as signs.
 fn touched_by_name(name: &str, model: &Model) -> Result<Vec<usize>, Error> {
     match model.find(name) {
-        Some(index) if model.tensors[index].is_float_source() => Ok(vec![index]),
+        Some(index) if model.tensors[index].is_touchable() => Ok(vec![index]),
         // Everything else is an error whose words Pattern knows.
         Some(_) | None => Pattern::exactly(name).touched(model),
     }

@@ -492,13 +492,13 @@ impl Live {
                 self.profile_job = None;
                 self.dirty = true;
                 self.start_baseline_if_small();
-                // Estimates made before the statistics lack their distribution.
                 self.complete_distributions();
             }
             Event::Estimate { index, key, result } => self.take_estimate(index, key, result),
             Event::EstimatesDone(generation) if generation == self.generation => {
                 self.estimate_job = None;
                 self.dirty = true;
+                self.complete_distributions();
             }
             Event::EstimatesDone(_) => {}
             Event::Accuracy { generation, accuracy, whole, shown } if generation == self.generation => {
@@ -552,18 +552,22 @@ impl Live {
         self.dirty = true;
     }
 
+    /// Estimates made before a tensor's statistics were there lack its distribution; once both passes rest, they are
+    /// made again. Their numbers are right meanwhile, and stay on screen.
     fn complete_distributions(&mut self) {
-        let lacking = |i: usize| !self.is_kept(i) && self.rows[i].estimate.as_ref().is_some_and(|e| e.after.is_none());
-        let lacking: Vec<usize> = (0..self.rows.len()).filter(|&i| lacking(i)).collect();
-        if lacking.is_empty() {
+        if self.profile_job.is_some() || self.estimate_job.is_some() {
             return;
         }
-        for index in lacking {
-            let key = (index, self.rows[index].key.clone());
-            self.cache.remove(&key);
-            self.rows[index].fresh = false;
+        let lacking = |&i: &usize| {
+            let row = &self.rows[i];
+            let bare = row.estimate.as_ref().is_some_and(|e| e.after.is_none());
+            !self.is_kept(i) && row.fresh && bare && self.stats[i].is_some()
+        };
+        let wanted: Vec<Wanted> = (0..self.rows.len()).filter(lacking).map(|i| self.wanted(i)).collect();
+        if !wanted.is_empty() {
+            let (model, plan) = (self.model.clone(), self.plan.clone());
+            self.estimate_job = Some(jobs::estimate(model, plan, wanted, self.generation, self.reporter.clone()));
         }
-        self.start_estimates(None);
     }
 
     fn add_up(&mut self) {

@@ -213,7 +213,7 @@ fn threshold_ui(ui: &mut Ui, axes: &Axes, live: &Live, view: &mut View, histogra
         return;
     };
     let locked = live.is_locked(index);
-    let draggable = live.model.tensors[index].is_float_source() && scope != Some(Scope::Global);
+    let draggable = live.model.tensors[index].is_touchable() && scope != Some(Scope::Global);
     let mut grip = Grip::Rest;
     for side in [-1.0, 1.0] {
         let x = axes.x(side * value);

@@ -77,8 +77,13 @@ fn filter_pattern(view: &View) -> Option<Pattern> {
 #[must_use]
 pub fn order(model: &Model) -> Vec<usize> {
     let mut order: Vec<usize> = (0..model.tensors.len()).collect();
-    let key = |&i: &usize| block_of(&model.tensors[i]).map(|(prefix, number)| (prefix.to_owned(), number));
-    order.sort_by_key(key);
+    // Within a block by layer, and a layer's weight before its bias, as people think of them.
+    let key = |&i: &usize| {
+        let tensor = &model.tensors[i];
+        let block = block_of(tensor).map(|(prefix, number)| (prefix.to_owned(), number));
+        (block, tensor.layer.clone(), tensor.role == crate::model::Role::Bias, tensor.name.clone())
+    };
+    order.sort_by_cached_key(key);
     order
 }
 

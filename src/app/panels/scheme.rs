@@ -26,8 +26,8 @@ pub fn scheme_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<C
     let head = Rect::from_min_size(rect.min, vec2(rect.width(), 44.0)).shrink2(vec2(16.0, 0.0));
     pane(ui, head, "scheme head", |ui| head_ui(ui, live, view, commands));
     let body = Rect::from_min_max(pos2(rect.left() + 16.0, head.bottom()), rect.max - vec2(16.0, 0.0));
-    if !tensor.is_float_source() {
-        let words = if tensor.is_coded() {
+    if !tensor.is_touchable() {
+        let words = if tensor.is_coded() || tensor.side_of_codes {
             "Stored as codes of an earlier quantization: kept as it is"
         } else {
             "Not a float tensor: kept as it is"
@@ -64,7 +64,7 @@ fn head_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<Command
     let colour = if valid.is_ok() { t.text1 } else { t.bad };
     let width = left.available_width().clamp(60.0, 260.0);
     let field = egui::TextEdit::singleline(&mut text).font(egui::TextStyle::Monospace).text_color(colour).desired_width(width - 16.0);
-    let mut response = left.add_enabled(live.model.tensors[view.selected].is_float_source(), field);
+    let mut response = left.add_enabled(live.model.tensors[view.selected].is_touchable(), field);
     response.widget_info(|| WidgetInfo::labeled(Role::TextInput, true, "Scheme as text"));
     if let Err(error) = &valid {
         response = response.on_hover_text(error.to_string());

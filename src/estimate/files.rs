@@ -1,0 +1,59 @@
+//! Which files an artifact has, and which tensors lie in which: one file for a file, the same shards for a folder.
+
+use super::total::stored_dtype;
+use crate::model::{Model, Origin};
+use crate::recipe::{Plan, Target};
+use std::path::Path;
+
+/// The name of the index beside shards.
+pub const INDEX: &str = "model.safetensors.index.json";
+/// The one file of a `packed` folder.
+pub const PACKED_FILE: &str = "model.spk";
+
+/// One file of an artifact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePlan {
+    /// Its name inside the artifact's folder; `None` when the artifact is the file.
+    pub name: Option<String>,
+    /// Positions of the tensors that it holds.
+    pub tensors: Vec<usize>,
+}
+
+/// The files of an artifact. A folder's dense artifact keeps its shards; its packed one is a single file.
+#[must_use]
+pub fn files(model: &Model, target: Target) -> Vec<FilePlan> {
+    let all: Vec<usize> = (0..model.tensors.len()).collect();
+    let Origin::Folder(folder) = &model.origin else { return vec![FilePlan { name: None, tensors: all }] };
+    if target == Target::Packed {
+        return vec![FilePlan { name: Some(PACKED_FILE.into()), tensors: all }];
+    }
+    let one = |(shard, source): (usize, &crate::formats::Source)| {
+        let name = source.path().strip_prefix(folder).unwrap_or(Path::new("model.safetensors"));
+        // A packed file spelled out is safetensors, and says so.
+        let name = name.with_extension("safetensors").to_string_lossy().into_owned();
+        let tensors = all.iter().copied().filter(|&i| model.tensors[i].shard() == shard).collect();
+        FilePlan { name: Some(name), tensors }
+    };
+    model.shards.iter().enumerate().map(one).collect()
+}
+
+/// The index of a sharded artifact: names to files, and the sum of the tensors' bytes.
+#[must_use]
+pub fn index_text(model: &Model, plan: &Plan, files: &[FilePlan]) -> Option<String> {
+    if plan.target == Target::Packed || files.len() < 2 {
+        return None;
+    }
+    let mut map = serde_json::Map::new();
+    let mut total = 0_u64;
+    for file in files {
+        for &i in &file.tensors {
+            let tensor = &model.tensors[i];
+            let dtype = stored_dtype(tensor, &plan.assignments[i].stored);
+            total += tensor.elements() as u64 * dtype.bits() / 8;
+            map.insert(tensor.name.clone(), serde_json::Value::from(file.name.clone().unwrap_or_default()));
+        }
+    }
+    map.sort_keys();
+    let index = serde_json::json!({"metadata": {"total_size": total}, "weight_map": map});
+    Some(format!("{index:#}\n"))
+}
