@@ -10,7 +10,7 @@ use super::theme::{self, tokens};
 use crate::recipe::Target;
 use crate::session::Live;
 use crate::session::live::Outcome;
-use egui::{Context, Ui, WidgetInfo, Role};
+use egui::{Context, Role, Ui, WidgetInfo};
 use std::path::PathBuf;
 use std::sync::mpsc::channel;
 
@@ -32,7 +32,13 @@ pub fn dialog_ui(ctx: &Context, live: Option<&Live>, view: &mut View, commands: 
 }
 
 /// A path field with a button for the system's chooser. Gives whether Enter was pressed in it.
-fn path_ui(ui: &mut Ui, path: &mut String, name: &str, view: &mut View, choose: impl FnOnce() -> Option<PathBuf> + Send + 'static) -> bool {
+fn path_ui(
+    ui: &mut Ui,
+    path: &mut String,
+    name: &str,
+    view: &mut View,
+    choose: impl FnOnce() -> Option<PathBuf> + Send + 'static,
+) -> bool {
     let mut entered = false;
     ui.horizontal(|ui| {
         let width = ui.available_width() - 96.0;
@@ -113,11 +119,21 @@ fn open_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<C
     keep
 }
 
-fn export_ui(ui: &mut Ui, path: &mut String, force: &mut bool, live: Option<&Live>, view: &mut View, commands: &mut Vec<Command>) -> bool {
+fn export_ui(
+    ui: &mut Ui,
+    path: &mut String,
+    force: &mut bool,
+    live: Option<&Live>,
+    view: &mut View,
+    commands: &mut Vec<Command>,
+) -> bool {
     let Some(live) = live else { return false };
     ui.label(theme::name("Export"));
     let bytes = live.totals.as_ref().map_or_else(|| "…".into(), |t| format!("{} bytes", format::grouped(t.bytes)));
-    let words = format!("target {}, {bytes}; written beside, re-opened and compared before it gets its name", live.target().name());
+    let words = format!(
+        "target {}, {bytes}; written beside, re-opened and compared before it gets its name",
+        live.target().name()
+    );
     ui.add(egui::Label::new(theme::label(words)).wrap());
     ui.add_space(8.0);
     let (extension, name) = (live.target().extension(), path.clone());
@@ -130,7 +146,12 @@ fn export_ui(ui: &mut Ui, path: &mut String, force: &mut bool, live: Option<&Liv
     }
     let running = live.export_progress();
     if let Some(progress) = running {
-        ui.add(super::widgets::Bar::new("Export progress", progress.fraction()).height(6.0).fill(tokens(ui).accent).progress());
+        ui.add(
+            super::widgets::Bar::new("Export progress", progress.fraction())
+                .height(6.0)
+                .fill(tokens(ui).accent)
+                .progress(),
+        );
     }
     outcome_ui(ui, live);
     ui.add_space(12.0);
@@ -204,5 +225,13 @@ pub fn drop_hint_ui(ctx: &Context) {
     let painter = ctx.layer_painter(egui::LayerId::new(egui::Order::Foreground, egui::Id::unique("drop hint")));
     let rect = ctx.content_rect();
     painter.rect_filled(rect, 0.0, t.bg0.gamma_multiply(0.8));
-    theme::paint_text(&painter, rect.center(), egui::Align2::CENTER_CENTER, "Drop to open", theme::size::HEADLINE, theme::weight::TITLE, t.accent);
+    theme::paint_text(
+        &painter,
+        rect.center(),
+        egui::Align2::CENTER_CENTER,
+        "Drop to open",
+        theme::size::HEADLINE,
+        theme::weight::TITLE,
+        t.accent,
+    );
 }

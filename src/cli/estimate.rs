@@ -127,9 +127,10 @@ impl Report<'_> {
             table.row(vec![what.into(), bytes.map_or_else(|| NONE.to_owned(), text::size), note]);
         };
         let overhead = e.overhead_bytes.map(|bytes| format!(", {} of them header", text::count(bytes)));
-        let stored = e.bytes.map(|bytes| match bytes <= e.source_bytes {
-            true => format!("{} smaller", text::ratio(e.source_bytes, bytes)),
-            false => format!("{} larger", text::ratio(bytes, e.source_bytes)),
+        let stored = e.bytes.map(|bytes| {
+            let smaller = bytes <= e.source_bytes;
+            let (most, least) = if smaller { (e.source_bytes, bytes) } else { (bytes, e.source_bytes) };
+            format!("{} {}", text::ratio(most, least), if smaller { "smaller" } else { "larger" })
         });
         line("source", Some(e.source_bytes), self.request.model.format.name().into());
         line("stored", e.bytes, stored.unwrap_or_default() + &overhead.unwrap_or_default());

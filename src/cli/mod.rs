@@ -9,7 +9,7 @@
 //!
 //! | file | what it settles |
 //! |---|---|
-//! | [`args`], `help` | the words that are understood, and how they are taught |
+//! | [`args`], `picture`, `help` | the words that are understood, and how they are taught |
 //! | `failure` | one line for what went wrong, and the exit code |
 //! | `text`, `json` | numbers and tables for people; numbers for programs |
 //! | `progress` | the line on stderr while something takes long |
@@ -24,6 +24,7 @@ mod failure;
 mod help;
 mod inspect;
 mod json;
+mod picture;
 mod progress;
 mod text;
 mod verify;

@@ -33,7 +33,7 @@ fn document(verified: &Verification) -> Value {
     let tensor = |tensor: &TensorCheck| {
         json!({
             "name": tensor.name,
-            "ok": tensor.ok,
+            "as_planned": tensor.ok,
             "t2": json::maybe(tensor.t2),
             "sqnr_db": json::maybe(tensor.sqnr_db),
             "max_abs_difference": json::maybe(tensor.max_abs_difference),

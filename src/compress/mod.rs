@@ -38,7 +38,9 @@ pub enum Error {
         "tensor {tensor:?}: the scale of {scheme} does not fit its arithmetic (its values span too far); use a symmetric grid or more groups"
     )]
     ScaleOverflow { tensor: String, scheme: String },
-    #[error("tensor {tensor:?}: {count} of its elements would become infinite as {scheme}; use bf16 or the packed target, or keep it")]
+    #[error(
+        "tensor {tensor:?}: {count} of its elements would become infinite as {scheme}; use bf16 or the packed target, or keep it"
+    )]
     Overflow { tensor: String, count: u64, scheme: String },
     #[error("cancelled")]
     Cancelled,

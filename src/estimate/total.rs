@@ -1,8 +1,8 @@
 //! The model as a whole: sums over tensors, what the container adds, bits per weight and fidelity.
 
 use super::exact::TensorEstimate;
-use super::files::{FilePlan, files, index_text};
 use super::fidelity::{FidelityForm, fidelity};
+use super::files::{FilePlan, files, index_text};
 use super::size::{self, Sizes};
 use super::{Label, TensorStats, estimate_tensor, tensor_stats};
 use crate::compress::{Error, Task, cut_pools};

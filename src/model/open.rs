@@ -129,8 +129,18 @@ fn tensor(shard: usize, entry: Entry, dtypes: &HashMap<String, Dtype>) -> Tensor
 
 /// Suffixes of the scales and zero points that quantizers write beside their codes.
 const SIDE: [&str; 12] = [
-    "_scale", "_scale_inv", "_scale_2", "_scales", ".scale", ".scales", "_zero_point", "_zeros", ".zeros", ".qzeros",
-    ".biases", "_global_scale",
+    "_scale",
+    "_scale_inv",
+    "_scale_2",
+    "_scales",
+    ".scale",
+    ".scales",
+    "_zero_point",
+    "_zeros",
+    ".zeros",
+    ".qzeros",
+    ".biases",
+    "_global_scale",
 ];
 
 /// Whether a dtype can hold codes.

@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 
 /// What a job has to say.
@@ -22,8 +23,6 @@ use std::sync::mpsc::Sender;
 pub enum Event {
     /// A tensor's statistics.
     Stats(usize, Arc<TensorStats>),
-    /// All statistics are there.
-    StatsDone,
     /// A tensor under the scheme that `key` stands for.
     Estimate {
         /// Position of the tensor.
@@ -33,8 +32,6 @@ pub enum Event {
         /// The estimate, or why there is none.
         result: Result<Arc<TensorEstimate>, String>,
     },
-    /// The tensors of a generation are done.
-    EstimatesDone(u64),
     /// Measured accuracy of a generation.
     Accuracy {
         /// Of which plan.
@@ -94,6 +91,15 @@ impl Reporter {
 pub struct Job {
     /// Stops it and tells how far it is.
     pub control: Arc<Control>,
+    finished: Arc<AtomicBool>,
+}
+
+impl Job {
+    /// Whether its thread is through: everything it had to say is then in the channel.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Acquire)
+    }
 }
 
 impl Drop for Job {
@@ -104,19 +110,22 @@ impl Drop for Job {
 
 /// Starts a named thread; a panic in it is reported.
 fn spawn(name: &str, reporter: Reporter, work: impl FnOnce(&Control, &Reporter) + Send + 'static) -> Job {
-    let control = Arc::new(Control::default());
-    let (inner, spare) = (control.clone(), reporter.clone());
+    let (control, finished) = (Arc::new(Control::default()), Arc::new(AtomicBool::new(false)));
+    let (inner, spare, end) = (control.clone(), reporter.clone(), finished.clone());
     let run = move || {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(&inner, &reporter))) {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
             reporter.send(Event::Failed(format!("background work stopped unexpectedly: {text}")));
         }
+        end.store(true, Ordering::Release);
+        (reporter.wake)();
     };
     if let Err(error) = std::thread::Builder::new().name(format!("spokeshave-{name}")).spawn(run) {
+        finished.store(true, Ordering::Release);
         spare.send(Event::Failed(format!("a thread could not be started: {error}")));
     }
-    Job { control }
+    Job { control, finished }
 }
 
 /// Statistics and histograms of every tensor.
@@ -129,9 +138,6 @@ pub fn profile(model: Arc<Model>, reporter: Reporter) -> Job {
             Err(error) => reporter.send(Event::Failed(error.to_string())),
         };
         model.tensors.par_iter().enumerate().for_each(one);
-        if !control.is_cancelled() {
-            reporter.send(Event::StatsDone);
-        }
     })
 }
 
@@ -147,7 +153,7 @@ pub struct Wanted {
 }
 
 /// Exact estimates of some tensors, the first one before the others.
-pub fn estimate(model: Arc<Model>, plan: Arc<Plan>, wanted: Vec<Wanted>, generation: u64, reporter: Reporter) -> Job {
+pub fn estimate(model: Arc<Model>, plan: Arc<Plan>, wanted: Vec<Wanted>, reporter: Reporter) -> Job {
     spawn("estimate", reporter, move |control, reporter| {
         control.expect(wanted.iter().map(|w| model.tensors[w.index].bytes()).sum());
         let global = wanted.iter().any(|w| plan.assignments[w.index].stored.is_global());
@@ -170,9 +176,6 @@ pub fn estimate(model: Arc<Model>, plan: Arc<Plan>, wanted: Vec<Wanted>, generat
         if let Some((first, rest)) = wanted.split_first() {
             one(first);
             rest.par_iter().for_each(one);
-        }
-        if !control.is_cancelled() {
-            reporter.send(Event::EstimatesDone(generation));
         }
     })
 }
@@ -214,13 +217,21 @@ pub fn measure_source(model: Arc<Model>, runnable: Network, reporter: Reporter) 
 /// Bits of the uniform baseline.
 const BASELINE_BITS: [u32; 6] = [8, 6, 5, 4, 3, 2];
 
-/// The uniform baseline: every weight matrix at the same bits, per row, in the given target.
-pub fn baseline(model: Arc<Model>, runnable: Option<Network>, target: crate::recipe::Target, reporter: Reporter) -> Job {
+/// The uniform baseline: every weight matrix at the same bits, per row, in the given target. `left_out` are those that
+/// no grid can hold (NaN or infinities inside); they are kept.
+pub fn baseline(
+    model: Arc<Model>,
+    runnable: Option<Network>,
+    target: crate::recipe::Target,
+    left_out: Vec<String>,
+    reporter: Reporter,
+) -> Job {
     spawn("baseline", reporter, move |control, reporter| {
         for bits in BASELINE_BITS {
             let mut recipe = Recipe { target: Some(target), ..Recipe::default() };
             // A model without weight matrices has no baseline, and nothing to say about it.
             let Ok(_) = recipe.set(&model, &format!("*=int{bits}:row")) else { return };
+            left_out.iter().for_each(|name| recipe.set_one(name, crate::recipe::Scheme::keep()));
             let Ok(plan) = Plan::new(&model, &recipe, false) else { return };
             let Ok(estimate) = total::estimate_model(&model, &plan, &recipe, control) else { return };
             let accuracy = runnable.as_ref().and_then(|network| {

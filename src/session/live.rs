@@ -7,79 +7,20 @@
 //! A row whose scheme changed keeps its last numbers, marked stale, until the new ones are there: numbers may be old,
 //! and then say so, but are never wrong for what they claim.
 
+pub use super::view_types::{ApplyTo, Measured, Outcome, PathPoint, Row};
+
 use super::history::History;
 use super::jobs::{self, BaselinePoint, Event, Job, Reporter, Wanted};
 use crate::control::Progress;
 use crate::estimate::total::{self, Totals};
 use crate::estimate::{TensorEstimate, TensorStats, size};
-use crate::evaluate::mlp::Prediction;
 use crate::evaluate::{Accuracy, Network};
-use crate::export::Artifact;
 use crate::model::Model;
 use crate::recipe::{self, Pattern, Plan, Recipe, Scheme, Target, plan};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-
-/// What is known of one tensor under the current plan.
-#[derive(Clone, Debug, Default)]
-pub struct Row {
-    /// The newest estimate, for the current scheme or an earlier one.
-    pub estimate: Option<Arc<TensorEstimate>>,
-    /// Whether it is for the current scheme.
-    pub fresh: bool,
-    /// Why there is none for the current scheme.
-    pub refusal: Option<String>,
-    key: String,
-}
-
-/// A measured accuracy and what it is over.
-#[derive(Clone, Debug)]
-pub struct Measured {
-    /// Correct of how many.
-    pub accuracy: Accuracy,
-    /// Whether it is over the whole set.
-    pub whole: bool,
-    /// Whether it belongs to the current plan.
-    pub fresh: bool,
-    /// Answers for the images shown.
-    pub shown: Vec<Prediction>,
-}
-
-/// A place on the trade-off plot where the hand has rested.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PathPoint {
-    /// Bytes of the artifact.
-    pub bytes: u64,
-    /// Fidelity in percent.
-    pub fidelity: f64,
-    /// Measured accuracy in percent, where there is one.
-    pub accuracy: Option<f64>,
-}
-
-/// To which tensors a change of the selected one's scheme goes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum ApplyTo {
-    /// The selected tensor alone.
-    #[default]
-    This,
-    /// All tensors of its role.
-    Role,
-    /// All weight matrices.
-    All,
-    /// Those that a pattern touches.
-    Pattern(String),
-}
-
-/// What an export came to.
-#[derive(Debug)]
-pub enum Outcome {
-    /// It is there, and is what was planned.
-    Done(Box<Artifact>),
-    /// It is not, and why.
-    Failed(String),
-}
 
 /// Estimates kept for schemes that were left again.
 const CACHE: usize = 4096;
@@ -173,8 +114,7 @@ impl Live {
         };
         live.profile_job = Some(jobs::profile(live.model.clone(), live.reporter.clone()));
         if let Some(network) = &live.network {
-            live.source_job =
-                Some(jobs::measure_source(live.model.clone(), network.clone(), live.reporter.clone()));
+            live.source_job = Some(jobs::measure_source(live.model.clone(), network.clone(), live.reporter.clone()));
         }
         live.replan(None);
         Ok(live)
@@ -225,9 +165,16 @@ impl Live {
     /// Whether anything still runs that will change what is shown.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        [&self.profile_job, &self.estimate_job, &self.measure_job, &self.source_job, &self.baseline_job, &self.export_job]
-            .iter()
-            .any(|job| job.is_some())
+        [
+            &self.profile_job,
+            &self.estimate_job,
+            &self.measure_job,
+            &self.source_job,
+            &self.baseline_job,
+            &self.export_job,
+        ]
+        .iter()
+        .any(|job| job.is_some())
     }
 
     /// The reading of the model, while it goes on.
@@ -355,7 +302,13 @@ impl Live {
         self.change(Recipe { target, ..recipe }, what, None, None)
     }
 
-    fn change(&mut self, recipe: Recipe, what: &str, gesture: Option<u64>, first: Option<usize>) -> Result<(), recipe::Error> {
+    fn change(
+        &mut self,
+        recipe: Recipe,
+        what: &str,
+        gesture: Option<u64>,
+        first: Option<usize>,
+    ) -> Result<(), recipe::Error> {
         if recipe == self.recipe {
             return Ok(());
         }
@@ -435,9 +388,8 @@ impl Live {
             order.insert(0, first);
         }
         let wanted: Vec<Wanted> = order.into_iter().map(|index| self.wanted(index)).collect();
-        self.estimate_job = (!wanted.is_empty()).then(|| {
-            jobs::estimate(self.model.clone(), self.plan.clone(), wanted, self.generation, self.reporter.clone())
-        });
+        self.estimate_job = (!wanted.is_empty())
+            .then(|| jobs::estimate(self.model.clone(), self.plan.clone(), wanted, self.reporter.clone()));
     }
 
     fn wanted(&self, index: usize) -> Wanted {
@@ -472,12 +424,45 @@ impl Live {
 
     /// Takes in what the jobs have sent. Call once a frame, before drawing.
     pub fn poll(&mut self) {
+        // Which jobs are through is asked first: what they sent is then surely in the channel.
+        let jobs = [
+            &self.profile_job,
+            &self.estimate_job,
+            &self.measure_job,
+            &self.source_job,
+            &self.baseline_job,
+            &self.export_job,
+        ];
+        let through = jobs.map(|job| job.as_ref().is_some_and(Job::is_finished));
         while let Ok(event) = self.events.try_recv() {
             self.take(event);
         }
+        self.put_away(through);
         if self.dirty {
             self.dirty = false;
             self.add_up();
+        }
+    }
+
+    /// Forgets the jobs that are through, and starts what waited for them.
+    fn put_away(&mut self, [profile, estimate, measure, source, baseline, export]: [bool; 6]) {
+        let clear = |job: &mut Option<Job>, through: bool| {
+            if through {
+                *job = None;
+            }
+        };
+        clear(&mut self.measure_job, measure);
+        clear(&mut self.source_job, source);
+        clear(&mut self.baseline_job, baseline);
+        clear(&mut self.export_job, export);
+        clear(&mut self.estimate_job, estimate);
+        clear(&mut self.profile_job, profile);
+        self.dirty |= measure || estimate || profile;
+        if profile {
+            self.start_baseline_if_small();
+        }
+        if profile || estimate {
+            self.complete_distributions();
         }
     }
 
@@ -488,39 +473,17 @@ impl Live {
                 self.refresh_kept(index);
                 self.dirty = true;
             }
-            Event::StatsDone => {
-                self.profile_job = None;
-                self.dirty = true;
-                self.start_baseline_if_small();
-                self.complete_distributions();
-            }
             Event::Estimate { index, key, result } => self.take_estimate(index, key, result),
-            Event::EstimatesDone(generation) if generation == self.generation => {
-                self.estimate_job = None;
-                self.dirty = true;
-                self.complete_distributions();
-            }
-            Event::EstimatesDone(_) => {}
             Event::Accuracy { generation, accuracy, whole, shown } if generation == self.generation => {
                 self.measured = Some(Measured { accuracy, whole, fresh: true, shown });
-                if whole {
-                    self.measure_job = None;
-                    self.dirty = true;
-                }
+                self.dirty |= whole;
             }
             Event::Accuracy { .. } => {}
             Event::SourceAccuracy(accuracy) => {
                 self.source_accuracy = Some(accuracy);
-                self.source_job = None;
             }
-            Event::Baseline(point) => {
-                self.baseline.push(point);
-                if point.bits == 2 {
-                    self.baseline_job = None;
-                }
-            }
+            Event::Baseline(point) => self.baseline.push(point),
             Event::Exported(result) => {
-                self.export_job = None;
                 self.outcome = Some(match result {
                     Ok(artifact) => Outcome::Done(artifact),
                     Err(error) => Outcome::Failed(error),
@@ -566,7 +529,7 @@ impl Live {
         let wanted: Vec<Wanted> = (0..self.rows.len()).filter(lacking).map(|i| self.wanted(i)).collect();
         if !wanted.is_empty() {
             let (model, plan) = (self.model.clone(), self.plan.clone());
-            self.estimate_job = Some(jobs::estimate(model, plan, wanted, self.generation, self.reporter.clone()));
+            self.estimate_job = Some(jobs::estimate(model, plan, wanted, self.reporter.clone()));
         }
     }
 
@@ -599,7 +562,13 @@ impl Live {
     /// Computes the uniform baseline.
     pub fn start_baseline(&mut self) {
         self.baseline.clear();
-        let job = jobs::baseline(self.model.clone(), self.network.clone(), self.target(), self.reporter.clone());
+        let strange = |(_, stats): &(&crate::model::Tensor, &Option<Arc<TensorStats>>)| {
+            stats.as_ref().is_some_and(|s| s.moments.non_finite() > 0)
+        };
+        let all = self.model.tensors.iter().zip(&self.stats);
+        let left_out = all.filter(|(t, _)| t.is_weight_matrix()).filter(strange).map(|(t, _)| t.name.clone()).collect();
+        let (model, network) = (self.model.clone(), self.network.clone());
+        let job = jobs::baseline(model, network, self.target(), left_out, self.reporter.clone());
         self.baseline_job = Some(job);
     }
 

@@ -10,6 +10,7 @@
 pub mod history;
 pub mod jobs;
 pub mod live;
+mod view_types;
 
 pub use live::Live;
 

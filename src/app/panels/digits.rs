@@ -17,7 +17,9 @@ pub fn digits_ui(ui: &mut Ui, live: &Live) {
     head_ui.label(theme::title("Ten of 10,000 test digits"));
     head_ui.label(theme::hint("run through the compressed network"));
     let fresh = live.measured.as_ref().is_some_and(|m| m.fresh);
-    head_ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.add(KindChip::new(Kind::Measured).stale(!fresh).about("Digits")));
+    head_ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        ui.add(KindChip::new(Kind::Measured).stale(!fresh).about("Digits"))
+    });
     let textures = textures(ui);
     let gap = 8.0;
     let width = (rect.width() - 9.0 * gap) / 10.0;
@@ -62,7 +64,11 @@ fn textures(ui: &Ui) -> Vec<TextureHandle> {
     }
     let load = |&image: &usize| {
         let pixels = test_set().image(image);
-        ui.ctx().load_texture(format!("digit {image}"), ColorImage::from_gray([SIDE, SIDE], pixels), TextureOptions::LINEAR)
+        ui.ctx().load_texture(
+            format!("digit {image}"),
+            ColorImage::from_gray([SIDE, SIDE], pixels),
+            TextureOptions::LINEAR,
+        )
     };
     let made: Vec<TextureHandle> = IMAGES.iter().map(load).collect();
     ui.data_mut(|data| data.insert_temp(id, made.clone()));

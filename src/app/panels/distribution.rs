@@ -65,7 +65,7 @@ pub fn distribution_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut
         paint_text(ui.painter(), rect.center(), Align2::CENTER_CENTER, words, size::BODY, weight::TEXT, t.text2);
         return;
     }
-    let area = Rect::from_min_max(rect.min + vec2(44.0, 14.0), rect.max - vec2(4.0, 62.0));
+    let area = Rect::from_min_max(rect.min + vec2(44.0, 20.0), rect.max - vec2(4.0, 62.0));
     let most = histogram.counts.iter().copied().max().unwrap_or(1);
     let reach = if histogram.range > 0.0 { (histogram.reach(0.9999) * 1.06).min(histogram.range) } else { 1.0 };
     let before = histogram.bars(reach, BARS);
@@ -121,7 +121,14 @@ fn paint_axes(ui: &Ui, axes: &Axes, t: &Tokens) {
 fn nice_step(raw: f64) -> f64 {
     let power = 10_f64.powf(raw.log10().floor());
     let lead = raw / power;
-    power * if lead >= 5.0 { 5.0 } else if lead >= 2.0 { 2.0 } else { 1.0 }
+    power
+        * if lead >= 5.0 {
+            5.0
+        } else if lead >= 2.0 {
+            2.0
+        } else {
+            1.0
+        }
 }
 
 fn paint_bars(ui: &Ui, axes: &Axes, bars: &[(f64, f64, u64)], colour: Color32) {
@@ -159,7 +166,7 @@ fn paint_legend(ui: &Ui, axes: &Axes, changed: bool, t: &Tokens) {
 fn paint_zeros(ui: &Ui, axes: &Axes, estimate: &TensorEstimate, elements: usize, t: &Tokens) {
     let Some(errors) = estimate.errors.as_ref().filter(|e| e.zeros > 0) else { return };
     let text = format!("{} % zeros", format::percent(errors.zeros as f64 / elements as f64, 1));
-    let at = pos2(axes.area.center().x, axes.area.top() - 5.0);
+    let at = pos2(axes.area.center().x, axes.area.top() - 9.0);
     paint_text(ui.painter(), at, Align2::CENTER_CENTER, text, size::HINT, weight::VALUE, t.text1);
 }
 
@@ -167,10 +174,19 @@ fn paint_zeros(ui: &Ui, axes: &Axes, estimate: &TensorEstimate, elements: usize,
 fn paint_grid(ui: &Ui, axes: &Axes, scheme: &Scheme, estimate: &TensorEstimate, t: &Tokens) {
     let painter = ui.painter();
     let y = axes.area.bottom() + 14.0;
-    let (Some(Quantize::Int { bits, asymmetric, .. }), Some([low, median, high])) = (&scheme.quantize, estimate.scales) else {
+    let (Some(Quantize::Int { bits, asymmetric, .. }), Some([low, median, high])) = (&scheme.quantize, estimate.scales)
+    else {
         return;
     };
-    paint_text(painter, pos2(axes.area.left() - 8.0, y), Align2::RIGHT_CENTER, "grid", size::TICK, weight::TEXT, t.text3);
+    paint_text(
+        painter,
+        pos2(axes.area.left() - 8.0, y),
+        Align2::RIGHT_CENTER,
+        "grid",
+        size::TICK,
+        weight::TEXT,
+        t.text3,
+    );
     let top = if *asymmetric { 1 << (bits - 1) } else { (1 << (bits - 1)) - 1 };
     let clip = painter.with_clip_rect(axes.area.expand2(vec2(0.0, 40.0)).intersect(ui.clip_rect()));
     for level in -top..=top {
@@ -184,7 +200,11 @@ fn paint_grid(ui: &Ui, axes: &Axes, scheme: &Scheme, estimate: &TensorEstimate, 
         let colour = if level == 0 { t.before } else { t.after };
         clip.vline(axes.x(at(median)), y - 6.0..=y + 6.0, Stroke::new(1.5, colour));
     }
-    let words = if low == high { "levels of the grid" } else { "grid at the median scale; pale bands span the 10–90 % units" };
+    let words = if low == high {
+        "levels of the grid"
+    } else {
+        "grid at the median scale; pale bands span the 10–90 % units"
+    };
     if axes.area.width() > 420.0 {
         let at = pos2(axes.area.right(), axes.area.bottom() + 53.0);
         paint_text(painter, at, Align2::RIGHT_CENTER, words, size::TICK, weight::TEXT, t.text3);
@@ -192,7 +212,14 @@ fn paint_grid(ui: &Ui, axes: &Axes, scheme: &Scheme, estimate: &TensorEstimate, 
 }
 
 /// The two prune lines, their band, and the drag that moves them.
-fn threshold_ui(ui: &mut Ui, axes: &Axes, live: &Live, view: &mut View, histogram: &Histogram, commands: &mut Vec<Command>) {
+fn threshold_ui(
+    ui: &mut Ui,
+    axes: &Axes,
+    live: &Live,
+    view: &mut View,
+    histogram: &Histogram,
+    commands: &mut Vec<Command>,
+) {
     let t = tokens(ui);
     let index = view.selected;
     let scheme = live.scheme(index);
@@ -221,7 +248,8 @@ fn threshold_ui(ui: &mut Ui, axes: &Axes, live: &Live, view: &mut View, histogra
         let name = if side < 0.0 { "Prune threshold below zero" } else { "Prune threshold" };
         let hit = Grip::hit_area(line);
         // Near zero the two lines share a place; the right one takes the drag, and either direction opens both.
-        let response = ui.interact(hit, ui.scope_id().with(name), if draggable { Sense::drag() } else { Sense::hover() });
+        let response =
+            ui.interact(hit, ui.scope_id().with(name), if draggable { Sense::drag() } else { Sense::hover() });
         response.widget_info(|| WidgetInfo::slider(draggable && !locked, value, name));
         if !draggable {
             continue;

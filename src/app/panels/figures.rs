@@ -26,7 +26,9 @@ fn figure_ui(ui: &mut Ui, name: &str, value: &str, unit: &str, fresh: bool) {
 fn section_ui(ui: &mut Ui, name: &str, fresh: bool) {
     ui.horizontal(|ui| {
         ui.label(theme::title(name));
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.add(KindChip::new(Kind::Exact).stale(!fresh).about(name)));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            ui.add(KindChip::new(Kind::Exact).stale(!fresh).about(name))
+        });
     });
 }
 
@@ -38,7 +40,8 @@ pub fn column_ui(ui: &mut Ui, live: &Live, index: usize) {
         ui.label(theme::hint("not read yet"));
         return;
     };
-    ui.spacing_mut().item_spacing.y = 2.0;
+    ui.spacing_mut().item_spacing.y = 3.0;
+    ui.spacing_mut().interact_size.y = 18.0;
     section_ui(ui, "Error", row.fresh);
     match &estimate.errors {
         Some(errors) => {

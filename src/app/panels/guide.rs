@@ -24,13 +24,18 @@ pub fn guide_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut Vec<Comman
     });
     let any = |of: &dyn Fn(&crate::recipe::Scheme) -> bool| (0..live.rows.len()).any(|i| of(live.scheme(i)));
     let steps = [
-        ("Drag the prune line outwards", "Bytes fall at once; watch the measured accuracy", any(&|s| s.prune.is_some())),
+        (
+            "Drag the prune line outwards",
+            "Bytes fall at once; watch the measured accuracy",
+            any(&|s| s.prune.is_some()),
+        ),
         ("Set a layer to 4 bits", "The ticks under the plot are the only values left", any(&|s| s.bits() == Some(4))),
         ("Press Export…", "The file is written, re-opened and compared", view.exported),
     ];
     let now = steps.iter().position(|s| !s.2);
     for (i, (title, hint, done)) in steps.iter().enumerate() {
-        let row = Rect::from_min_size(pos2(inner.left(), inner.top() + 32.0 + 56.0 * i as f32), vec2(inner.width(), 52.0));
+        let row =
+            Rect::from_min_size(pos2(inner.left(), inner.top() + 32.0 + 56.0 * i as f32), vec2(inner.width(), 52.0));
         let painter = ui.painter();
         if now == Some(i) {
             painter.rect_filled(row, 4.0, t.bg2);
@@ -46,7 +51,15 @@ pub fn guide_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut Vec<Comman
             paint_text(painter, centre, Align2::CENTER_CENTER, (i + 1).to_string(), size::BODY, weight::VALUE, colour);
         }
         let x = row.left() + 48.0;
-        paint_text(painter, pos2(x, row.top() + 17.0), Align2::LEFT_CENTER, *title, size::SECTION, weight::TITLE, t.text1);
+        paint_text(
+            painter,
+            pos2(x, row.top() + 17.0),
+            Align2::LEFT_CENTER,
+            *title,
+            size::SECTION,
+            weight::TITLE,
+            t.text1,
+        );
         paint_text(painter, pos2(x, row.top() + 36.0), Align2::LEFT_CENTER, *hint, size::HINT, weight::TEXT, t.text2);
     }
 }

@@ -53,10 +53,15 @@ fn buttons_ui(ui: &mut Ui, live: &Live, _view: &View, preferences: &Preferences,
         commands.push(Command::AskExport);
     }
     ui.add_space(4.0);
-    if ui.button("Open…").on_hover_text(format!("Open a model or a recipe  {}", shortcut(&command::OPEN, ui))).clicked() {
+    if ui.button("Open…").on_hover_text(format!("Open a model or a recipe  {}", shortcut(&command::OPEN, ui))).clicked()
+    {
         commands.push(Command::AskOpen);
     }
-    if ui.button("Save recipe…").on_hover_text(format!("The choice as a text file  {}", shortcut(&command::SAVE, ui))).clicked() {
+    if ui
+        .button("Save recipe…")
+        .on_hover_text(format!("The choice as a text file  {}", shortcut(&command::SAVE, ui)))
+        .clicked()
+    {
         commands.push(Command::AskSaveRecipe);
     }
     ui.add_space(4.0);

@@ -45,7 +45,14 @@ pub fn jobs_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut Vec<Command
     message_ui(&mut left, live, view, commands);
 }
 
-fn progress_ui(ui: &mut Ui, name: &str, progress: Progress, cancel: &str, command: Command, commands: &mut Vec<Command>) {
+fn progress_ui(
+    ui: &mut Ui,
+    name: &str,
+    progress: Progress,
+    cancel: &str,
+    command: Command,
+    commands: &mut Vec<Command>,
+) {
     ui.label(theme::label(name));
     ui.add(Bar::new(name, progress.fraction()).width(120.0).height(6.0).fill(tokens(ui).accent).progress());
     ui.label(theme::value(format!("{:.0} %", 100.0 * progress.fraction())).strong());

@@ -31,7 +31,10 @@ pub fn layer_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<Co
     if column {
         let x = body.right() - FIGURES - 28.0;
         ui.painter().vline(x, body.top() + 4.0..=body.bottom() - 12.0, egui::Stroke::new(1.0, tokens(ui).line));
-        let area = Rect::from_min_max(pos2(body.right() - FIGURES - 16.0, body.top()), pos2(body.right() - 16.0, body.bottom()));
+        let area = Rect::from_min_max(
+            pos2(body.right() - FIGURES - 16.0, body.top()),
+            pos2(body.right() - 16.0, body.bottom()),
+        );
         pane(ui, area, "figures", |ui| figures::column_ui(ui, live, view.selected));
     } else {
         let area = Rect::from_min_max(pos2(body.left() + 16.0, plot_bottom), pos2(body.right() - 16.0, body.bottom()));
@@ -55,12 +58,11 @@ fn head_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut Vec<Command>) {
     let name = crate::formats::error::printable(&tensor.name);
     left.add(egui::Label::new(theme::name(&name)).truncate()).on_hover_text(name);
     left.add_space(4.0);
-    let mut facts = vec![
-        format::shape(&tensor.shape),
-        tensor.dtype.name().to_lowercase(),
-        format::count(tensor.elements() as u64),
-        tensor.role.name().replace('_', " "),
-    ];
+    let mut facts =
+        vec![format::shape(&tensor.shape), tensor.dtype.name().to_lowercase(), format::count(tensor.elements() as u64)];
+    if tensor.role != crate::model::Role::Other {
+        facts.push(tensor.role.name().replace('_', " "));
+    }
     let share = tensor.elements() as f64 / live.model.parameters().max(1) as f64;
     if share >= 0.01 {
         facts.push(format!("{} % of the weights", format::percent(share, 0)));

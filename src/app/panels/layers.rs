@@ -10,7 +10,7 @@ use crate::app::workbench::pane;
 use crate::estimate::size as sizes;
 use crate::recipe::Target;
 use crate::session::Live;
-use egui::{Align2, Color32, CornerRadius, Rect, Sense, Ui, WidgetInfo, Role, pos2, vec2};
+use egui::{Align2, Color32, CornerRadius, Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
 
 /// Right edges of the number columns, in points from the panel's right edge.
 const SQNR: f32 = 30.0;
@@ -125,7 +125,7 @@ pub fn constraint(live: &Live, index: usize) -> Option<String> {
     let even = sizes::break_even(sizes::code_of(scheme).bits(dtype));
     let zeros = estimate.errors.as_ref().map_or(share.to_f64(), |e| e.zeros as f64 / tensor.elements().max(1) as f64);
     (estimate.sizes.mask == 0).then(|| {
-        format!("{} % zeros is under the {} % break-even: stored dense, no mask", format::percent(zeros, 0), format::percent(even, 0))
+        format!("{} % zeros, under the {} % break-even: no mask", format::percent(zeros, 0), format::percent(even, 0))
     })
 }
 
@@ -180,7 +180,15 @@ fn head_row_ui(ui: &Ui, rect: Rect, live: &Live, view: &mut View, title: &str, m
     let y = rect.center().y;
     let icon = if open { Icon::ChevronDown } else { Icon::ChevronRight };
     icon.paint(painter, pos2(rect.left() + 18.0, y), t.text2);
-    let name = paint_text(painter, pos2(rect.left() + 28.0, y), Align2::LEFT_CENTER, title, size::BODY, weight::TITLE, t.text1);
+    let name = paint_text(
+        painter,
+        pos2(rect.left() + 28.0, y),
+        Align2::LEFT_CENTER,
+        title,
+        size::BODY,
+        weight::TITLE,
+        t.text1,
+    );
     let count = members.len().to_string();
     paint_text(painter, pos2(name.right() + 6.0, y), Align2::LEFT_CENTER, count, size::HINT, weight::TEXT, t.text3);
     let estimates = || members.iter().filter_map(|&i| live.rows[i].estimate.as_deref());
@@ -200,9 +208,8 @@ fn tensor_row_ui(ui: &Ui, rect: Rect, live: &Live, selected: usize, index: usize
     let tensor = &live.model.tensors[index];
     let shown = crate::formats::error::printable(rows::short_name(tensor));
     let response = ui.interact(rect, ui.scope_id().with(("row", index)), Sense::click());
-    response.widget_info(|| {
-        WidgetInfo::selected(Role::Button, true, index == selected, format!("layer {}", tensor.name))
-    });
+    response
+        .widget_info(|| WidgetInfo::selected(Role::Button, true, index == selected, format!("layer {}", tensor.name)));
     if response.clicked() {
         commands.push(Command::Select(index));
         // The table keeps the arrow keys: a click leaves no other control focused.
@@ -242,9 +249,19 @@ fn paint_name(ui: &Ui, line: Rect, live: &Live, index: usize, shown: &str, touch
     let wide = line.width() >= SPARK_FROM_WIDTH;
     let end = line.right() - if wide { SPARK + 8.0 } else { BITS + 44.0 };
     let colour = if touchable { t.text1 } else { t.text3 };
-    let painter = ui.painter().with_clip_rect(Rect::from_min_max(line.min, pos2(end, line.bottom())).intersect(ui.clip_rect()));
-    paint_text(&painter, pos2(line.left() + 36.0, line.center().y), Align2::LEFT_CENTER, shown, size::BODY, weight::TEXT, colour);
-    let Some(stats) = live.stats[index].as_ref().filter(|_| wide && live.model.tensors[index].is_weight_matrix()) else {
+    let painter =
+        ui.painter().with_clip_rect(Rect::from_min_max(line.min, pos2(end, line.bottom())).intersect(ui.clip_rect()));
+    paint_text(
+        &painter,
+        pos2(line.left() + 36.0, line.center().y),
+        Align2::LEFT_CENTER,
+        shown,
+        size::BODY,
+        weight::TEXT,
+        colour,
+    );
+    let Some(stats) = live.stats[index].as_ref().filter(|_| wide && live.model.tensors[index].is_weight_matrix())
+    else {
         return;
     };
     if let Some(histogram) = &stats.histogram {
@@ -272,7 +289,11 @@ fn paint_numbers(ui: &Ui, line: Rect, live: &Live, index: usize, touchable: bool
     };
     put(BITS, bits, if scheme.bits().is_some() { t.text1 } else { dim });
     let Some(estimate) = &row.estimate else { return };
-    let kept = scheme.prune.as_ref().and(estimate.errors.as_ref()).map(|e| 1.0 - e.zeros as f64 / tensor.elements().max(1) as f64);
+    let kept = scheme
+        .prune
+        .as_ref()
+        .and(estimate.errors.as_ref())
+        .map(|e| 1.0 - e.zeros as f64 / tensor.elements().max(1) as f64);
     let text = kept.map_or_else(|| "–".into(), |kept| format!("{} %", format::percent(kept, 0)));
     let place = put(KEPT, text, if kept.is_some() { strong } else { dim });
     if let Some(kept) = kept {

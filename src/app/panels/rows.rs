@@ -92,8 +92,7 @@ pub fn order(model: &Model) -> Vec<usize> {
 pub fn lines(live: &Live, view: &View) -> Vec<Line> {
     let pattern = filter_pattern(view);
     let model = &live.model;
-    let shown: Vec<usize> =
-        order(model).into_iter().filter(|&i| passes(live, i, view, pattern.as_ref())).collect();
+    let shown: Vec<usize> = order(model).into_iter().filter(|&i| passes(live, i, view, pattern.as_ref())).collect();
     if model.tensors.iter().all(|t| block_of(t).is_none()) {
         return shown.into_iter().map(Line::Tensor).collect();
     }

@@ -12,7 +12,7 @@ use crate::model::Tensor;
 use crate::recipe::{Decimal, Prune, Quantize, Range, Scheme, Scope};
 use crate::session::Live;
 use crate::session::live::ApplyTo;
-use egui::{Align, Layout, Rect, Ui, WidgetInfo, Role, pos2, vec2};
+use egui::{Align, Layout, Rect, Role, Ui, WidgetInfo, pos2, vec2};
 
 /// What pruning starts with when it is switched on.
 const FIRST_SHARE: f64 = 0.5;
@@ -63,7 +63,10 @@ fn head_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<Command
     let t = tokens(ui);
     let colour = if valid.is_ok() { t.text1 } else { t.bad };
     let width = left.available_width().clamp(60.0, 260.0);
-    let field = egui::TextEdit::singleline(&mut text).font(egui::TextStyle::Monospace).text_color(colour).desired_width(width - 16.0);
+    let field = egui::TextEdit::singleline(&mut text)
+        .font(egui::TextStyle::Monospace)
+        .text_color(colour)
+        .desired_width(width - 16.0);
     let mut response = left.add_enabled(live.model.tensors[view.selected].is_touchable(), field);
     response.widget_info(|| WidgetInfo::labeled(Role::TextInput, true, "Scheme as text"));
     if let Err(error) = &valid {
@@ -85,7 +88,10 @@ fn head_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<Command
 fn apply_ui(ui: &mut Ui, live: &Live, view: &mut View) {
     if view.apply == 3 {
         let count = live.reached(view.selected, &view.apply_to()).len();
-        let field = egui::TextEdit::singleline(&mut view.pattern).hint_text("*.weight").font(egui::TextStyle::Monospace).desired_width(110.0);
+        let field = egui::TextEdit::singleline(&mut view.pattern)
+            .hint_text("*.weight")
+            .font(egui::TextStyle::Monospace)
+            .desired_width(110.0);
         let response = ui.add(field).on_hover_text(format!("touches {count} tensors"));
         response.widget_info(|| WidgetInfo::labeled(Role::TextInput, true, "Pattern"));
     }
@@ -100,7 +106,14 @@ fn apply_ui(ui: &mut Ui, live: &Live, view: &mut View) {
     }
 }
 
-fn prune_ui(ui: &mut Ui, tensor: &Tensor, scheme: &Scheme, locked: Option<&str>, view: &View, commands: &mut Vec<Command>) {
+fn prune_ui(
+    ui: &mut Ui,
+    tensor: &Tensor,
+    scheme: &Scheme,
+    locked: Option<&str>,
+    view: &View,
+    commands: &mut Vec<Command>,
+) {
     let (share, scope) = match &scheme.prune {
         Some(Prune::Magnitude { share, scope }) => (share.to_f64(), *scope),
         _ => (0.0, Scope::Tensor),
@@ -144,14 +157,22 @@ fn prune_ui(ui: &mut Ui, tensor: &Tensor, scheme: &Scheme, locked: Option<&str>,
         let scopes = [Scope::Tensor, Scope::Row, Scope::Global];
         let mut chosen = scopes.iter().position(|s| *s == scope).unwrap_or(0);
         let reasons = [locked.or((!on).then_some("Nothing is pruned")); 3];
-        let control = Segmented::new(&mut chosen, &["tensor", "row", "global"], "Prune scope").chips().disabled(&reasons);
+        let control =
+            Segmented::new(&mut chosen, &["tensor", "row", "global"], "Prune scope").chips().disabled(&reasons);
         if ui.add(control).changed() {
             set(commands, share, scopes[chosen]);
         }
     });
 }
 
-fn quantize_ui(ui: &mut Ui, tensor: &Tensor, scheme: &Scheme, locked: Option<&str>, view: &View, commands: &mut Vec<Command>) {
+fn quantize_ui(
+    ui: &mut Ui,
+    tensor: &Tensor,
+    scheme: &Scheme,
+    locked: Option<&str>,
+    view: &View,
+    commands: &mut Vec<Command>,
+) {
     let default = Quantize::Int { bits: FIRST_BITS, unit: Unit::Row, asymmetric: false, range: Range::Max };
     let on = scheme.quantize.is_some();
     let set = |commands: &mut Vec<Command>, quantize: Option<Quantize>| {
@@ -181,7 +202,11 @@ fn quantize_ui(ui: &mut Ui, tensor: &Tensor, scheme: &Scheme, locked: Option<&st
     let integer = scheme.quantize.clone().filter(|_| kind == 0);
     match (integer, kind) {
         (None, 0) => {
-            ui.label(theme::hint(format!("{} as it is, {} bits a weight", tensor.dtype.name().to_lowercase(), tensor.dtype.bits())));
+            ui.label(theme::hint(format!(
+                "{} as it is, {} bits a weight",
+                tensor.dtype.name().to_lowercase(),
+                tensor.dtype.bits()
+            )));
         }
         (None, _) => {
             ui.label(theme::hint("A plain cast: the tensor is stored in that dtype, in every target"));
@@ -224,7 +249,9 @@ fn integer_ui(
         let units = [Unit::Tensor, Unit::Row, Unit::Group(32), Unit::Group(64), Unit::Group(128)];
         let mut chosen = units.iter().position(|u| *u == unit).unwrap_or(1);
         let reasons = [locked; 5];
-        let control = Segmented::new(&mut chosen, &["tensor", "row", "32", "64", "128"], "Scale group").chips().disabled(&reasons);
+        let control = Segmented::new(&mut chosen, &["tensor", "row", "32", "64", "128"], "Scale group")
+            .chips()
+            .disabled(&reasons);
         if ui.add(control).changed() {
             set(commands, with(bits, units[chosen], asymmetric));
         }

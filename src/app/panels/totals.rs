@@ -10,7 +10,7 @@ use egui::{Align, Layout, Sense, Ui, vec2};
 /// Height that the panel wants, in points.
 #[must_use]
 pub fn height(live: &Live) -> f32 {
-    if live.network.is_some() { 500.0 } else { 392.0 }
+    if live.network.is_some() { 476.0 } else { 376.0 }
 }
 
 /// Draws the totals.
@@ -19,6 +19,7 @@ pub fn totals_ui(ui: &mut Ui, live: &Live) {
     let mut ui = ui.new_child(egui::UiBuilder::new().max_rect(inner));
     let ui = &mut ui;
     ui.spacing_mut().item_spacing.y = 3.0;
+    ui.spacing_mut().interact_size.y = 18.0;
     let Some(totals) = &live.totals else {
         ui.label(theme::hint("Reading the model…"));
         return;
@@ -60,7 +61,10 @@ fn stored_ui(ui: &mut Ui, live: &Live, totals: &Totals, fresh: bool) {
         ui.label(theme::rich(unit, theme::size::MODEL, theme::weight::TEXT).weak());
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             ui.label(theme::hint("×"));
-            ui.label(shade(theme::rich(format!("{ratio:.2}"), theme::size::RATIO, theme::weight::TITLE).strong(), fresh));
+            ui.label(shade(
+                theme::rich(format!("{ratio:.2}"), theme::size::RATIO, theme::weight::TITLE).strong(),
+                fresh,
+            ));
         });
     });
     ui.horizontal(|ui| {
@@ -76,13 +80,26 @@ fn stored_ui(ui: &mut Ui, live: &Live, totals: &Totals, fresh: bool) {
     let t = tokens(ui);
     let rows = [
         ("stored", Some(totals.bytes), t.after, "What the target writes, to the byte"),
-        ("sparse", totals.sparse_bytes, t.after.gamma_multiply(0.75), "Best of dense codes, mask or relative indices at these bits: a formula"),
+        (
+            "sparse",
+            totals.sparse_bytes,
+            t.after.gamma_multiply(0.75),
+            "Best of dense codes, mask or relative indices at these bits: a formula",
+        ),
         ("entropy", totals.entropy_bytes, t.after.gamma_multiply(0.55), "Shannon bound of codes and mask: a formula"),
     ];
     for (name, bytes, colour, meaning) in rows {
         ui.horizontal(|ui| {
             let (label, _) = ui.allocate_exact_size(vec2(52.0, 16.0), Sense::hover());
-            theme::paint_text(ui.painter(), label.left_center(), egui::Align2::LEFT_CENTER, name, theme::size::LABEL, theme::weight::TEXT, t.text2);
+            theme::paint_text(
+                ui.painter(),
+                label.left_center(),
+                egui::Align2::LEFT_CENTER,
+                name,
+                theme::size::LABEL,
+                theme::weight::TEXT,
+                t.text2,
+            );
             let share = bytes.map_or(0.0, |b| b as f64 / source) as f32;
             let width = (ui.available_width() - 84.0).max(20.0);
             ui.add(Bar::new(name, share.min(1.0)).fill(colour).width(width).height(7.0)).on_hover_text(meaning);
@@ -99,7 +116,8 @@ fn stored_ui(ui: &mut Ui, live: &Live, totals: &Totals, fresh: bool) {
 fn accuracy_ui(ui: &mut Ui, live: &Live) {
     let measured = live.measured.as_ref();
     let images = measured.map_or(0, |m| m.accuracy.n);
-    let name = if images > 0 { format!("Accuracy, {} images", format::grouped(images as u64)) } else { "Accuracy".into() };
+    let name =
+        if images > 0 { format!("Accuracy, {} images", format::grouped(images as u64)) } else { "Accuracy".into() };
     let fresh = measured.is_some_and(|m| m.fresh && m.whole);
     head_ui(ui, &name, Kind::Measured, !fresh);
     let Some(measured) = measured else {
@@ -115,9 +133,16 @@ fn accuracy_ui(ui: &mut Ui, live: &Live) {
             let change = accuracy.percent() - source.percent();
             let noise = (accuracy.standard_error().powi(2) + source.standard_error().powi(2)).sqrt();
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                let words = if change.abs() < noise { "indistinguishable".into() } else { format!("{} points", signed_plus(change)) };
-                ui.label(theme::value(words).strong())
-                    .on_hover_text(format!("source {:.2} ± {:.2} %", source.percent(), source.standard_error()));
+                let words = if change.abs() < noise {
+                    "indistinguishable".into()
+                } else {
+                    format!("{} points", signed_plus(change))
+                };
+                ui.label(theme::value(words).strong()).on_hover_text(format!(
+                    "source {:.2} ± {:.2} %",
+                    source.percent(),
+                    source.standard_error()
+                ));
             });
         }
     });
@@ -134,8 +159,9 @@ fn fidelity_ui(ui: &mut Ui, totals: &Totals, fresh: bool) {
         ui.label(theme::hint("%"));
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.label(theme::label("form chain")));
     });
-    ui.label(theme::hint("a proxy: it ranks recipes, it is not accuracy"))
-        .on_hover_text("100 · Π (1 − t²) over the weight tensors: what is left of the signal through a chain of layers");
+    ui.label(theme::hint("a proxy: it ranks recipes, it is not accuracy")).on_hover_text(
+        "100 · Π (1 − t²) over the weight tensors: what is left of the signal through a chain of layers",
+    );
 }
 
 fn bytes_ui(ui: &mut Ui, totals: &Totals) {
@@ -151,7 +177,8 @@ fn bytes_ui(ui: &mut Ui, totals: &Totals) {
         ("header", totals.overhead_bytes, t.header),
     ];
     let parts: Vec<_> = parts.into_iter().filter(|p| p.1 > 0).collect();
-    let bars: Vec<Part<'_>> = parts.iter().map(|&(name, bytes, colour)| Part { name, amount: bytes as f64, colour }).collect();
+    let bars: Vec<Part<'_>> =
+        parts.iter().map(|&(name, bytes, colour)| Part { name, amount: bytes as f64, colour }).collect();
     StackedBar::new("Where the bytes went", &bars).height(14.0).show(ui);
     let width = (ui.available_width() - 16.0) / 2.0;
     for pair in parts.chunks(2) {
@@ -163,12 +190,40 @@ fn bytes_ui(ui: &mut Ui, totals: &Totals) {
                 }
                 let (cell, _) = ui.allocate_exact_size(vec2(width, 16.0), Sense::hover());
                 let painter = ui.painter();
-                painter.rect_filled(egui::Rect::from_center_size(cell.left_center() + vec2(4.0, 0.0), vec2(8.0, 8.0)), 1.0, colour);
+                painter.rect_filled(
+                    egui::Rect::from_center_size(cell.left_center() + vec2(4.0, 0.0), vec2(8.0, 8.0)),
+                    1.0,
+                    colour,
+                );
                 let at = cell.left_center() + vec2(14.0, 0.0);
-                theme::paint_text(painter, at, egui::Align2::LEFT_CENTER, name, theme::size::LABEL, theme::weight::TEXT, t.text2);
+                theme::paint_text(
+                    painter,
+                    at,
+                    egui::Align2::LEFT_CENTER,
+                    name,
+                    theme::size::LABEL,
+                    theme::weight::TEXT,
+                    t.text2,
+                );
                 let (value, unit) = format::bytes(bytes);
-                let unit = theme::paint_text(painter, cell.right_center(), egui::Align2::RIGHT_CENTER, unit, theme::size::HINT, theme::weight::TEXT, t.text3);
-                theme::paint_text(painter, unit.left_center() - vec2(4.0, 0.0), egui::Align2::RIGHT_CENTER, value, theme::size::BODY, theme::weight::VALUE, t.text1);
+                let unit = theme::paint_text(
+                    painter,
+                    cell.right_center(),
+                    egui::Align2::RIGHT_CENTER,
+                    unit,
+                    theme::size::HINT,
+                    theme::weight::TEXT,
+                    t.text3,
+                );
+                theme::paint_text(
+                    painter,
+                    unit.left_center() - vec2(4.0, 0.0),
+                    egui::Align2::RIGHT_CENTER,
+                    value,
+                    theme::size::BODY,
+                    theme::weight::VALUE,
+                    t.text1,
+                );
             }
         });
     }

@@ -6,7 +6,7 @@ use crate::app::theme::{self, Tokens, paint_text, size, stroke, tokens, weight};
 use crate::app::widgets::{Kind, KindChip};
 use crate::session::Live;
 use crate::session::live::PathPoint;
-use egui::{Align, Align2, Layout, Pos2, Rect, Sense, Stroke, Ui, WidgetInfo, Role, pos2, vec2};
+use egui::{Align, Align2, Layout, Pos2, Rect, Role, Sense, Stroke, Ui, WidgetInfo, pos2, vec2};
 
 /// Where sizes and qualities are on the plot.
 struct Axes {
@@ -47,8 +47,21 @@ pub fn tradeoff_ui(ui: &mut Ui, live: &Live, commands: &mut Vec<Command>) {
     paint_axes(ui, &axes, measured, t);
     if let Some(source) = live.source_accuracy.filter(|_| measured) {
         let y = axes.at(0.0, source.percent()).y;
-        ui.painter().extend(egui::Shape::dashed_line(&[pos2(area.left(), y), pos2(area.right(), y)], Stroke::new(1.0, t.before), stroke::DASH_REFERENCE[0], stroke::DASH_REFERENCE[1]));
-        paint_text(ui.painter(), pos2(area.left() + 4.0, y - 8.0), Align2::LEFT_CENTER, "source", size::TICK, weight::TEXT, t.text3);
+        ui.painter().extend(egui::Shape::dashed_line(
+            &[pos2(area.left(), y), pos2(area.right(), y)],
+            Stroke::new(1.0, t.before),
+            stroke::DASH_REFERENCE[0],
+            stroke::DASH_REFERENCE[1],
+        ));
+        paint_text(
+            ui.painter(),
+            pos2(area.left() + 4.0, y - 8.0),
+            Align2::LEFT_CENTER,
+            "source",
+            size::TICK,
+            weight::TEXT,
+            t.text3,
+        );
     }
     baseline_ui(ui, &axes, live, measured, t, commands);
     paint_path(ui, &axes, live, measured, t);
@@ -63,7 +76,8 @@ fn quality(point: &PathPoint, measured: bool) -> Option<f64> {
 }
 
 fn axes(live: &Live, area: Rect, now: PathPoint, measured: bool) -> Axes {
-    let baseline = live.baseline.iter().map(|b| PathPoint { bytes: b.bytes, fidelity: b.fidelity, accuracy: b.accuracy });
+    let baseline =
+        live.baseline.iter().map(|b| PathPoint { bytes: b.bytes, fidelity: b.fidelity, accuracy: b.accuracy });
     let points: Vec<PathPoint> = live.path.iter().copied().chain(baseline).chain([now]).collect();
     let largest = points.iter().map(|p| p.bytes).max().unwrap_or(1).max(1) as f64;
     // The part worth seeing: everything down to a third of the way, lost points stay at the floor.
@@ -123,15 +137,35 @@ fn baseline_ui(ui: &mut Ui, axes: &Axes, live: &Live, measured: bool, t: &Tokens
     for (bits, at, inside) in &points {
         if *inside {
             painter.circle(*at, 3.0, t.bg1, Stroke::new(1.25, t.before));
-            paint_text(&painter, *at + vec2(0.0, 11.0), Align2::CENTER_CENTER, format!("{bits} b"), size::TICK, weight::TEXT, t.text3);
+            paint_text(
+                &painter,
+                *at + vec2(9.0, 11.0),
+                Align2::CENTER_CENTER,
+                format!("{bits} b"),
+                size::TICK,
+                weight::TEXT,
+                t.text3,
+            );
         }
     }
     if points.len() > 1 {
-        paint_text(&painter, pos2(axes.area.right(), axes.area.bottom() - 10.0), Align2::RIGHT_CENTER, "dashed: uniform bits", size::TICK, weight::TEXT, t.text3);
+        paint_text(
+            &painter,
+            pos2(axes.area.right(), axes.area.bottom() - 10.0),
+            Align2::RIGHT_CENTER,
+            "dashed: uniform bits",
+            size::TICK,
+            weight::TEXT,
+            t.text3,
+        );
     } else if !live.baseline_runs() && live.profile_progress().is_none() {
         let at = Rect::from_center_size(axes.area.center_bottom() - vec2(0.0, 24.0), vec2(170.0, 24.0));
         let button = egui::Button::new(theme::label("Compute uniform baseline"));
-        if ui.put(at, button).on_hover_text("Six exact passes over the model: 8, 6, 5, 4, 3 and 2 bits everywhere").clicked() {
+        if ui
+            .put(at, button)
+            .on_hover_text("Six exact passes over the model: 8, 6, 5, 4, 3 and 2 bits everywhere")
+            .clicked()
+        {
             commands.push(Command::Baseline);
         }
     }

@@ -1,0 +1,66 @@
+//! The parts of the live state: what is known of a row, what was measured, where the hand has rested, how an export ended.
+
+use crate::estimate::TensorEstimate;
+use crate::evaluate::Accuracy;
+use crate::evaluate::mlp::Prediction;
+use crate::export::Artifact;
+use std::sync::Arc;
+
+/// What is known of one tensor under the current plan.
+#[derive(Clone, Debug, Default)]
+pub struct Row {
+    /// The newest estimate, for the current scheme or an earlier one.
+    pub estimate: Option<Arc<TensorEstimate>>,
+    /// Whether it is for the current scheme.
+    pub fresh: bool,
+    /// Why there is none for the current scheme.
+    pub refusal: Option<String>,
+    pub(super) key: String,
+}
+
+/// A measured accuracy and what it is over.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// Correct of how many.
+    pub accuracy: Accuracy,
+    /// Whether it is over the whole set.
+    pub whole: bool,
+    /// Whether it belongs to the current plan.
+    pub fresh: bool,
+    /// Answers for the images shown.
+    pub shown: Vec<Prediction>,
+}
+
+/// A place on the trade-off plot where the hand has rested.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PathPoint {
+    /// Bytes of the artifact.
+    pub bytes: u64,
+    /// Fidelity in percent.
+    pub fidelity: f64,
+    /// Measured accuracy in percent, where there is one.
+    pub accuracy: Option<f64>,
+}
+
+/// To which tensors a change of the selected one's scheme goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ApplyTo {
+    /// The selected tensor alone.
+    #[default]
+    This,
+    /// All tensors of its role.
+    Role,
+    /// All weight matrices.
+    All,
+    /// Those that a pattern touches.
+    Pattern(String),
+}
+
+/// What an export came to.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is there, and is what was planned.
+    Done(Box<Artifact>),
+    /// It is not, and why.
+    Failed(String),
+}
