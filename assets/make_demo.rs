@@ -27,6 +27,8 @@
 //! matrix kernels differ (with and without fused multiply-add) give networks of equal accuracy
 //! but other last digits.
 
+#![expect(clippy::print_stdout, reason = "a program for the terminal")]
+
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs;
@@ -495,7 +497,9 @@ fn quantize(net: &mut [Layer], grain: Grain, bits: u32, method: fn(&mut [f32], u
             Grain::Tensor => method(weights, bits),
             Grain::Row => weights.par_chunks_mut(columns).for_each(|row| method(row, bits)),
             Grain::Group => {
-                weights.par_chunks_mut(columns).for_each(|row| row.chunks_mut(32).for_each(|group| method(group, bits)))
+                weights
+                    .par_chunks_mut(columns)
+                    .for_each(|row| row.chunks_mut(32).for_each(|group| method(group, bits)));
             }
         }
     }

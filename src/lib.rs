@@ -1,4 +1,6 @@
 //! Spokeshave: a hand tool for making neural networks smaller.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, reason = "an answer is missing for a reason, and the reason is told"))]
+
 pub mod app;
 pub mod cli;
 pub mod compress;

@@ -99,7 +99,7 @@ pub fn from_keys(ui: &egui::Ui, selected: usize) -> Vec<Command> {
             }
         }
     });
-    if ui.ctx().memory(|memory| memory.focused()).is_none() {
+    if ui.ctx().memory(egui::Memory::focused).is_none() {
         ui.input_mut(|input| {
             let keys = [
                 (Key::ArrowDown, Command::Step(1)),

@@ -45,7 +45,7 @@ fn path_ui(
         let response = ui.add(egui::TextEdit::singleline(path).desired_width(width));
         response.widget_info(|| WidgetInfo::labeled(Role::TextInput, true, name));
         entered = response.lost_focus() && ui.input(|i| i.key_pressed(egui::Key::Enter));
-        if ui.memory(|m| m.focused()).is_none() && path.is_empty() {
+        if ui.memory(egui::Memory::focused).is_none() && path.is_empty() {
             response.request_focus();
         }
         let busy = view.chooser.is_some();

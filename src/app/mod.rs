@@ -1,4 +1,4 @@
-//! The window: the only room where egui's types exist, a thin view over a [`Live`] session.
+//! The window: the only room where egui's types exist, a thin view over a [`crate::session::Live`].
 //!
 //! ```text
 //! input ─► panels (read Live, draw) ─► Vec<Command> ─► Workbench::apply ─► Live ─► jobs ─► events ─► next frame

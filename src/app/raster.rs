@@ -87,6 +87,7 @@ impl Raster {
         for id in self.doomed.drain(..) {
             self.textures.remove(&id);
         }
+        #[expect(clippy::iter_over_hash_type, reason = "textures do not depend on each other")]
         for (id, changes) in delta.set.drain() {
             for change in changes {
                 self.set_texture(id, &change);

@@ -99,7 +99,7 @@ impl<T: Real> Chunk<T> {
             Some(Quantize::F16) => self.cast(task, Dtype::F16)?,
             Some(Quantize::Bf16) => self.cast(task, Dtype::BF16)?,
             Some(Quantize::Int { bits, unit, asymmetric, .. }) => {
-                self.to_grids(task, prepared, *bits, *unit, *asymmetric)?;
+                self.put_on_grids(task, prepared, *bits, *unit, *asymmetric)?;
             }
             // Plans are checked before anything is computed; nothing else is built.
             Some(other) => {
@@ -134,7 +134,7 @@ impl<T: Real> Chunk<T> {
         Err(Error::NonFinite { tensor: task.shown_name(), count, scheme: task.scheme.to_string() })
     }
 
-    fn to_grids(
+    fn put_on_grids(
         &mut self,
         task: &Task<'_>,
         prepared: &Prepared<T>,
@@ -181,7 +181,7 @@ fn unit_starts_at<T>(unit: crate::kernels::layout::Unit, prepared: &Prepared<T>,
     use crate::kernels::layout::Unit;
     match unit {
         Unit::Tensor => start == 0,
-        Unit::Row => start % prepared.geometry.cols == 0,
+        Unit::Row => start.is_multiple_of(prepared.geometry.cols),
         Unit::Group(_) => true,
     }
 }

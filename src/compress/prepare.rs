@@ -117,10 +117,10 @@ pub fn prepare<T: Real>(task: &Task<'_>) -> Result<Prepared<T>, Error> {
             Scope::Row => long_rows::<T>(task, &prepared, *share)?,
         };
     }
-    if let Some(Quantize::Int { unit, .. }) = &task.scheme.quantize {
-        if !geometry.units_within_chunks(*unit) {
-            prepared.extents = Some(extents::<T>(task, &prepared, *unit)?);
-        }
+    if let Some(Quantize::Int { unit, .. }) = &task.scheme.quantize
+        && !geometry.units_within_chunks(*unit)
+    {
+        prepared.extents = Some(extents::<T>(task, &prepared, *unit)?);
     }
     Ok(prepared)
 }
@@ -261,8 +261,7 @@ fn extents<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, unit: Unit) -> Resu
         };
         Ok(unit.pieces(prepared.geometry, range.clone()).map(extent).collect::<Vec<_>>())
     };
-    let pieces: Result<Vec<Vec<(usize, Extent<T>)>>, Error> =
-        (0..prepared.chunks.len()).into_par_iter().map(of_chunk).collect();
+    let pieces: Result<Vec<Vec<_>>, Error> = (0..prepared.chunks.len()).into_par_iter().map(of_chunk).collect();
     let mut extents = vec![Extent::default(); unit.count(prepared.geometry)];
     for (index, extent) in pieces?.into_iter().flatten() {
         extents[index] = extents[index].join(extent);

@@ -135,12 +135,11 @@ pub fn entropy_bytes(tensor: &Tensor, scheme: &Scheme, content: &Content) -> u64
     let n = tensor.elements() as u64;
     let (side, bits) = side_and_bits(tensor, scheme);
     let bytes = |bits: f64| (bits / 8.0).ceil() as u64;
-    match content.code_entropy {
-        Some(entropy) => side + bytes(entropy),
-        None => {
-            let z = content.gaps.nonzero();
-            side + bytes(crate::kernels::entropy::shannon_bits([z, n - z])) + code_bytes(z, bits)
-        }
+    if let Some(entropy) = content.code_entropy {
+        side + bytes(entropy)
+    } else {
+        let z = content.gaps.nonzero();
+        side + bytes(crate::kernels::entropy::shannon_bits([z, n - z])) + code_bytes(z, bits)
     }
 }
 

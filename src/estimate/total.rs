@@ -121,8 +121,7 @@ pub fn estimate_model(model: &Model, plan: &Plan, recipe: &Recipe, control: &Con
         let pool = cuts.get(&i).copied();
         estimate_tensor(&Task { model, tensor, scheme, target: plan.target, pool, control }, None)
     };
-    let tensors: Result<Vec<TensorEstimate>, Error> =
-        model.tensors.par_iter().enumerate().map(|pair| one(pair)).collect();
+    let tensors: Result<Vec<TensorEstimate>, Error> = model.tensors.par_iter().enumerate().map(one).collect();
     Ok(sum_up(model, plan, recipe, tensors?))
 }
 

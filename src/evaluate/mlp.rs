@@ -62,7 +62,7 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// A network of `layers`, each a weight [out, in] and a bias [out], first layer first.
+    /// A network of `layers`, each a weight `[out, in]` and a bias `[out]`, first layer first.
     pub fn new(layers: Vec<(Array2<f32>, Array1<f32>)>) -> Result<Self, MlpError> {
         if layers.is_empty() {
             return Err(MlpError::NoLayers);
@@ -86,7 +86,7 @@ impl Mlp {
         Ok(Self { layers })
     }
 
-    /// Weight [out, in] and bias [out] of every layer, first layer first.
+    /// Weight `[out, in]` and bias `[out]` of every layer, first layer first.
     pub fn layers(&self) -> &[(Array2<f32>, Array1<f32>)] {
         &self.layers
     }

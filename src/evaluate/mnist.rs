@@ -61,7 +61,7 @@ pub struct TestSet {
 }
 
 impl TestSet {
-    /// A test set of `pixels` [n, 784] and `labels` [n], each 0..10.
+    /// A test set of `pixels` `[n, 784]` and `labels` `[n]`, each 0..10.
     pub fn new(pixels: Vec<u8>, labels: Vec<u8>) -> Result<Self, TestSetError> {
         if labels.len().checked_mul(PIXELS) != Some(pixels.len()) {
             let (pixels, labels) = (pixels.len(), labels.len());
@@ -105,7 +105,7 @@ impl TestSet {
         self.labels.is_empty()
     }
 
-    /// The right answers [n], each 0..10.
+    /// The right answers `[n]`, each 0..10.
     pub fn labels(&self) -> &[u8] {
         &self.labels
     }

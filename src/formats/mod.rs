@@ -8,6 +8,19 @@
 //! [`Error`] that names the file, the place, what was found, what is allowed and what to do next. It never looks at a
 //! weight's value; that is `model`'s business.
 
+// What a stranger wrote is read here, so nothing may panic or be cut short on the way; tests may.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
 pub mod dtype;
 pub mod error;
 pub mod json;

@@ -58,6 +58,7 @@ fn header_text<'a>(source: &'a Source, limits: &Limits, scratch: &'a mut Vec<u8>
     if source.len() < PREFIX {
         return Err(fail(bad("the first 24 bytes", "the file is shorter than that; it is cut short")));
     }
+    #[expect(clippy::cast_possible_truncation, reason = "it is 24")]
     let mut prefix = [0; PREFIX as usize];
     prefix.copy_from_slice(source.read(0..PREFIX, &mut Vec::new())?);
     let [magic @ .., v0, v1, v2, v3, z0, z1, z2, z3, l0, l1, l2, l3, l4, l5, l6, l7] = prefix;
@@ -146,7 +147,9 @@ fn coding(value: &Json, dtype: Dtype, shape: &[usize], place: &str) -> Result<Co
         {
             let unit =
                 unit_from_name(unit).ok_or_else(|| bad(place, "\"unit\" is none of tensor, row, g32, g64, g128"))?;
-            Code::Integer { bits: *bits as u32, unit, zero_points: *zero_points }
+            #[expect(clippy::cast_possible_truncation, reason = "the pattern above lets 2 to 8 through")]
+            let bits = *bits as u32;
+            Code::Integer { bits, unit, zero_points: *zero_points }
         }
         _ => {
             return Err(bad(place, "\"bits\" (2 to 8), \"unit\" and \"zero_points\" come together, for a float dtype"));

@@ -129,7 +129,7 @@ pub(super) fn needed_bytes(name: &str, dtype: Dtype, shape: &[usize]) -> Result<
 
 /// Sorted by offset, each tensor begins where the last one ended, and the last one ends with the file.
 pub(super) fn check_contiguous(tensors: &mut [Entry], data_start: u64, file_end: u64) -> Result<(), ErrorKind> {
-    tensors.sort_by(|a, b| (a.range.start, a.range.end).cmp(&(b.range.start, b.range.end)));
+    tensors.sort_by_key(|a| (a.range.start, a.range.end));
     let mut expected = data_start;
     for tensor in tensors.iter() {
         let Range { start, end } = tensor.range;

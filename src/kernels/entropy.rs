@@ -32,9 +32,7 @@ impl Gaps {
     pub fn of(nonzero: impl Iterator<Item = bool>) -> Self {
         let mut out = Self::default();
         for present in nonzero {
-            if !present {
-                out.trailing += 1;
-            } else {
+            if present {
                 if out.nonzero == 0 {
                     out.leading = out.trailing;
                 } else if out.trailing >= 4 {
@@ -42,6 +40,8 @@ impl Gaps {
                 }
                 out.nonzero += 1;
                 out.trailing = 0;
+            } else {
+                out.trailing += 1;
             }
         }
         out

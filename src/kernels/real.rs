@@ -38,13 +38,8 @@ pub trait Real: Copy + Default + PartialOrd + Send + Sync + std::fmt::Debug + 's
 
 macro_rules! impl_real {
     ($t:ty, $bits:ty, $key_bits:literal) => {
-        // Casts between the two float widths and from small integers are the point of this file.
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_lossless,
-            clippy::cast_precision_loss,
-            reason = "the trait exists to name these conversions; each states its exactness above"
-        )]
+        // Casts between the two float widths and from small integers are the point of this file; each states its
+        // exactness above.
         impl Real for $t {
             const ZERO: Self = 0.0;
             const KEY_BITS: u32 = $key_bits;

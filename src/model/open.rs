@@ -100,7 +100,7 @@ pub(super) fn assemble(
     {
         let path = |shard: &usize| sources.get(*shard).map(|s| display_path(s.path())).unwrap_or_default();
         let what = format!("tensor {:?} is in {} and in {}", printable(&entry.name), path(first), path(second));
-        let at = sources.get(*second).map(Source::path).unwrap_or(Path::new(""));
+        let at = sources.get(*second).map_or(Path::new(""), Source::path);
         return Err(Error::new(at, ErrorKind::Packed { place: "the shards".into(), what }));
     }
     let dtypes: HashMap<String, Dtype> = entries.iter().map(|(_, e)| (e.name.clone(), e.dtype)).collect();

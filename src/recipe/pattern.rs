@@ -66,10 +66,11 @@ impl Pattern {
         let number = tensor.name.split('.').position(is_number);
         let open = |(at, part)| if Some(at) == number { "*" } else { part };
         let text = tensor.name.split('.').enumerate().map(open).collect::<Vec<_>>().join(".");
-        if let Ok(glob) = Self::new(&text) {
-            if !glob.is_exact() && glob.touched(model).is_ok_and(|found| found == members) {
-                return Ok(glob);
-            }
+        if let Ok(glob) = Self::new(&text)
+            && !glob.is_exact()
+            && glob.touched(model).is_ok_and(|found| found == members)
+        {
+            return Ok(glob);
         }
         let names: Vec<String> = members.iter().map(|&i| regex::escape(&model.tensors[i].name)).collect();
         Self::new(&format!("re:{}", names.join("|")))

@@ -47,7 +47,7 @@ pub fn settle(harness: &mut Bench) {
         if !harness.state().as_ref().is_some_and(Workbench::is_busy) {
             break;
         }
-        assert!(started.elapsed() < Duration::from_secs(120), "background work does not settle");
+        assert!(started.elapsed() < Duration::from_mins(2), "background work does not settle");
         std::thread::sleep(Duration::from_millis(2));
     }
     for _ in 0..4 {

@@ -232,7 +232,7 @@ const fn hex(rgb: u32) -> Color32 {
 }
 
 /// The dark theme.
-#[allow(clippy::unreadable_literal, reason = "six digits in a row are how a colour is read")]
+#[expect(clippy::unreadable_literal, reason = "six digits in a row are how a colour is read")]
 pub const DARK: Tokens = Tokens {
     dark: true,
     bg0: hex(0x14171B),
@@ -264,7 +264,7 @@ pub const DARK: Tokens = Tokens {
 };
 
 /// The light theme.
-#[allow(clippy::unreadable_literal, reason = "six digits in a row are how a colour is read")]
+#[expect(clippy::unreadable_literal, reason = "six digits in a row are how a colour is read")]
 pub const LIGHT: Tokens = Tokens {
     dark: false,
     bg0: hex(0xF4F6F7),

@@ -228,7 +228,7 @@ fn field<'a>() -> Harness<'a, Heard> {
             ValueField::new(&mut heard.value, 0.0..=95.0, "Share pruned").unit("% pruned").decimals(1).step(0.5);
         let response = ui.add(field);
         heard.note(&response);
-        let _ = ui.button("elsewhere");
+        let _elsewhere = ui.button("elsewhere");
     })
 }
 
@@ -349,7 +349,7 @@ fn pictures_have_names_and_kinds_have_words() {
 
 #[test]
 fn values_snap_to_clean_numbers() {
-    assert!(close(snap(0.30000004, 0.0, 1.0, 0.1), 0.3));
+    assert!(close(snap(0.300_000_04, 0.0, 1.0, 0.1), 0.3));
     assert_eq!(snap(0.7, 0.0, 1.0, 0.1).to_string(), "0.7");
     assert!(close(snap(98.0, 0.0, 99.0, 10.0), 99.0));
     assert!(close(snap(1e300, 0.0, 99.0, 10.0), 99.0));
