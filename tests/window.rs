@@ -68,7 +68,7 @@ fn dragging_the_threshold_is_one_step_of_undo_and_moves_every_number() {
     }
     bench.drop_at(handle + egui::vec2(40.0, 0.0));
     settle(&mut bench);
-    let share = live(&bench).scheme(live(&bench).model.find("fc1.weight").unwrap()).pruned_share();
+    let share = live(&bench).scheme(1).pruned_share();
     let share = share.expect("the drag pruned").to_f64();
     assert!((0.2..0.95).contains(&share), "{share}");
     assert_eq!(live(&bench).history().depth(), 1);
@@ -148,8 +148,7 @@ fn an_export_is_written_reopened_and_reported() {
     let promised = bytes(&bench);
     let out = temporary("export.spk");
     bench.get_by_label("Export…").click();
-    bench.step();
-    bench.step();
+    settle(&mut bench);
     bench.get_by_label("Export path").focus();
     bench.step();
     bench.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::A);
@@ -181,7 +180,7 @@ fn a_bad_file_is_a_sentence_and_the_window_lives() {
     bench.get_by_label("Open").click();
     bench.step();
     bench.step();
-    assert!(bench.query_by_label_contains("HTML page").is_some(), "the reason is on screen");
+    assert!(bench.query_all_by_label_contains("HTML page").count() > 0, "the reason is on screen");
     assert_eq!(live(&bench).model.name, "LeNet-300-100");
     bench.get_by_label("Cancel").click();
     settle(&mut bench);
@@ -216,7 +215,8 @@ fn a_model_of_hundreds_of_tensors_with_every_odd_shape_opens_and_draws() {
         bench.step();
     }
     settle(&mut bench);
-    assert!(bench.query_by_label("block 0").is_some());
+    assert!(bench.query_all_by_label_contains("layer model.layers.").count() > 10);
+    assert_eq!(live(&bench).baseline.len(), 6, "a tensor with NaN inside does not stop the baseline");
     std::fs::remove_file(&path).expect("it can go again");
 }
 
