@@ -237,11 +237,12 @@ fn dropped_file(ctx: &Context) -> Option<Command> {
     path.filter(|path| !path.as_os_str().is_empty()).map(Command::Open)
 }
 
-/// A child of `ui` that is clipped to `rect`.
+/// A child of `ui` in `rect`.
 pub fn pane<R>(ui: &mut Ui, rect: Rect, id: &str, add: impl FnOnce(&mut Ui) -> R) -> R {
     let builder = UiBuilder::new().max_rect(rect).id_salt(id);
     let mut child = ui.new_child(builder);
-    child.set_clip_rect(rect.intersect(ui.clip_rect()));
+    // A little air at the sides: rings and grips at the end of their rail stand out past it.
+    child.set_clip_rect(rect.expand2(vec2(8.0, 0.0)).intersect(ui.clip_rect()));
     add(&mut child)
 }
 
@@ -251,7 +252,7 @@ fn lay_out(ui: &mut Ui, live: &Live, view: &mut View, preferences: &Preferences,
     let t = tokens(ui);
     let blend = ((full.width() - 1024.0) / (1600.0 - 1024.0)).clamp(0.0, 1.0);
     let left_width = egui::lerp(300.0..=432.0, blend);
-    let right_width = egui::lerp(264.0..=336.0, blend);
+    let right_width = egui::lerp(288.0..=336.0, blend);
     let header = Rect::from_min_size(full.min, vec2(full.width(), 48.0));
     let jobs = Rect::from_min_max(pos2(full.left(), full.bottom() - 32.0), full.max);
     let body = Rect::from_min_max(header.left_bottom(), jobs.right_top());
@@ -274,8 +275,9 @@ fn lay_out(ui: &mut Ui, live: &Live, view: &mut View, preferences: &Preferences,
 
 fn centre_ui(ui: &mut Ui, rect: Rect, live: &Live, view: &mut View, commands: &mut Vec<Command>) {
     let line = egui::Stroke::new(1.0, tokens(ui).line);
-    let scheme_height = if rect.height() > 800.0 { 236.0 } else { 208.0 };
-    let digits_height = if live.network.is_some() { if rect.height() > 800.0 { 148.0 } else { 112.0 } } else { 0.0 };
+    let roomy = rect.height() > 800.0;
+    let scheme_height = panels::scheme::height(rect.width(), roomy);
+    let digits_height = if live.network.is_some() { panels::digits::height(rect.width(), roomy) } else { 0.0 };
     let scheme = Rect::from_min_max(pos2(rect.left(), rect.bottom() - scheme_height), rect.max);
     let digits = Rect::from_min_max(pos2(rect.left(), scheme.top() - digits_height), scheme.right_top());
     let layer = Rect::from_min_max(rect.min, digits.right_top());
@@ -290,7 +292,7 @@ fn centre_ui(ui: &mut Ui, rect: Rect, live: &Live, view: &mut View, commands: &m
 
 fn right_ui(ui: &mut Ui, rect: Rect, live: &Live, commands: &mut Vec<Command>) {
     let wanted = panels::totals::height(live);
-    let height = wanted.min(rect.height() - 200.0).max(200.0);
+    let height = wanted.min(rect.height() - 128.0).max(200.0);
     let totals = Rect::from_min_size(rect.min, vec2(rect.width(), height));
     let plot = Rect::from_min_max(totals.left_bottom(), rect.max);
     pane(ui, totals, "totals", |ui| panels::totals::totals_ui(ui, live));

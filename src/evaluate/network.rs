@@ -93,6 +93,25 @@ pub fn predictions(mlp: &Mlp, images: &[usize]) -> Vec<Prediction> {
     mlp.predictions(test_set(), images)
 }
 
+/// What the first layer makes of each pixel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PixelMap {
+    /// Σ|w| over the layer's rows, per pixel, row by row.
+    pub weight: Vec<f32>,
+    /// Share of the rows whose weight is not 0, per pixel.
+    pub kept: Vec<f32>,
+}
+
+/// Which pixels the network still looks at.
+#[must_use]
+pub fn pixel_map(mlp: &Mlp) -> PixelMap {
+    let Some((first, _)) = mlp.layers().first() else { return PixelMap { weight: Vec::new(), kept: Vec::new() } };
+    let rows = first.nrows().max(1) as f32;
+    let weight = first.columns().into_iter().map(|pixel| pixel.iter().map(|w| w.abs()).sum()).collect();
+    let kept = first.columns().into_iter().map(|pixel| pixel.iter().filter(|w| **w != 0.0).count() as f32 / rows);
+    PixelMap { weight, kept: kept.collect() }
+}
+
 /// The values of a whole tensor after its scheme, as f32. For small networks only.
 fn results(task: &Task<'_>) -> Result<Vec<f32>, Error> {
     if task.tensor.dtype == Dtype::F64 { collect::<f64>(task) } else { collect::<f32>(task) }

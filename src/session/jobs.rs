@@ -7,6 +7,7 @@ use crate::compress::{self, Task, cut_pools};
 use crate::control::Control;
 use crate::estimate::{TensorEstimate, TensorStats, estimate_tensor, tensor_stats, total};
 use crate::evaluate::mlp::Prediction;
+use crate::evaluate::network::PixelMap;
 use crate::evaluate::{Accuracy, Network, network};
 use crate::export::{self, Artifact};
 use crate::model::{Model, Tensor};
@@ -42,6 +43,8 @@ pub enum Event {
         whole: bool,
         /// Answers for the images shown.
         shown: Vec<Prediction>,
+        /// Which pixels the network looks at.
+        seen: Arc<PixelMap>,
     },
     /// Measured accuracy of the untouched network.
     SourceAccuracy(Accuracy),
@@ -196,10 +199,11 @@ pub fn measure(
         let built = cut_pools(&model, &plan, control).and_then(|cuts| runnable.build(&model, &plan, &cuts, control));
         // A scheme that a tensor refuses is told by its estimate; there is nothing to run then.
         let Ok(mlp) = built else { return };
+        let seen = Arc::new(network::pixel_map(&mlp));
         for (range, whole) in [(0..COARSE, false), (0..runnable.images(), true)] {
             let Some(accuracy) = network::accuracy(&mlp, range, control) else { return };
             let shown = network::predictions(&mlp, &shown);
-            reporter.send(Event::Accuracy { generation, accuracy, whole, shown });
+            reporter.send(Event::Accuracy { generation, accuracy, whole, shown, seen: seen.clone() });
         }
     })
 }

@@ -25,7 +25,7 @@ use std::sync::mpsc::{Receiver, channel};
 /// Estimates kept for schemes that were left again.
 const CACHE: usize = 4096;
 /// Parameters above which the uniform baseline is computed only when asked for: it is six passes over the model.
-pub const BASELINE_UNASKED: u64 = 60_000_000;
+pub const BASELINE_UNASKED: u64 = 150_000_000;
 /// Places kept of the path walked.
 const PATH: usize = 200;
 
@@ -474,8 +474,8 @@ impl Live {
                 self.dirty = true;
             }
             Event::Estimate { index, key, result } => self.take_estimate(index, key, result),
-            Event::Accuracy { generation, accuracy, whole, shown } if generation == self.generation => {
-                self.measured = Some(Measured { accuracy, whole, fresh: true, shown });
+            Event::Accuracy { generation, accuracy, whole, shown, seen } if generation == self.generation => {
+                self.measured = Some(Measured { accuracy, whole, fresh: true, shown, seen });
                 self.dirty |= whole;
             }
             Event::Accuracy { .. } => {}

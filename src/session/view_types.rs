@@ -3,6 +3,7 @@
 use crate::estimate::TensorEstimate;
 use crate::evaluate::Accuracy;
 use crate::evaluate::mlp::Prediction;
+use crate::evaluate::network::PixelMap;
 use crate::export::Artifact;
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub struct Measured {
     pub fresh: bool,
     /// Answers for the images shown.
     pub shown: Vec<Prediction>,
+    /// Which pixels the network looks at.
+    pub seen: Arc<PixelMap>,
 }
 
 /// A place on the trade-off plot where the hand has rested.

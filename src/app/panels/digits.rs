@@ -9,13 +9,22 @@ use egui::{Align, Align2, Color32, ColorImage, Layout, Rect, Stroke, TextureHand
 /// The images shown, by position in the test set: one of each digit, the last three among the hard ones.
 pub const IMAGES: [usize; 10] = [3, 2, 1, 18, 4, 8, 11, 0, 61, 9];
 
+/// Height of the strip in a pane of this width: what a tenth of the width leaves, within reason.
+#[must_use]
+pub fn height(width: f32, roomy: bool) -> f32 {
+    let side = (width - 32.0 - 72.0) / 10.0;
+    (side + 60.0).min(if roomy { 148.0 } else { 112.0 })
+}
+
 /// Draws the strip.
 pub fn digits_ui(ui: &mut Ui, live: &Live) {
     let rect = ui.max_rect().shrink2(vec2(16.0, 6.0));
     let head = Rect::from_min_size(rect.min, vec2(rect.width(), 24.0));
     let mut head_ui = ui.new_child(egui::UiBuilder::new().max_rect(head).layout(Layout::left_to_right(Align::Center)));
     head_ui.label(theme::title("Ten of 10,000 test digits"));
-    head_ui.label(theme::hint("run through the compressed network"));
+    if rect.width() > 480.0 {
+        head_ui.label(theme::hint("run through the compressed network"));
+    }
     let fresh = live.measured.as_ref().is_some_and(|m| m.fresh);
     head_ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
         ui.add(KindChip::new(Kind::Measured).stale(!fresh).about("Digits"))
@@ -50,7 +59,7 @@ fn digit_ui(ui: &Ui, live: &Live, cell: Rect, position: usize, image: usize, tex
     }
     let y = cell.bottom() + 10.0;
     paint_text(painter, pos2(cell.left(), y), Align2::LEFT_CENTER, text, size::LABEL, weight::TITLE, colour);
-    if right || cell.width() > 56.0 {
+    if cell.width() > 46.0 && (right || cell.width() > 64.0) {
         let sure = format!("{:.0} %", 100.0 * prediction.probability);
         paint_text(painter, pos2(cell.right(), y), Align2::RIGHT_CENTER, sure, size::TICK, weight::TEXT, t.text3);
     }

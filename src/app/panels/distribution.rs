@@ -100,7 +100,8 @@ fn paint_axes(ui: &Ui, axes: &Axes, t: &Tokens) {
     }
     tick(pos2(area.left() - 8.0, area.bottom()), Align2::RIGHT_CENTER, "0".into());
     painter.hline(area.x_range(), area.bottom(), Stroke::new(1.0, t.line));
-    let step = nice_step(axes.reach / 3.0);
+    // A tick every hundred points or so, so that labels keep apart.
+    let step = nice_step_up(axes.reach / f64::from((area.width() / 150.0).max(1.0)));
     let decimals = (-step.log10().floor()).max(0.0) as usize;
     let y = area.bottom() + 36.0;
     let count = (axes.reach / step).floor() as i32;
@@ -129,6 +130,24 @@ fn nice_step(raw: f64) -> f64 {
         } else {
             1.0
         }
+}
+
+/// 1, 2 or 5 times a power of ten, not below `raw`.
+fn nice_step_up(raw: f64) -> f64 {
+    let below = nice_step(raw);
+    let lead = below / 10_f64.powf(below.log10().floor());
+    if below >= raw {
+        below
+    } else {
+        below
+            * if lead >= 4.0 {
+                2.0
+            } else if lead >= 1.5 {
+                2.5
+            } else {
+                2.0
+            }
+    }
 }
 
 fn paint_bars(ui: &Ui, axes: &Axes, bars: &[(f64, f64, u64)], colour: Color32) {

@@ -24,13 +24,9 @@ pub fn guide_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut Vec<Comman
     });
     let any = |of: &dyn Fn(&crate::recipe::Scheme) -> bool| (0..live.rows.len()).any(|i| of(live.scheme(i)));
     let steps = [
-        (
-            "Drag the prune line outwards",
-            "Bytes fall at once; watch the measured accuracy",
-            any(&|s| s.prune.is_some()),
-        ),
-        ("Set a layer to 4 bits", "The ticks under the plot are the only values left", any(&|s| s.bits() == Some(4))),
-        ("Press Export…", "The file is written, re-opened and compared", view.exported),
+        ("Drag the prune line outwards", "Bytes fall at once; accuracy follows", any(&|s| s.prune.is_some())),
+        ("Set a layer to 4 bits", "Ticks under the plot are what is left", any(&|s| s.bits() == Some(4))),
+        ("Press Export…", "It is written, re-opened, compared", view.exported),
     ];
     let now = steps.iter().position(|s| !s.2);
     for (i, (title, hint, done)) in steps.iter().enumerate() {

@@ -1,5 +1,6 @@
 //! The layer table: every tensor a row with its shape of values, bits, kept share, bytes and SQNR; only visible rows are drawn.
 
+use super::pixels;
 use super::rows::{self, Line};
 use crate::app::command::Command;
 use crate::app::format;
@@ -12,15 +13,37 @@ use crate::recipe::Target;
 use crate::session::Live;
 use egui::{Align2, Color32, CornerRadius, Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
 
+/// Height of the guide under the demo's rows.
+const GUIDE: f32 = 232.0;
 /// Right edges of the number columns, in points from the panel's right edge.
-const SQNR: f32 = 30.0;
-const KIB: f32 = 80.0;
-const KEPT: f32 = 138.0;
-const BITS: f32 = 184.0;
-/// The sparkline's left edge and width, from the right edge; left out of a narrow panel.
-const SPARK: f32 = 300.0;
+#[derive(Clone, Copy)]
+struct Columns {
+    bits: f32,
+    kept: f32,
+    kib: f32,
+    /// Left out of a narrow panel.
+    sqnr: Option<f32>,
+    /// The sparkline's left edge; left out of all but a wide panel.
+    spark: Option<f32>,
+}
+
+/// The sparkline's width.
 const SPARK_WIDTH: f32 = 68.0;
-const SPARK_FROM_WIDTH: f32 = 372.0;
+
+impl Columns {
+    fn of(width: f32) -> Self {
+        if width < 340.0 {
+            return Self { bits: 134.0, kept: 88.0, kib: 30.0, sqnr: None, spark: None };
+        }
+        let spark = (width >= 372.0).then_some(300.0);
+        Self { bits: 184.0, kept: 138.0, kib: 80.0, sqnr: Some(30.0), spark }
+    }
+
+    /// Where names end.
+    fn name_end(self) -> f32 {
+        self.spark.map_or(self.bits + 34.0, |spark| spark + 8.0)
+    }
+}
 
 /// Draws filter, chips, head and rows, and the guide under the demo's few rows.
 pub fn layers_ui(ui: &mut Ui, live: &Live, view: &mut View, preferences: &Preferences, commands: &mut Vec<Command>) {
@@ -31,13 +54,22 @@ pub fn layers_ui(ui: &mut Ui, live: &Live, view: &mut View, preferences: &Prefer
     let head = Rect::from_min_size(top.left_bottom(), vec2(rect.width(), 24.0));
     paint_head(ui, head);
     let content: f32 = lines.iter().map(|line| height_of(live, line)).sum();
-    let left = rect.bottom() - head.bottom();
-    let guide = live.model.is_demo() && !preferences.guide_hidden && left - content > 232.0;
-    let bottom = if guide { rect.bottom() - 232.0 } else { rect.bottom() };
+    let room = rect.bottom() - head.bottom() - content;
+    let guide = live.model.is_demo() && !preferences.guide_hidden && room > GUIDE;
+    let seen = live.network.is_some() && room - if guide { GUIDE } else { 0.0 } > pixels::height(rect.width());
+    let mut bottom = rect.bottom();
+    let mut from_below = |height: f32| {
+        bottom -= height;
+        Rect::from_min_size(pos2(rect.left(), bottom), vec2(rect.width(), height))
+    };
+    let guide = guide.then(|| from_below(GUIDE));
+    let seen = seen.then(|| from_below(pixels::height(rect.width())));
     let body = Rect::from_min_max(head.left_bottom(), pos2(rect.right(), bottom));
     pane(ui, body, "rows", |ui| rows_ui(ui, live, view, &lines, commands));
-    if guide {
-        let area = Rect::from_min_max(pos2(rect.left(), bottom), rect.max);
+    if let Some(area) = seen {
+        pane(ui, area, "pixels", |ui| pixels::pixels_ui(ui, live));
+    }
+    if let Some(area) = guide {
         pane(ui, area, "guide", |ui| super::guide::guide_ui(ui, live, view, commands));
     }
 }
@@ -88,13 +120,16 @@ fn paint_head(ui: &Ui, rect: Rect) {
         paint_text(painter, pos2(x, y), anchor, text, size::HINT, weight::TEXT, t.text3);
     };
     put(rect.left() + 36.0, Align2::LEFT_CENTER, "layer");
-    if rect.width() >= SPARK_FROM_WIDTH {
-        put(rect.right() - SPARK, Align2::LEFT_CENTER, "values, log");
+    let columns = Columns::of(rect.width());
+    if let Some(spark) = columns.spark {
+        put(rect.right() - spark, Align2::LEFT_CENTER, "values, log");
     }
-    put(rect.right() - BITS, Align2::RIGHT_CENTER, "bits");
-    put(rect.right() - KEPT, Align2::RIGHT_CENTER, "kept");
-    put(rect.right() - KIB, Align2::RIGHT_CENTER, "KiB");
-    put(rect.right() - SQNR + 4.0, Align2::RIGHT_CENTER, "SQNR dB");
+    put(rect.right() - columns.bits, Align2::RIGHT_CENTER, "bits");
+    put(rect.right() - columns.kept, Align2::RIGHT_CENTER, "kept");
+    put(rect.right() - columns.kib, Align2::RIGHT_CENTER, "KiB");
+    if let Some(sqnr) = columns.sqnr {
+        put(rect.right() - sqnr + 4.0, Align2::RIGHT_CENTER, "SQNR dB");
+    }
     painter.hline(rect.x_range(), rect.bottom(), egui::Stroke::new(1.0, t.line));
     painter.hline(rect.x_range(), rect.top(), egui::Stroke::new(1.0, t.line));
 }
@@ -161,7 +196,8 @@ fn rows_ui(ui: &mut Ui, live: &Live, view: &mut View, lines: &[Line], commands: 
         }
         if let Some(at) = target {
             let rect = Rect::from_min_max(origin + vec2(0.0, tops[at]), origin + vec2(width, tops[at + 1]));
-            ui.scroll_to_rect(rect, None);
+            // With room for the line of a constraint that may come under it.
+            ui.scroll_to_rect(rect.expand2(vec2(0.0, 26.0)), None);
         }
     });
 }
@@ -199,14 +235,15 @@ fn head_row_ui(ui: &Ui, rect: Rect, live: &Live, view: &mut View, title: &str, m
     let put = |x: f32, text: String| {
         paint_text(painter, pos2(right - x, y), Align2::RIGHT_CENTER, text, size::BODY, weight::TEXT, colour);
     };
-    put(BITS, format!("{:.1} b", 8.0 * bytes as f64 / elements.max(1) as f64));
-    put(KIB, format::kib(bytes));
+    let columns = Columns::of(rect.width());
+    put(columns.bits, format!("{:.1} b", 8.0 * bytes as f64 / elements.max(1) as f64));
+    put(columns.kib, format::kib(bytes));
 }
 
 fn tensor_row_ui(ui: &Ui, rect: Rect, live: &Live, selected: usize, index: usize, commands: &mut Vec<Command>) {
     let t = tokens(ui);
     let tensor = &live.model.tensors[index];
-    let shown = crate::formats::error::printable(rows::short_name(tensor));
+    let shown = crate::formats::error::printable(&rows::short_name(&live.model, index));
     let response = ui.interact(rect, ui.scope_id().with(("row", index)), Sense::click());
     response
         .widget_info(|| WidgetInfo::selected(Role::Button, true, index == selected, format!("layer {}", tensor.name)));
@@ -246,31 +283,28 @@ fn tensor_row_ui(ui: &Ui, rect: Rect, live: &Live, selected: usize, index: usize
 
 fn paint_name(ui: &Ui, line: Rect, live: &Live, index: usize, shown: &str, touchable: bool) {
     let t = tokens(ui);
-    let wide = line.width() >= SPARK_FROM_WIDTH;
-    let end = line.right() - if wide { SPARK + 8.0 } else { BITS + 44.0 };
+    let columns = Columns::of(line.width());
+    let end = line.right() - columns.name_end();
     let colour = if touchable { t.text1 } else { t.text3 };
-    let painter =
-        ui.painter().with_clip_rect(Rect::from_min_max(line.min, pos2(end, line.bottom())).intersect(ui.clip_rect()));
-    paint_text(
-        &painter,
-        pos2(line.left() + 36.0, line.center().y),
-        Align2::LEFT_CENTER,
-        shown,
-        size::BODY,
-        weight::TEXT,
-        colour,
-    );
-    let Some(stats) = live.stats[index].as_ref().filter(|_| wide && live.model.tensors[index].is_weight_matrix())
-    else {
-        return;
-    };
-    if let Some(histogram) = &stats.histogram {
-        let area = Rect::from_min_size(pos2(line.right() - SPARK, line.top() + 5.0), vec2(SPARK_WIDTH, 14.0));
+    let at = pos2(line.left() + 36.0, line.center().y);
+    paint_elided(ui, at, end - at.x, shown, colour);
+    let stats = live.stats[index].as_ref().filter(|_| live.model.tensors[index].is_weight_matrix());
+    if let (Some(spark), Some(histogram)) = (columns.spark, stats.and_then(|s| s.histogram.as_ref())) {
+        let area = Rect::from_min_size(pos2(line.right() - spark, line.top() + 5.0), vec2(SPARK_WIDTH, 14.0));
         let bars = histogram.bars(histogram.reach(0.9995), 36);
         let top = bars.iter().map(|b| b.2).max().unwrap_or(1).max(1) as f32;
         let heights: Vec<f32> = bars.iter().map(|b| (b.2 as f32).ln_1p() / top.ln_1p()).collect();
         paint_spark(ui.painter(), area, &heights, t.before);
     }
+}
+
+/// A name in the room there is; what is too long ends in an ellipsis.
+fn paint_elided(ui: &Ui, at: egui::Pos2, width: f32, text: &str, colour: Color32) {
+    let format = theme::text_format(size::BODY, weight::TEXT, colour);
+    let mut job = egui::text::LayoutJob::single_section(text.to_owned(), format);
+    job.wrap = egui::text::TextWrapping { max_width: width, max_rows: 1, break_anywhere: true, ..Default::default() };
+    let galley = ui.fonts_mut(|fonts| fonts.layout_job(job));
+    ui.painter().galley(at - vec2(0.0, galley.size().y / 2.0), galley, colour);
 }
 
 fn paint_numbers(ui: &Ui, line: Rect, live: &Live, index: usize, touchable: bool, selected: bool) {
@@ -287,7 +321,8 @@ fn paint_numbers(ui: &Ui, line: Rect, live: &Live, index: usize, touchable: bool
         Some(bits) => format!("{bits} b"),
         None => tensor.dtype.name().to_lowercase(),
     };
-    put(BITS, bits, if scheme.bits().is_some() { t.text1 } else { dim });
+    let columns = Columns::of(line.width());
+    put(columns.bits, bits, if scheme.bits().is_some() { t.text1 } else { dim });
     let Some(estimate) = &row.estimate else { return };
     let kept = scheme
         .prune
@@ -295,22 +330,23 @@ fn paint_numbers(ui: &Ui, line: Rect, live: &Live, index: usize, touchable: bool
         .and(estimate.errors.as_ref())
         .map(|e| 1.0 - e.zeros as f64 / tensor.elements().max(1) as f64);
     let text = kept.map_or_else(|| "–".into(), |kept| format!("{} %", format::percent(kept, 0)));
-    let place = put(KEPT, text, if kept.is_some() { strong } else { dim });
+    let place = put(columns.kept, text, if kept.is_some() { strong } else { dim });
     if let Some(kept) = kept {
-        let bar = Rect::from_min_size(pos2(right - KEPT - 34.0, place.bottom() + 0.5), vec2(34.0, 2.0));
+        let bar = Rect::from_min_size(pos2(right - columns.kept - 34.0, place.bottom() + 0.5), vec2(34.0, 2.0));
         paint_bar(painter, bar, kept as f32, t.after, t.grid, CornerRadius::ZERO);
     }
-    put(KIB, format::kib(estimate.bytes()), strong);
+    put(columns.kib, format::kib(estimate.bytes()), strong);
+    let Some(at) = columns.sqnr else { return };
     let sqnr = estimate.errors.as_ref().and_then(crate::kernels::error::ErrorSums::sqnr_db);
     match sqnr {
         Some(db) => {
-            let place = put(SQNR, format::signed(db, 1), strong);
+            let place = put(at, format::signed(db, 1), strong);
             let square = Rect::from_center_size(pos2(place.left() - 9.0, y), vec2(7.0, 7.0));
             let colour = t.error_at_db(db);
             painter.rect_filled(square, 1.0, if row.fresh { colour } else { colour.gamma_multiply(0.4) });
         }
         None => {
-            put(SQNR, if estimate.errors.is_some() { "exact".into() } else { "–".into() }, dim);
+            put(at, if estimate.errors.is_some() { "exact".into() } else { "–".into() }, dim);
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod header;
 pub mod jobs;
 pub mod layer;
 pub mod layers;
+pub mod pixels;
 pub mod rows;
 pub mod scheme;
 pub mod totals;

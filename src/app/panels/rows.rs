@@ -1,7 +1,7 @@
 //! Which rows the layer table has: tensors in the order of their blocks, block heads with sums, what the filter lets through.
 
 use crate::app::state::{RowFilter, View};
-use crate::model::{Model, Tensor};
+use crate::model::{Model, Role, Tensor};
 use crate::recipe::Pattern;
 use crate::session::Live;
 
@@ -34,17 +34,52 @@ fn block_of(tensor: &Tensor) -> Option<(&str, u32)> {
     None
 }
 
-/// The tensor's name inside its block, its `.weight` dropped: what a row shows.
+/// The tensor's name inside its block, its `.weight` dropped.
+fn path_in_block(tensor: &Tensor) -> &str {
+    let Some((prefix, _)) = block_of(tensor) else { return &tensor.name };
+    let rest = tensor.name.get(prefix.len()..).unwrap_or(&tensor.name);
+    let inside = rest.split_once('.').map_or(rest, |(_, inside)| inside);
+    inside.strip_suffix(".weight").unwrap_or(inside)
+}
+
+/// What a row is called: the part it plays in its block where only it plays it, else its path in the block.
 #[must_use]
-pub fn short_name(tensor: &Tensor) -> &str {
-    let inside = match block_of(tensor) {
-        Some((prefix, _)) => {
-            let rest = tensor.name.get(prefix.len()..).unwrap_or(&tensor.name);
-            rest.split_once('.').map_or(rest, |(_, inside)| inside)
-        }
-        None => &tensor.name,
+pub fn short_name(model: &Model, index: usize) -> String {
+    let tensor = &model.tensors[index];
+    let path = path_in_block(tensor);
+    let part = match tensor.role {
+        Role::AttentionQ => "attn.q",
+        Role::AttentionK => "attn.k",
+        Role::AttentionV => "attn.v",
+        Role::AttentionO => "attn.o",
+        Role::AttentionQkv => "attn.qkv",
+        Role::FfnGate => "ffn.gate",
+        Role::FfnUp => "ffn.up",
+        Role::FfnDown => "ffn.down",
+        _ => return path.to_owned(),
     };
-    if block_of(tensor).is_some() { inside.strip_suffix(".weight").unwrap_or(inside) } else { inside }
+    // Names are sorted, so a block's tensors are neighbours: looking a few hundred places around finds any twin.
+    let near = index.saturating_sub(300)..(index + 300).min(model.tensors.len());
+    let block = block_of(tensor);
+    let alone =
+        near.filter(|&i| model.tensors[i].role == tensor.role && block_of(&model.tensors[i]) == block).count() == 1;
+    if alone && block.is_some() { part.to_owned() } else { path.to_owned() }
+}
+
+/// Where a role stands in its block: in the order that data takes, what is not a weight at the end.
+fn place_of(role: Role) -> usize {
+    let order = [
+        Role::AttentionQkv,
+        Role::AttentionQ,
+        Role::AttentionK,
+        Role::AttentionV,
+        Role::AttentionO,
+        Role::FfnGate,
+        Role::FfnUp,
+        Role::FfnDown,
+    ];
+    let last = order.len() + usize::from(!role.is_weight() && role != Role::Bias);
+    order.iter().position(|r| *r == role).unwrap_or(last)
 }
 
 /// Whether a tensor passes the filter text and the chip.
@@ -81,7 +116,10 @@ pub fn order(model: &Model) -> Vec<usize> {
     let key = |&i: &usize| {
         let tensor = &model.tensors[i];
         let block = block_of(tensor).map(|(prefix, number)| (prefix.to_owned(), number));
-        (block, tensor.layer.clone(), tensor.role == crate::model::Role::Bias, tensor.name.clone())
+        // A bias goes with its layer's weight.
+        let weight = model.find(&format!("{}.weight", tensor.layer)).map_or(tensor.role, |i| model.tensors[i].role);
+        let place = place_of(if tensor.role == Role::Bias { weight } else { tensor.role });
+        (block, place, tensor.layer.clone(), tensor.role == Role::Bias, tensor.name.clone())
     };
     order.sort_by_cached_key(key);
     order

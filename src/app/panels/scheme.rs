@@ -19,6 +19,15 @@ const FIRST_SHARE: f64 = 0.5;
 /// What quantization starts with when it is switched on.
 const FIRST_BITS: u32 = 4;
 
+/// A column narrower than this breaks lines that otherwise stand beside each other.
+const NARROW: f32 = 232.0;
+
+/// Height that the editor needs in a pane of this size.
+#[must_use]
+pub fn height(width: f32, roomy: bool) -> f32 {
+    if width < 2.0 * NARROW + 60.0 || roomy { 236.0 } else { 208.0 }
+}
+
 /// Draws the editor of the selected layer's scheme.
 pub fn scheme_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<Command>) {
     let Some(tensor) = live.model.tensors.get(view.selected) else { return };
@@ -36,7 +45,7 @@ pub fn scheme_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<C
         return;
     }
     let locked = live.is_locked(view.selected).then_some("This layer is locked, press L");
-    let middle = body.center().x;
+    let middle = egui::lerp(body.left()..=body.right(), if body.width() < 2.0 * NARROW { 0.46 } else { 0.5 });
     let left = Rect::from_min_max(body.min, pos2(middle - 14.0, body.bottom()));
     let right = Rect::from_min_max(pos2(middle + 14.0, body.top()), body.max);
     let scheme = live.scheme(view.selected).clone();
@@ -130,7 +139,9 @@ fn prune_ui(
             set(commands, if switched { FIRST_SHARE } else { 0.0 }, scope);
         }
         ui.label(theme::title("Prune"));
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.label(theme::label("by magnitude")));
+        if ui.available_width() > 90.0 {
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.label(theme::label("by magnitude")));
+        }
     });
     let mut percent = 100.0 * share;
     ui.horizontal(|ui| {
@@ -141,7 +152,8 @@ fn prune_ui(
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             let n = tensor.elements() as u64;
             let kept = n - scheme.pruned_share().map_or(0, |share| share.share_of(n));
-            ui.label(theme::label(format!("{} of {} kept", format::count(kept), format::count(n))));
+            let of = if ui.available_width() > 110.0 { format!(" of {}", format::count(n)) } else { String::new() };
+            ui.label(theme::label(format!("{}{of} kept", format::count(kept))));
         });
     });
     let bits = size::code_of(scheme).bits(size::stored_dtype(tensor.dtype, scheme));
@@ -153,7 +165,9 @@ fn prune_ui(
         set(commands, percent / 100.0, scope);
     }
     ui.horizontal(|ui| {
-        ui.label(theme::label("scope"));
+        if ui.available_width() > NARROW {
+            ui.label(theme::label("scope"));
+        }
         let scopes = [Scope::Tensor, Scope::Row, Scope::Global];
         let mut chosen = scopes.iter().position(|s| *s == scope).unwrap_or(0);
         let reasons = [locked.or((!on).then_some("Nothing is pruned")); 3];
@@ -183,22 +197,30 @@ fn quantize_ui(
         Some(Quantize::Bf16) => 2,
         _ => 0,
     };
+    let format_ui = |ui: &mut Ui, commands: &mut Vec<Command>| {
+        let mut chosen = kind;
+        let reasons = [locked; 3];
+        let control = Segmented::new(&mut chosen, &["integer", "f16", "bf16"], "Number format").disabled(&reasons);
+        if ui.add(control).changed() {
+            let quantize = [default.clone(), Quantize::F16, Quantize::Bf16];
+            set(commands, quantize.get(chosen).cloned());
+        }
+    };
+    // In a narrow column the formats stand under the title.
+    let narrow = ui.available_width() < NARROW;
     ui.horizontal(|ui| {
         let mut switched = on;
         if ui.add(Switch::new(&mut switched, "Quantize").disabled(locked)).changed() {
             set(commands, switched.then(|| default.clone()));
         }
         ui.label(theme::title("Quantize"));
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            let mut chosen = kind;
-            let reasons = [locked; 3];
-            let control = Segmented::new(&mut chosen, &["integer", "f16", "bf16"], "Number format").disabled(&reasons);
-            if ui.add(control).changed() {
-                let quantize = [default.clone(), Quantize::F16, Quantize::Bf16];
-                set(commands, quantize.get(chosen).cloned());
-            }
-        });
+        if !narrow {
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| format_ui(ui, commands));
+        }
     });
+    if narrow {
+        format_ui(ui, commands);
+    }
     let integer = scheme.quantize.clone().filter(|_| kind == 0);
     match (integer, kind) {
         (None, 0) => {
@@ -236,7 +258,12 @@ fn integer_ui(
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             let total = size::bits_with_side(tensor, scheme);
             let side = total - f64::from(bits);
-            ui.label(theme::label(format!("+{side:.2} for scales = {total:.2} bits")));
+            let words = if ui.available_width() > 130.0 {
+                format!("+{side:.2} for scales = {total:.2} bits")
+            } else {
+                format!("= {total:.2} with scales")
+            };
+            ui.label(theme::label(words));
         });
     });
     let ticks = [(2.0, "2"), (3.0, "3"), (4.0, "4"), (5.0, "5"), (6.0, "6"), (7.0, "7"), (8.0, "8")];
@@ -245,7 +272,9 @@ fn integer_ui(
         set(commands, with(value as u32, unit, asymmetric));
     }
     ui.horizontal(|ui| {
-        ui.label(theme::label("group"));
+        if ui.available_width() > NARROW {
+            ui.label(theme::label("group"));
+        }
         let units = [Unit::Tensor, Unit::Row, Unit::Group(32), Unit::Group(64), Unit::Group(128)];
         let mut chosen = units.iter().position(|u| *u == unit).unwrap_or(1);
         let reasons = [locked; 5];

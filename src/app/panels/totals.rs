@@ -10,7 +10,7 @@ use egui::{Align, Layout, Sense, Ui, vec2};
 /// Height that the panel wants, in points.
 #[must_use]
 pub fn height(live: &Live) -> f32 {
-    if live.network.is_some() { 476.0 } else { 376.0 }
+    if live.network.is_some() { 494.0 } else { 376.0 }
 }
 
 /// Draws the totals.
@@ -129,23 +129,18 @@ fn accuracy_ui(ui: &mut Ui, live: &Live) {
         ui.label(shade(theme::headline(format!("{:.2}", accuracy.percent())), measured.fresh));
         ui.label(theme::hint("%"));
         ui.label(theme::label(format!("± {:.2}", accuracy.standard_error()))).on_hover_text("One standard error");
-        if let Some(source) = live.source_accuracy {
-            let change = accuracy.percent() - source.percent();
-            let noise = (accuracy.standard_error().powi(2) + source.standard_error().powi(2)).sqrt();
-            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                let words = if change.abs() < noise {
-                    "indistinguishable".into()
-                } else {
-                    format!("{} points", signed_plus(change))
-                };
-                ui.label(theme::value(words).strong()).on_hover_text(format!(
-                    "source {:.2} ± {:.2} %",
-                    source.percent(),
-                    source.standard_error()
-                ));
-            });
-        }
     });
+    if let Some(source) = live.source_accuracy {
+        let change = accuracy.percent() - source.percent();
+        let noise = accuracy.standard_error().hypot(source.standard_error());
+        let words = if change.abs() < noise {
+            "indistinguishable from".to_owned()
+        } else {
+            format!("{} points from", signed_plus(change))
+        };
+        ui.label(theme::hint(format!("{words} source {:.2} ± {:.2} %", source.percent(), source.standard_error())))
+            .on_hover_text("A difference under one standard error of both measurements is none");
+    }
 }
 
 fn signed_plus(x: f64) -> String {
@@ -180,13 +175,13 @@ fn bytes_ui(ui: &mut Ui, totals: &Totals) {
     let bars: Vec<Part<'_>> =
         parts.iter().map(|&(name, bytes, colour)| Part { name, amount: bytes as f64, colour }).collect();
     StackedBar::new("Where the bytes went", &bars).height(14.0).show(ui);
-    let width = (ui.available_width() - 16.0) / 2.0;
+    let width = (ui.available_width() - 12.0) / 2.0;
     for pair in parts.chunks(2) {
         ui.horizontal(|ui| {
             ui.spacing_mut().item_spacing.x = 0.0;
             for (i, &(name, bytes, colour)) in pair.iter().enumerate() {
                 if i == 1 {
-                    ui.add_space(16.0);
+                    ui.add_space(12.0);
                 }
                 let (cell, _) = ui.allocate_exact_size(vec2(width, 16.0), Sense::hover());
                 let painter = ui.painter();

@@ -31,7 +31,9 @@ pub fn tradeoff_ui(ui: &mut Ui, live: &Live, commands: &mut Vec<Command>) {
     let head = Rect::from_min_size(rect.min + vec2(16.0, 8.0), vec2(rect.width() - 32.0, 24.0));
     let mut head_ui = ui.new_child(egui::UiBuilder::new().max_rect(head).layout(Layout::left_to_right(Align::Center)));
     head_ui.label(theme::title("Trade-off"));
-    head_ui.label(theme::hint(if measured { "accuracy % by KiB" } else { "fidelity % by MiB" }));
+    if rect.width() > 292.0 {
+        head_ui.label(theme::hint(if measured { "accuracy % by KiB" } else { "fidelity % by MiB" }));
+    }
     head_ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
         let kind = if measured { Kind::Measured } else { Kind::Exact };
         ui.add(KindChip::new(kind).stale(!live.is_fresh()).about("Trade-off"));
@@ -95,7 +97,7 @@ fn paint_axes(ui: &Ui, axes: &Axes, measured: bool, t: &Tokens) {
         paint_text(painter, at, anchor, text, size::TICK, weight::TEXT, t.text3);
     };
     let (low, high) = axes.quality;
-    let step = step_for(high - low, 4.0);
+    let step = step_for(high - low, 5.0);
     let mut value = (low / step).ceil() * step;
     while value <= high {
         let y = axes.at(0.0, value).y;
@@ -134,18 +136,14 @@ fn baseline_ui(ui: &mut Ui, axes: &Axes, live: &Live, measured: bool, t: &Tokens
     let painter = ui.painter_at(axes.area.expand(6.0));
     let line: Vec<Pos2> = points.iter().map(|p| p.1).collect();
     painter.extend(egui::Shape::dashed_line(&line, Stroke::new(1.25, t.before), stroke::DASH[0], stroke::DASH[1]));
-    for (bits, at, inside) in &points {
-        if *inside {
-            painter.circle(*at, 3.0, t.bg1, Stroke::new(1.25, t.before));
-            paint_text(
-                &painter,
-                *at + vec2(9.0, 11.0),
-                Align2::CENTER_CENTER,
-                format!("{bits} b"),
-                size::TICK,
-                weight::TEXT,
-                t.text3,
-            );
+    // A label is left out where it would cover one that is there already.
+    let mut labelled: Vec<Pos2> = Vec::new();
+    for &(bits, at, _) in points.iter().rev().filter(|(_, _, inside)| *inside) {
+        painter.circle(at, 3.0, t.bg1, Stroke::new(1.25, t.before));
+        let place = at + vec2(9.0, 11.0);
+        if labelled.iter().all(|other| (place - *other).abs().x > 22.0 || (place - *other).abs().y > 11.0) {
+            paint_text(&painter, place, Align2::CENTER_CENTER, format!("{bits} b"), size::TICK, weight::TEXT, t.text3);
+            labelled.push(place);
         }
     }
     if points.len() > 1 {

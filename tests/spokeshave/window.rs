@@ -1,8 +1,6 @@
 //! The window as its user meets it: every control found by its accessible name, every number watched as it changes.
 
-mod common;
-
-use common::{Bench, bench_on, demo, live, settle};
+use super::bench::{Bench, bench_on, demo, live, settle};
 use egui::accesskit::Role;
 use egui_kittest::kittest::Queryable;
 use spokeshave::model::{OpenOptions, open};

@@ -1,9 +1,6 @@
 //! How the program behaves as a command: exit codes, silence on stdout after a failure, closed pipes, help that teaches.
 
-#[path = "common/cli.rs"]
-mod common;
-
-use common::*;
+use super::command::*;
 #[cfg(target_os = "linux")]
 use std::fs;
 #[cfg(unix)]

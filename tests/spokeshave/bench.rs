@@ -1,7 +1,5 @@
 //! What several tests of the window need: a bench that can be driven frame by frame, and a renderer that needs no system package.
 
-pub mod raster_renderer;
-
 use egui_kittest::Harness;
 use spokeshave::app::Workbench;
 use spokeshave::app::state::Preferences;
@@ -12,23 +10,32 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A window that a test drives.
-pub type Bench = Harness<'static, Option<Workbench>>;
+pub type Bench = Harness<'static, App>;
 
-/// A window of this size on a model, without renderer.
+/// The workbench as eframe drives it.
+pub struct App(Workbench);
+
+impl eframe::App for App {
+    fn logic(&mut self, ctx: &egui::Context, _frame: &mut eframe::Frame) {
+        self.0.logic(ctx);
+    }
+
+    fn ui(&mut self, ui: &mut egui::Ui, _frame: &mut eframe::Frame) {
+        self.0.ui(ui);
+    }
+}
+
+/// A window of this size on a model.
 pub fn bench_on(model: Arc<Model>, size: [f32; 2], dark: bool) -> Bench {
-    let frame = move |ui: &mut egui::Ui, state: &mut Option<Workbench>| {
-        let ctx = ui.ctx().clone();
-        let bench = state.get_or_insert_with(|| {
-            let preferences = Preferences { dark, ..Preferences::default() };
-            let mut bench = Workbench::new(&ctx, preferences, OpenOptions::default());
-            bench.adopt(&ctx, model.clone(), Recipe::default());
-            bench
-        });
-        bench.logic(&ctx);
-        bench.ui(ui);
+    let make = move |cc: &mut eframe::CreationContext<'_>| {
+        let preferences = Preferences { dark, ..Preferences::default() };
+        let mut bench = Workbench::new(&cc.egui_ctx, preferences, OpenOptions::default());
+        bench.adopt(&cc.egui_ctx, model, Recipe::default());
+        App(bench)
     };
-    let renderer = raster_renderer::RasterRenderer::new();
-    let mut harness = Harness::builder().with_size(size).renderer(renderer).build_ui_state(frame, None);
+    let theme = if dark { egui::Theme::Dark } else { egui::Theme::Light };
+    let renderer = super::raster_renderer::RasterRenderer::new();
+    let mut harness = Harness::builder().with_size(size).with_theme(theme).renderer(renderer).build_eframe(make);
     settle(&mut harness);
     harness
 }
@@ -44,7 +51,7 @@ pub fn settle(harness: &mut Bench) {
     let started = Instant::now();
     loop {
         harness.step();
-        if !harness.state().as_ref().is_some_and(Workbench::is_busy) {
+        if !harness.state().0.is_busy() {
             break;
         }
         assert!(started.elapsed() < Duration::from_mins(2), "background work does not settle");
@@ -57,5 +64,5 @@ pub fn settle(harness: &mut Bench) {
 
 /// The session behind the window.
 pub fn live(harness: &Bench) -> &spokeshave::session::Live {
-    harness.state().as_ref().and_then(Workbench::live).expect("a model is open")
+    harness.state().0.live().expect("a model is open")
 }

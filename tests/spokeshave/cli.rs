@@ -1,9 +1,6 @@
 //! Every command, run as a user runs it: its numbers, its documents, its files, and what it never does to them.
 
-#[path = "common/cli.rs"]
-mod common;
-
-use common::*;
+use super::command::*;
 use serde_json::Value;
 use std::fs;
 

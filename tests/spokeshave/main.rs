@@ -1,0 +1,10 @@
+//! The project's tests from outside, in one binary: the house, the commands, the window, its pictures.
+
+mod architecture;
+mod bench;
+mod cli;
+mod cli_manners;
+mod command;
+mod pictures;
+mod raster_renderer;
+mod window;
