@@ -18,7 +18,8 @@ use std::sync::mpsc::channel;
 pub fn dialog_ui(ctx: &Context, live: Option<&Live>, view: &mut View, commands: &mut Vec<Command>) {
     let Some(mut dialog) = view.dialog.take() else { return };
     let mut keep = true;
-    let modal = egui::Modal::new(egui::Id::unique("dialog")).show(ctx, |ui| {
+    let frame = egui::Frame::popup(&ctx.global_style()).inner_margin(20);
+    let modal = egui::Modal::new(egui::Id::unique("dialog")).frame(frame).show(ctx, |ui| {
         ui.set_width(460.0);
         match &mut dialog {
             Dialog::Open { path } => keep = open_ui(ui, path, view, commands),

@@ -118,6 +118,8 @@ pub struct View {
     pub failure: Option<String>,
     /// Whether something was exported from this model.
     pub exported: bool,
+    /// Quality on the trade-off plot: 0 measured accuracy where there is one, 1 fidelity.
+    pub quality: usize,
 }
 
 impl View {
@@ -145,6 +147,7 @@ impl View {
             notice: None,
             failure: None,
             exported: false,
+            quality: 0,
         }
     }
 

@@ -262,7 +262,7 @@ fn lay_out(ui: &mut Ui, live: &Live, view: &mut View, preferences: &Preferences,
     pane(ui, header, "header", |ui| panels::header::header_ui(ui, live, view, preferences, commands));
     pane(ui, left, "layers", |ui| panels::layers::layers_ui(ui, live, view, preferences, commands));
     centre_ui(ui, centre, live, view, commands);
-    right_ui(ui, right, live, commands);
+    right_ui(ui, right, live, view, commands);
     pane(ui, jobs, "jobs", |ui| panels::jobs::jobs_ui(ui, live, view, commands));
     let line = egui::Stroke::new(1.0, t.line);
     for x in [left.right(), right.left()] {
@@ -290,12 +290,12 @@ fn centre_ui(ui: &mut Ui, rect: Rect, live: &Live, view: &mut View, commands: &m
     ui.painter().hline(rect.x_range(), scheme.top(), line);
 }
 
-fn right_ui(ui: &mut Ui, rect: Rect, live: &Live, commands: &mut Vec<Command>) {
+fn right_ui(ui: &mut Ui, rect: Rect, live: &Live, view: &mut View, commands: &mut Vec<Command>) {
     let wanted = panels::totals::height(live);
     let height = wanted.min(rect.height() - 128.0).max(200.0);
     let totals = Rect::from_min_size(rect.min, vec2(rect.width(), height));
     let plot = Rect::from_min_max(totals.left_bottom(), rect.max);
     pane(ui, totals, "totals", |ui| panels::totals::totals_ui(ui, live));
-    pane(ui, plot, "tradeoff", |ui| panels::tradeoff::tradeoff_ui(ui, live, commands));
+    pane(ui, plot, "tradeoff", |ui| panels::tradeoff::tradeoff_ui(ui, live, view, commands));
     ui.painter().hline(rect.x_range(), plot.top(), egui::Stroke::new(1.0, tokens(ui).line));
 }

@@ -15,7 +15,7 @@ pub enum Codes {
     /// There are none: elements keep their own bits, or become zero.
     #[default]
     None,
-    /// Integers of a grid, less the zero point nothing: as stored.
+    /// Codes of integer grids, as they are stored (an asymmetric grid's zero point not taken off).
     Integer,
     /// Bit patterns of a 16-bit float.
     Pattern,

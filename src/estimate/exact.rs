@@ -137,7 +137,7 @@ fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstima
 
 fn add<T: Real>(sums: &mut Sums, chunk: &Chunk<T>) {
     sums.errors = sums.errors.merge(error_sums(&chunk.source, &chunk.pruned, &chunk.result));
-    sums.gaps = sums.gaps.merge(Gaps::of(chunk.formula_values().iter().map(|q| *q != T::ZERO)));
+    sums.gaps = sums.gaps.merge(Gaps::of_values(chunk.formula_values()));
     match chunk.kind {
         Codes::None => {}
         Codes::Pattern => chunk.codes.iter().for_each(|&code| sums.codes[code as usize] += 1),

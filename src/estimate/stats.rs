@@ -65,7 +65,7 @@ fn measure<T: Real>(
     let one = |range: &Range<usize>| {
         let (values, len) = (read::<T>(model, tensor, range, control)?, range.len() as u64);
         control.advance((u128::from(total) * u128::from(len) / u128::from(n)) as u64);
-        Ok((moments(&values), Gaps::of(values.iter().map(|v| *v != T::ZERO))))
+        Ok((moments(&values), Gaps::of_values(&values)))
     };
     let parts: Result<Vec<(Moments, Gaps)>, Error> = chunks.par_iter().map(one).collect();
     let join = |(m, g): (Moments, Gaps), (n, h): (Moments, Gaps)| (m.merge(n), g.merge(h));

@@ -3,6 +3,8 @@
 //! Relative indices are Deep Compression's (Han, Mao and Dally 2016, §2): before each nonzero stands the gap of zeros
 //! since the last one in r bits; a gap that does not fit is bridged by filler entries, ⌊gap / 2^r⌋ of them.
 
+use super::Real;
+
 /// Index widths that [`Gaps`] prices, in bits.
 pub const INDEX_BITS: std::ops::RangeInclusive<u32> = 2..=8;
 
@@ -43,6 +45,27 @@ impl Gaps {
             } else {
                 out.trailing += 1;
             }
+        }
+        out
+    }
+
+    /// The gaps of a slice: 64 elements at a time where they are all zero or none is.
+    #[must_use]
+    pub fn of_values<T: Real>(values: &[T]) -> Self {
+        let mut out = Self::default();
+        for word in values.chunks(64) {
+            let mut mask = 0_u64;
+            for (i, value) in word.iter().enumerate() {
+                mask |= u64::from(*value != T::ZERO) << i;
+            }
+            let run = if mask == u64::MAX {
+                Self { nonzero: 64, ..Self::default() }
+            } else if mask == 0 {
+                Self { trailing: word.len() as u64, ..Self::default() }
+            } else {
+                Self::of((0..word.len()).map(|i| mask >> i & 1 == 1))
+            };
+            out = out.merge(run);
         }
         out
     }
@@ -140,6 +163,8 @@ mod tests {
                 .map(|piece| Gaps::of(piece.iter().copied()))
                 .fold(Gaps::default(), Gaps::merge);
             prop_assert_eq!(gaps.index_bytes(code_bits), specification(&mask, code_bits));
+            let values: Vec<f32> = mask.iter().map(|&m| if m { -1.5 } else { -0.0 }).collect();
+            prop_assert_eq!(Gaps::of_values(&values), Gaps::of(mask.iter().copied()));
             prop_assert_eq!(gaps.nonzero(), mask.iter().filter(|&&m| m).count() as u64);
         }
     }

@@ -80,41 +80,75 @@ pub fn sqnr_db(t2: f64) -> Option<f64> {
     (t2 > 0.0).then(|| -10.0 * t2.log10())
 }
 
+/// Elements summed at a time: small enough for several looks in the first-level cache.
+const BLOCK: usize = 2048;
+/// Sums kept side by side, so that the loops below are wide.
+const LANES: usize = 8;
+
 /// Sums over one chunk: `source` as read, `pruned` after pruning, `result` after everything, all of one length.
 #[must_use]
 pub fn error_sums<T: Real>(source: &[T], pruned: &[T], result: &[T]) -> ErrorSums {
-    const LANES: usize = 4;
-    let (mut squared, mut cut, mut energy) = ([0.0_f64; LANES], [0.0_f64; LANES], [0.0_f64; LANES]);
-    let (mut product, mut after, mut max) = ([0.0_f64; LANES], [0.0_f64; LANES], [0.0_f64; LANES]);
-    let (mut finite, mut zeros) = (0_u64, 0_u64);
-    let lanes = source.chunks(LANES).zip(pruned.chunks(LANES)).zip(result.chunks(LANES));
-    for ((w_lane, p_lane), q_lane) in lanes {
-        for (lane, ((&w, &p), &q)) in w_lane.iter().zip(p_lane).zip(q_lane).enumerate() {
-            zeros += u64::from(q == T::ZERO);
-            if !w.is_finite() {
-                continue;
-            }
-            finite += 1;
-            let (w, q) = (w.to_f64(), q.to_f64());
-            let d = w - q;
-            squared[lane] += d * d;
-            cut[lane] += if p == T::ZERO { d * d } else { 0.0 };
-            energy[lane] += w * w;
-            product[lane] += w * q;
-            after[lane] += q * q;
-            max[lane] = if d.abs() > max[lane] { d.abs() } else { max[lane] };
+    let blocks = source.chunks(BLOCK).zip(pruned.chunks(BLOCK)).zip(result.chunks(BLOCK));
+    blocks.map(|((w, p), q)| block_sums(w, p, q)).fold(ErrorSums::default(), ErrorSums::merge)
+}
+
+/// One block, in short loops of one or two sums each. A source element that is not finite counts as 0 → 0.
+fn block_sums<T: Real>(source: &[T], pruned: &[T], result: &[T]) -> ErrorSums {
+    let mut zeros = 0_u64;
+    result.iter().for_each(|q| zeros += u64::from(*q == T::ZERO));
+    let strange = source.iter().filter(|w| !w.is_finite()).count();
+    if strange > 0 {
+        let keep = |x: &[T]| -> Vec<T> {
+            x.iter().zip(source).map(|(&x, w)| if w.is_finite() { x } else { T::ZERO }).collect()
+        };
+        let clean = block_sums(&keep(source), &keep(pruned), &keep(result));
+        return ErrorSums { finite: (source.len() - strange) as u64, zeros, ..clean };
+    }
+    let [squared, cut] = sum_pairs(source, result, pruned, |w, q, p| {
+        let d = w - q;
+        [d * d, if p == 0.0 { d * d } else { 0.0 }]
+    });
+    let [energy, energy_after] = sum_pairs(source, result, pruned, |w, q, _| [w * w, q * q]);
+    let [product, _] = sum_pairs(source, result, pruned, |w, q, _| [w * q, 0.0]);
+    let mut max = [0.0_f64; LANES];
+    for (w, q) in source.chunks(LANES).zip(result.chunks(LANES)) {
+        for (max, (&w, &q)) in max.iter_mut().zip(w.iter().zip(q)) {
+            let d = (w.to_f64() - q.to_f64()).abs();
+            *max = if d > *max { d } else { *max };
         }
     }
     ErrorSums {
-        finite,
-        squared_error: squared.iter().sum(),
-        pruned_error: cut.iter().sum(),
-        energy: energy.iter().sum(),
-        product: product.iter().sum(),
-        energy_after: after.iter().sum(),
+        finite: source.len() as u64,
+        squared_error: squared,
+        pruned_error: cut,
+        energy,
+        product,
+        energy_after,
         max_abs_difference: max.into_iter().fold(0.0, f64::max),
         zeros,
     }
+}
+
+/// Two sums over three slices, in lanes; lanes are added in order.
+#[inline(always)]
+fn sum_pairs<T: Real>(a: &[T], b: &[T], c: &[T], term: impl Fn(f64, f64, f64) -> [f64; 2]) -> [f64; 2] {
+    let (mut first, mut second) = ([0.0_f64; LANES], [0.0_f64; LANES]);
+    let (wide_a, rest_a) = a.as_chunks::<LANES>();
+    let (wide_b, rest_b) = b.as_chunks::<LANES>();
+    let (wide_c, rest_c) = c.as_chunks::<LANES>();
+    for ((a, b), c) in wide_a.iter().zip(wide_b).zip(wide_c) {
+        for lane in 0..LANES {
+            let [x, y] = term(a[lane].to_f64(), b[lane].to_f64(), c[lane].to_f64());
+            first[lane] += x;
+            second[lane] += y;
+        }
+    }
+    for (lane, ((a, b), c)) in rest_a.iter().zip(rest_b).zip(rest_c).enumerate() {
+        let [x, y] = term(a.to_f64(), b.to_f64(), c.to_f64());
+        first[lane] += x;
+        second[lane] += y;
+    }
+    [first.iter().sum(), second.iter().sum()]
 }
 
 #[cfg(test)]

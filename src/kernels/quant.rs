@@ -84,9 +84,12 @@ impl<T: Real> Grid<T> {
     #[must_use]
     #[inline(always)]
     pub fn code(&self, w: T) -> i32 {
-        if self.scale == T::ZERO {
-            return self.zero_point;
-        }
+        if self.scale == T::ZERO { self.zero_point } else { self.level(w) }
+    }
+
+    /// [`Grid::code`] where the scale is known not to be 0: straight-line arithmetic that compilers widen.
+    #[inline(always)]
+    fn level(&self, w: T) -> i32 {
         (w.div(self.scale).round_to_code() + self.zero_point).clamp(self.low_code, self.high_code)
     }
 
@@ -99,8 +102,13 @@ impl<T: Real> Grid<T> {
 
     /// Codes and values of a whole unit.
     pub fn quantize(&self, values: &[T], codes: &mut [i32], results: &mut [T]) {
+        if self.scale == T::ZERO {
+            codes.fill(self.zero_point);
+            results.fill(T::ZERO);
+            return;
+        }
         for ((&w, code), result) in values.iter().zip(codes.iter_mut()).zip(results.iter_mut()) {
-            *code = self.code(w);
+            *code = self.level(w);
             *result = self.value(*code);
         }
     }

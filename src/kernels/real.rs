@@ -20,7 +20,7 @@ pub trait Real: Copy + Default + PartialOrd + Send + Sync + std::fmt::Debug + 's
     fn abs(self) -> Self;
     /// Neither NaN nor infinite.
     fn is_finite(self) -> bool;
-    /// Nearest integer, ties to even, as an integer that saturates.
+    /// Nearest integer, ties to even; ±65,536 stands for everything beyond, and for NaN.
     fn round_to_code(self) -> i32;
     /// `self / other` in this arithmetic.
     fn div(self, other: Self) -> Self;
@@ -66,17 +66,12 @@ macro_rules! impl_real {
             }
             #[inline(always)]
             fn round_to_code(self) -> i32 {
-                // Adding and taking away 1.5·2^(mantissa bits) rounds half to even without a call into libm; beyond
-                // the range of codes the clamp makes the exact integer irrelevant.
+                // Adding 1.5·2^(mantissa bits) rounds half to even and leaves the integer in the low bits: no call into
+                // libm, no saturating cast. Beyond the range of codes the clamp makes the exact integer irrelevant.
                 const MAGIC: $t = 1.5 / <$t>::EPSILON;
-                let clamped = if self > 65536.0 {
-                    65536.0
-                } else if self < -65536.0 {
-                    -65536.0
-                } else {
-                    self
-                };
-                ((clamped + MAGIC) - MAGIC) as i32
+                let below = if self < 65536.0 { self } else { 65536.0 };
+                let clamped = if below > -65536.0 { below } else { -65536.0 };
+                ((clamped + MAGIC).to_bits().wrapping_sub(MAGIC.to_bits()) as u32).cast_signed()
             }
             #[inline(always)]
             fn div(self, other: Self) -> Self {
@@ -129,7 +124,7 @@ mod tests {
     fn out_of_range_rounds_to_something_a_clip_settles() {
         assert_eq!(f32::INFINITY.round_to_code(), 65536);
         assert_eq!((-1e30_f64).round_to_code(), -65536);
-        assert_eq!(f32::NAN.round_to_code(), 0);
+        assert_eq!(f32::NAN.round_to_code(), 65536);
     }
 
     #[test]

@@ -89,6 +89,8 @@ impl Moments {
 
 /// Elements summed in one block: small enough to stay in the first-level cache for the second look.
 const BLOCK: usize = 4096;
+/// Sums kept side by side, so that the loops are wide.
+const LANES: usize = 8;
 
 /// Moments of a slice. Non-finite elements are counted and otherwise left out.
 #[must_use]
@@ -96,50 +98,55 @@ pub fn moments<T: Real>(values: &[T]) -> Moments {
     values.chunks(BLOCK).map(block_moments).fold(Moments::default(), Moments::merge)
 }
 
-/// One block in two passes: counts, sum and energy first, then squares about the block's own mean.
+/// One block in short passes: counts, sum and energy first, then squares about the block's own mean. A block with
+/// strangers inside is cleaned first, so that the loops stay straight.
 fn block_moments<T: Real>(block: &[T]) -> Moments {
-    const LANES: usize = 8;
-    let mut out = Moments::default();
-    let (mut sum, mut energy, mut bad) = ([0.0_f64; LANES], [0.0_f64; LANES], 0_u64);
-    for lanes in block.chunks(LANES) {
-        for (lane, &value) in lanes.iter().enumerate() {
-            let x = value.to_f64();
-            let finite = value.is_finite();
-            let x = if finite { x } else { 0.0 };
-            bad += u64::from(!finite);
-            out.zeros += u64::from(x == 0.0);
-            sum[lane] += x;
-            energy[lane] += x * x;
-        }
-    }
-    out.zeros -= bad; // each non-finite element stood in as a zero
-    out.finite = block.len() as u64 - bad;
+    let bad = block.iter().filter(|v| !v.is_finite()).count();
     if bad > 0 {
-        out.nan = block.iter().filter(|v| v.to_f64().is_nan()).count() as u64;
-        out.inf = bad - out.nan;
+        let clean: Vec<T> = block.iter().copied().filter(|v| v.is_finite()).collect();
+        let nan = block.iter().filter(|v| v.to_f64().is_nan()).count();
+        return Moments { nan: nan as u64, inf: (bad - nan) as u64, ..block_moments(&clean) };
     }
-    if out.finite == 0 {
+    let mut out = Moments { finite: block.len() as u64, ..Moments::default() };
+    if block.is_empty() {
         return out;
     }
-    out.mean = sum.iter().sum::<f64>() / out.finite as f64;
-    out.energy = energy.iter().sum();
-    let mut m2 = [0.0_f64; LANES];
-    let (mut min, mut max) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
+    block.iter().for_each(|v| out.zeros += u64::from(*v == T::ZERO));
+    let [sum, energy] = sum_pair(block, |x| [x, x * x]);
+    out.mean = sum / block.len() as f64;
+    out.energy = energy;
+    let mean = out.mean;
+    [out.m2, _] = sum_pair(block, |x| [(x - mean) * (x - mean), 0.0]);
+    let (mut min, mut max) = ([block[0]; LANES], [block[0]; LANES]);
     for lanes in block.chunks(LANES) {
-        for (lane, &value) in lanes.iter().enumerate() {
-            if value.is_finite() {
-                let x = value.to_f64();
-                let d = x - out.mean;
-                m2[lane] += d * d;
-                min[lane] = if x < min[lane] { x } else { min[lane] };
-                max[lane] = if x > max[lane] { x } else { max[lane] };
-            }
+        for ((&x, min), max) in lanes.iter().zip(&mut min).zip(&mut max) {
+            *min = if x < *min { x } else { *min };
+            *max = if x > *max { x } else { *max };
         }
     }
-    out.m2 = m2.iter().sum();
-    out.min = min.into_iter().fold(f64::INFINITY, f64::min);
-    out.max = max.into_iter().fold(f64::NEG_INFINITY, f64::max);
+    out.min = min.into_iter().map(Real::to_f64).fold(f64::INFINITY, f64::min);
+    out.max = max.into_iter().map(Real::to_f64).fold(f64::NEG_INFINITY, f64::max);
     out
+}
+
+/// Two sums over a block, in lanes; lanes are added in order.
+#[inline(always)]
+fn sum_pair<T: Real>(block: &[T], term: impl Fn(f64) -> [f64; 2]) -> [f64; 2] {
+    let (mut first, mut second) = ([0.0_f64; LANES], [0.0_f64; LANES]);
+    let (wide, rest) = block.as_chunks::<LANES>();
+    for lanes in wide {
+        for lane in 0..LANES {
+            let [x, y] = term(lanes[lane].to_f64());
+            first[lane] += x;
+            second[lane] += y;
+        }
+    }
+    for (lane, value) in rest.iter().enumerate() {
+        let [x, y] = term(value.to_f64());
+        first[lane] += x;
+        second[lane] += y;
+    }
+    [first.iter().sum(), second.iter().sum()]
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ fn parts_ui(ui: &mut Ui, errors: &crate::kernels::error::ErrorSums, t: &Tokens) 
     ];
     ui.add_space(2.0);
     StackedBar::new("Error parts", &parts).height(7.0).show(ui);
-    for part in &parts {
+    for part in parts.iter().filter(|part| part.amount >= 0.005) {
         ui.horizontal(|ui| {
             let (dot, _) = ui.allocate_exact_size(egui::vec2(8.0, 8.0), egui::Sense::hover());
             ui.painter().rect_filled(dot, 1.0, part.colour);

@@ -28,14 +28,14 @@ struct Columns {
 }
 
 /// The sparkline's width.
-const SPARK_WIDTH: f32 = 68.0;
+const SPARK_WIDTH: f32 = 54.0;
 
 impl Columns {
     fn of(width: f32) -> Self {
         if width < 340.0 {
             return Self { bits: 134.0, kept: 88.0, kib: 30.0, sqnr: None, spark: None };
         }
-        let spark = (width >= 372.0).then_some(300.0);
+        let spark = (width >= 372.0).then_some(284.0);
         Self { bits: 184.0, kept: 138.0, kib: 80.0, sqnr: Some(30.0), spark }
     }
 

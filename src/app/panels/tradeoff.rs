@@ -2,8 +2,9 @@
 
 use crate::app::command::Command;
 use crate::app::format;
+use crate::app::state::View;
 use crate::app::theme::{self, Tokens, paint_text, size, stroke, tokens, weight};
-use crate::app::widgets::{Kind, KindChip};
+use crate::app::widgets::{Kind, KindChip, Segmented};
 use crate::session::Live;
 use crate::session::live::PathPoint;
 use egui::{Align, Align2, Layout, Pos2, Rect, Role, Sense, Stroke, Ui, WidgetInfo, pos2, vec2};
@@ -24,15 +25,17 @@ impl Axes {
 }
 
 /// Draws the plot.
-pub fn tradeoff_ui(ui: &mut Ui, live: &Live, commands: &mut Vec<Command>) {
+pub fn tradeoff_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<Command>) {
     let t = tokens(ui);
     let rect = ui.max_rect();
-    let measured = live.network.is_some();
     let head = Rect::from_min_size(rect.min + vec2(16.0, 8.0), vec2(rect.width() - 32.0, 24.0));
     let mut head_ui = ui.new_child(egui::UiBuilder::new().max_rect(head).layout(Layout::left_to_right(Align::Center)));
     head_ui.label(theme::title("Trade-off"));
-    if rect.width() > 292.0 {
-        head_ui.label(theme::hint(if measured { "accuracy % by KiB" } else { "fidelity % by MiB" }));
+    let measured = live.network.is_some() && view.quality == 0;
+    if live.network.is_some() {
+        head_ui.add(Segmented::new(&mut view.quality, &["accuracy", "fidelity"], "Quality").chips());
+    } else {
+        head_ui.label(theme::hint("fidelity % by size"));
     }
     head_ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
         let kind = if measured { Kind::Measured } else { Kind::Exact };
@@ -46,7 +49,7 @@ pub fn tradeoff_ui(ui: &mut Ui, live: &Live, commands: &mut Vec<Command>) {
     let accuracy = live.measured.as_ref().map(|m| m.accuracy.percent());
     let now = PathPoint { bytes: totals.bytes, fidelity: totals.fidelity, accuracy };
     let axes = axes(live, area, now, measured);
-    paint_axes(ui, &axes, measured, t);
+    paint_axes(ui, &axes, t);
     if let Some(source) = live.source_accuracy.filter(|_| measured) {
         let y = axes.at(0.0, source.percent()).y;
         ui.painter().extend(egui::Shape::dashed_line(
@@ -84,14 +87,15 @@ fn axes(live: &Live, area: Rect, now: PathPoint, measured: bool) -> Axes {
     let largest = points.iter().map(|p| p.bytes).max().unwrap_or(1).max(1) as f64;
     // The part worth seeing: everything down to a third of the way, lost points stay at the floor.
     let qualities = || points.iter().filter_map(|p| quality(p, measured));
-    let best = qualities().fold(0.0, f64::max).max(live.source_accuracy.map_or(0.0, |a| a.percent()));
+    let best =
+        qualities().fold(0.0, f64::max).max(live.source_accuracy.filter(|_| measured).map_or(0.0, |a| a.percent()));
     let current = quality(&now, measured).unwrap_or(best);
     let useful = qualities().filter(|q| *q > best - 12.0).fold(best, f64::min).min(current);
     let low = (useful - 1.0).max(0.0).floor();
     Axes { area, bytes: (0.0, largest * 1.08), quality: (low, (best + 0.4).min(100.6).max(low + 1.0)) }
 }
 
-fn paint_axes(ui: &Ui, axes: &Axes, measured: bool, t: &Tokens) {
+fn paint_axes(ui: &Ui, axes: &Axes, t: &Tokens) {
     let painter = ui.painter();
     let tick = |at: Pos2, anchor, text: String| {
         paint_text(painter, at, anchor, text, size::TICK, weight::TEXT, t.text3);
@@ -106,10 +110,13 @@ fn paint_axes(ui: &Ui, axes: &Axes, measured: bool, t: &Tokens) {
         tick(pos2(axes.area.left() - 8.0, y), Align2::RIGHT_CENTER, format!("{value:.decimals$}"));
         value += step;
     }
-    let unit = if measured { 1024.0 } else { 1_048_576.0 };
+    // Kibibytes for what is small; the axis says which.
+    let (unit, word) = if axes.bytes.1 < 4.0 * 1_048_576.0 { (1024.0, "KiB") } else { (1_048_576.0, "MiB") };
+    tick(pos2(axes.area.right() + 12.0, axes.area.bottom() + 12.0), Align2::RIGHT_CENTER, word.into());
     let step = step_for(axes.bytes.1 / unit, 4.0);
     let mut value = 0.0;
-    while value * unit <= axes.bytes.1 {
+    // The last tick's place belongs to the unit.
+    while value * unit <= 0.9 * axes.bytes.1 {
         let x = axes.at(value * unit, low).x;
         painter.vline(x, axes.area.y_range(), Stroke::new(1.0, t.grid));
         let decimals = if step < 0.1 { 2 } else { usize::from(step < 1.0) };
