@@ -9,9 +9,12 @@
 use clap::Parser;
 use spokeshave::app;
 use spokeshave::cli::{self, Cli, Renderer, ScreenshotOptions, Theme, WindowOptions};
+use spokeshave::model::Model;
+use spokeshave::recipe::Recipe;
 use spokeshave::session::{Error, Request, Wish};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 fn main() -> ExitCode {
     let words = match Cli::try_parse() {
@@ -31,7 +34,7 @@ fn open_window(options: &WindowOptions) -> Result<(), String> {
         return Err(sentence);
     }
     let model = match Request::open(&spec(options.model.as_deref()), &options.open, &options.wish) {
-        Ok(request) => Ok((request.model, request.recipe)),
+        Ok(request) => Ok(effective(request)),
         Err(error @ Error::Format(_)) => Err(error.to_string()),
         Err(error) => return Err(error.to_string()),
     };
@@ -57,8 +60,14 @@ fn shoot(options: &ScreenshotOptions) -> Result<(), String> {
         dark: options.theme == Theme::Dark,
         select: options.select.clone(),
         scale: options.scale,
-        model: model.map(|request| (request.model, request.recipe)),
+        model: model.map(effective),
     })
+}
+
+/// The model and the recipe as it stands after everything that was typed, the nearest schemes accepted included.
+fn effective(request: Request) -> (Arc<Model>, Recipe) {
+    let recipe = request.recipe.canonical(request.plan.target);
+    (request.model, recipe)
 }
 
 fn spec(model: Option<&Path>) -> PathBuf {

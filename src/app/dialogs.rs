@@ -143,7 +143,7 @@ fn export_ui(
     let out = PathBuf::from(path.trim());
     let exists = out.exists();
     if exists {
-        ui.checkbox(force, "Replace the file that is there");
+        ui.checkbox(force, "Replace what is there");
     }
     let running = live.export_progress();
     if let Some(progress) = running {

@@ -5,7 +5,7 @@ use super::shot::Headless;
 use super::state::Preferences;
 use crate::model::{Model, OpenOptions};
 use crate::recipe::Recipe;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,7 @@ pub fn shoot(options: ShotOptions) -> Result<(), String> {
         "welcome" => Err(""),
         other => return Err(format!("there is no view {other:?}; there are window, welcome and distribution")),
     };
+    check_out(&options.out, model.as_ref().ok().map(|(model, _)| model.as_ref()))?;
     let pixels = |points: u32| (points as f32 * options.scale).round() as usize;
     let theme = if options.dark { egui::Theme::Dark } else { egui::Theme::Light };
     let mut headless = Headless::new(pixels(options.size.0), pixels(options.size.1), options.scale, theme);
@@ -56,6 +57,9 @@ pub fn shoot(options: ShotOptions) -> Result<(), String> {
     }
     if let Some(name) = &options.select {
         bench.select(name)?;
+    }
+    if let Some(why) = bench.failure() {
+        return Err(why.to_owned());
     }
     let started = Instant::now();
     loop {
@@ -74,4 +78,26 @@ pub fn shoot(options: ShotOptions) -> Result<(), String> {
         headless.frame(Vec::new(), |ui| bench.ui(ui));
     }
     headless.save_png(&options.out).map_err(|e| format!("{}: cannot be written: {e}", options.out.display()))
+}
+
+/// A picture replaces a picture and nothing else, and never a file of the model.
+fn check_out(out: &Path, model: Option<&Model>) -> Result<(), String> {
+    if let Some(model) = model
+        && let Err(error @ crate::export::Error::OverSource(_)) = crate::export::check_destination(model, out, true)
+    {
+        return Err(error.to_string());
+    }
+    let shown = crate::formats::error::display_path(out);
+    match std::fs::metadata(out) {
+        Err(_) => Ok(()),
+        Ok(metadata) if !metadata.is_file() => Err(format!("{shown} is not a file; give the name of a PNG file")),
+        Ok(_) => {
+            let mut head = [0_u8; 8];
+            let read = std::fs::File::open(out).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut head));
+            if read.is_ok() && head == *b"\x89PNG\r\n\x1a\n" {
+                return Ok(());
+            }
+            Err(format!("{shown} is there and is not a PNG picture; it is not replaced, choose another name"))
+        }
+    }
 }

@@ -53,6 +53,12 @@ impl Workbench {
         self.view.failure = Some(why);
     }
 
+    /// Why no model is open, if something went wrong.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        self.view.failure.as_deref()
+    }
+
     /// Shows the empty state as it is when nothing went wrong.
     pub fn forget_failure(&mut self) {
         self.view.failure = None;
@@ -201,8 +207,8 @@ impl Workbench {
         match open(path, &self.options) {
             Ok(model) => {
                 self.view.dialog = None;
-                let recipe = embedded_or_empty(&model);
-                self.adopt(ctx, Arc::new(model), recipe);
+                // An artifact's own recipe belongs to its source: opened, it starts untouched.
+                self.adopt(ctx, Arc::new(model), Recipe::default());
             }
             // The model that was open stays open.
             Err(error) if self.live.is_some() => self.view.refusal = Some(error.to_string()),
@@ -212,11 +218,6 @@ impl Workbench {
             }
         }
     }
-}
-
-/// A freshly opened model starts untouched; an artifact's own recipe belongs to its source, not to it.
-fn embedded_or_empty(_model: &crate::model::Model) -> Recipe {
-    Recipe::default()
 }
 
 fn suggested_name(live: &Live) -> String {

@@ -3,7 +3,6 @@
 use super::args::{EvaluateArgs, Global};
 use super::{Failure, estimate, json, progress, text};
 use crate::session::Request;
-use regex::Regex;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -71,10 +70,17 @@ fn shell_quoted(path: &Path) -> Result<String, Failure> {
     if text.chars().all(plain) { Ok(text.to_owned()) } else { Ok(format!("'{}'", text.replace('\'', r"'\''"))) }
 }
 
-/// The last decimal number in a text, if it is finite.
+/// The last word of a text that is a finite decimal number; a sign such as % or a comma after it does not matter, and
+/// digits inside a path or a version are no number.
 fn last_number(text: &str) -> Option<f64> {
-    let number = Regex::new(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?").ok()?;
-    number.find_iter(text).last()?.as_str().parse().ok().filter(|value: &f64| value.is_finite())
+    let words = text.split(|c: char| c.is_whitespace() || matches!(c, '=' | ':' | '(' | ')' | '[' | ']' | '|' | ','));
+    let number = |word: &str| {
+        let word = word.trim_end_matches(['%', ';', '.', '"', '\'']).trim_start_matches(['"', '\'']);
+        let decimal = word.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+' | b'e' | b'E'));
+        let value = word.parse::<f64>().ok().filter(|_| decimal && word.bytes().any(|b| b.is_ascii_digit()))?;
+        value.is_finite().then_some(value)
+    };
+    words.rev().find_map(number)
 }
 
 /// A folder of our own among the temporary files; it goes with everything in it.
@@ -127,6 +133,8 @@ mod tests {
         assert_eq!(last_number("-.5"), Some(-0.5));
         assert_eq!(last_number("nothing"), None);
         assert_eq!(last_number("1e999"), None);
+        assert_eq!(last_number("103996 /tmp/spokeshave-8484-0/model.spk"), Some(103_996.0));
+        assert_eq!(last_number("acc 93.1% (v2.3.4, 2nd run)."), Some(93.1));
     }
 
     #[test]

@@ -37,6 +37,7 @@ fn document(verified: &Verification) -> Value {
             "t2": json::maybe(tensor.t2),
             "sqnr_db": json::maybe(tensor.sqnr_db),
             "max_abs_difference": json::maybe(tensor.max_abs_difference),
+            "note": tensor.note,
         })
     };
     json!({"ok": verified.ok(), "tensors": verified.tensors.iter().map(tensor).collect::<Vec<_>>()})
@@ -47,13 +48,14 @@ fn table(verified: &Verification) -> String {
         let tensors = text::counted(verified.tensors.len(), "tensor");
         return format!("ok: {tensors}, largest difference {}\n", text::short(verified.max_abs_difference()));
     }
-    let mut table = Table::new(&["<not as planned", "largest difference", "t²", "SQNR dB"]);
+    let mut table = Table::new(&["<not as planned", "largest difference", "t²", "SQNR dB", "<why"]);
     for tensor in verified.tensors.iter().filter(|tensor| !tensor.ok) {
         table.row(vec![
             printable(&tensor.name),
             text::maybe(tensor.max_abs_difference),
             text::maybe(tensor.t2),
             text::decimals(tensor.sqnr_db, 2),
+            tensor.note.unwrap_or_default().to_owned(),
         ]);
     }
     table.render()

@@ -103,7 +103,7 @@ impl<T: Real> Chunk<T> {
             }
             // Plans are checked before anything is computed; nothing else is built.
             Some(other) => {
-                return Err(Error::ScaleOverflow { tensor: task.shown_name(), scheme: other.to_string() });
+                return Err(Error::Unbuilt { tensor: task.shown_name(), scheme: other.to_string() });
             }
         }
         self.round_for_dense(task);
@@ -191,6 +191,7 @@ fn count_non_finite<T: Real>(task: &Task<'_>) -> Result<u64, Error> {
     let mut scratch = crate::model::Scratch::default();
     let mut count = 0;
     for range in task.tensor.geometry().chunks() {
+        task.check_cancelled()?;
         task.model.values(task.tensor, range, &mut values, &mut scratch)?;
         count += values.iter().filter(|v| !v.is_finite()).count() as u64;
     }

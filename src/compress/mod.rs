@@ -38,10 +38,12 @@ pub enum Error {
         "tensor {tensor:?}: the scale of {scheme} does not fit its arithmetic (its values span too far); use a symmetric grid or more groups"
     )]
     ScaleOverflow { tensor: String, scheme: String },
-    #[error(
-        "tensor {tensor:?}: {count} of its elements would become infinite as {scheme}; use bf16 or the packed target, or keep it"
-    )]
-    Overflow { tensor: String, count: u64, scheme: String },
+    #[error("tensor {tensor:?}: {count} of its elements would become infinite as {and_advice}")]
+    Overflow { tensor: String, count: u64, and_advice: String },
+    #[error("tensor {tensor:?}: scheme {scheme} is not built yet")]
+    Unbuilt { tensor: String, scheme: String },
+    #[error("the network cannot be put together: {0}")]
+    Network(String),
     #[error("cancelled")]
     Cancelled,
 }

@@ -84,14 +84,15 @@ impl<T: Real> Prepared<T> {
         // Rare and final: how many in the whole tensor, for the message.
         let mut count = 0;
         for other in 0..self.chunks.len() {
+            task.check_cancelled()?;
             self.fill_unchecked(task, other, chunk)?;
             count += chunk.overflown();
         }
-        let scheme = match task.scheme.bits() {
-            Some(16) => task.scheme.to_string(),
-            _ => format!("{} stored as {}", task.scheme, task.tensor.dtype),
+        let and_advice = match task.scheme.bits() {
+            Some(16) => format!("{}; use bf16, or keep it", task.scheme),
+            _ => format!("{} stored as {}; use the packed target, or keep it", task.scheme, task.tensor.dtype),
         };
-        Err(Error::Overflow { tensor: task.shown_name(), count, scheme })
+        Err(Error::Overflow { tensor: task.shown_name(), count, and_advice })
     }
 
     fn fill_unchecked(&self, task: &Task<'_>, index: usize, chunk: &mut Chunk<T>) -> Result<bool, Error> {

@@ -82,6 +82,7 @@ struct Counts {
     both: u64,
     either: u64,
     same_sign: u64,
+    strange: u64,
 }
 
 fn numbers<T: Real>(
@@ -109,6 +110,7 @@ fn numbers<T: Real>(
         counts.both += c.both;
         counts.either += c.either;
         counts.same_sign += c.same_sign;
+        counts.strange += c.strange;
     }
     let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
     Ok(TensorComparison {
@@ -118,7 +120,7 @@ fn numbers<T: Real>(
         cosine: sums.cosine(),
         mask_overlap: share(counts.both, counts.either),
         sign_agreement: share(counts.same_sign, counts.both),
-        note: None,
+        note: (counts.strange > 0).then_some("one has NaN or infinities where the other has numbers"),
     })
 }
 
@@ -126,6 +128,7 @@ fn count<T: Real>(x: &[T], y: &[T]) -> Counts {
     let mut counts = Counts::default();
     for (&a, &b) in x.iter().zip(y) {
         let (p, q) = (a != T::ZERO, b != T::ZERO);
+        counts.strange += u64::from(a.is_finite() != b.is_finite());
         counts.both += u64::from(p && q);
         counts.either += u64::from(p || q);
         counts.same_sign += u64::from(p && q && (a > T::ZERO) == (b > T::ZERO));

@@ -1,7 +1,7 @@
 //! Three sizes of a tensor, as formulas: stored in the target, sparse at best, and the entropy bound.
 
 use crate::formats::Dtype;
-use crate::formats::packed_layout::{Code, Coding, Form, code_bytes, scale_bytes};
+use crate::formats::packed_layout::{Code, Coding, Form, code_bytes};
 use crate::kernels::entropy::Gaps;
 use crate::kernels::layout::Geometry;
 use crate::model::Tensor;
@@ -163,10 +163,4 @@ pub fn bits_with_side(tensor: &Tensor, scheme: &Scheme) -> f64 {
     let (side, bits) = side_and_bits(tensor, scheme);
     let n = tensor.elements().max(1) as f64;
     bits as f64 + 8.0 * side as f64 / n
-}
-
-/// Bytes of a scale beside a tensor of this dtype.
-#[must_use]
-pub fn bytes_per_scale(dtype: Dtype) -> u64 {
-    scale_bytes(dtype)
 }

@@ -61,11 +61,12 @@ impl Network {
         };
         let mut layers = Vec::new();
         for (&(weight, bias), &(_, outputs, inputs)) in self.layers.iter().zip(&LENET_300_100) {
-            let matrix = Array2::from_shape_vec((outputs, inputs), weights(weight)?);
-            // Shapes were compared when the network was found.
-            layers.push((matrix.unwrap_or_default(), Array1::from(weights(bias)?)));
+            let misfit = |what: String| Error::Network(what);
+            let matrix =
+                Array2::from_shape_vec((outputs, inputs), weights(weight)?).map_err(|e| misfit(e.to_string()))?;
+            layers.push((matrix, Array1::from(weights(bias)?)));
         }
-        Ok(Mlp::new(layers).unwrap_or_else(|error| unreachable!("the layers of a known network fit: {error}")))
+        Mlp::new(layers).map_err(|e| Error::Network(e.to_string()))
     }
 
     /// The untouched network.

@@ -68,3 +68,26 @@ fn copy_others(model: &Model, folder: &TemporaryFolder) -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// Lets a folder be replaced only when nothing in it would be lost: it is empty, or it holds weights that carry a recipe
+/// of ours, the index, and files that the source has too.
+pub(super) fn check_replaceable(model: &Model, out: &Path) -> Result<(), Error> {
+    let foreign = |found: &Path| Err(Error::ForeignFolder { folder: out.to_path_buf(), found: found.to_path_buf() });
+    let fail = |source| Error::Io { path: out.to_path_buf(), doing: "looking into the folder to be replaced", source };
+    let Origin::Folder(source) = &model.origin else { return Ok(()) };
+    for item in std::fs::read_dir(out).map_err(fail)? {
+        let path = item.map_err(fail)?.path();
+        let name = path.file_name().unwrap_or_default();
+        let weights = path.extension().is_some_and(|e| e == "safetensors" || e == "spk");
+        let ours = if weights {
+            let opened = crate::model::open(&path, &crate::model::OpenOptions::default());
+            opened.is_ok_and(|model| model.embedded_recipe().is_some())
+        } else {
+            path.is_file() && (name == INDEX || source.join(name).is_file())
+        };
+        if !ours {
+            return foreign(&path);
+        }
+    }
+    Ok(())
+}

@@ -41,6 +41,14 @@ pub enum Error {
     Exists(PathBuf),
     #[error("{} is a file of the model that is being read; choose another name", display_path(.0))]
     OverSource(PathBuf),
+    #[error("{} is a device or a pipe, not a file; give the name of a file", display_path(.0))]
+    Device(PathBuf),
+    #[error(
+        "{} holds {}, which is not part of a Spokeshave artifact; it is not replaced, choose another name",
+        display_path(folder),
+        display_path(found)
+    )]
+    ForeignFolder { folder: PathBuf, found: PathBuf },
     #[error("{} is a folder; give the name of a file", display_path(.0))]
     Folder(PathBuf),
     #[error("{} is a file; a folder model is exported to a folder", display_path(.0))]
@@ -133,7 +141,7 @@ fn check_written(
     }
     if estimate.bytes != Some(written.bytes) {
         let what = format!("{} bytes were planned, {} written", estimate.bytes.unwrap_or_default(), written.bytes);
-        return Err(Error::Mismatch { path: out.to_path_buf(), tensor: String::new(), what });
+        return Err(Error::Mismatch { path: out.to_path_buf(), tensor: "(all)".into(), what });
     }
     Ok(verification)
 }
@@ -157,8 +165,13 @@ pub fn check_destination(model: &Model, out: &Path, force: bool) -> Result<(), E
         if out_path.zip(source).is_none_or(|(out, source)| source.starts_with(&out)) {
             return Err(Error::OverSource(out.to_path_buf()));
         }
+        if force {
+            folder::check_replaceable(model, out)?;
+        }
     } else if metadata.is_dir() {
         return Err(Error::Folder(out.to_path_buf()));
+    } else if !metadata.is_file() {
+        return Err(Error::Device(out.to_path_buf()));
     }
     let identity = formats::source::Identity::of(&metadata);
     let canonical = out.canonicalize().ok();

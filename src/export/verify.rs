@@ -25,6 +25,14 @@ pub struct TensorCheck {
     /// Largest difference between what was read and what the recipe makes of the source: 0 when it is right; `None`
     /// when bytes were compared, or shapes differ.
     pub max_abs_difference: Option<f64>,
+    /// Why it is not as planned, in words.
+    pub note: Option<&'static str>,
+}
+
+impl TensorCheck {
+    fn failed(name: &str, why: &'static str) -> Self {
+        Self { name: name.to_owned(), ok: false, t2: None, sqnr_db: None, max_abs_difference: None, note: Some(why) }
+    }
 }
 
 /// What reading an artifact back showed.
@@ -72,10 +80,8 @@ pub fn verify(model: &Model, artifact: &Model, plan: &Plan, control: &Control) -
     let cuts = cut_pools(model, plan, control)?;
     let mut tensors = Vec::new();
     for (i, tensor) in model.tensors.iter().enumerate() {
-        let failed =
-            TensorCheck { name: tensor.name.clone(), ok: false, t2: None, sqnr_db: None, max_abs_difference: None };
         let Some(read) = artifact.find(&tensor.name).map(|j| &artifact.tensors[j]) else {
-            tensors.push(failed);
+            tensors.push(TensorCheck::failed(&tensor.name, "it is missing"));
             continue;
         };
         let scheme = &plan.assignments[i].stored;
@@ -84,30 +90,34 @@ pub fn verify(model: &Model, artifact: &Model, plan: &Plan, control: &Control) -
         } else {
             crate::estimate::size::stored_dtype(tensor.dtype, scheme)
         };
-        if read.shape != tensor.shape || read.dtype != dtype {
-            tensors.push(failed);
-            continue;
-        }
+        let differs = match () {
+            () if read.shape != tensor.shape => Some("its shape is another"),
+            () if read.dtype != dtype => Some("its dtype is another"),
+            () => None,
+        };
         let as_stored = is_kept(tensor, scheme) && read.coding == tensor.coding;
-        if as_stored && !same_payload(model, tensor, artifact, read)? {
-            tensors.push(failed);
+        let differs = match differs {
+            None if as_stored && !same_payload(model, tensor, artifact, read)? => Some("its bytes differ"),
+            other => other,
+        };
+        if let Some(why) = differs {
+            tensors.push(TensorCheck::failed(&tensor.name, why));
             continue;
         }
         if !tensor.dtype.is_float() {
-            tensors.push(TensorCheck { ok: as_stored, ..failed });
+            let as_planned = TensorCheck { ok: true, note: None, ..TensorCheck::failed(&tensor.name, "") };
+            tensors.push(if as_stored {
+                as_planned
+            } else {
+                TensorCheck::failed(&tensor.name, "it is coded in another way")
+            });
             continue;
         }
         let task = Task { model, tensor, scheme, target: plan.target, pool: cuts.get(&i).copied(), control };
         tensors.push(by_arithmetic!(tensor.dtype, check(&task, artifact, read))?);
     }
     let only_there = artifact.tensors.iter().filter(|t| model.find(&t.name).is_none());
-    tensors.extend(only_there.map(|t| TensorCheck {
-        name: t.name.clone(),
-        ok: false,
-        t2: None,
-        sqnr_db: None,
-        max_abs_difference: None,
-    }));
+    tensors.extend(only_there.map(|t| TensorCheck::failed(&t.name, "the source has no such tensor")));
     Ok(Verification { tensors })
 }
 
@@ -141,6 +151,7 @@ fn check<T: Real>(task: &Task<'_>, artifact: &Model, read: &Tensor) -> Result<Te
         t2,
         sqnr_db: t2.and_then(sqnr_db),
         max_abs_difference: Some(worst),
+        note: (!ok).then_some("its values differ"),
     })
 }
 

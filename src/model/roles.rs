@@ -114,7 +114,10 @@ impl Name {
 #[must_use]
 pub fn role_of(name: &str, shape: &[usize], beside_statistics: bool) -> Role {
     let n = Name::new(name);
-    if let Some(role) = buffer_role(&n, shape, beside_statistics) {
+    // A projection is one whatever stands in the names around it (`rotary_attn.q_proj`, `layernorm_qkv`).
+    let projection =
+        if shape.len() >= 2 && n.last() == "weight" { attention_role(&n).or_else(|| ffn_role(&n)) } else { None };
+    if let Some(role) = projection.or_else(|| buffer_role(&n, shape, beside_statistics)) {
         return role;
     }
     if shape.len() < 2 {
@@ -126,11 +129,11 @@ pub fn role_of(name: &str, shape: &[usize], beside_statistics: bool) -> Role {
     if let Some(role) = attention_role(&n) {
         return role;
     }
-    if shape.len() >= 3 {
-        return Role::Conv;
-    }
     if let Some(role) = ffn_role(&n) {
         return role;
+    }
+    if shape.len() >= 3 && (matches!(n.last(), "weight" | "kernel") || n.contains(&["conv"])) {
+        return Role::Conv;
     }
     match () {
         () if n.part(&["wte", "shared"]) || n.word(&["embed", "embedding", "embeddings", "embeds"]) => Role::Embedding,
@@ -184,7 +187,12 @@ fn buffer_role(n: &Name, shape: &[usize], beside_statistics: bool) -> Option<Rol
 
 fn attention_role(n: &Name) -> Option<Role> {
     let inside = n.word(&["attn", "attention", "self", "mha", "attentions"]) || n.contains(&["attn", "attention"]);
+    // Some feed-forward blocks call their matrices key and value.
+    if n.part(&["ffn", "feed_forward", "mlp"]) {
+        return None;
+    }
     match () {
+        () if n.contains(&["qkv"]) => Some(Role::AttentionQkv),
         () if n.part(&["q_proj", "query", "wq", "q_lin", "to_q", "attn_q"]) => Some(Role::AttentionQ),
         () if n.part(&["k_proj", "key", "wk", "k_lin", "to_k", "attn_k"]) => Some(Role::AttentionK),
         () if n.part(&["v_proj", "value", "wv", "v_lin", "to_v", "attn_v"]) => Some(Role::AttentionV),
@@ -285,6 +293,15 @@ mod tests {
             ("stft.forward_basis_buffer", &[258, 1, 256], Role::Basis),
             ("rotary_emb.inv_freq", &[4], Role::Position),
             ("fc1.weight", m, Role::Other),
+            ("model.layers.0.mlp.experts.gate_up_proj", &[4, 8, 16], Role::FfnUp),
+            ("model.layers.0.mlp.experts.down_proj", &[4, 16, 8], Role::FfnDown),
+            ("vit.cls_token", &[1, 1, 8], Role::Other),
+            ("layers.0.self_attention.layernorm_qkv.weight", m, Role::AttentionQkv),
+            ("encoder.rotary_attn.q_proj.weight", m, Role::AttentionQ),
+            ("blocks.0.window_attn.qkv.weight", m, Role::AttentionQkv),
+            ("blocks.0.ffn.key.weight", m, Role::Other),
+            ("norm1.weight", &[8, 1, 1], Role::Norm),
+            ("conv1.kernel", &[3, 3, 8, 8], Role::Conv),
             ("W", m, Role::Other),
             ("Σ.вес", m, Role::Other),
             ("", &[], Role::Other),

@@ -93,15 +93,21 @@ impl Model {
         scratch.codes = self.payload(tensor, first_byte..last_byte, scratch)?.to_vec();
         let mut bit = first_code * width % 8;
         let grids = self.grids::<T>(tensor, coding, range.clone(), scratch)?;
+        let Some(grids) = grids else {
+            // Plain elements begin at whole bytes: decode those that are held, then put each in its place.
+            let mut held = Vec::with_capacity(range.len());
+            tensor.dtype.decode::<T>(&scratch.codes, &mut held);
+            let mut held = held.into_iter();
+            let has = |i: usize| mask.is_none_or(|skip| present(i + skip, &scratch.mask));
+            out.extend((0..range.len()).map(|i| if has(i) { held.next().unwrap_or(T::ZERO) } else { T::ZERO }));
+            return Ok(());
+        };
         for (i, element) in range.enumerate() {
             if mask.is_some_and(|skip| !present(i + skip, &scratch.mask)) {
                 out.push(T::ZERO);
                 continue;
             }
-            out.push(match &grids {
-                Some(grids) => grids.value(element, read_bits(&scratch.codes, bit, width as u32)),
-                None => element_at(tensor.dtype, &scratch.codes, bit),
-            });
+            out.push(grids.value(element, read_bits(&scratch.codes, bit, width as u32)));
             bit += width;
         }
         Ok(())
@@ -228,12 +234,4 @@ impl<T: Real> Grids<T> {
         };
         T::from_code(level).mul(self.scales[unit])
     }
-}
-
-/// One plain element that starts at a byte of a mask form's codes.
-fn element_at<T: Real>(dtype: Dtype, codes: &[u8], bit: u64) -> T {
-    let start = (bit / 8) as usize;
-    let mut one = Vec::with_capacity(1);
-    dtype.decode(codes.get(start..start + dtype.bytes()).unwrap_or_default(), &mut one);
-    one.pop().unwrap_or(T::ZERO)
 }

@@ -79,6 +79,11 @@ impl Plan {
         for (i, item) in recipe.overrides.iter().enumerate() {
             assign(touched_by_name(&item.tensor, model)?, &item.scheme, Line::Override(i));
         }
+        for name in &recipe.locked {
+            if model.find(name).is_none() {
+                Pattern::exactly(name).touched(model)?;
+            }
+        }
         let mut pools: BTreeMap<Line, Vec<usize>> = BTreeMap::new();
         for (index, assignment) in assignments.iter().enumerate().filter(|(_, a)| a.scheme.is_global()) {
             pools.entry(assignment.line.unwrap_or(Line::Rule(0))).or_default().push(index);
@@ -160,11 +165,20 @@ impl Recipe {
         }
     }
 
-    /// The form that an artifact carries: its target named, single tensors in order of name.
+    /// The form that an artifact carries: its target named, schemes as the target holds them, single tensors in order of
+    /// name.
     #[must_use]
     pub fn canonical(&self, target: Target) -> Self {
         let mut out = self.clone();
         out.target = Some(target);
+        // What was accepted in place of what the target cannot hold is the choice from here on.
+        let schemes =
+            out.rules.iter_mut().map(|r| &mut r.scheme).chain(out.overrides.iter_mut().map(|o| &mut o.scheme));
+        for scheme in schemes {
+            if let Some(nearest) = target.nearest(scheme) {
+                *scheme = nearest;
+            }
+        }
         out.overrides.sort_by(|a, b| a.tensor.cmp(&b.tensor));
         out.locked.sort();
         out.locked.dedup();

@@ -57,7 +57,9 @@ impl FromStr for Scheme {
 fn share(text: Option<&&str>) -> Result<Decimal, String> {
     let text = text.ok_or("a share from 0 to 1 is missing, as in prune:0.5")?;
     let parsed = Decimal::parse(text).filter(|p| p.at_most(1));
-    parsed.ok_or_else(|| format!("{text:?} is not a share from 0 to 1, written like 0.5"))
+    parsed.ok_or_else(|| {
+        format!("{text:?} is not a share from 0 to 1, written like 0.5 with at most 15 digits after the point")
+    })
 }
 
 fn number(text: Option<&&str>, range: std::ops::RangeInclusive<u64>, what: &str) -> Result<u64, String> {

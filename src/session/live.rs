@@ -418,8 +418,8 @@ impl Live {
     fn key(&self, index: usize) -> String {
         let assignment = &self.plan.assignments[index];
         let pool = assignment.line.filter(|_| assignment.stored.is_global());
-        let members = pool.and_then(|line| self.plan.pools.get(&line));
-        format!("{} {} {:?}", self.plan.target.name(), assignment.stored, members.map_or(&[][..], Vec::as_slice))
+        let members = pool.and_then(|line| self.plan.pools.get(&line)).map_or(0, |members| fingerprint(members));
+        format!("{} {} {members:x}", self.plan.target.name(), assignment.stored)
     }
 
     /// Takes in what the jobs have sent. Call once a frame, before drawing.
@@ -584,4 +584,10 @@ impl Live {
         let (model, plan, recipe) = (self.model.clone(), self.plan.clone(), self.recipe.clone());
         self.export_job = Some(jobs::export(model, plan, recipe, out, force, self.reporter.clone()));
     }
+}
+
+/// FNV-1a over the positions of a pool's tensors.
+fn fingerprint(members: &[usize]) -> u64 {
+    let step = |hash: u64, &member: &usize| (hash ^ member as u64).wrapping_mul(0x0100_0000_01b3);
+    members.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }

@@ -4,6 +4,7 @@ mod architecture;
 mod bench;
 mod cli;
 mod cli_manners;
+mod cli_safety;
 mod command;
 mod pictures;
 mod raster_renderer;

@@ -144,7 +144,7 @@ fn height_of(live: &Live, line: &Line) -> f32 {
 /// What holds a row back, in words: a refusal, or a choice that saves nothing.
 #[must_use]
 pub fn constraint(live: &Live, index: usize) -> Option<String> {
-    let row = &live.rows[index];
+    let row = live.rows.get(index)?;
     if let Some(refusal) = &row.refusal {
         let words = refusal.split_once("\": ").map_or(refusal.as_str(), |(_, words)| words);
         return Some(words.to_owned());

@@ -36,7 +36,7 @@ pub fn totals_ui(ui: &mut Ui, live: &Live) {
     fidelity_ui(ui, totals, fresh);
     ui.add_space(4.0);
     ui.separator();
-    bytes_ui(ui, totals);
+    bytes_ui(ui, totals, fresh);
 }
 
 /// A section's name left, its kind right.
@@ -159,7 +159,7 @@ fn fidelity_ui(ui: &mut Ui, totals: &Totals, fresh: bool) {
     );
 }
 
-fn bytes_ui(ui: &mut Ui, totals: &Totals) {
+fn bytes_ui(ui: &mut Ui, totals: &Totals, fresh: bool) {
     let t: &Tokens = tokens(ui);
     ui.label(theme::title("Where the bytes went"));
     let s = totals.sizes;
@@ -217,7 +217,7 @@ fn bytes_ui(ui: &mut Ui, totals: &Totals) {
                     value,
                     theme::size::BODY,
                     theme::weight::VALUE,
-                    t.text1,
+                    if fresh { t.text1 } else { t.text3 },
                 );
             }
         });

@@ -39,15 +39,19 @@ pub fn tradeoff_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec
     }
     head_ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
         let kind = if measured { Kind::Measured } else { Kind::Exact };
-        ui.add(KindChip::new(kind).stale(!live.is_fresh()).about("Trade-off"));
+        let waits = measured && !live.measured.as_ref().is_some_and(|m| m.fresh);
+        ui.add(KindChip::new(kind).stale(!live.is_fresh() || waits).about("Trade-off"));
     });
     let area = Rect::from_min_max(rect.min + vec2(48.0, 44.0), rect.max - vec2(20.0, 30.0));
     if area.height() < 40.0 {
         return;
     }
     let Some(totals) = &live.totals else { return };
-    let accuracy = live.measured.as_ref().map(|m| m.accuracy.percent());
-    let now = PathPoint { bytes: totals.bytes, fidelity: totals.fidelity, accuracy };
+    // A measurement belongs to the recipe it was made with: until the new one is there, the point stays where it was.
+    let known = live.measured.as_ref().filter(|m| m.fresh).map(|m| m.accuracy.percent());
+    let waits = measured && known.is_none();
+    let here = PathPoint { bytes: totals.bytes, fidelity: totals.fidelity, accuracy: known };
+    let now = if waits { live.path.last().copied().unwrap_or(here) } else { here };
     let axes = axes(live, area, now, measured);
     paint_axes(ui, &axes, t);
     if let Some(source) = live.source_accuracy.filter(|_| measured) {
@@ -70,7 +74,7 @@ pub fn tradeoff_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec
     }
     baseline_ui(ui, &axes, live, measured, t, commands);
     paint_path(ui, &axes, live, measured, t);
-    paint_now(ui, &axes, live, now, measured, t);
+    paint_now(ui, &axes, live, now, measured, if waits { t.text3 } else { t.text1 });
     let response = ui.interact(area, ui.scope_id().with("tradeoff"), Sense::hover());
     let words = format!("Trade-off: {} at {:.1} % fidelity", format::bytes_text(now.bytes), now.fidelity);
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, words.clone()));
@@ -186,20 +190,20 @@ fn paint_path(ui: &Ui, axes: &Axes, live: &Live, measured: bool, t: &Tokens) {
     }
 }
 
-fn paint_now(ui: &Ui, axes: &Axes, live: &Live, now: PathPoint, measured: bool, t: &Tokens) {
+fn paint_now(ui: &Ui, axes: &Axes, live: &Live, now: PathPoint, measured: bool, ink: egui::Color32) {
     let Some(q) = quality(&now, measured) else { return };
     let at = axes.at(now.bytes as f64, q);
     let painter = ui.painter();
     if let Some(m) = live.measured.as_ref().filter(|_| measured) {
         let half = m.accuracy.standard_error();
         let (a, b) = (axes.at(now.bytes as f64, q - half), axes.at(now.bytes as f64, q + half));
-        painter.line_segment([a, b], Stroke::new(1.5, t.text1));
+        painter.line_segment([a, b], Stroke::new(1.5, ink));
     }
-    painter.circle(at, 5.0, t.text1, Stroke::new(1.5, t.bg1));
+    painter.circle(at, 5.0, ink, Stroke::new(1.5, tokens(ui).bg1));
     let text = if measured { format!("you  {q:.2} %") } else { format!("you  {q:.1} %") };
     let left = at.x > axes.area.center().x;
     let anchor = if left { Align2::RIGHT_CENTER } else { Align2::LEFT_CENTER };
     let high = at.y > axes.area.bottom() - 24.0;
     let place = at + vec2(if left { -10.0 } else { 10.0 }, if high { -14.0 } else { 14.0 });
-    paint_text(painter, place, anchor, text, size::HINT, weight::TITLE, t.text1);
+    paint_text(painter, place, anchor, text, size::HINT, weight::TITLE, ink);
 }
