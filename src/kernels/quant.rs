@@ -27,11 +27,17 @@ impl<T: Real> Extent<T> {
     pub fn of(values: &[T]) -> Self {
         const LANES: usize = 8;
         let (mut low, mut high) = ([T::ZERO; LANES], [T::ZERO; LANES]);
-        for lanes in values.chunks(LANES) {
-            for (lane, &x) in lanes.iter().enumerate() {
+        let (wide, rest) = values.as_chunks::<LANES>();
+        for lanes in wide {
+            for lane in 0..LANES {
+                let x = lanes[lane];
                 low[lane] = if x < low[lane] { x } else { low[lane] };
                 high[lane] = if x > high[lane] { x } else { high[lane] };
             }
+        }
+        for (lane, &x) in rest.iter().enumerate() {
+            low[lane] = if x < low[lane] { x } else { low[lane] };
+            high[lane] = if x > high[lane] { x } else { high[lane] };
         }
         (0..LANES).map(|lane| Self { low: low[lane], high: high[lane] }).fold(Self::default(), Self::join)
     }

@@ -164,19 +164,26 @@ fn prune_ui(
     if ui.add(slider.spoken(spoken)).changed() {
         set(commands, percent / 100.0, scope);
     }
+    let reason = locked.or((!on).then_some("Nothing is pruned"));
+    if let Some(scope) = scope_ui(ui, scope, reason) {
+        set(commands, share, scope);
+    }
+}
+
+/// The choice of where magnitudes are ranked; gives the new one when it changes.
+fn scope_ui(ui: &mut Ui, scope: Scope, reason: Option<&str>) -> Option<Scope> {
+    let scopes = [Scope::Tensor, Scope::Row, Scope::Global];
+    let mut chosen = scopes.iter().position(|s| *s == scope).unwrap_or(0);
+    let mut changed = false;
     ui.horizontal(|ui| {
         if ui.available_width() > NARROW {
             ui.label(theme::label("scope"));
         }
-        let scopes = [Scope::Tensor, Scope::Row, Scope::Global];
-        let mut chosen = scopes.iter().position(|s| *s == scope).unwrap_or(0);
-        let reasons = [locked.or((!on).then_some("Nothing is pruned")); 3];
-        let control =
-            Segmented::new(&mut chosen, &["tensor", "row", "global"], "Prune scope").chips().disabled(&reasons);
-        if ui.add(control).changed() {
-            set(commands, share, scopes[chosen]);
-        }
+        let reasons = [reason; 3];
+        let control = Segmented::new(&mut chosen, &["tensor", "row", "global"], "Prune scope");
+        changed = ui.add(control.chips().disabled(&reasons)).changed();
     });
+    scopes.get(chosen).copied().filter(|_| changed)
 }
 
 fn quantize_ui(

@@ -184,42 +184,23 @@ fn bytes_ui(ui: &mut Ui, totals: &Totals, fresh: bool) {
                     ui.add_space(12.0);
                 }
                 let (cell, _) = ui.allocate_exact_size(vec2(width, 16.0), Sense::hover());
-                let painter = ui.painter();
-                painter.rect_filled(
-                    egui::Rect::from_center_size(cell.left_center() + vec2(4.0, 0.0), vec2(8.0, 8.0)),
-                    1.0,
-                    colour,
-                );
-                let at = cell.left_center() + vec2(14.0, 0.0);
-                theme::paint_text(
-                    painter,
-                    at,
-                    egui::Align2::LEFT_CENTER,
-                    name,
-                    theme::size::LABEL,
-                    theme::weight::TEXT,
-                    t.text2,
-                );
-                let (value, unit) = format::bytes(bytes);
-                let unit = theme::paint_text(
-                    painter,
-                    cell.right_center(),
-                    egui::Align2::RIGHT_CENTER,
-                    unit,
-                    theme::size::HINT,
-                    theme::weight::TEXT,
-                    t.text3,
-                );
-                theme::paint_text(
-                    painter,
-                    unit.left_center() - vec2(4.0, 0.0),
-                    egui::Align2::RIGHT_CENTER,
-                    value,
-                    theme::size::BODY,
-                    theme::weight::VALUE,
-                    if fresh { t.text1 } else { t.text3 },
-                );
+                paint_part(ui, cell, name, bytes, colour, if fresh { t.text1 } else { t.text3 });
             }
         });
     }
+}
+
+/// One part of the bytes: its colour and name left, its size right.
+fn paint_part(ui: &Ui, cell: egui::Rect, name: &str, bytes: u64, colour: egui::Color32, ink: egui::Color32) {
+    use egui::Align2;
+    use theme::{paint_text, size, weight};
+    let (t, painter) = (tokens(ui), ui.painter());
+    let dot = egui::Rect::from_center_size(cell.left_center() + vec2(4.0, 0.0), vec2(8.0, 8.0));
+    painter.rect_filled(dot, 1.0, colour);
+    let at = cell.left_center() + vec2(14.0, 0.0);
+    paint_text(painter, at, Align2::LEFT_CENTER, name, size::LABEL, weight::TEXT, t.text2);
+    let (value, unit) = format::bytes(bytes);
+    let unit = paint_text(painter, cell.right_center(), Align2::RIGHT_CENTER, unit, size::HINT, weight::TEXT, t.text3);
+    let at = unit.left_center() - vec2(4.0, 0.0);
+    paint_text(painter, at, Align2::RIGHT_CENTER, value, size::BODY, weight::VALUE, ink);
 }
