@@ -104,6 +104,10 @@ pub struct View {
     pub scheme_text: Option<String>,
     /// Counts gestures: every press begins a new one.
     pub gesture: u64,
+    /// Steps of undo when the gesture began.
+    pub depth_before: usize,
+    /// The gesture that Escape took back: what its pointer still does is ignored.
+    pub abandoned: Option<u64>,
     /// Whether the prune line is being dragged.
     pub dragging_threshold: bool,
     /// The open dialog.
@@ -140,6 +144,8 @@ impl View {
             pattern: String::new(),
             scheme_text: None,
             gesture: 0,
+            depth_before: 0,
+            abandoned: None,
             dragging_threshold: false,
             dialog: None,
             chooser: None,

@@ -115,9 +115,7 @@ impl Workbench {
         let ctx = ui.ctx().clone();
         let mut commands = command::from_keys(ui, self.view.selected);
         commands.extend(dropped_file(&ctx));
-        if ctx.input(|i| i.pointer.any_pressed()) {
-            self.view.gesture += 1;
-        }
+        self.follow_gesture(&ctx, &mut commands);
         ui.painter().rect_filled(ui.max_rect(), 0.0, tokens(ui).bg1);
         match &self.live {
             Some(live) => lay_out(ui, live, &mut self.view, &self.preferences, &mut commands),
@@ -127,6 +125,21 @@ impl Workbench {
         dialogs::drop_hint_ui(&ctx);
         for command in commands {
             self.apply(&ctx, command);
+        }
+    }
+
+    /// Every press begins a new gesture; Escape while the button is down takes back what the gesture did.
+    fn follow_gesture(&mut self, ctx: &Context, commands: &mut Vec<Command>) {
+        let depth = self.live.as_ref().map_or(0, |live| live.history().depth());
+        let (pressed, down, escape) =
+            ctx.input(|i| (i.pointer.any_pressed(), i.pointer.any_down(), i.key_pressed(egui::Key::Escape)));
+        if pressed {
+            self.view.gesture += 1;
+            self.view.depth_before = depth;
+        }
+        if escape && down && depth > self.view.depth_before {
+            self.view.abandoned = Some(self.view.gesture);
+            commands.push(Command::Undo);
         }
     }
 
@@ -163,6 +176,7 @@ impl Workbench {
                 view.scheme_text = None;
             }
             Command::Step(by) => panels::layers::step_selection(live, view, by),
+            Command::SetScheme { gesture, .. } if gesture.is_some() && gesture == view.abandoned => {}
             Command::SetScheme { scheme, what, gesture } => {
                 live.set_scheme(view.selected, &view.apply_to(), &scheme, &what, gesture).map_err(text)?;
             }

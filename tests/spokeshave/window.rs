@@ -79,6 +79,28 @@ fn dragging_the_threshold_is_one_step_of_undo_and_moves_every_number() {
 }
 
 #[test]
+fn escape_takes_a_drag_back_while_the_hand_still_holds_it() {
+    let mut bench = demo();
+    let handle = bench.get_by_label("Prune threshold").rect().center();
+    bench.drag_at(handle);
+    bench.step();
+    bench.hover_at(handle + egui::vec2(40.0, 0.0));
+    bench.step();
+    bench.step();
+    assert_ne!(scheme(&bench, "fc1.weight"), "keep");
+    bench.key_press(egui::Key::Escape);
+    bench.step();
+    bench.step();
+    assert_eq!(scheme(&bench, "fc1.weight"), "keep");
+    bench.hover_at(handle + egui::vec2(60.0, 0.0));
+    bench.step();
+    bench.drop_at(handle + egui::vec2(60.0, 0.0));
+    settle(&mut bench);
+    assert_eq!(scheme(&bench, "fc1.weight"), "keep");
+    assert_eq!(live(&bench).history().depth(), 0);
+}
+
+#[test]
 fn four_bits_for_another_layer_by_switch_segment_and_typed_scheme() {
     let mut bench = demo();
     bench.get_by_label("layer fc2.weight").click();
