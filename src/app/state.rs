@@ -88,6 +88,8 @@ pub struct Chooser {
 pub struct View {
     /// Position of the selected tensor.
     pub selected: usize,
+    /// Positions of all tensors in the table's order.
+    pub order: Vec<usize>,
     /// Filter text over the table.
     pub filter: String,
     /// Chip over the table.
@@ -136,6 +138,7 @@ impl View {
         });
         Self {
             selected,
+            order: model.map_or_else(Vec::new, super::panels::rows::order),
             filter: String::new(),
             chip: RowFilter::All,
             collapsed: BTreeSet::new(),

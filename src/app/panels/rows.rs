@@ -108,7 +108,7 @@ fn filter_pattern(view: &View) -> Option<Pattern> {
     is_pattern.then(|| Pattern::new(text).ok()).flatten()
 }
 
-/// Positions of all tensors in the table's order: first those outside blocks, then block by block.
+/// Positions of all tensors in the table's order, found once when a model is opened: first those outside blocks, then block by block.
 #[must_use]
 pub fn order(model: &Model) -> Vec<usize> {
     let mut order: Vec<usize> = (0..model.tensors.len()).collect();
@@ -130,7 +130,7 @@ pub fn order(model: &Model) -> Vec<usize> {
 pub fn lines(live: &Live, view: &View) -> Vec<Line> {
     let pattern = filter_pattern(view);
     let model = &live.model;
-    let shown: Vec<usize> = order(model).into_iter().filter(|&i| passes(live, i, view, pattern.as_ref())).collect();
+    let shown: Vec<usize> = view.order.iter().copied().filter(|&i| passes(live, i, view, pattern.as_ref())).collect();
     if model.tensors.iter().all(|t| block_of(t).is_none()) {
         return shown.into_iter().map(Line::Tensor).collect();
     }

@@ -11,7 +11,6 @@ use crate::kernels::layout::Unit;
 use crate::model::Tensor;
 use crate::recipe::{Decimal, Prune, Quantize, Range, Scheme, Scope};
 use crate::session::Live;
-use crate::session::live::ApplyTo;
 use egui::{Align, Layout, Rect, Role, Ui, WidgetInfo, pos2, vec2};
 
 /// What pruning starts with when it is switched on.
@@ -105,8 +104,10 @@ fn apply_ui(ui: &mut Ui, live: &Live, view: &mut View) {
         response.widget_info(|| WidgetInfo::labeled(Role::TextInput, true, "Pattern"));
     }
     let role = live.model.tensors[view.selected].role.name().replace('_', " ");
-    let same_role = live.reached(view.selected, &ApplyTo::Role).len();
-    let all = live.reached(view.selected, &ApplyTo::All).len();
+    // Counted, not matched: a pattern would be compiled in every frame.
+    let selected = live.model.tensors[view.selected].role;
+    let matrices = || live.model.tensors.iter().filter(|t| t.is_weight_matrix());
+    let (all, same_role) = (matrices().count(), matrices().filter(|t| t.role == selected).count());
     let role = format!("{} ×{same_role}", if role == "other" { "role" } else { &role });
     let labels = ["this layer".to_owned(), role, format!("all ×{all}"), "pattern…".to_owned()];
     ui.add(Segmented::new(&mut view.apply, &labels, "Apply to"));
