@@ -25,6 +25,8 @@ pub struct TensorEstimate {
     pub entropy_bytes: Option<u64>,
     /// Error sums; `None` for tensors that are not float sources.
     pub errors: Option<ErrorSums>,
+    /// Standard error of t², relative to it, where the numbers are from a sample; `None` where they are not.
+    pub t2_error: Option<f64>,
     /// The largest magnitude that pruning zeroes, where one number says it.
     pub threshold: Option<f64>,
     /// What the values look like afterwards, when it was asked for.
@@ -73,6 +75,7 @@ impl TensorEstimate {
             sparse_bytes: bound(size::sparse_bytes).filter(|_| read || !float),
             entropy_bytes: bound(size::entropy_bytes).filter(|_| read || !float),
             errors,
+            t2_error: None,
             threshold: None,
             after: None,
             scales: None,
@@ -129,6 +132,7 @@ fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstima
         sparse_bytes: Some(size::sparse_bytes(tensor, task.scheme, &content)),
         entropy_bytes: Some(size::entropy_bytes(tensor, task.scheme, &content)),
         errors: Some(total.errors),
+        t2_error: None,
         threshold: prepared.threshold,
         after: total.after,
         scales: spread(total.scales),

@@ -140,6 +140,7 @@ pub fn bytes_only(model: &Model, plan: &Plan, recipe: &Recipe) -> ModelEstimate 
             sparse_bytes: None,
             entropy_bytes: None,
             errors: None,
+            t2_error: None,
             threshold: None,
             after: None,
             scales: None,

@@ -5,6 +5,7 @@
 //!
 //! | file | what it settles |
 //! |---|---|
+//! | [`dispatch`] | one source compiled for several instruction sets, chosen at run time |
 //! | [`real`] | the two arithmetics, f32 and f64, behind one trait |
 //! | [`convert`] | bytes of a file to values and back, round-half-even |
 //! | [`stats`] | moments, zeros and non-finite counts of a slice, merged in a fixed order |
@@ -18,6 +19,7 @@
 
 pub mod bits;
 pub mod convert;
+pub mod dispatch;
 pub mod entropy;
 pub mod error;
 pub mod histogram;
