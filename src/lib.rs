@@ -11,5 +11,6 @@ pub mod export;
 pub mod formats;
 pub mod kernels;
 pub mod model;
+pub mod profile;
 pub mod recipe;
 pub mod session;

@@ -7,6 +7,7 @@ use crate::estimate::size::is_kept;
 use crate::estimate::{ModelEstimate, TensorEstimate};
 use crate::formats::error::printable;
 use crate::kernels::error::ErrorSums;
+use crate::profile::Cache;
 use crate::recipe::Target;
 use crate::session::Request;
 use serde_json::{Value, json};
@@ -15,9 +16,6 @@ use std::path::Path;
 /// Opens, estimates, prints.
 pub fn run(args: &EstimateArgs, global: &Global) -> Result<(), Failure> {
     let wish = args.recipe.wish()?;
-    if args.live {
-        return Err(Failure::not_built("--live", "leave it out for exact numbers"));
-    }
     if args.fidelity_form != Form::Chain {
         return Err(Failure::not_built("this --fidelity-form", "the form of this version is chain"));
     }
@@ -25,6 +23,9 @@ pub fn run(args: &EstimateArgs, global: &Global) -> Result<(), Failure> {
     global.notes(&request.messages);
     let estimate = if args.bytes_only {
         request.bytes_only()
+    } else if args.live {
+        let cache = Cache::of_user();
+        progress::watch(global.quiet, "reading", |control| request.estimate_live(cache.as_ref(), control))?
     } else {
         progress::watch(global.quiet, "estimating", |control| request.estimate(control))?
     };
@@ -82,6 +83,7 @@ impl Report<'_> {
             "entropy_bytes": e.entropy_bytes,
             "zeros": errors.map(|s| s.zeros),
             "t2": json::maybe(e.t2()),
+            "t2_error": json::maybe(e.t2_error),
             "sqnr_db": json::maybe(errors.and_then(ErrorSums::sqnr_db)),
             "cosine": json::maybe(errors.and_then(ErrorSums::cosine)),
         })
@@ -96,7 +98,7 @@ impl Report<'_> {
 
     /// The table and the headline for people.
     fn text(&self) -> String {
-        let mut table = Table::new(&["<name", "<scheme", "bytes", "ratio", "zeros %", "t²", "SQNR dB"]);
+        let mut table = Table::new(&["<name", "<scheme", "bytes", "ratio", "zeros %", "t²", "SQNR dB", "<kind"]);
         for (i, e) in self.estimate.tensors.iter().enumerate() {
             table.row(self.row(i, e));
         }
@@ -116,6 +118,10 @@ impl Report<'_> {
             errors.map_or_else(|| NONE.to_owned(), |s| text::share(s.zeros, tensor.elements() as u64)),
             text::maybe(e.t2()),
             text::decimals(errors.and_then(ErrorSums::sqnr_db), 2),
+            match e.t2_error {
+                Some(error) => format!("{}, t² ± {} %", e.label.name(), text::short(100.0 * error)),
+                None => e.label.name().into(),
+            },
         ]
     }
 

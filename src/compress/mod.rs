@@ -48,6 +48,15 @@ pub enum Error {
     Cancelled,
 }
 
+impl From<crate::profile::Error> for Error {
+    fn from(error: crate::profile::Error) -> Self {
+        match error {
+            crate::profile::Error::Format(error) => Self::Format(error),
+            crate::profile::Error::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
 /// One tensor and what is done to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Task<'a> {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`stats`] | statistics of the source, as `inspect` gives them |
 //! | [`exact`] | one tensor under one scheme, by a pass over its values |
+//! | [`live`] | one tensor under one scheme, from its profile, in the same frame |
 //! | [`size`] | stored, sparse and entropy bytes, as formulas |
 //! | [`total`] | the model: sums, overhead, bits per weight, fidelity |
 //! | [`fidelity`] | the headline proxy |
@@ -13,6 +14,7 @@ pub mod compare;
 pub mod exact;
 pub mod fidelity;
 pub mod files;
+pub mod live;
 pub mod size;
 pub mod stats;
 pub mod total;

@@ -49,6 +49,22 @@ impl Gaps {
         out
     }
 
+    /// What gaps would be if `nonzero` of `n` elements were spread without any order: a gap is then geometric, and needs
+    /// x / (1 − x) fillers on average, with x = (1 − density)^(2^r).
+    #[must_use]
+    pub fn expected(n: u64, nonzero: u64) -> Self {
+        let mut out = Self { nonzero, trailing: n.saturating_sub(nonzero), ..Self::default() };
+        if nonzero == 0 || nonzero >= n {
+            return out;
+        }
+        let empty = (1.0 - nonzero as f64 / n as f64).ln();
+        for (fillers, bits) in out.fillers.iter_mut().zip(INDEX_BITS) {
+            let x = (empty * f64::from(1_u32 << bits)).exp();
+            *fillers = (nonzero as f64 * x / (1.0 - x)) as u64;
+        }
+        out
+    }
+
     /// The gaps of a slice: 64 elements at a time where they are all zero or none is.
     #[must_use]
     pub fn of_values<T: Real>(values: &[T]) -> Self {
@@ -68,6 +84,24 @@ impl Gaps {
             out = out.merge(run);
         }
         out
+    }
+
+    /// Numbers in [`Gaps::to_parts`].
+    pub const PARTS: usize = 3 + WIDTHS;
+
+    /// Everything it holds, for keeping.
+    #[must_use]
+    pub fn to_parts(&self) -> [u64; Self::PARTS] {
+        let mut parts = [self.leading, self.trailing, self.nonzero, 0, 0, 0, 0, 0, 0, 0];
+        parts[3..].copy_from_slice(&self.fillers);
+        parts
+    }
+
+    /// The inverse of [`Gaps::to_parts`].
+    #[must_use]
+    pub fn from_parts(parts: [u64; Self::PARTS]) -> Self {
+        let [leading, trailing, nonzero, fillers @ ..] = parts;
+        Self { leading, trailing, nonzero, fillers }
     }
 
     /// Joins the run that follows this one; the zeros on both sides of the seam are one gap.
@@ -145,6 +179,23 @@ mod tests {
             })
             .min()
             .unwrap()
+    }
+
+    #[test]
+    fn disorder_is_what_it_is_expected_to_be() {
+        for one_in in [2_u64, 10, 100, 400] {
+            let mut state = 5_u64;
+            let mut draw = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) % one_in == 0
+            };
+            let mask: Vec<bool> = (0..400_000).map(|_| draw()).collect();
+            let gaps = Gaps::of(mask.iter().copied());
+            let (real, guess) = (gaps.index_bytes(4), Gaps::expected(400_000, gaps.nonzero()).index_bytes(4));
+            assert!((guess as f64 / real as f64 - 1.0).abs() < 0.02, "{one_in}: {real} {guess}");
+        }
+        assert_eq!(Gaps::expected(10, 0).index_bytes(4), 0);
+        assert_eq!(Gaps::expected(10, 10).index_bytes(4), Gaps::of([true; 10].into_iter()).index_bytes(4));
     }
 
     proptest! {

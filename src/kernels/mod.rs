@@ -15,6 +15,9 @@
 //! | [`entropy`] | Shannon bound of a code table, and the cost of relative indices |
 //! | [`histogram`] | counts over a symmetric range, for the eye |
 //! | [`layout`] | rows, groups and chunks: where a tensor is cut |
+//! | [`table`] | counts by the upper 16 bits: the value table |
+//! | [`sketch`] | where weights lie in their group's range: errors of any width by a dot product |
+//! | [`trial`] | one grid tried on a handful of groups |
 //! | [`bits`] | packing of b-bit codes, least significant bit first |
 
 pub mod bits;
@@ -27,6 +30,9 @@ pub mod layout;
 pub mod quant;
 pub mod real;
 pub mod select;
+pub mod sketch;
 pub mod stats;
+pub mod table;
+pub mod trial;
 
 pub use real::Real;

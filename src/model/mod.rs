@@ -114,6 +114,12 @@ impl Tensor {
         self.shard
     }
 
+    /// Where its payload lies in that file.
+    #[must_use]
+    pub fn place(&self) -> Range<u64> {
+        self.range.clone()
+    }
+
     /// Bytes of its payload in the file.
     #[must_use]
     pub fn bytes(&self) -> u64 {

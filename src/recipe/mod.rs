@@ -21,7 +21,7 @@ pub mod target;
 pub use decimal::Decimal;
 pub use error::Error;
 pub use pattern::Pattern;
-pub use plan::{Assignment, Plan};
+pub use plan::{Assignment, Line, Plan};
 pub use scheme::{Prune, Quantize, Range, Scheme, Scope};
 pub use target::Target;
 

@@ -16,12 +16,14 @@ pub use live::Live;
 
 use crate::compress;
 use crate::control::Control;
+use crate::estimate::live::{Engine, estimate_model_live as live_estimate};
 use crate::estimate::total::{self, ModelEstimate};
 use crate::estimate::{TensorStats, stats};
 use crate::evaluate::{Accuracy, Network, network};
 use crate::export::{self, Artifact};
 use crate::formats;
 use crate::model::{Model, OpenOptions, open};
+use crate::profile::{self, Cache};
 use crate::recipe::{self, Plan, Recipe, Target, file, plan};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -106,6 +108,27 @@ impl Request {
     /// When a tensor cannot be read or refuses its scheme.
     pub fn estimate(&self, control: &Control) -> Result<ModelEstimate, Error> {
         Ok(total::estimate_model(&self.model, &self.plan, &self.recipe, control)?)
+    }
+
+    /// Bytes and errors from profiles, each with its kind: the numbers that the window shows before the exact pass lands.
+    /// Profiles come from the cache where they are there, and go into it where they are not.
+    ///
+    /// # Errors
+    /// When a tensor cannot be read or refuses its scheme.
+    pub fn estimate_live(&self, cache: Option<&Cache>, control: &Control) -> Result<ModelEstimate, Error> {
+        let known = cache.and_then(|cache| cache.load(&self.model));
+        let profiles = match known {
+            Some(profiles) => profiles,
+            None => {
+                let made = profile::profile_model(&self.model, control).map_err(compress::Error::from)?;
+                if let Some(cache) = cache {
+                    cache.store(&self.model, &made);
+                }
+                made
+            }
+        };
+        let mut engine = Engine::of(profiles);
+        Ok(live_estimate(&self.model, &self.plan, &self.recipe, &mut engine, control)?)
     }
 
     /// Bytes without reading a weight.

@@ -12,6 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["kernels"],
     &["formats"],
     &["model"],
+    &["profile"],
     &["recipe"],
     &["compress"],
     &["estimate"],

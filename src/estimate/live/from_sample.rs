@@ -1,0 +1,234 @@
+//! Any scheme at all, tried on drawn groups: the same kernels as the exact pass, a few thousand weights, and a standard error.
+
+use super::{Answer, Case};
+use crate::formats::Dtype;
+use crate::kernels::convert::{decode_small, encode_small};
+use crate::kernels::layout::Unit;
+use crate::kernels::quant::{Extent, Grid};
+use crate::profile::sample::ratio;
+use crate::profile::{Sample, Segment};
+use crate::recipe::{Prune, Quantize, Range, Scope, Target};
+
+/// Sums over one group.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tried {
+    elements: f64,
+    energy: f64,
+    squared_error: f64,
+    pruned_error: f64,
+    energy_after: f64,
+    zeros: f64,
+}
+
+/// Levels of integer codes less their zero point lie within ±255.
+const LEVELS: usize = 511;
+
+/// Buffers of one trial.
+#[derive(Default)]
+struct Bench {
+    pruned: Vec<f32>,
+    codes: Vec<i32>,
+    result: Vec<f32>,
+    sorted: Vec<u32>,
+    /// Weighted counts of codes.
+    counts: Vec<f64>,
+    /// How much of one tie has been pruned so far; see [`prune_at`].
+    ties: f64,
+}
+
+/// The answer from the tensor's sample.
+pub(super) fn answer(case: &Case<'_>) -> Option<Answer> {
+    let sample = case.profile.sample.as_ref()?;
+    let by_rows = needs_row_quantiles(case);
+    let most = if by_rows { sample.ranked() } else { sample.segments.len() };
+    let segments = &sample.segments[..most.min(case.tried)];
+    let mut bench = Bench::default();
+    if matches!(case.scheme.quantize, Some(Quantize::Int { .. })) {
+        bench.counts = vec![0.0; LEVELS];
+    }
+    let mut tried = Vec::with_capacity(segments.len());
+    for (i, segment) in segments.iter().enumerate() {
+        tried.push((segment.weight, try_one(case, sample, i, segment, &mut bench)?));
+    }
+    Some(extrapolate(case, &tried, bench.counts))
+}
+
+/// Whether the scheme asks for the magnitudes of whole rows.
+fn needs_row_quantiles(case: &Case<'_>) -> bool {
+    let pruned = matches!(case.scheme.prune, Some(Prune::Magnitude { scope: Scope::Row, .. }));
+    let clipped =
+        matches!(case.scheme.quantize, Some(Quantize::Int { unit: Unit::Row, range: Range::Percentile(_), .. }));
+    pruned || clipped
+}
+
+/// From drawn groups to the tensor: errors in proportion to energy, which is known, counts in proportion to elements.
+fn extrapolate(case: &Case<'_>, tried: &[(f64, Tried)], counts: Vec<f64>) -> Answer {
+    let moments = &case.profile.moments;
+    let n = case.tensor.elements() as f64;
+    let sum = |of: fn(&Tried) -> f64| tried.iter().map(|(weight, t)| weight * of(t)).sum::<f64>();
+    let (energy, elements) = (sum(|t| t.energy), sum(|t| t.elements).max(f64::MIN_POSITIVE));
+    let of_energy = |x: f64| if energy > 0.0 { x / energy * moments.energy } else { 0.0 };
+    // What a table knows of pruning is exact; only the rest is extrapolated.
+    let known = case.cut.map(|cut| case.profile.table.below(cut));
+    let rest = |t: &Tried| if known.is_some() { t.squared_error - t.pruned_error } else { t.squared_error };
+    let pairs: Vec<(f64, f64)> = tried.iter().map(|(weight, t)| (weight * rest(t), weight * t.energy)).collect();
+    let share = ratio(&pairs);
+    let pruned = known.map_or_else(|| of_energy(sum(|t| t.pruned_error)), |(_, energy)| energy.min(moments.energy));
+    let squared_error = share.value * moments.energy + if known.is_some() { pruned } else { 0.0 };
+    let absolute = share.error * moments.energy;
+    let zeros = (sum(|t| t.zeros) / elements * n).max(known.map_or(0.0, |(gone, _)| gone));
+    let scale = n / counts.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+    Answer {
+        squared_error,
+        pruned_error: pruned,
+        energy_after: of_energy(sum(|t| t.energy_after)),
+        zeros: zeros.max(moments.zeros as f64 * f64::from(u8::from(case.scheme.quantize.is_none()))),
+        codes: counts.into_iter().map(|count| count * scale).collect(),
+        error: Some(if squared_error > 0.0 { absolute / squared_error } else { 0.0 }),
+    }
+}
+
+fn try_one(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench: &mut Bench) -> Option<Tried> {
+    let source = sample.values_of(segment);
+    bench.pruned.clear();
+    bench.pruned.extend_from_slice(source);
+    match (&case.scheme.prune, case.cut) {
+        (None, _) => {}
+        (_, Some(cut)) => {
+            let table = &case.profile.table;
+            let share = if table.points { cut.share } else { 0.0 };
+            prune_at(&mut bench.pruned, table.magnitude(cut) as f32, share, &mut bench.ties);
+        }
+        (Some(Prune::Magnitude { share, .. }), None) => {
+            let threshold = row_threshold(case, sample, i, source, share.to_f64(), &mut bench.sorted);
+            prune_at(&mut bench.pruned, threshold, 0.0, &mut bench.ties);
+        }
+        _ => return None,
+    }
+    quantize(case, sample, i, segment, bench)?;
+    let mut out = Tried { elements: source.len() as f64, ..Tried::default() };
+    for ((&w, &p), &q) in source.iter().zip(&bench.pruned).zip(&bench.result) {
+        let (w, q) = (f64::from(w), f64::from(q));
+        let square = (w - q) * (w - q);
+        out.energy += w * w;
+        out.squared_error += square;
+        out.pruned_error += if p == 0.0 { square } else { 0.0 };
+        out.energy_after += q * q;
+        out.zeros += f64::from(u8::from(q == 0.0));
+    }
+    Some(out)
+}
+
+/// Zeroes what lies below a threshold, and `share` of what stands at it: every so many of them, so that all groups together
+/// lose the share.
+fn prune_at(values: &mut [f32], threshold: f32, share: f64, ties: &mut f64) {
+    for value in values.iter_mut() {
+        let magnitude = value.abs();
+        let mut goes = magnitude < threshold;
+        if magnitude == threshold && share > 0.0 {
+            *ties += share;
+            goes = *ties >= 1.0;
+            *ties -= if goes { 1.0 } else { 0.0 };
+        }
+        if goes {
+            *value = 0.0;
+        }
+    }
+}
+
+/// Where a row's own pruning cuts. A row no longer than a group is ranked as it is; a longer one by its quantiles.
+fn row_threshold(case: &Case<'_>, sample: &Sample, i: usize, source: &[f32], share: f64, sorted: &mut Vec<u32>) -> f32 {
+    if case.tensor.geometry().cols > source.len() {
+        return sample.row_quantile(i, share);
+    }
+    sorted.clear();
+    sorted.extend(source.iter().map(|v| v.abs().to_bits()));
+    sorted.sort_unstable();
+    let k = (share * source.len() as f64 + 0.5).floor() as usize;
+    // Everything below the first that stays.
+    sorted.get(k).map_or(f32::INFINITY, |&key| f32::from_bits(key))
+}
+
+fn quantize(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench: &mut Bench) -> Option<()> {
+    let n = bench.pruned.len();
+    bench.result.clear();
+    match &case.scheme.quantize {
+        None => bench.result.extend_from_slice(&bench.pruned),
+        Some(Quantize::Int { bits, unit, asymmetric, range }) => {
+            bench.codes.clear();
+            bench.codes.resize(n, 0);
+            bench.result.resize(n, 0.0);
+            let size = if let Unit::Group(size) = unit { *size } else { n.max(1) };
+            for start in (0..n).step_by(size) {
+                let piece = start..(start + size).min(n);
+                let values = &bench.pruned[piece.clone()];
+                let extent = match range {
+                    Range::Max => extent(case, segment, *unit, values),
+                    Range::Percentile(q) => percentile(case, sample, i, *unit, values, q.to_f64(), &mut bench.sorted),
+                    Range::Mse => return None,
+                };
+                let grid = Grid::new(*bits, *asymmetric, extent)?;
+                grid.quantize(values, &mut bench.codes[piece.clone()], &mut bench.result[piece.clone()]);
+                for &code in &bench.codes[piece] {
+                    bench.counts[(code - grid.zero_point + 255) as usize] += segment.weight;
+                }
+            }
+            let wide = matches!(case.tensor.dtype, Dtype::F32 | Dtype::F64);
+            if case.target == Target::Safetensors && !wide {
+                bench.result.iter_mut().for_each(|q| *q = case.tensor.dtype.rounded(*q));
+            }
+        }
+        Some(Quantize::F16) => cast(bench, Dtype::F16)?,
+        Some(Quantize::Bf16) => cast(bench, Dtype::BF16)?,
+        Some(_) => return None,
+    }
+    Some(())
+}
+
+fn cast(bench: &mut Bench, dtype: Dtype) -> Option<()> {
+    let format = dtype.small()?;
+    let round = |&w: &f32| decode_small(format, encode_small(format, f64::from(w))) as f32;
+    bench.result.extend(bench.pruned.iter().map(round));
+    Some(())
+}
+
+/// The range of a unit: the group's own, its row's, or the tensor's. Pruning takes the smallest, so an end is gone only
+/// where everything is.
+fn extent(case: &Case<'_>, segment: &Segment, unit: Unit, values: &[f32]) -> Extent<f32> {
+    let moments = &case.profile.moments;
+    let whole = match unit {
+        Unit::Group(_) => return Extent::of(values),
+        Unit::Row => Extent { low: segment.low, high: segment.high },
+        Unit::Tensor => Extent { low: moments.min.min(0.0) as f32, high: moments.max.max(0.0) as f32 },
+    };
+    let Some(cut) = case.cut else { return whole };
+    let threshold = case.profile.table.magnitude(cut) as f32;
+    let alive = |end: f32| if end.abs() >= threshold { end } else { 0.0 };
+    Extent { low: alive(whole.low), high: alive(whole.high) }
+}
+
+/// The range of a percentile of a unit's magnitudes, over what pruning leaves.
+fn percentile(
+    case: &Case<'_>,
+    sample: &Sample,
+    i: usize,
+    unit: Unit,
+    values: &[f32],
+    percent: f64,
+    sorted: &mut Vec<u32>,
+) -> Extent<f32> {
+    let pruned = case.scheme.prune.is_some();
+    if unit == Unit::Row && case.tensor.geometry().cols > values.len() {
+        let gone = case.scheme.pruned_share().map_or(0.0, |share| share.to_f64());
+        let clip = sample.row_quantile(i, gone + (1.0 - gone) * percent / 100.0);
+        return Extent { low: -clip, high: clip };
+    }
+    sorted.clear();
+    sorted.extend(values.iter().filter(|v| !pruned || **v != 0.0).map(|v| v.abs().to_bits()));
+    sorted.sort_unstable();
+    let place = sorted.len().saturating_sub(1) as f64 * percent / 100.0;
+    let at = |i: usize| sorted.get(i).or(sorted.last()).map_or(0.0, |&key| f64::from(f32::from_bits(key)));
+    let (low, high) = (at(place as usize), at(place as usize + 1));
+    let clip = (low + (high - low) * place.fract()) as f32;
+    Extent { low: -clip, high: clip }
+}

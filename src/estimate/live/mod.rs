@@ -1,0 +1,307 @@
+//! What a dial comes to in the same frame: bytes and errors from profiles alone, without touching a weight.
+//!
+//! | scheme | answered from | kind |
+//! |---|---|---|
+//! | prune, per tensor or global | value table ([`from_table`]) | live |
+//! | a grid or cast over the whole tensor, pruned or not | value table ([`from_table`]) | live |
+//! | symmetric grids of rows and groups | sketch, where the check trusts it ([`from_sketch`]) | live |
+//! | everything else: prune and group grids together, per-row pruning, asymmetric or percentile ranges of groups, lattices | drawn groups ([`from_sample`]) | sampled, with its standard error |
+//!
+//! Tensors below 65,536 elements have no live answer: the exact kernel is as quick. The window and `estimate --live` both
+//! stand on [`Engine`].
+
+mod from_sample;
+mod from_sketch;
+mod from_table;
+mod whole;
+
+pub use whole::{Asked, estimate_model_live};
+
+use super::size::{self, Content};
+use super::{Label, TensorEstimate, TensorStats};
+use crate::formats::Dtype;
+use crate::kernels::entropy::{Gaps, shannon_bits};
+use crate::kernels::error::ErrorSums;
+use crate::kernels::layout::Unit;
+use crate::kernels::table::MAGNITUDES;
+use crate::model::{Model, Tensor};
+use crate::profile::{Cut, Grain, Profile, ValueTable};
+use crate::recipe::{Line, Plan, Prune, Quantize, Range, Scheme, Scope, Target};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Elements tried in all per plan when several tensors are answered from samples.
+const TRIED_IN_ALL: usize = 1 << 18;
+/// Groups tried per tensor at least.
+const TRIED: usize = 32;
+
+/// Profiles of a model, as far as they are known, and what is worked out from several of them together.
+#[derive(Debug, Default)]
+pub struct Engine {
+    profiles: Vec<Option<Arc<Profile>>>,
+    /// Sums of value tables over pools, by their members; forgotten when a profile changes.
+    pools: HashMap<Vec<usize>, Arc<Vec<u64>>>,
+}
+
+/// One tensor, its scheme, and what is known of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Case<'a> {
+    tensor: &'a Tensor,
+    scheme: &'a Scheme,
+    target: Target,
+    profile: &'a Profile,
+    /// Where pruning cuts; `None` without pruning, or where each row has its own cut.
+    cut: Option<Cut>,
+    /// Groups to be tried.
+    tried: usize,
+}
+
+/// What a source of answers gives.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Answer {
+    squared_error: f64,
+    pruned_error: f64,
+    energy_after: f64,
+    /// Elements with q = 0.
+    zeros: f64,
+    /// How often each stored code occurs; empty where elements keep their own bits.
+    codes: Vec<f64>,
+    /// Relative standard error of the squared error.
+    error: Option<f64>,
+}
+
+impl Engine {
+    /// An engine that knows nothing yet.
+    #[must_use]
+    pub fn new(tensors: usize) -> Self {
+        Self { profiles: vec![None; tensors], pools: HashMap::new() }
+    }
+
+    /// An engine over finished profiles.
+    #[must_use]
+    pub fn of(profiles: Vec<Option<Arc<Profile>>>) -> Self {
+        Self { profiles, pools: HashMap::new() }
+    }
+
+    /// Takes in a profile.
+    pub fn put(&mut self, index: usize, profile: Arc<Profile>) {
+        self.pools.clear();
+        if let Some(place) = self.profiles.get_mut(index) {
+            *place = Some(profile);
+        }
+    }
+
+    /// What is known of a tensor.
+    #[must_use]
+    pub fn profile(&self, index: usize) -> Option<&Arc<Profile>> {
+        self.profiles.get(index).and_then(Option::as_ref)
+    }
+
+    /// All profiles.
+    #[must_use]
+    pub fn profiles(&self) -> &[Option<Arc<Profile>>] {
+        &self.profiles
+    }
+
+    /// Works out what the pools of a plan share: call it after the plan changed, before asking.
+    pub fn prepare(&mut self, plan: &Plan) {
+        let wanted: Vec<&Vec<usize>> = plan.pools.values().filter(|m| !self.pools.contains_key(*m)).collect();
+        for members in wanted {
+            let known: Option<Vec<&Arc<Profile>>> = members.iter().map(|&i| self.profile(i)).collect();
+            let Some(known) = known else { continue };
+            let mut sum = vec![0; MAGNITUDES + 1];
+            known.iter().for_each(|profile| profile.table.add_to(&mut sum));
+            self.pools.insert(members.clone(), Arc::new(sum));
+        }
+        if self.pools.len() > 16 {
+            self.pools.retain(|members, _| plan.pools.values().any(|other| other == members));
+        }
+    }
+
+    /// The cuts of a plan's pools, by rule.
+    #[must_use]
+    pub fn cuts(&self, plan: &Plan) -> HashMap<Line, Cut> {
+        let cut = |(line, members): (&Line, &Vec<usize>)| {
+            let sum = self.pools.get(members)?;
+            let share = plan.assignments[*members.first()?].stored.pruned_share()?;
+            Some((*line, ValueTable::cut_of_sum(sum, share.share_of(sum.iter().sum()))))
+        };
+        plan.pools.iter().filter_map(cut).collect()
+    }
+
+    /// Groups that each tensor may try, by how many tensors of the plan have to be answered from samples.
+    #[must_use]
+    pub fn tried(&self, model: &Model, plan: &Plan) -> usize {
+        let sampled = |(i, assignment): (usize, &crate::recipe::Assignment)| {
+            self.profile(i).is_some_and(|p| needs_sample(&model.tensors[i], &assignment.stored, plan.target, p))
+        };
+        let many = plan.assignments.iter().enumerate().filter(|&item| sampled(item)).count().max(1);
+        (TRIED_IN_ALL / crate::profile::sample::GROUP / many).max(TRIED)
+    }
+
+    /// The live estimate of a touched tensor; `None` where there is none: not profiled yet, too small to need one, or a
+    /// scheme that its values may refuse.
+    #[must_use]
+    pub fn estimate(
+        &self,
+        model: &Model,
+        plan: &Plan,
+        index: usize,
+        cuts: &HashMap<Line, Cut>,
+        tried: usize,
+    ) -> Option<TensorEstimate> {
+        let (tensor, assignment) = (&model.tensors[index], &plan.assignments[index]);
+        let profile = self.profile(index)?;
+        let scheme = &assignment.stored;
+        profile.sample.as_ref()?;
+        let cut = match &scheme.prune {
+            None => None,
+            Some(Prune::Magnitude { scope: Scope::Global, .. }) => Some(*cuts.get(&assignment.line?)?),
+            Some(Prune::Magnitude { scope: Scope::Row, .. }) => None,
+            Some(Prune::Magnitude { scope: Scope::Tensor, share }) => {
+                Some(profile.table.cut(share.share_of(profile.table.finite())))
+            }
+            Some(_) => return None,
+        };
+        let case = Case { tensor, scheme, target: plan.target, profile, cut, tried };
+        case.answer().map(|answer| case.estimate(&answer))
+    }
+}
+
+/// Whether a scheme has to be answered from drawn groups.
+fn needs_sample(tensor: &Tensor, scheme: &Scheme, target: Target, profile: &Profile) -> bool {
+    if scheme.is_keep() || profile.sample.is_none() {
+        return false;
+    }
+    let by_rows = matches!(scheme.prune, Some(Prune::Magnitude { scope: Scope::Row, .. }));
+    if by_rows || profile.coarse {
+        return true;
+    }
+    match &scheme.quantize {
+        Some(Quantize::Int { bits, unit, asymmetric, range }) if *unit != Unit::Tensor => {
+            let plain = scheme.prune.is_none() && !asymmetric && *range == Range::Max;
+            let trusted = Grain::of(*unit).is_some_and(|grain| profile.trusted_sketch(grain, *bits).is_some());
+            !(plain && trusted && rounding(tensor, target) != Rounding::Other)
+        }
+        _ => false,
+    }
+}
+
+/// What the dense target does to levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rounding {
+    /// Nothing: they are stored as they are.
+    None,
+    /// Rounds them into a 16-bit dtype, which the checks have measured.
+    Measured,
+    /// Rounds them into something narrower.
+    Other,
+}
+
+fn rounding(tensor: &Tensor, target: Target) -> Rounding {
+    match (target, tensor.dtype) {
+        (Target::Safetensors, Dtype::F32 | Dtype::F64) => Rounding::None,
+        (Target::Safetensors, Dtype::BF16 | Dtype::F16) => Rounding::Measured,
+        (Target::Safetensors, _) => Rounding::Other,
+        _ => Rounding::None,
+    }
+}
+
+impl Case<'_> {
+    fn answer(&self) -> Option<Answer> {
+        if self.may_be_refused() {
+            return None;
+        }
+        if needs_sample(self.tensor, self.scheme, self.target, self.profile) {
+            return from_sample::answer(self);
+        }
+        match &self.scheme.quantize {
+            Some(Quantize::Int { bits, unit, .. }) if *unit != Unit::Tensor => {
+                from_sketch::answer(self, Grain::of(*unit)?, *bits)
+            }
+            Some(Quantize::Int { .. } | Quantize::F16 | Quantize::Bf16) | None => from_table::answer(self),
+            Some(_) => None,
+        }
+    }
+
+    /// Whether the exact pass may refuse the scheme on what the tensor holds: then it alone answers.
+    fn may_be_refused(&self) -> bool {
+        let moments = &self.profile.moments;
+        let top = moments.abs_max();
+        let narrow = |dtype: Dtype| match dtype {
+            Dtype::F16 => top >= 65_504.0,
+            Dtype::BF16 => top >= 3.38e38,
+            _ => false,
+        };
+        match &self.scheme.quantize {
+            None => false,
+            _ if moments.non_finite() > 0 => true,
+            Some(Quantize::F16) => narrow(Dtype::F16),
+            Some(Quantize::Bf16) => narrow(Dtype::BF16),
+            Some(_) => top >= 1.6e38 || (self.target == Target::Safetensors && narrow(self.tensor.dtype)),
+        }
+    }
+
+    fn estimate(&self, answer: &Answer) -> TensorEstimate {
+        let (tensor, moments) = (self.tensor, &self.profile.moments);
+        let n = tensor.elements() as u64;
+        let zeros = (answer.zeros.round().max(0.0) as u64).min(n);
+        let gaps = if self.scheme.prune.is_none() && zeros == moments.zeros {
+            self.profile.gaps
+        } else {
+            Gaps::expected(n, n - zeros)
+        };
+        let entropy = (!answer.codes.is_empty()).then(|| {
+            // Counts of an estimate need not be whole; a millionth of an element is fine enough.
+            shannon_bits(answer.codes.iter().map(|count| (count * 1e6) as u64)) / 1e6
+        });
+        let content = Content { gaps, code_entropy: entropy };
+        let squared_error = answer.squared_error.max(0.0);
+        let errors = ErrorSums {
+            finite: moments.finite,
+            squared_error,
+            pruned_error: answer.pruned_error.min(squared_error),
+            energy: moments.energy,
+            product: 0.5 * (moments.energy + answer.energy_after - squared_error),
+            energy_after: answer.energy_after,
+            // Not worked out live, and nowhere shown for an estimate.
+            max_abs_difference: f64::NAN,
+            zeros,
+        };
+        let sampled = answer.error.is_some_and(|error| error > LIVE) || self.profile.coarse;
+        TensorEstimate {
+            stored_as: self.scheme.to_string(),
+            label: if sampled { Label::Sampled } else { Label::Live },
+            sizes: size::stored(tensor, self.scheme, self.target, n - zeros),
+            sparse_bytes: Some(size::sparse_bytes(tensor, self.scheme, &content)),
+            entropy_bytes: Some(size::entropy_bytes(tensor, self.scheme, &content)),
+            errors: Some(errors),
+            t2_error: answer.error,
+            threshold: self.cut.map(|cut| self.profile.table.magnitude(cut)),
+            after: None,
+            scales: self.scales(),
+        }
+    }
+
+    /// Scales of the integer grids over units, from max|w| of drawn groups.
+    fn scales(&self) -> Option<[f64; 3]> {
+        let Some(Quantize::Int { bits, unit, asymmetric: false, range: Range::Max }) = self.scheme.quantize else {
+            return None;
+        };
+        let top = f64::from((1_i32 << (bits - 1)) - 1);
+        let peaks = match Grain::of(unit) {
+            Some(grain) => self.profile.peaks[grain as usize].map(f64::from),
+            None => [self.profile.moments.abs_max(); 3],
+        };
+        Some(peaks.map(|peak| peak / top))
+    }
+}
+
+/// The relative error that a live number may have: what the sketches are tested for.
+const LIVE: f64 = 0.001;
+
+/// A kept tensor's estimate from its profile.
+#[must_use]
+pub fn stats_of(profile: &Profile) -> TensorStats {
+    TensorStats { moments: profile.moments, gaps: profile.gaps, histogram: None }
+}

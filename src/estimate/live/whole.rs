@@ -1,0 +1,107 @@
+//! A whole plan answered from profiles: what `estimate --live` prints, and what the window shows before the exact pass lands.
+
+use super::{Engine, stats_of};
+use crate::compress::{Error, PoolCut, Task};
+use crate::control::Control;
+use crate::estimate::total::{self, ModelEstimate};
+use crate::estimate::{Label, TensorEstimate, estimate_tensor, size};
+use crate::kernels::select::Threshold;
+use crate::model::Model;
+use crate::profile::{self, Cut, Profile};
+use crate::recipe::{Line, Plan, Recipe};
+use rayon::prelude::*;
+use std::collections::HashMap;
+
+/// What is worked out once per plan, before its tensors are asked.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// Where each pool cuts.
+    pub cuts: HashMap<Line, Cut>,
+    /// Groups that each sampled tensor may try.
+    pub tried: usize,
+}
+
+impl Engine {
+    /// What a plan's tensors share.
+    pub fn ask(&mut self, model: &Model, plan: &Plan) -> Asked {
+        self.prepare(plan);
+        Asked { cuts: self.cuts(plan), tried: self.tried(model, plan) }
+    }
+
+    /// A small tensor by the exact kernel, once it was read before: as quick as any sketch. `None` for a tensor that is not
+    /// small; an error is the exact pass's refusal.
+    pub fn small(
+        &self,
+        model: &Model,
+        plan: &Plan,
+        index: usize,
+        asked: &Asked,
+        reach: Option<f64>,
+        control: &Control,
+    ) -> Option<Result<TensorEstimate, Error>> {
+        let (tensor, assignment) = (&model.tensors[index], &plan.assignments[index]);
+        let profile = self.profile(index).filter(|p| !p.coarse && tensor.elements() < profile::SMALL)?;
+        let scheme = &assignment.stored;
+        let pool = if scheme.is_global() {
+            let cut = assignment.line.and_then(|line| asked.cuts.get(&line))?;
+            Some(pool_cut(profile, *cut))
+        } else {
+            None
+        };
+        let task = Task { model, tensor, scheme, target: plan.target, pool, control };
+        let mut result = estimate_tensor(&task, reach);
+        if let (Ok(estimate), true) = (&mut result, pool.is_some()) {
+            // The kernel is exact, but the pool's threshold is the tables'.
+            estimate.label = Label::Live;
+        }
+        Some(result)
+    }
+}
+
+/// A pool's cut for one tensor, from the tables: everything below the magnitude goes, and the tensor's share of what stands
+/// at it.
+fn pool_cut(profile: &Profile, cut: Cut) -> PoolCut {
+    let key = u64::from((profile.table.magnitude(cut) as f32).to_bits());
+    let at = profile.table.bins.binary_search(&cut.bin).ok().filter(|_| profile.table.points);
+    let equal = at.map_or(0, |i| profile.table.positive[i] + profile.table.negative[i]);
+    let ties = (cut.share * equal as f64).round() as u64;
+    PoolCut { threshold: Threshold { key, ties, equal }, ties_before: 0, wide: false }
+}
+
+/// Estimates every tensor of a plan from profiles; where there is no live answer, exactly.
+///
+/// # Errors
+/// The first tensor, in order, that cannot be read or refuses its scheme.
+pub fn estimate_model_live(
+    model: &Model,
+    plan: &Plan,
+    recipe: &Recipe,
+    engine: &mut Engine,
+    control: &Control,
+) -> Result<ModelEstimate, Error> {
+    let asked = engine.ask(model, plan);
+    let engine = &*engine;
+    let one = |(index, tensor): (usize, &crate::model::Tensor)| {
+        let scheme = &plan.assignments[index].stored;
+        if size::is_kept(tensor, scheme) {
+            let stats = engine.profile(index).map(|p| stats_of(p));
+            return Ok(Some(TensorEstimate::kept(tensor, plan.target, stats.as_ref(), true)));
+        }
+        match engine.small(model, plan, index, &asked, None, control) {
+            Some(exact) => exact.map(Some),
+            None => Ok(engine.estimate(model, plan, index, &asked.cuts, asked.tried)),
+        }
+    };
+    let live: Result<Vec<Option<TensorEstimate>>, Error> = model.tensors.par_iter().enumerate().map(one).collect();
+    let mut estimates = live?;
+    if estimates.iter().any(Option::is_none) {
+        let cuts = crate::compress::cut_pools(model, plan, control)?;
+        for (index, place) in estimates.iter_mut().enumerate().filter(|(_, place)| place.is_none()) {
+            let (tensor, scheme) = (&model.tensors[index], &plan.assignments[index].stored);
+            let pool = cuts.get(&index).copied();
+            let task = Task { model, tensor, scheme, target: plan.target, pool, control };
+            *place = Some(estimate_tensor(&task, None)?);
+        }
+    }
+    Ok(total::sum_up(model, plan, recipe, estimates.into_iter().flatten().collect()))
+}

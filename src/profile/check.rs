@@ -1,0 +1,146 @@
+//! Whether a sketch may be trusted on a tensor: the same drawn groups are quantized for real and by a sketch made of them
+//! alone, at every width and grain.
+//!
+//! Within a bin a sketch takes weights as spread evenly. Weights that already lie on a lattice (somebody's quantized model,
+//! spelled out) are not, and then it says anything. Comparing on the *same* groups shows that without any sampling noise:
+//! what is left is the sketch's own error. Where it is too large, estimates come from the sample.
+
+use super::sample::{Sample, ratio};
+use super::{Grain, Sketch};
+use crate::formats::Dtype;
+use crate::kernels::convert::{bf16_from_f32, f32_from_bf16};
+use crate::kernels::sketch::{Building, level_table};
+use crate::kernels::trial::symmetric_error;
+
+/// Widths that are checked: int2 to int8.
+pub const WIDTHS: usize = 7;
+/// Drawn groups tried for the rounding of the dense target.
+const DENSE_GROUPS: usize = 64;
+
+/// What was found, by grain and width.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Checks {
+    /// Whether the sketch is good there.
+    pub trusted: [[bool; WIDTHS]; 4],
+    /// How much larger the error is when the dense target rounds levels into the tensor's own 16-bit dtype, as a share of
+    /// the error without it; 0 where nothing is rounded.
+    pub dense: [[f32; WIDTHS]; 4],
+    /// Standard error of that.
+    pub dense_error: [[f32; WIDTHS]; 4],
+}
+
+impl Checks {
+    /// Whether a grain's sketch is good at these bits.
+    #[must_use]
+    pub fn trusts(&self, grain: Grain, bits: u32) -> bool {
+        self.trusted[grain as usize].get(bits as usize - 2).copied().unwrap_or(false)
+    }
+
+    /// The dense target's extra error at these bits, and its standard error, as shares of the error without it.
+    #[must_use]
+    pub fn dense(&self, grain: Grain, bits: u32) -> (f64, f64) {
+        let at = (bits as usize - 2).min(WIDTHS - 1);
+        (f64::from(self.dense[grain as usize][at]), f64::from(self.dense_error[grain as usize][at]))
+    }
+}
+
+/// Checks all sketches of a tensor on its sample.
+#[must_use]
+pub fn check(sample: &Sample, sketches: &[Option<Sketch>; 4], dtype: Dtype) -> Checks {
+    let mut checks = Checks::default();
+    for grain in Grain::ALL {
+        if sketches[grain as usize].is_none() {
+            continue;
+        }
+        let own = sketch_of(sample, grain);
+        for bits in 2..=8 {
+            let at = bits as usize - 2;
+            let (real, weighted) = real_error(sample, grain, bits);
+            let [guess, _] = own.errors(level_table(bits));
+            checks.trusted[grain as usize][at] = (guess - real).abs() <= tolerance(bits, sample.values.len()) * real;
+            if matches!(dtype, Dtype::BF16 | Dtype::F16) {
+                let extra = dense_extra(sample, grain, bits, dtype, &weighted);
+                checks.dense[grain as usize][at] = extra.value as f32;
+                checks.dense_error[grain as usize][at] = extra.error as f32;
+            }
+        }
+    }
+    checks
+}
+
+/// How far sketch and groups may differ relatively: 0.1 %, and five times the noise that bins of 1/2048 leave on so few
+/// elements (an error differs from its bin's mean by about 2^(bits − 11) of itself).
+fn tolerance(bits: u32, elements: usize) -> f64 {
+    // Energy is spread unevenly over the drawn groups: as if they were a fourth of what they are.
+    let noise = 2_f64.powi(bits.cast_signed() - 11) / (elements as f64 / 4.0).max(1.0).sqrt();
+    0.001 + 5.0 * noise
+}
+
+/// The range of a whole group, where the grain's groups are longer than a drawn one.
+fn row_peak(grain: Grain, low: f32, high: f32) -> Option<f32> {
+    grain.size().is_none().then(|| high.max(-low))
+}
+
+fn sketch_of(sample: &Sample, grain: Grain) -> Sketch {
+    let size = grain.size().unwrap_or(super::sample::GROUP);
+    let mut building = Building::default();
+    for segment in &sample.segments {
+        let values = sample.values_of(segment);
+        let own = |group: &[f32]| group.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+        let peaks: Vec<f32> = match row_peak(grain, segment.low, segment.high) {
+            Some(peak) => vec![peak],
+            None => values.chunks(size).map(own).collect(),
+        };
+        let unit = peaks.iter().copied().fold(0.0, f32::max);
+        if unit > 0.0 {
+            building.add(values, size, &peaks, unit);
+            // A group that stands for others counts as often.
+            building.flush((f64::from(unit) * segment.weight.sqrt()) as f32);
+        }
+    }
+    building.finish()
+}
+
+fn real_error(sample: &Sample, grain: Grain, bits: u32) -> (f64, Vec<f64>) {
+    let top = level_table(bits).top;
+    let size = grain.size().unwrap_or(super::sample::GROUP);
+    let one = |segment: &super::Segment| {
+        let peak = row_peak(grain, segment.low, segment.high);
+        segment.weight * symmetric_error(sample.values_of(segment), size, top, peak)
+    };
+    let errors: Vec<f64> = sample.segments.iter().map(one).collect();
+    (errors.iter().sum(), errors)
+}
+
+/// The error that rounding q into a 16-bit dtype adds, relative to the error before.
+fn dense_extra(sample: &Sample, grain: Grain, bits: u32, dtype: Dtype, plain: &[f64]) -> super::sample::Ratio {
+    let top = level_table(bits).top as f32;
+    let size = grain.size().unwrap_or(super::sample::GROUP);
+    let round = |q: f32| if dtype == Dtype::BF16 { f32_from_bf16(bf16_from_f32(q)) } else { dtype.rounded(q) };
+    let pairs: Vec<(f64, f64)> = sample.segments[..sample.segments.len().min(DENSE_GROUPS)]
+        .iter()
+        .zip(plain)
+        .map(|(segment, &before)| {
+            let mut after = 0.0;
+            for group in sample.values_of(segment).chunks(size) {
+                let own = || group.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+                let scale = row_peak(grain, segment.low, segment.high).unwrap_or_else(own) / top;
+                let levels = levels(scale, top, &round);
+                after += group.iter().map(|&w| error_on(&levels, w, scale)).sum::<f64>();
+            }
+            (segment.weight * after - before, before)
+        })
+        .collect();
+    ratio(&pairs)
+}
+
+/// The values that levels 0 to `top` have once rounded.
+fn levels(scale: f32, top: f32, round: impl Fn(f32) -> f32) -> Vec<f32> {
+    (0..=top as i32).map(|level| round(level as f32 * scale)).collect()
+}
+
+fn error_on(levels: &[f32], w: f32, scale: f32) -> f64 {
+    let level = if scale > 0.0 { (w.abs() / scale).round_ties_even() as usize } else { 0 };
+    let q = levels.get(level).or(levels.last()).copied().unwrap_or(0.0);
+    (f64::from(w.abs()) - f64::from(q)).powi(2)
+}

@@ -1,0 +1,156 @@
+//! A tensor's Profile: all that is needed to answer a dial without touching the weights again.
+//!
+//! ```text
+//! one pass ─► moments · gaps · value table · sketches (32, 64, 128, row) · row ranges ─► a sample, drawn by energy ─► checked
+//! ```
+//!
+//! A profile is made once per tensor in the background ([`build`]), first from a spread sample ([`coarse`]), then from every
+//! weight; it is kept on disk ([`cache`]). What a dial position comes to is worked out from it in `estimate::live`.
+//!
+//! | file | what it settles |
+//! |---|---|
+//! | [`values`] | the value table: quantiles, thresholds, energies, per-tensor grids |
+//! | [`sample`] | groups drawn in proportion to energy, and estimates over them with their standard error |
+//! | [`build`] | the fused pass |
+//! | [`coarse`] | the first answer, from a few rows |
+//! | [`check`] | whether the sketches may be trusted on this tensor, width by width |
+//! | [`codec`] | a profile as bytes |
+//! | [`cache`] | profiles on disk: keyed, bounded, never trusted when anything differs |
+
+pub mod build;
+pub mod cache;
+pub mod check;
+pub mod coarse;
+pub mod codec;
+pub mod sample;
+pub mod values;
+
+pub use build::{profile_model, profile_tensor};
+pub use cache::Cache;
+pub use coarse::coarse_profile;
+pub use sample::{Sample, Segment};
+pub use values::{Cut, ValueTable};
+
+use crate::formats::Dtype;
+use crate::kernels::entropy::Gaps;
+use crate::kernels::layout::Unit;
+use crate::kernels::sketch::Sketch;
+use crate::kernels::stats::Moments;
+use crate::model::{Model, Tensor};
+use check::Checks;
+
+/// Tensors below this many elements need no sketch: the exact kernel is as quick.
+pub const SMALL: usize = 1 << 16;
+
+/// Why a profile could not be made.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's message is its documentation")]
+pub enum Error {
+    #[error(transparent)]
+    Format(#[from] crate::formats::Error),
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// The group sizes that have a sketch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "a grain is its group size")]
+pub enum Grain {
+    G32,
+    G64,
+    G128,
+    Row,
+}
+
+impl Grain {
+    /// All of them, finest first.
+    pub const ALL: [Self; 4] = [Self::G32, Self::G64, Self::G128, Self::Row];
+
+    /// The grain of a unit; `None` for the whole tensor, which the value table serves.
+    #[must_use]
+    pub const fn of(unit: Unit) -> Option<Self> {
+        match unit {
+            Unit::Group(32) => Some(Self::G32),
+            Unit::Group(64) => Some(Self::G64),
+            Unit::Group(128) => Some(Self::G128),
+            Unit::Row => Some(Self::Row),
+            Unit::Tensor | Unit::Group(_) => None,
+        }
+    }
+
+    /// Its group size; `None` for rows.
+    #[must_use]
+    pub const fn size(self) -> Option<usize> {
+        match self {
+            Self::G32 => Some(32),
+            Self::G64 => Some(64),
+            Self::G128 => Some(128),
+            Self::Row => None,
+        }
+    }
+}
+
+/// What is known of a tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    /// Whether it is from a spread sample rather than from every weight.
+    pub coarse: bool,
+    /// Counts, extremes, mean, spread, energy.
+    pub moments: Moments,
+    /// Gaps of zeros before nonzeros.
+    pub gaps: Gaps,
+    /// How often each magnitude occurs.
+    pub table: ValueTable,
+    /// Least and greatest value of every row, zero included; empty when the tensor is small or not to be touched.
+    pub rows: Vec<[f32; 2]>,
+    /// One per [`Grain`]; `None` where there is none (small tensors, rows longer than a chunk).
+    pub sketches: [Option<Sketch>; 4],
+    /// 10th percentile, median and 90th percentile of max|w| over the groups of each grain.
+    pub peaks: [[f32; 3]; 4],
+    /// Groups to answer from where no sketch can.
+    pub sample: Option<Sample>,
+    /// What the sketches are worth on this tensor.
+    pub checks: Checks,
+}
+
+impl Profile {
+    /// The sketch of a grain, where it may be trusted at these bits.
+    #[must_use]
+    pub fn trusted_sketch(&self, grain: Grain, bits: u32) -> Option<&Sketch> {
+        self.sketches[grain as usize].as_ref().filter(|_| self.checks.trusts(grain, bits))
+    }
+
+    /// About how many bytes it takes.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let sketches = self.sketches.iter().flatten().map(|s| 4 * (s.weights.len() + s.below.len())).sum::<usize>();
+        let sample = self.sample.as_ref().map_or(0, Sample::heap_bytes);
+        self.table.heap_bytes() + 8 * self.rows.len() + sketches + sample
+    }
+}
+
+/// Whether a tensor gets sketches and a sample besides its statistics.
+#[must_use]
+pub fn is_sketched(tensor: &Tensor) -> bool {
+    tensor.elements() >= SMALL && tensor.is_touchable()
+}
+
+/// Whether every value of a dtype is told by the upper 16 bits of its f32.
+#[must_use]
+pub(crate) fn is_told_by_upper_bits(tensor: &Tensor) -> bool {
+    // Integer codes times a scale are plain f32 numbers.
+    let plain = tensor.coding.is_none();
+    plain && (tensor.dtype == Dtype::BF16 || tensor.dtype.bits() == 8)
+}
+
+/// Elements that the samples of all tensors of a model may hold together: 64 MiB of f32.
+const SAMPLED_IN_ALL: usize = 16 << 20;
+/// Elements in one tensor's sample at least and at most.
+const SAMPLED: std::ops::RangeInclusive<usize> = 6 << 10..=64 << 10;
+
+/// How many elements each tensor's sample may hold.
+#[must_use]
+pub fn sample_size(model: &Model) -> usize {
+    let sketched = model.tensors.iter().filter(|t| is_sketched(t)).count().max(1);
+    (SAMPLED_IN_ALL / sketched).clamp(*SAMPLED.start(), *SAMPLED.end())
+}
