@@ -4,6 +4,7 @@ use super::start::{self, Renderer};
 use super::state::Preferences;
 use super::{Workbench, soft};
 use crate::model::{Model, OpenOptions};
+use crate::profile::Cache;
 use crate::recipe::Recipe;
 use eframe::CreationContext;
 use std::sync::Arc;
@@ -46,7 +47,7 @@ pub fn open_window(options: WindowOptions) -> Result<(), String> {
     let soft = || {
         let model = take();
         soft::run(TITLE, SIZE, move |ctx| {
-            let mut workbench = workbench(ctx, Preferences::default(), model, open);
+            let mut workbench = workbench(ctx, Preferences::default(), model, open, Cache::of_user());
             Box::new(move |ui| {
                 let ctx = ui.ctx().clone();
                 workbench.logic(&ctx);
@@ -57,14 +58,16 @@ pub fn open_window(options: WindowOptions) -> Result<(), String> {
     start::open(renderer, gl, soft).map_err(|problem| problem.sentence)
 }
 
-/// A workbench with the model it was started on.
+/// A workbench with the model it was started on; what is read of it is kept in `cache`.
 pub fn workbench(
     ctx: &egui::Context,
     preferences: Preferences,
     model: Result<(Arc<Model>, Recipe), String>,
     open: OpenOptions,
+    cache: Option<Cache>,
 ) -> Workbench {
     let mut workbench = Workbench::new(ctx, preferences, open);
+    workbench.keep_profiles(cache);
     match model {
         Ok((model, recipe)) => workbench.adopt(ctx, model, recipe),
         Err(why) => workbench.fail(why),
@@ -79,7 +82,7 @@ impl Shim {
     fn new(cc: &CreationContext<'_>, model: Result<(Arc<Model>, Recipe), String>, open: OpenOptions) -> Self {
         // Preferences that cannot be read are left aside for the defaults.
         let preferences = cc.storage.and_then(|s| eframe::get_value(s, PREFERENCES)).unwrap_or_default();
-        Self(workbench(&cc.egui_ctx, preferences, model, open))
+        Self(workbench(&cc.egui_ctx, preferences, model, open, Cache::of_user()))
     }
 }
 

@@ -51,7 +51,7 @@ pub fn shoot(options: ShotOptions) -> Result<(), String> {
     let ctx = headless.ctx().clone();
     let preferences = Preferences { dark: options.dark, ..Preferences::default() };
     let welcome = model.is_err();
-    let mut bench = workbench(&ctx, preferences, model.map_err(str::to_owned), OpenOptions::default());
+    let mut bench = workbench(&ctx, preferences, model.map_err(str::to_owned), OpenOptions::default(), None);
     if welcome {
         bench.forget_failure();
     }

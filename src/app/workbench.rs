@@ -7,6 +7,7 @@ use super::state::{Dialog, Preferences, View};
 use super::theme::{self, tokens};
 use crate::export::atomic::write_whole;
 use crate::model::{OpenOptions, open};
+use crate::profile::Cache;
 use crate::recipe::{Recipe, Target, file};
 use crate::session::live::{Live, Outcome};
 use egui::{Context, Rect, Ui, UiBuilder, pos2, vec2};
@@ -20,6 +21,7 @@ pub struct Workbench {
     view: View,
     preferences: Preferences,
     options: OpenOptions,
+    cache: Option<Cache>,
 }
 
 impl Workbench {
@@ -28,13 +30,18 @@ impl Workbench {
     pub fn new(ctx: &Context, preferences: Preferences, options: OpenOptions) -> Self {
         theme::install(ctx);
         ctx.set_theme(if preferences.dark { egui::Theme::Dark } else { egui::Theme::Light });
-        Self { live: None, view: View::of(None), preferences, options }
+        Self { live: None, view: View::of(None), preferences, options, cache: None }
+    }
+
+    /// Keeps what is read of models in a cache from here on.
+    pub fn keep_profiles(&mut self, cache: Option<Cache>) {
+        self.cache = cache;
     }
 
     /// Opens a model with a recipe that was already resolved on it.
     pub fn adopt(&mut self, ctx: &Context, model: Arc<crate::model::Model>, recipe: Recipe) {
         let repaint = ctx.clone();
-        match Live::new(model, recipe, Arc::new(move || repaint.request_repaint())) {
+        match Live::new(model, recipe, self.cache.clone(), Arc::new(move || repaint.request_repaint())) {
             Ok(mut live) => {
                 self.view = View::of(Some(&live.model));
                 if live.network.is_some() {

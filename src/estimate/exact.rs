@@ -70,7 +70,7 @@ impl TensorEstimate {
         });
         Self {
             stored_as: keep.to_string(),
-            label: Label::Exact,
+            label: if stats.is_some_and(|s| s.coarse && float) { Label::Sampled } else { Label::Exact },
             sizes,
             sparse_bytes: bound(size::sparse_bytes).filter(|_| read || !float),
             entropy_bytes: bound(size::entropy_bytes).filter(|_| read || !float),

@@ -7,7 +7,7 @@ use super::Decimal;
 use crate::kernels::layout::Unit;
 
 /// What is done to one tensor.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Scheme {
     /// Which elements become zero.
     pub prune: Option<Prune>,
@@ -29,7 +29,7 @@ pub enum Scope {
 }
 
 /// Which elements become zero.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Prune {
     /// `prune:P`: the smallest magnitudes.
     Magnitude {
@@ -81,7 +81,7 @@ pub enum Prune {
 }
 
 /// What structured pruning removes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the variants are the language's words")]
 pub enum Structure {
     Rows,
@@ -91,7 +91,7 @@ pub enum Structure {
 }
 
 /// Replacement by a product of two thinner matrices.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Factorize {
     /// `rank:R`.
     Rank(u64),
@@ -100,7 +100,7 @@ pub enum Factorize {
 }
 
 /// How an integer grid's range is found.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Range {
     /// The largest magnitude.
     Max,
@@ -111,7 +111,7 @@ pub enum Range {
 }
 
 /// Which values remain possible.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Quantize {
     /// `intN…`.
     Int {

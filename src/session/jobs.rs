@@ -3,14 +3,18 @@
 //! A job never touches the session's state; it sends [`Event`]s that the window takes between frames. A panic in a job
 //! becomes [`Event::Failed`], and the window lives.
 
+use super::view_types::Key;
 use crate::compress::{self, Task, cut_pools};
 use crate::control::Control;
-use crate::estimate::{TensorEstimate, TensorStats, estimate_tensor, tensor_stats, total};
+use crate::estimate::live::{Engine, estimate_model_live};
+use crate::estimate::{TensorEstimate, TensorStats, estimate_tensor};
 use crate::evaluate::mlp::Prediction;
 use crate::evaluate::network::PixelMap;
 use crate::evaluate::{Accuracy, Network, network};
 use crate::export::{self, Artifact};
-use crate::model::{Model, Tensor};
+use crate::model::Model;
+use crate::profile::build::is_wide;
+use crate::profile::{self, Cache, Profile, coarse_profile, profile_tensor};
 use crate::recipe::{Plan, Recipe};
 use rayon::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,14 +26,14 @@ use std::sync::mpsc::Sender;
 /// What a job has to say.
 #[derive(Debug)]
 pub enum Event {
-    /// A tensor's statistics.
-    Stats(usize, Arc<TensorStats>),
+    /// A tensor's profile, and the statistics in it.
+    Profile(usize, Arc<Profile>, Arc<TensorStats>),
     /// A tensor under the scheme that `key` stands for.
     Estimate {
         /// Position of the tensor.
         index: usize,
         /// Scheme, target and pool.
-        key: String,
+        key: Key,
         /// The estimate, or why there is none.
         result: Result<Arc<TensorEstimate>, String>,
     },
@@ -131,16 +135,49 @@ fn spawn(name: &str, reporter: Reporter, work: impl FnOnce(&Control, &Reporter) 
     Job { control, finished }
 }
 
-/// Statistics and histograms of every tensor.
-pub fn profile(model: Arc<Model>, reporter: Reporter) -> Job {
+/// Profiles of every tensor that is not in `known` yet: from the cache, or a guess from a few rows of each first, then from
+/// every weight. A complete set goes into the cache.
+pub fn profile(model: Arc<Model>, known: Vec<Option<Arc<Profile>>>, cache: Option<Cache>, reporter: Reporter) -> Job {
     spawn("profile", reporter, move |control, reporter| {
-        control.expect(model.tensors.iter().map(Tensor::bytes).sum());
-        let one = |(index, tensor): (usize, &Tensor)| match tensor_stats(&model, tensor, true, control) {
-            Ok(Some(stats)) => reporter.send(Event::Stats(index, Arc::new(stats))),
-            Ok(None) | Err(compress::Error::Cancelled) => {}
+        let send = |index: usize, profile: &Arc<Profile>| {
+            let stats = TensorStats::of(profile, true);
+            reporter.send(Event::Profile(index, profile.clone(), Arc::new(stats)));
+        };
+        if let Some(kept) = cache.as_ref().and_then(|cache| cache.load(&model)) {
+            kept.iter().enumerate().for_each(|(index, profile)| profile.iter().for_each(|p| send(index, p)));
+            return;
+        }
+        let left = |i: &usize| known[*i].as_ref().is_none_or(|p| p.coarse) && model.tensors[*i].dtype.is_float();
+        let left: Vec<usize> = (0..model.tensors.len()).filter(left).collect();
+        control.expect(left.iter().map(|&i| model.tensors[i].bytes()).sum());
+        let guess = |&i: &usize| {
+            let (tensor, lacking) = (&model.tensors[i], known[i].is_none());
+            if lacking
+                && profile::is_sketched(tensor)
+                && let Ok(guess) = coarse_profile(&model, tensor, control)
+            {
+                send(i, &Arc::new(guess));
+            }
+        };
+        left.par_iter().for_each(guess);
+        let all = std::sync::Mutex::new(known);
+        let sampled = profile::sample_size(&model);
+        let one = |&i: &usize| match profile_tensor(&model, &model.tensors[i], sampled, control) {
+            Ok(Some(profile)) => {
+                let profile = Arc::new(profile);
+                send(i, &profile);
+                all.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[i] = Some(profile);
+            }
+            Ok(None) | Err(profile::Error::Cancelled) => {}
             Err(error) => reporter.send(Event::Failed(error.to_string())),
         };
-        model.tensors.par_iter().enumerate().for_each(one);
+        // Large tensors one after the other, each by all threads; the others side by side.
+        let (wide, narrow): (Vec<usize>, Vec<usize>) = left.iter().partition(|&&i| is_wide(&model.tensors[i]));
+        narrow.par_iter().for_each(one);
+        wide.iter().for_each(one);
+        if let Some(cache) = cache.filter(|_| !control.is_cancelled()) {
+            cache.store(&model, &all.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner));
+        }
     })
 }
 
@@ -150,7 +187,7 @@ pub struct Wanted {
     /// Position of the tensor.
     pub index: usize,
     /// What the result will be filed under.
-    pub key: String,
+    pub key: Key,
     /// Half the axis of the distribution afterwards.
     pub reach: Option<f64>,
 }
@@ -158,6 +195,9 @@ pub struct Wanted {
 /// Exact estimates of some tensors, the first one before the others.
 pub fn estimate(model: Arc<Model>, plan: Arc<Plan>, wanted: Vec<Wanted>, reporter: Reporter) -> Job {
     spawn("estimate", reporter, move |control, reporter| {
+        if !rest(control) {
+            return;
+        }
         control.expect(wanted.iter().map(|w| model.tensors[w.index].bytes()).sum());
         let global = wanted.iter().any(|w| plan.assignments[w.index].stored.is_global());
         let cuts = if global { cut_pools(&model, &plan, control) } else { Ok(std::collections::HashMap::new()) };
@@ -180,6 +220,16 @@ pub fn estimate(model: Arc<Model>, plan: Arc<Plan>, wanted: Vec<Wanted>, reporte
             one(first);
             rest.par_iter().for_each(one);
         }
+    })
+}
+
+/// Waits until the hand has rested for a moment, so that a drag does not start a pass per frame. Gives whether the work is
+/// still wanted.
+fn rest(control: &Control) -> bool {
+    let step = std::time::Duration::from_millis(4);
+    (0..10).all(|_| {
+        std::thread::sleep(step);
+        !control.is_cancelled()
     })
 }
 
@@ -221,23 +271,26 @@ pub fn measure_source(model: Arc<Model>, runnable: Network, reporter: Reporter) 
 /// Bits of the uniform baseline.
 const BASELINE_BITS: [u32; 6] = [8, 6, 5, 4, 3, 2];
 
-/// The uniform baseline: every weight matrix at the same bits, per row, in the given target. `left_out` are those that
-/// no grid can hold (NaN or infinities inside); they are kept.
+/// The uniform baseline: every weight matrix at the same bits, per row, in the given target, from profiles. `left_out` are
+/// those that no grid can hold (NaN or infinities inside); they are kept.
 pub fn baseline(
     model: Arc<Model>,
+    profiles: Vec<Option<Arc<Profile>>>,
     runnable: Option<Network>,
     target: crate::recipe::Target,
     left_out: Vec<String>,
     reporter: Reporter,
 ) -> Job {
     spawn("baseline", reporter, move |control, reporter| {
+        let mut engine = Engine::of(profiles);
         for bits in BASELINE_BITS {
             let mut recipe = Recipe { target: Some(target), ..Recipe::default() };
             // A model without weight matrices has no baseline, and nothing to say about it.
             let Ok(_) = recipe.set(&model, &format!("*=int{bits}:row")) else { return };
             left_out.iter().for_each(|name| recipe.set_one(name, crate::recipe::Scheme::keep()));
             let Ok(plan) = Plan::new(&model, &recipe, false) else { return };
-            let Ok(estimate) = total::estimate_model(&model, &plan, &recipe, control) else { return };
+            let estimate = estimate_model_live(&model, &plan, &recipe, &mut engine, control);
+            let Ok(estimate) = estimate else { return };
             let accuracy = runnable.as_ref().and_then(|network| {
                 let mlp = network.build(&model, &plan, &std::collections::HashMap::new(), control).ok()?;
                 network::accuracy(&mlp, 0..network.images(), control)

@@ -4,12 +4,16 @@
 //! |---|---|
 //! | this | a request: the model, its recipe and plan, and what can be asked of them at once |
 //! | [`history`] | undo and redo, one step per gesture |
-//! | [`live`] | the window's state: estimates that arrive, accuracy, the path walked |
+//! | [`live`] | the window's state: the recipe under the hand and every way to change it |
+//! | `numbers` | from a new plan to numbers on the screen: live at once, exact as they land |
+//! | [`running`] | which jobs run |
 //! | [`jobs`] | threads behind the window, each cancellable, none ever holding a frame |
 
 pub mod history;
 pub mod jobs;
 pub mod live;
+mod numbers;
+pub mod running;
 mod view_types;
 
 pub use live::Live;

@@ -5,7 +5,33 @@ use crate::evaluate::Accuracy;
 use crate::evaluate::mlp::Prediction;
 use crate::evaluate::network::PixelMap;
 use crate::export::Artifact;
+use crate::recipe::{Scheme, Target};
 use std::sync::Arc;
+
+/// What an estimate depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The format to be written.
+    pub target: Target,
+    /// The scheme as it is stored.
+    pub scheme: Scheme,
+    /// For a global pool, a number for its members; else 0.
+    pub members: u64,
+}
+
+impl Default for Key {
+    fn default() -> Self {
+        Self { target: Target::Packed, scheme: Scheme::keep(), members: 0 }
+    }
+}
+
+impl Key {
+    /// Whether it stands for this.
+    #[must_use]
+    pub fn is(&self, target: Target, scheme: &Scheme, members: u64) -> bool {
+        self.target == target && self.members == members && self.scheme == *scheme
+    }
+}
 
 /// What is known of one tensor under the current plan.
 #[derive(Clone, Debug, Default)]
@@ -16,7 +42,7 @@ pub struct Row {
     pub fresh: bool,
     /// Why there is none for the current scheme.
     pub refusal: Option<String>,
-    pub(super) key: String,
+    pub(super) key: Key,
 }
 
 /// A measured accuracy and what it is over.

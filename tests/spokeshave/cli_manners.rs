@@ -46,7 +46,6 @@ fn what_cannot_be_done_is_exit_1() {
         (&["estimate", "demo", "--set", "*.bias=int4"], "bias"),
         (&["estimate", "demo", "--set", "*=nf4"], "nf4"),
         (&["estimate", "demo", "--target", "gguf"], "gguf"),
-        (&["estimate", "demo", "--live"], "not built yet"),
         (&["estimate", "demo", "--fidelity-form", "prior"], "not built yet"),
         (&["estimate", "demo", "--imatrix", "x.dat"], "not built yet"),
         (&["allocate", "demo", "--size", "25%"], "not built yet"),

@@ -3,6 +3,7 @@
 use super::{Answer, Case};
 use crate::formats::Dtype;
 use crate::kernels::convert::{decode_small, encode_small};
+use crate::kernels::histogram::{BINS, Histogram};
 use crate::kernels::layout::Unit;
 use crate::kernels::quant::{Extent, Grid};
 use crate::profile::sample::ratio;
@@ -51,6 +52,25 @@ pub(super) fn answer(case: &Case<'_>) -> Option<Answer> {
         tried.push((segment.weight, try_one(case, sample, i, segment, &mut bench)?));
     }
     Some(extrapolate(case, &tried, bench.counts))
+}
+
+/// The distribution that drawn groups have afterwards, grown to the tensor.
+pub(super) fn after(case: &Case<'_>, reach: f64) -> Option<Histogram> {
+    let sample = case.profile.sample.as_ref()?;
+    let most = if needs_row_quantiles(case) { sample.ranked() } else { sample.segments.len() };
+    let mut bench = Bench { counts: vec![0.0; LEVELS], ..Bench::default() };
+    let mut sums = vec![0.0; BINS];
+    for (i, segment) in sample.segments[..most].iter().enumerate() {
+        try_one(case, sample, i, segment, &mut bench)?;
+        for &q in &bench.result {
+            let share = if reach > 0.0 { f64::from(q) / reach } else { 0.0 };
+            let bin = ((share + 1.0) * BINS as f64 / 2.0).clamp(0.0, BINS as f64 - 1.0);
+            sums[bin as usize] += segment.weight;
+        }
+    }
+    let scale = case.tensor.elements() as f64 / sums.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+    let counts = sums.into_iter().map(|sum| (sum * scale).round() as u32).collect();
+    Some(Histogram { range: reach, counts })
 }
 
 /// Whether the scheme asks for the magnitudes of whole rows.

@@ -2,8 +2,10 @@
 
 use super::from_sketch::signed;
 use super::{Answer, Case};
+use crate::estimate::stats::table_histogram;
 use crate::formats::Dtype;
 use crate::kernels::convert;
+use crate::kernels::histogram::{BINS, Histogram};
 use crate::kernels::quant::{Extent, Grid};
 use crate::profile::{Cut, ValueTable};
 use crate::recipe::{Quantize, Range, Target};
@@ -196,5 +198,23 @@ fn cast(case: &Case<'_>, cut: Cut, gone: f64, pruned: f64, dtype: Dtype) -> Answ
     }
     out.energy_after = (case.profile.moments.energy - pruned).max(0.0);
     out.codes = codes.into_values().collect();
+    out
+}
+
+/// The distribution that pruning by one threshold leaves.
+pub(super) fn after(case: &Case<'_>, reach: f64) -> Histogram {
+    let table = &case.profile.table;
+    let mut out = table_histogram(table, reach);
+    let cut = case.cut.unwrap_or(Cut::NOTHING);
+    let threshold = table.magnitude(cut);
+    let mut moved = 0;
+    for bin in 0..out.counts.len() {
+        let (low, high) = (out.edge(bin), out.edge(bin + 1));
+        let inside = (high.min(threshold) - low.max(-threshold)).max(0.0) / (high - low).max(f64::MIN_POSITIVE);
+        let gone = (inside * f64::from(out.counts[bin])) as u32;
+        out.counts[bin] -= gone;
+        moved += gone;
+    }
+    out.counts[BINS / 2] += moved;
     out
 }

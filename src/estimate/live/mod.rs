@@ -18,7 +18,7 @@ mod whole;
 pub use whole::{Asked, estimate_model_live};
 
 use super::size::{self, Content};
-use super::{Label, TensorEstimate, TensorStats};
+use super::{Label, TensorEstimate};
 use crate::formats::Dtype;
 use crate::kernels::entropy::{Gaps, shannon_bits};
 use crate::kernels::error::ErrorSums;
@@ -150,6 +150,18 @@ impl Engine {
         cuts: &HashMap<Line, Cut>,
         tried: usize,
     ) -> Option<TensorEstimate> {
+        let case = self.case(model, plan, index, cuts, tried)?;
+        case.answer().map(|answer| case.estimate(&answer))
+    }
+
+    fn case<'a>(
+        &'a self,
+        model: &'a Model,
+        plan: &'a Plan,
+        index: usize,
+        cuts: &HashMap<Line, Cut>,
+        tried: usize,
+    ) -> Option<Case<'a>> {
         let (tensor, assignment) = (&model.tensors[index], &plan.assignments[index]);
         let profile = self.profile(index)?;
         let scheme = &assignment.stored;
@@ -163,8 +175,7 @@ impl Engine {
             }
             Some(_) => return None,
         };
-        let case = Case { tensor, scheme, target: plan.target, profile, cut, tried };
-        case.answer().map(|answer| case.estimate(&answer))
+        Some(Case { tensor, scheme, target: plan.target, profile, cut, tried })
     }
 }
 
@@ -300,8 +311,22 @@ impl Case<'_> {
 /// The relative error that a live number may have: what the sketches are tested for.
 const LIVE: f64 = 0.001;
 
-/// A kept tensor's estimate from its profile.
-#[must_use]
-pub fn stats_of(profile: &Profile) -> TensorStats {
-    TensorStats { moments: profile.moments, gaps: profile.gaps, histogram: None }
+impl Engine {
+    /// What the values of a touched tensor look like afterwards over [−reach, +reach]; `None` where there is no live answer.
+    #[must_use]
+    pub fn after(
+        &self,
+        model: &Model,
+        plan: &Plan,
+        index: usize,
+        asked: &Asked,
+        reach: f64,
+    ) -> Option<crate::kernels::histogram::Histogram> {
+        let case = self.case(model, plan, index, &asked.cuts, usize::MAX)?;
+        match &case.scheme.quantize {
+            None if case.cut.is_some() => Some(from_table::after(&case, reach)),
+            _ if case.may_be_refused() => None,
+            _ => from_sample::after(&case, reach),
+        }
+    }
 }

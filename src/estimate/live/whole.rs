@@ -1,10 +1,10 @@
 //! A whole plan answered from profiles: what `estimate --live` prints, and what the window shows before the exact pass lands.
 
-use super::{Engine, stats_of};
+use super::Engine;
 use crate::compress::{Error, PoolCut, Task};
 use crate::control::Control;
 use crate::estimate::total::{self, ModelEstimate};
-use crate::estimate::{Label, TensorEstimate, estimate_tensor, size};
+use crate::estimate::{Label, TensorEstimate, TensorStats, estimate_tensor, size};
 use crate::kernels::select::Threshold;
 use crate::model::Model;
 use crate::profile::{self, Cut, Profile};
@@ -84,7 +84,7 @@ pub fn estimate_model_live(
     let one = |(index, tensor): (usize, &crate::model::Tensor)| {
         let scheme = &plan.assignments[index].stored;
         if size::is_kept(tensor, scheme) {
-            let stats = engine.profile(index).map(|p| stats_of(p));
+            let stats = engine.profile(index).map(|p| TensorStats::of(p, false));
             return Ok(Some(TensorEstimate::kept(tensor, plan.target, stats.as_ref(), true)));
         }
         match engine.small(model, plan, index, &asked, None, control) {

@@ -1,0 +1,76 @@
+//! The jobs that run behind the window, one of each kind at most.
+
+use super::jobs::Job;
+
+/// One place per kind of job. Putting a new one in place of an old one cancels the old.
+#[derive(Debug, Default)]
+pub struct Running {
+    /// Reads the model.
+    pub profile: Option<Job>,
+    /// Confirms live numbers exactly.
+    pub estimate: Option<Job>,
+    /// Measures accuracy.
+    pub measure: Option<Job>,
+    /// Measures the untouched network, once.
+    pub source: Option<Job>,
+    /// Computes the uniform baseline.
+    pub baseline: Option<Job>,
+    /// Writes an artifact.
+    pub export: Option<Job>,
+}
+
+/// Which jobs ended since they were asked last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "one word for each kind of job")]
+pub struct Through {
+    /// The reading of the model.
+    pub profile: bool,
+    /// The exact pass.
+    pub estimate: bool,
+    /// The measurement.
+    pub measure: bool,
+    /// The measurement of the source.
+    pub source: bool,
+    /// The baseline.
+    pub baseline: bool,
+    /// The export.
+    pub export: bool,
+}
+
+impl Running {
+    /// Whether anything runs.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        let jobs = [&self.profile, &self.estimate, &self.measure, &self.source, &self.baseline, &self.export];
+        jobs.iter().any(|job| job.is_some())
+    }
+
+    /// Which are through. Everything they had to say is then in the channel.
+    #[must_use]
+    pub fn through(&self) -> Through {
+        let ended = |job: &Option<Job>| job.as_ref().is_some_and(Job::is_finished);
+        Through {
+            profile: ended(&self.profile),
+            estimate: ended(&self.estimate),
+            measure: ended(&self.measure),
+            source: ended(&self.source),
+            baseline: ended(&self.baseline),
+            export: ended(&self.export),
+        }
+    }
+
+    /// Forgets those that are through.
+    pub fn put_away(&mut self, through: Through) {
+        let clear = |job: &mut Option<Job>, ended: bool| {
+            if ended {
+                *job = None;
+            }
+        };
+        clear(&mut self.profile, through.profile);
+        clear(&mut self.estimate, through.estimate);
+        clear(&mut self.measure, through.measure);
+        clear(&mut self.source, through.source);
+        clear(&mut self.baseline, through.baseline);
+        clear(&mut self.export, through.export);
+    }
+}
