@@ -64,8 +64,12 @@ pub fn stored_dtype(dtype: Dtype, scheme: &Scheme) -> Dtype {
 /// How `packed` codes a touched tensor of which `nonzeros` elements have q ≠ 0; `None` for plain elements.
 #[must_use]
 pub fn packed_coding(tensor: &Tensor, scheme: &Scheme, nonzeros: u64) -> Option<Coding> {
+    coding_named(scheme.to_string(), tensor, scheme, nonzeros)
+}
+
+fn coding_named(name: String, tensor: &Tensor, scheme: &Scheme, nonzeros: u64) -> Option<Coding> {
     let dtype = stored_dtype(tensor.dtype, scheme);
-    let coding = Coding::least(scheme.to_string(), code_of(scheme), dtype, tensor.elements() as u64, nonzeros);
+    let coding = Coding::least(name, code_of(scheme), dtype, tensor.elements() as u64, nonzeros);
     (coding.form == Form::Mask || coding.code != Code::Element).then_some(coding)
 }
 
@@ -77,7 +81,8 @@ pub fn stored(tensor: &Tensor, scheme: &Scheme, target: Target, nonzeros: u64) -
         return Sizes { untouched: kept_bytes(tensor, target), ..Sizes::default() };
     }
     let dtype = stored_dtype(tensor.dtype, scheme);
-    let coding = if target == Target::Packed { packed_coding(tensor, scheme, nonzeros) } else { None };
+    // The name of the scheme takes no room in a payload, and spelling it in every frame would take time.
+    let coding = if target == Target::Packed { coding_named(String::new(), tensor, scheme, nonzeros) } else { None };
     match coding {
         None => Sizes { values: code_bytes(n, dtype.bits()), ..Sizes::default() },
         Some(coding) => {

@@ -135,6 +135,45 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 }
 
+/// Appends a text as JSON. Plain names, which most are, go in as they stand.
+pub(super) fn push_text(out: &mut String, text: &str) {
+    let plain = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
+    if text.bytes().all(plain) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::Value::from(text).to_string());
+    }
+}
+
+/// Appends a shape as a JSON array.
+pub(super) fn push_shape(out: &mut String, shape: &[usize]) {
+    out.push('[');
+    for (i, dimension) in shape.iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        push_number(out, *dimension as u64);
+    }
+    out.push(']');
+}
+
+/// Appends a whole number; headers are laid out in every frame, and the formatter's detour costs more than the digits.
+pub(super) fn push_number(out: &mut String, mut number: u64) {
+    let mut digits = [0_u8; 20];
+    let mut count = 0;
+    for place in digits.iter_mut().rev() {
+        *place = b'0' + (number % 10) as u8;
+        number /= 10;
+        count += 1;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend(digits.iter().skip(20 - count).map(|&digit| char::from(digit)));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

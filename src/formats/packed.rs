@@ -1,7 +1,7 @@
 //! Reading and laying out `packed`, Spokeshave's own container (byte by byte in `PACKED.md`), as strictly as safetensors.
 
 use super::error::{Error, ErrorKind, printable};
-use super::json::{Json, JsonError};
+use super::json::{Json, JsonError, push_number, push_shape, push_text};
 use super::packed_layout::{Code, Coding, Form, MAGIC, PREFIX, VERSION};
 use super::safetensors::needed_bytes;
 use super::{Dtype, Entry, Limits, Source, Table};
@@ -201,26 +201,38 @@ pub fn lay_out(
     listings: &[Listing],
     metadata: &BTreeMap<String, String>,
 ) -> Result<(Vec<u8>, Vec<Range<u64>>), ErrorKind> {
-    let text = |s: &str| serde_json::Value::from(s).to_string();
-    let pairs: Vec<String> = metadata.iter().map(|(k, v)| format!("{}:{}", text(k), text(v))).collect();
     let mut sizes = Vec::with_capacity(listings.len());
-    let mut items = Vec::with_capacity(listings.len());
-    for listing in listings {
+    let mut json = String::with_capacity(160 * listings.len() + 256);
+    json.push_str("{\"metadata\":{");
+    for (i, (key, value)) in metadata.iter().enumerate() {
+        json.push_str(if i > 0 { "," } else { "" });
+        push_text(&mut json, key);
+        json.push(':');
+        push_text(&mut json, value);
+    }
+    json.push_str("},\"tensors\":[");
+    for (i, listing) in listings.iter().enumerate() {
         let geometry = Geometry::of(&listing.shape);
         let bytes = match &listing.coding {
             Some(coding) => coding.parts(listing.dtype, geometry).len(),
-            None => needed_bytes(&printable(&listing.name), listing.dtype, &listing.shape)?,
+            None => needed_bytes(&listing.name, listing.dtype, &listing.shape)
+                .or_else(|_| needed_bytes(&printable(&listing.name), listing.dtype, &listing.shape))?,
         };
         sizes.push(bytes);
-        items.push(format!(
-            "{{\"name\":{},\"dtype\":\"{}\",\"shape\":{},\"bytes\":{bytes}{}}}",
-            text(&listing.name),
-            listing.dtype,
-            format!("{:?}", listing.shape).replace(' ', ""),
-            listing.coding.as_ref().map(coding_json).unwrap_or_default(),
-        ));
+        json.push_str(if i > 0 { ",{\"name\":" } else { "{\"name\":" });
+        push_text(&mut json, &listing.name);
+        json.push_str(",\"dtype\":\"");
+        json.push_str(listing.dtype.name());
+        json.push_str("\",\"shape\":");
+        push_shape(&mut json, &listing.shape);
+        json.push_str(",\"bytes\":");
+        push_number(&mut json, bytes);
+        if let Some(coding) = &listing.coding {
+            push_coding(&mut json, coding);
+        }
+        json.push('}');
     }
-    let mut json = format!("{{\"metadata\":{{{}}},\"tensors\":[{}]}}", pairs.join(","), items.join(","));
+    json.push_str("]}");
     while json.len() % 8 != 0 {
         json.push(' ');
     }
@@ -239,16 +251,20 @@ pub fn lay_out(
     Ok((head, ranges))
 }
 
-fn coding_json(coding: &Coding) -> String {
-    let form = if coding.form == Form::Mask { "mask" } else { "dense" };
-    let integer = match coding.code {
-        Code::Element => String::new(),
-        Code::Integer { bits, unit, zero_points } => {
-            format!(",\"bits\":{bits},\"unit\":\"{}\",\"zero_points\":{zero_points}", unit_name(unit))
-        }
-    };
-    let scheme = serde_json::Value::from(coding.scheme.as_str());
-    format!(",\"coding\":{{\"scheme\":{scheme},\"form\":\"{form}\",\"nonzeros\":{}{integer}}}", coding.nonzeros)
+fn push_coding(json: &mut String, coding: &Coding) {
+    json.push_str(",\"coding\":{\"scheme\":");
+    push_text(json, &coding.scheme);
+    json.push_str(if coding.form == Form::Mask { ",\"form\":\"mask\"" } else { ",\"form\":\"dense\"" });
+    json.push_str(",\"nonzeros\":");
+    push_number(json, coding.nonzeros);
+    if let Code::Integer { bits, unit, zero_points } = coding.code {
+        json.push_str(",\"bits\":");
+        push_number(json, u64::from(bits));
+        json.push_str(",\"unit\":\"");
+        json.push_str(&unit_name(unit));
+        json.push_str(if zero_points { "\",\"zero_points\":true" } else { "\",\"zero_points\":false" });
+    }
+    json.push('}');
 }
 
 #[cfg(test)]

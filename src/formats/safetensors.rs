@@ -7,7 +7,7 @@
 //! cannot stop or report in the middle of a tensor.
 
 use super::error::{Error, ErrorKind, printable};
-use super::json::{Json, JsonError};
+use super::json::{Json, JsonError, push_number, push_shape, push_text};
 use super::{Dtype, Entry, Limits, Source, Table};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -187,11 +187,18 @@ pub fn lay_out(listings: &[Listing], metadata: &BTreeMap<String, String>) -> Res
     let mut order: Vec<usize> = (0..listings.len()).collect();
     let key = |i: usize| listings.get(i).map(|l| (std::cmp::Reverse(l.dtype.bits()), l.name.as_str()));
     order.sort_by(|&a, &b| key(a).cmp(&key(b)));
-    let mut json = String::from("{");
-    let text = |s: &str| serde_json::Value::from(s).to_string();
+    let mut json = String::with_capacity(128 * listings.len() + 256);
+    json.push('{');
     if !metadata.is_empty() {
-        let pairs: Vec<String> = metadata.iter().map(|(k, v)| format!("{}:{}", text(k), text(v))).collect();
-        json += &format!("{}:{{{}}}", text(METADATA), pairs.join(","));
+        push_text(&mut json, METADATA);
+        json.push_str(":{");
+        for (i, (key, value)) in metadata.iter().enumerate() {
+            json.push_str(if i > 0 { "," } else { "" });
+            push_text(&mut json, key);
+            json.push(':');
+            push_text(&mut json, value);
+        }
+        json.push('}');
     }
     let mut ranges = vec![0..0; listings.len()];
     let mut at = 0_u64;
@@ -202,18 +209,24 @@ pub fn lay_out(listings: &[Listing], metadata: &BTreeMap<String, String>) -> Res
                 "a tensor is named __metadata__, which no reader could tell from the file's own text".into(),
             ));
         }
-        let bytes = needed_bytes(&printable(&listing.name), listing.dtype, &listing.shape)?;
+        // Only an error needs a name that is fit to be shown.
+        let bytes = needed_bytes(&listing.name, listing.dtype, &listing.shape)
+            .or_else(|_| needed_bytes(&printable(&listing.name), listing.dtype, &listing.shape))?;
         let end = at.checked_add(bytes).ok_or(ErrorKind::HeaderTooLarge { found: u64::MAX, allowed: u64::MAX })?;
         *range = at..end;
         if json.len() > 1 {
             json.push(',');
         }
-        json += &format!(
-            "{}:{{\"dtype\":\"{}\",\"shape\":{},\"data_offsets\":[{at},{end}]}}",
-            text(&listing.name),
-            listing.dtype,
-            format!("{:?}", listing.shape).replace(' ', ""),
-        );
+        push_text(&mut json, &listing.name);
+        json.push_str(":{\"dtype\":\"");
+        json.push_str(listing.dtype.name());
+        json.push_str("\",\"shape\":");
+        push_shape(&mut json, &listing.shape);
+        json.push_str(",\"data_offsets\":[");
+        push_number(&mut json, at);
+        json.push(',');
+        push_number(&mut json, end);
+        json.push_str("]}");
         at = end;
     }
     json.push('}');

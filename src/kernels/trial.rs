@@ -2,6 +2,7 @@
 
 use super::Real;
 use super::dispatch::{self, Kernel};
+use super::sketch::peak_of_lanes;
 
 /// Symmetric grids with `top` levels above zero on groups of `size`; the range is each group's max|w|, or `peak` for all.
 struct Trial<'a> {
@@ -18,8 +19,10 @@ impl Kernel for Trial<'_> {
     fn run(self) -> f64 {
         let mut sum = 0.0;
         for group in self.values.chunks(self.size) {
-            let most = |peak: f32, value: &f32| if value.abs() > peak { value.abs() } else { peak };
-            let peak = self.peak.unwrap_or_else(|| group.iter().fold(0.0, most));
+            let peak = match self.peak {
+                Some(peak) => peak,
+                None => group_peak(group),
+            };
             let scale = peak / self.top as f32;
             if scale > 0.0 && scale.is_finite() {
                 sum += group_error(group, scale);
@@ -29,6 +32,19 @@ impl Kernel for Trial<'_> {
         }
         sum
     }
+}
+
+#[inline(always)]
+fn group_peak(group: &[f32]) -> f32 {
+    let mut lanes = [0.0_f32; 16];
+    let (whole, rest) = group.as_chunks::<16>();
+    for values in whole.iter().map(|values| &values[..]).chain(std::iter::once(rest)) {
+        for (lane, value) in lanes.iter_mut().zip(values) {
+            let magnitude = value.abs();
+            *lane = if magnitude > *lane { magnitude } else { *lane };
+        }
+    }
+    peak_of_lanes(lanes)
 }
 
 #[inline(always)]

@@ -8,12 +8,15 @@
 use super::sample::{Sample, ratio};
 use super::{Grain, Sketch};
 use crate::formats::Dtype;
+use crate::kernels::Real;
 use crate::kernels::convert::{bf16_from_f32, f32_from_bf16};
 use crate::kernels::sketch::{Building, level_table};
 use crate::kernels::trial::symmetric_error;
 
 /// Widths that are checked: int2 to int8.
 pub const WIDTHS: usize = 7;
+/// Drawn groups that are quantized for real.
+const GROUPS: usize = 256;
 /// Drawn groups tried for the rounding of the dense target.
 const DENSE_GROUPS: usize = 64;
 
@@ -53,11 +56,12 @@ pub fn check(sample: &Sample, sketches: &[Option<Sketch>; 4], dtype: Dtype) -> C
             continue;
         }
         let own = sketch_of(sample, grain);
+        let elements = first(sample).iter().map(|segment| segment.at.len()).sum();
         for bits in 2..=8 {
             let at = bits as usize - 2;
             let (real, weighted) = real_error(sample, grain, bits);
             let [guess, _] = own.errors(level_table(bits));
-            checks.trusted[grain as usize][at] = (guess - real).abs() <= tolerance(bits, sample.values.len()) * real;
+            checks.trusted[grain as usize][at] = (guess - real).abs() <= tolerance(bits, elements) * real;
             if matches!(dtype, Dtype::BF16 | Dtype::F16) {
                 let extra = dense_extra(sample, grain, bits, dtype, &weighted);
                 checks.dense[grain as usize][at] = extra.value as f32;
@@ -76,6 +80,11 @@ fn tolerance(bits: u32, elements: usize) -> f64 {
     0.001 + 5.0 * noise
 }
 
+/// The first drawn groups, which are spread as all of them are.
+fn first(sample: &Sample) -> &[super::Segment] {
+    &sample.segments[..sample.segments.len().min(GROUPS)]
+}
+
 /// The range of a whole group, where the grain's groups are longer than a drawn one.
 fn row_peak(grain: Grain, low: f32, high: f32) -> Option<f32> {
     grain.size().is_none().then(|| high.max(-low))
@@ -84,20 +93,21 @@ fn row_peak(grain: Grain, low: f32, high: f32) -> Option<f32> {
 fn sketch_of(sample: &Sample, grain: Grain) -> Sketch {
     let size = grain.size().unwrap_or(super::sample::GROUP);
     let mut building = Building::default();
-    for segment in &sample.segments {
+    let own = |group: &[f32]| group.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+    let top = sample.segments.iter().map(|s| s.high.max(-s.low)).fold(0.0, f32::max);
+    let base = if top > 0.0 { top } else { own(&sample.values).max(f32::MIN_POSITIVE) };
+    let mut peaks = Vec::new();
+    for segment in first(sample) {
         let values = sample.values_of(segment);
-        let own = |group: &[f32]| group.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
-        let peaks: Vec<f32> = match row_peak(grain, segment.low, segment.high) {
-            Some(peak) => vec![peak],
-            None => values.chunks(size).map(own).collect(),
-        };
-        let unit = peaks.iter().copied().fold(0.0, f32::max);
-        if unit > 0.0 {
-            building.add(values, size, &peaks, unit);
-            // A group that stands for others counts as often.
-            building.flush((f64::from(unit) * segment.weight.sqrt()) as f32);
+        peaks.clear();
+        match row_peak(grain, segment.low, segment.high) {
+            Some(peak) => peaks.push(peak),
+            None => peaks.extend(values.chunks(size).map(own)),
         }
+        // A group that stands for others weighs as much: in units that are smaller by the root.
+        building.add(values, size, &peaks, (f64::from(base) / segment.weight.sqrt()) as f32);
     }
+    building.flush(base);
     building.finish()
 }
 
@@ -108,7 +118,7 @@ fn real_error(sample: &Sample, grain: Grain, bits: u32) -> (f64, Vec<f64>) {
         let peak = row_peak(grain, segment.low, segment.high);
         segment.weight * symmetric_error(sample.values_of(segment), size, top, peak)
     };
-    let errors: Vec<f64> = sample.segments.iter().map(one).collect();
+    let errors: Vec<f64> = first(sample).iter().map(one).collect();
     (errors.iter().sum(), errors)
 }
 
@@ -140,7 +150,7 @@ fn levels(scale: f32, top: f32, round: impl Fn(f32) -> f32) -> Vec<f32> {
 }
 
 fn error_on(levels: &[f32], w: f32, scale: f32) -> f64 {
-    let level = if scale > 0.0 { (w.abs() / scale).round_ties_even() as usize } else { 0 };
+    let level = if scale > 0.0 { (w.abs() / scale).round_to_code() as usize } else { 0 };
     let q = levels.get(level).or(levels.last()).copied().unwrap_or(0.0);
     (f64::from(w.abs()) - f64::from(q)).powi(2)
 }

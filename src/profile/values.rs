@@ -38,6 +38,7 @@ pub struct ValueTable {
     energy_below: Vec<f64>,
     magnitudes: Vec<f32>,
     weights: Vec<f32>,
+    positive_share: f64,
 }
 
 /// The left edge of a bin.
@@ -126,6 +127,9 @@ impl ValueTable {
         }
         self.below.push(below);
         self.energy_below.push(energy);
+        let (positive, negative): (u64, u64) = (self.positive.iter().sum(), self.negative.iter().sum());
+        let all = positive + negative;
+        self.positive_share = if all == 0 { 0.5 } else { positive as f64 / all as f64 };
     }
 
     /// Left edge, right edge and count of the i-th bin that holds something.
@@ -149,8 +153,7 @@ impl ValueTable {
     /// Share of the elements that are not zero and lie above it.
     #[must_use]
     pub fn positive_share(&self) -> f64 {
-        let (positive, negative): (u64, u64) = (self.positive.iter().sum(), self.negative.iter().sum());
-        if positive + negative == 0 { 0.5 } else { positive as f64 / (positive + negative) as f64 }
+        self.positive_share
     }
 
     /// The largest magnitude that some element may have.

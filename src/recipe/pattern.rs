@@ -15,6 +15,8 @@ pub struct Pattern {
 #[derive(Clone, Debug)]
 enum Matcher {
     Exact,
+    /// `*`: every name, without asking.
+    All,
     Glob(GlobMatcher),
     Regex(Regex),
 }
@@ -36,6 +38,8 @@ impl Pattern {
             // Anchored at both ends; the group keeps alternatives together.
             let whole = regex::RegexBuilder::new(&format!("^(?:{regex})$")).size_limit(1 << 22).build();
             Matcher::Regex(whole.map_err(|e| fail(e.to_string()))?)
+        } else if text == "*" {
+            Matcher::All
         } else if text.contains(['*', '?', '[', '{']) {
             let glob =
                 GlobBuilder::new(text).literal_separator(false).build().map_err(|e| fail(e.kind().to_string()))?;
@@ -92,6 +96,7 @@ impl Pattern {
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         match &self.matcher {
+            Matcher::All => true,
             Matcher::Exact => self.text == name,
             Matcher::Glob(glob) => glob.is_match(name),
             Matcher::Regex(regex) => regex.is_match(name),

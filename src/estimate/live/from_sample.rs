@@ -10,6 +10,9 @@ use crate::profile::sample::ratio;
 use crate::profile::{Sample, Segment};
 use crate::recipe::{Prune, Quantize, Range, Scope, Target};
 
+/// Groups that a distribution is drawn from.
+const DRAWN: usize = 96;
+
 /// Sums over one group.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tried {
@@ -60,7 +63,7 @@ pub(super) fn after(case: &Case<'_>, reach: f64) -> Option<Histogram> {
     let most = if needs_row_quantiles(case) { sample.ranked() } else { sample.segments.len() };
     let mut bench = Bench { counts: vec![0.0; LEVELS], ..Bench::default() };
     let mut sums = vec![0.0; BINS];
-    for (i, segment) in sample.segments[..most].iter().enumerate() {
+    for (i, segment) in sample.segments[..most.min(DRAWN)].iter().enumerate() {
         try_one(case, sample, i, segment, &mut bench)?;
         for &q in &bench.result {
             let share = if reach > 0.0 { f64::from(q) / reach } else { 0.0 };
