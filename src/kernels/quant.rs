@@ -95,7 +95,7 @@ impl<T: Real> Grid<T> {
 
     /// [`Grid::code`] where the scale is known not to be 0: straight-line arithmetic that compilers widen.
     #[inline(always)]
-    fn level(&self, w: T) -> i32 {
+    pub(super) fn level(&self, w: T) -> i32 {
         (w.div(self.scale).round_to_code() + self.zero_point).clamp(self.low_code, self.high_code)
     }
 

@@ -1,7 +1,10 @@
-//! One grid tried on a handful of groups: the error alone, for checking sketches and for answering from samples.
+//! Grids tried on a handful of groups, for checking sketches and for answering from samples: f32 inside a group, in units of
+//! its own size so that tiny weights do not vanish when squared, and f64 beyond.
 
 use super::Real;
+use super::convert::{bf16_from_f32, f32_from_bf16};
 use super::dispatch::{self, Kernel};
+use super::quant::{Extent, Grid};
 use super::sketch::peak_of_lanes;
 
 /// Symmetric grids with `top` levels above zero on groups of `size`; the range is each group's max|w|, or `peak` for all.
@@ -77,11 +80,146 @@ pub fn symmetric_error(values: &[f32], size: usize, top: i32, peak: Option<f32>)
     dispatch::run(Trial { values, size: size.max(1), top, peak })
 }
 
+/// What a trial of pruning and an integer grid on one group is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Magnitudes below this become zero first.
+    pub threshold: f32,
+    /// Groups of this size share a grid.
+    pub size: usize,
+    /// The range of all groups; `None`: each takes its own, after pruning.
+    pub extent: Option<Extent<f32>>,
+    /// Bits of a code.
+    pub bits: u32,
+    /// Whether the grid has a zero point.
+    pub asymmetric: bool,
+    /// Whether values are rounded to bf16 in the end.
+    pub to_bf16: bool,
+}
+
+/// Sums over a tried group.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Tried {
+    /// Elements.
+    pub elements: f64,
+    /// Σw².
+    pub energy: f64,
+    /// Σ(w − q)².
+    pub squared_error: f64,
+    /// Its part on elements that pruning zeroed.
+    pub pruned_error: f64,
+    /// Σq².
+    pub energy_after: f64,
+    /// Elements with q = 0.
+    pub zeros: f64,
+}
+
+/// Lanes of the sums.
+const LANES: usize = 16;
+
+struct Survey<'a> {
+    values: &'a [f32],
+    wanted: Wanted,
+    /// Codes less their zero point; filled when there is room.
+    codes: &'a mut [i32],
+}
+
+impl Kernel for Survey<'_> {
+    type Output = Option<Tried>;
+
+    #[inline(always)]
+    fn run(self) -> Option<Tried> {
+        let wanted = self.wanted;
+        let mut sum = Tried { elements: self.values.len() as f64, ..Tried::default() };
+        let unit = group_peak(self.values);
+        let scale = 1.0 / unit;
+        if unit == 0.0 || !scale.is_finite() || !unit.is_finite() {
+            return (unit == 0.0).then_some(Tried { zeros: sum.elements, ..sum });
+        }
+        let mut lanes = [[0.0_f32; LANES]; 5];
+        let mut codes = self.codes;
+        for group in self.values.chunks(wanted.size) {
+            let extent = wanted.extent.unwrap_or_else(|| surviving(group, wanted.threshold));
+            let grid = Grid::new(wanted.bits, wanted.asymmetric, extent)?;
+            let room = codes.len().min(group.len());
+            let (mine, rest) = codes.split_at_mut(room);
+            codes = rest;
+            let grid = Levels { grid, threshold: wanted.threshold, scale, to_bf16: wanted.to_bf16 };
+            if grid.grid.scale == 0.0 {
+                grid.add(group, &mut lanes, |_| grid.grid.zero_point);
+            } else {
+                grid.add(group, &mut lanes, |w| grid.grid.level(w));
+            }
+            for (code, &w) in mine.iter_mut().zip(group) {
+                let kept = if w.abs() < wanted.threshold { 0.0 } else { w };
+                *code = grid.grid.code(kept) - grid.grid.zero_point;
+            }
+        }
+        let square = f64::from(unit) * f64::from(unit);
+        let [energy, error, pruned, after, zeros] = lanes.map(|lanes| lanes.into_iter().map(f64::from).sum::<f64>());
+        sum.energy = energy * square;
+        sum.squared_error = error * square;
+        sum.pruned_error = pruned * square;
+        sum.energy_after = after * square;
+        sum.zeros = zeros;
+        Some(sum)
+    }
+}
+
+/// A grid with what stands before and after it.
+#[derive(Clone, Copy)]
+struct Levels {
+    grid: Grid<f32>,
+    threshold: f32,
+    scale: f32,
+    to_bf16: bool,
+}
+
+impl Levels {
+    #[inline(always)]
+    fn add(&self, group: &[f32], lanes: &mut [[f32; LANES]; 5], code: impl Fn(f32) -> i32) {
+        for piece in group.chunks(LANES) {
+            for (lane, &w) in piece.iter().enumerate() {
+                let gone = w.abs() < self.threshold;
+                let kept = if gone { 0.0 } else { w };
+                let plain = self.grid.value(code(kept));
+                let q = if self.to_bf16 { f32_from_bf16(bf16_from_f32(plain)) } else { plain };
+                let (w, q) = (w * self.scale, q * self.scale);
+                let square = (w - q) * (w - q);
+                lanes[0][lane] += w * w;
+                lanes[1][lane] += square;
+                lanes[2][lane] += if gone { square } else { 0.0 };
+                lanes[3][lane] += q * q;
+                lanes[4][lane] += if q == 0.0 { 1.0 } else { 0.0 };
+            }
+        }
+    }
+}
+
+/// The extent of what pruning leaves.
+#[inline(always)]
+fn surviving(group: &[f32], threshold: f32) -> Extent<f32> {
+    let (mut low, mut high) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+    for piece in group.chunks(LANES) {
+        for ((&w, low), high) in piece.iter().zip(&mut low).zip(&mut high) {
+            let kept = if w.abs() < threshold { 0.0 } else { w };
+            *low = if kept < *low { kept } else { *low };
+            *high = if kept > *high { kept } else { *high };
+        }
+    }
+    Extent { low: -peak_of_lanes(low.map(f32::abs)), high: peak_of_lanes(high) }
+}
+
+/// Tries pruning and an integer grid on a group. The first codes, less their zero point, go into `codes`. `None` where a
+/// scale does not fit, or the group is too small or too large to be squared.
+pub fn survey(values: &[f32], wanted: Wanted, codes: &mut [i32]) -> Option<Tried> {
+    dispatch::run(Survey { values, wanted, codes })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kernels::dispatch::Level;
-    use crate::kernels::quant::{Extent, Grid};
 
     #[test]
     fn agrees_with_the_grid_over_all_lengths_and_levels() {
@@ -104,6 +242,49 @@ mod tests {
                             "{length} {bits} {got} {expected}"
                         );
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_survey_agrees_with_the_definition_at_every_level() {
+        for length in (1..70).chain([128]) {
+            let values: Vec<f32> = (0..length).map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.013).collect();
+            for (bits, size, asymmetric, threshold, to_bf16) in [
+                (2, 32, false, 0.0, false),
+                (4, 64, true, 0.2, false),
+                (8, 128, false, 0.3, true),
+                (3, 32, true, 9.0, true),
+            ] {
+                let wanted = Wanted { threshold, size, extent: None, bits, asymmetric, to_bf16 };
+                let mut expected = Tried { elements: f64::from(length), ..Tried::default() };
+                let mut expected_codes = Vec::new();
+                for group in values.chunks(size) {
+                    let pruned: Vec<f32> = group.iter().map(|&w| if w.abs() < threshold { 0.0 } else { w }).collect();
+                    let grid = Grid::new(bits, asymmetric, Extent::of(&pruned)).unwrap();
+                    for (&w, &p) in group.iter().zip(&pruned) {
+                        let code = grid.code(p);
+                        expected_codes.push(code - grid.zero_point);
+                        let plain = grid.value(code);
+                        let q = f64::from(if to_bf16 { f32_from_bf16(bf16_from_f32(plain)) } else { plain });
+                        let w = f64::from(w);
+                        expected.energy += w * w;
+                        expected.squared_error += (w - q).powi(2);
+                        expected.pruned_error += if w.abs() < f64::from(threshold) { (w - q).powi(2) } else { 0.0 };
+                        expected.energy_after += q * q;
+                        expected.zeros += if q == 0.0 { 1.0 } else { 0.0 };
+                    }
+                }
+                for level in Level::all() {
+                    let mut codes = vec![0; values.len()];
+                    let got = level.run(Survey { values: &values, wanted, codes: &mut codes }).unwrap();
+                    let near = |a: f64, b: f64| (a - b).abs() <= 1e-5 * b.abs() + 1e-9 * expected.energy;
+                    assert!(near(got.energy, expected.energy) && near(got.squared_error, expected.squared_error));
+                    assert!(near(got.pruned_error, expected.pruned_error));
+                    assert!(near(got.energy_after, expected.energy_after), "{got:?} {expected:?}");
+                    assert_eq!((got.zeros, got.elements), (expected.zeros, expected.elements));
+                    assert_eq!(codes, expected_codes, "{}", level.name());
                 }
             }
         }

@@ -5,7 +5,7 @@
 //! the file: the profile is the same for any number of threads.
 
 use super::sample::{GROUP, Sample, draw, gather};
-use super::{Error, Grain, Profile, ValueTable, check, is_sketched, is_told_by_upper_bits};
+use super::{Error, Grain, Grids, Profile, ValueTable, check, is_sketched, is_told_by_upper_bits};
 use crate::control::Control;
 use crate::formats::Dtype;
 use crate::kernels::entropy::Gaps;
@@ -229,6 +229,7 @@ fn finish(model: &Model, tensor: &Tensor, sums: Sums, sampled: usize, control: &
         peaks: [[0.0; 3]; 4],
         sample: None,
         checks: check::Checks::default(),
+        grids: Grids::default(),
     };
     let told = sums.moments.abs_max() <= f64::from(f32::MAX);
     if sums.sketches.is_empty() || sums.moments.non_finite() > 0 || !told || profile.table.finite() == 0 {
@@ -241,7 +242,7 @@ fn finish(model: &Model, tensor: &Tensor, sums: Sums, sampled: usize, control: &
     profile.peaks = peaks_of(&sample);
     profile.checks = check::check(&sample, &profile.sketches, tensor.dtype);
     profile.sample = Some(sample);
-    Ok(profile)
+    Ok(profile.with_grids())
 }
 
 /// Pieces of one long row in different spans are one row.

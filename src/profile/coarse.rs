@@ -2,7 +2,7 @@
 
 use super::build::peaks_of;
 use super::sample::{Draw, GROUP, bit_reversed, gather};
-use super::{Error, Profile, ValueTable, check, is_told_by_upper_bits};
+use super::{Error, Grids, Profile, ValueTable, check, is_told_by_upper_bits};
 use crate::control::Control;
 use crate::kernels::entropy::Gaps;
 use crate::kernels::layout::Geometry;
@@ -70,6 +70,7 @@ pub fn coarse_profile(model: &Model, tensor: &Tensor, control: &Control) -> Resu
         peaks: peaks_of(&sample),
         sample: Some(sample),
         checks: check::Checks::default(),
+        grids: Grids::default(),
     })
 }
 

@@ -5,7 +5,7 @@
 
 use super::check::{Checks, WIDTHS};
 use super::sample::{QUANTILES, RANKED, Segment};
-use super::{Grain, Profile, Sample, ValueTable};
+use super::{Grain, Grids, Profile, Sample, ValueTable};
 use crate::kernels::entropy::Gaps;
 use crate::kernels::sketch::{BINS, Sketch};
 use crate::kernels::stats::Moments;
@@ -156,8 +156,9 @@ pub fn read(reader: &mut Reader<'_>, elements: u64) -> Option<Profile> {
     let sample = if reader.flag()? { Some(read_sample(reader)?) } else { None };
     let fits = counted == elements && moments.zeros <= moments.finite && table.zeros == moments.zeros;
     let gaps = Gaps::from_parts(gaps);
-    let whole = Profile { coarse, moments, gaps, table, rows, sketches, peaks, sample, checks };
-    (fits && gaps.nonzero() <= elements).then_some(whole)
+    let grids = Grids::default();
+    let whole = Profile { coarse, moments, gaps, table, rows, sketches, peaks, sample, checks, grids };
+    (fits && gaps.nonzero() <= elements).then(|| whole.with_grids())
 }
 
 fn read_table(reader: &mut Reader<'_>) -> Option<ValueTable> {
@@ -248,7 +249,9 @@ mod tests {
                 quantiles: vec![0.125; QUANTILES],
             }),
             checks,
+            grids: Grids::default(),
         }
+        .with_grids()
     }
 
     #[test]

@@ -34,7 +34,8 @@ pub use values::{Cut, ValueTable};
 use crate::formats::Dtype;
 use crate::kernels::entropy::Gaps;
 use crate::kernels::layout::Unit;
-use crate::kernels::sketch::Sketch;
+use crate::kernels::quant::{Extent, Grid};
+use crate::kernels::sketch::{Sketch, level_table};
 use crate::kernels::stats::Moments;
 use crate::model::{Model, Tensor};
 use check::Checks;
@@ -111,6 +112,44 @@ pub struct Profile {
     pub sample: Option<Sample>,
     /// What the sketches are worth on this tensor.
     pub checks: Checks,
+    /// What every symmetric width comes to, by grain and width, worked out once: a dial is then a look-up.
+    pub grids: Grids,
+}
+
+/// By [`Grain`], then the whole tensor; by width from int2.
+pub type Grids = [[Option<GridAnswer>; check::WIDTHS]; 5];
+
+/// What a symmetric grid comes to on a tensor that is not pruned.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct GridAnswer {
+    /// Σ(w − q)².
+    pub squared_error: f64,
+    /// Σq².
+    pub energy_after: f64,
+    /// Elements with q = 0.
+    pub zeros: f64,
+    /// n·H0 of the codes, in bits.
+    pub code_bits: f64,
+}
+
+impl GridAnswer {
+    /// From the sums and how many elements stand on each level's magnitude; `positive` of those not zero are above it.
+    #[must_use]
+    pub fn new([squared_error, energy_after]: [f64; 2], levels: &[f64], positive: f64) -> Self {
+        let zeros = levels.first().copied().unwrap_or_default();
+        let code_bits = signed_entropy(levels, positive);
+        Self { squared_error, energy_after, zeros, code_bits }
+    }
+}
+
+/// n·H0 in bits of signed codes: that of their magnitudes, and of the signs of those not zero.
+#[must_use]
+pub fn signed_entropy(levels: &[f64], positive: f64) -> f64 {
+    let total: f64 = levels.iter().sum();
+    let bits = |count: f64, of: f64| if count > 0.0 { count * (of / count).log2() } else { 0.0 };
+    let magnitudes: f64 = levels.iter().map(|&count| bits(count, total)).sum();
+    let nonzero = total - levels.first().copied().unwrap_or_default();
+    magnitudes + bits(nonzero * positive, nonzero) + bits(nonzero * (1.0 - positive), nonzero)
 }
 
 impl Profile {
@@ -118,6 +157,29 @@ impl Profile {
     #[must_use]
     pub fn trusted_sketch(&self, grain: Grain, bits: u32) -> Option<&Sketch> {
         self.sketches[grain as usize].as_ref().filter(|_| self.checks.trusts(grain, bits))
+    }
+
+    /// Works out what every symmetric width comes to from sketches and value table.
+    #[must_use]
+    pub fn with_grids(mut self) -> Self {
+        let positive = self.table.positive_share();
+        for bits in 2..=8 {
+            let (at, table) = (bits as usize - 2, level_table(bits));
+            for grain in Grain::ALL {
+                let sketch = self.trusted_sketch(grain, bits);
+                let answer = sketch.map(|s| GridAnswer::new(s.errors(table), &s.level_counts(table), positive));
+                self.grids[grain as usize][at] = answer;
+            }
+            let peak = self.moments.abs_max() as f32;
+            if self.sample.is_some() && !self.coarse {
+                let grid = Grid::new(bits, false, Extent { low: -peak, high: peak });
+                self.grids[4][at] = grid.filter(|g| g.scale > 0.0).map(|grid| {
+                    let (sums, levels) = self.table.on_levels(Cut::NOTHING, false, grid.scale, table.top);
+                    GridAnswer::new(sums, &levels, positive)
+                });
+            }
+        }
+        self
     }
 
     /// About how many bytes it takes.

@@ -5,6 +5,8 @@
 //! are those of the weights themselves; for wider floats weights are taken as spread evenly within a bin, 1/128 to 1/256 of
 //! its value wide.
 
+use crate::kernels::Real;
+use crate::kernels::dispatch::{self, Kernel};
 use crate::kernels::table::{FIRST_STRANGE, MAGNITUDES};
 
 /// Where a knife falls in a table: every bin below `bin` goes, and this share of `bin`.
@@ -162,12 +164,6 @@ impl ValueTable {
         self.bins.last().map_or(0.0, |&bin| if self.points { edge(bin) } else { right_edge(bin) })
     }
 
-    /// Magnitudes and how many elements stand at each, for grids over the whole tensor. Zeros are not among them.
-    #[must_use]
-    pub fn points(&self) -> (&[f32], &[f32]) {
-        (&self.magnitudes, &self.weights)
-    }
-
     /// Adds the counts of magnitudes to a sum over several tensors, which share all bins; zeros go to the first place.
     pub fn add_to(&self, sum: &mut [u64]) {
         sum[0] += self.zeros;
@@ -264,6 +260,36 @@ impl ValueTable {
         if self.points { low } else { low + (high - low) * ((rank - self.below[i] as f64) / count).clamp(0.0, 1.0) }
     }
 
+    /// Σ(w − q)² and Σq² over what a cut leaves, under levels at multiples of `scale` up to `top`, and how many elements
+    /// stand on each level; what the cut takes stands on level 0 and counts as no error here. Without `pruned` nothing is cut.
+    #[must_use]
+    pub fn on_levels(&self, cut: Cut, pruned: bool, scale: f32, top: i32) -> ([f64; 2], Vec<f64>) {
+        let threshold = if pruned { self.magnitude(cut) as f32 } else { 0.0 };
+        let first = self.magnitudes.partition_point(|&m| m < threshold);
+        let (magnitudes, weights) = (&self.magnitudes[first..], &self.weights[first..]);
+        let mut sums = dispatch::run(OnLevels { magnitudes, weights, scale, top: top as f32 });
+        // Of what stands at the threshold itself a share is gone.
+        if self.points && pruned && magnitudes.first() == Some(&threshold) {
+            let gone = dispatch::run(OnLevels {
+                magnitudes: &magnitudes[..1],
+                weights: &weights[..1],
+                scale,
+                top: top as f32,
+            });
+            sums = [sums[0] - cut.share * gone[0], sums[1] - cut.share * gone[1]];
+        }
+        let gone = if pruned { self.below(cut).0 } else { 0.0 };
+        let (mut levels, mut before) = (Vec::with_capacity(top as usize + 1), 0.0);
+        for level in 0..=top {
+            let edge = (f64::from(level) + 0.5) * f64::from(scale);
+            let upto = if level == top { self.finite() as f64 } else { self.count_below(edge) };
+            let upto = upto.max(gone);
+            levels.push(upto - before);
+            before = upto;
+        }
+        (sums, levels)
+    }
+
     /// Every bin: left edge, right edge (the same for points), elements above and below zero.
     pub fn iter(&self) -> impl Iterator<Item = (f64, f64, u64, u64)> {
         (0..self.bins.len()).map(|i| {
@@ -276,6 +302,35 @@ impl ValueTable {
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         self.bins.len() * (2 + 8 + 8 + 8 + 8) + self.magnitudes.len() * 8
+    }
+}
+
+/// Σ weight·(m − q)² and Σ weight·q² over magnitudes.
+struct OnLevels<'a> {
+    magnitudes: &'a [f32],
+    weights: &'a [f32],
+    scale: f32,
+    top: f32,
+}
+
+impl Kernel for OnLevels<'_> {
+    type Output = [f64; 2];
+
+    #[inline(always)]
+    fn run(self) -> [f64; 2] {
+        const LANES: usize = 8;
+        let (mut errors, mut squares) = ([0.0_f64; LANES], [0.0_f64; LANES]);
+        for (magnitudes, weights) in self.magnitudes.chunks(LANES).zip(self.weights.chunks(LANES)) {
+            for (lane, (&magnitude, &weight)) in magnitudes.iter().zip(weights).enumerate() {
+                let level = f32::from_code((magnitude / self.scale).round_to_code());
+                let level = if level < self.top { level } else { self.top };
+                let q = f64::from(level * self.scale);
+                let difference = f64::from(magnitude) - q;
+                errors[lane] += f64::from(weight) * difference * difference;
+                squares[lane] += f64::from(weight) * q * q;
+            }
+        }
+        [errors.iter().sum(), squares.iter().sum()]
     }
 }
 

@@ -1,28 +1,18 @@
 //! Any scheme at all, tried on drawn groups: the same kernels as the exact pass, a few thousand weights, and a standard error.
 
-use super::{Answer, Case};
+use super::{Answer, Case, entropy_of};
 use crate::formats::Dtype;
 use crate::kernels::convert::{decode_small, encode_small};
 use crate::kernels::histogram::{BINS, Histogram};
 use crate::kernels::layout::Unit;
 use crate::kernels::quant::{Extent, Grid};
+use crate::kernels::trial::{Tried, Wanted, survey};
 use crate::profile::sample::ratio;
 use crate::profile::{Sample, Segment};
 use crate::recipe::{Prune, Quantize, Range, Scope, Target};
 
 /// Groups that a distribution is drawn from.
 const DRAWN: usize = 96;
-
-/// Sums over one group.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tried {
-    elements: f64,
-    energy: f64,
-    squared_error: f64,
-    pruned_error: f64,
-    energy_after: f64,
-    zeros: f64,
-}
 
 /// Levels of integer codes less their zero point lie within ±255.
 const LEVELS: usize = 511;
@@ -52,7 +42,11 @@ pub(super) fn answer(case: &Case<'_>) -> Option<Answer> {
     }
     let mut tried = Vec::with_capacity(segments.len());
     for (i, segment) in segments.iter().enumerate() {
-        tried.push((segment.weight, try_one(case, sample, i, segment, &mut bench)?));
+        let one = match try_fast(case, sample, i, segment, &mut bench) {
+            Some(tried) => tried,
+            None => try_one(case, sample, i, segment, &mut bench)?,
+        };
+        tried.push((segment.weight, one));
     }
     Some(extrapolate(case, &tried, bench.counts))
 }
@@ -106,9 +100,45 @@ fn extrapolate(case: &Case<'_>, tried: &[(f64, Tried)], counts: Vec<f64>) -> Ans
         pruned_error: pruned,
         energy_after: of_energy(sum(|t| t.energy_after)),
         zeros: zeros.max(moments.zeros as f64 * f64::from(u8::from(case.scheme.quantize.is_none()))),
-        codes: counts.into_iter().map(|count| count * scale).collect(),
+        code_bits: (!counts.is_empty()).then(|| entropy_of(counts.into_iter().map(|count| count * scale))),
         error: Some(if squared_error > 0.0 { absolute / squared_error } else { 0.0 }),
     }
+}
+
+/// Groups of which codes are counted.
+const CODED: usize = 48;
+
+/// An integer grid with a range of its own per group or row, in one pass; `None` where the long way has to be taken.
+fn try_fast(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench: &mut Bench) -> Option<Tried> {
+    let Some(Quantize::Int { bits, unit, asymmetric, range: Range::Max }) = &case.scheme.quantize else { return None };
+    let source = sample.values_of(segment);
+    let wide = matches!(case.tensor.dtype, Dtype::F32 | Dtype::F64);
+    let rounded = case.target == Target::Safetensors && !wide;
+    if rounded && case.tensor.dtype != Dtype::BF16 {
+        return None;
+    }
+    let threshold = match (&case.scheme.prune, case.cut) {
+        (None, _) => 0.0,
+        (_, Some(cut)) => {
+            // What stands at the threshold goes or stays together here; what pruning costs comes from the table anyway.
+            let at = case.profile.table.magnitude(cut) as f32;
+            if case.profile.table.points && cut.share >= 0.5 { at.next_up() } else { at }
+        }
+        (Some(Prune::Magnitude { share, .. }), None) => {
+            row_threshold(case, sample, i, source, share.to_f64(), &mut bench.sorted)
+        }
+        _ => return None,
+    };
+    let extent = if let Unit::Group(_) = unit { None } else { Some(extent(case, segment, *unit, source)) };
+    let size = if let Unit::Group(size) = unit { *size } else { source.len().max(1) };
+    let wanted = Wanted { threshold, size, extent, bits: *bits, asymmetric: *asymmetric, to_bf16: rounded };
+    bench.codes.clear();
+    bench.codes.resize(if i < CODED { source.len() } else { 0 }, 0);
+    let tried = survey(source, wanted, &mut bench.codes)?;
+    for &code in &bench.codes {
+        bench.counts[(code + 255) as usize] += segment.weight;
+    }
+    Some(tried)
 }
 
 fn try_one(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench: &mut Bench) -> Option<Tried> {

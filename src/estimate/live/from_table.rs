@@ -1,13 +1,12 @@
 //! Everything that a tensor's marginal distribution decides: pruning by one threshold, casts, and grids over the whole tensor.
 
-use super::from_sketch::signed;
-use super::{Answer, Case};
+use super::{Answer, Case, entropy_of};
 use crate::estimate::stats::table_histogram;
 use crate::formats::Dtype;
 use crate::kernels::convert;
 use crate::kernels::histogram::{BINS, Histogram};
 use crate::kernels::quant::{Extent, Grid};
-use crate::profile::{Cut, ValueTable};
+use crate::profile::{Cut, GridAnswer, ValueTable};
 use crate::recipe::{Quantize, Range, Target};
 
 /// Points that stand for a bin of a wide dtype where a function is summed over it.
@@ -27,7 +26,7 @@ pub(super) fn answer(case: &Case<'_>) -> Option<Answer> {
             pruned_error: pruned,
             energy_after: case.profile.moments.energy - pruned,
             zeros: gone,
-            codes: Vec::new(),
+            code_bits: None,
             error: None,
         }),
         Some(Quantize::F16) => Some(cast(case, cut, gone, pruned, Dtype::F16)),
@@ -41,7 +40,12 @@ pub(super) fn answer(case: &Case<'_>) -> Option<Answer> {
             };
             let grid = Grid::new(*bits, *asymmetric, extent)?;
             let plain = !asymmetric && *range == Range::Max && !case.is_rounded();
-            Some(if plain { symmetric(case, cut, gone, pruned, &grid, *bits) } else { any(case, cut, pruned, &grid) })
+            let known = case.profile.grids[4].get(*bits as usize - 2).copied().flatten();
+            Some(match known {
+                Some(known) if plain && case.cut.is_none() => Answer::of(&known),
+                _ if plain => symmetric(case, cut, pruned, &grid, *bits),
+                _ => any(case, cut, pruned, &grid),
+            })
         }
         Some(_) => None,
     }
@@ -73,52 +77,23 @@ fn clipped(table: &ValueTable, gone: f64, percent: f64) -> Option<Extent<f32>> {
 }
 
 /// Symmetric levels at multiples of one step: magnitudes alone decide.
-fn symmetric(case: &Case<'_>, cut: Cut, gone: f64, pruned: f64, grid: &Grid<f32>, bits: u32) -> Answer {
+fn symmetric(case: &Case<'_>, cut: Cut, pruned: f64, grid: &Grid<f32>, bits: u32) -> Answer {
     let table = &case.profile.table;
     let energy = case.profile.moments.energy;
-    let top = (1_i32 << (bits - 1)) - 1;
     if grid.scale == 0.0 {
         let zeros = case.profile.moments.finite as f64;
-        return Answer { squared_error: energy, pruned_error: pruned, zeros, codes: vec![zeros], ..Answer::default() };
+        return Answer {
+            squared_error: energy,
+            pruned_error: pruned,
+            zeros,
+            code_bits: Some(0.0),
+            ..Answer::default()
+        };
     }
-    let threshold = if case.cut.is_some() { table.magnitude(cut) as f32 } else { 0.0 };
-    let (errors, squares) = sum_levels(table, threshold, cut.share, grid.scale, top);
-    let step = f64::from(grid.scale);
-    let mut levels = Vec::with_capacity(top as usize + 1);
-    let mut before = 0.0;
-    for level in 0..=top {
-        let upto =
-            if level == top { table.finite() as f64 } else { table.count_below((f64::from(level) + 0.5) * step) };
-        // What pruning took stands on level 0.
-        let upto = upto.max(gone);
-        levels.push(upto - before);
-        before = upto;
-    }
-    let zeros = levels.first().copied().unwrap_or_default();
-    Answer {
-        squared_error: pruned + errors,
-        pruned_error: pruned,
-        energy_after: squares,
-        zeros,
-        codes: signed(&levels, table.positive_share()),
-        error: None,
-    }
-}
-
-/// Σ(w − q)² and Σq² over magnitudes at or above a threshold, of which `share` of those that stand at it are gone.
-fn sum_levels(table: &ValueTable, threshold: f32, share: f64, scale: f32, top: i32) -> (f64, f64) {
-    let (magnitudes, weights) = table.points();
-    let first = magnitudes.partition_point(|&m| m < threshold);
-    let (mut errors, mut squares) = (0.0, 0.0);
-    for (&magnitude, &weight) in magnitudes[first..].iter().zip(&weights[first..]) {
-        let level = (f64::from(magnitude) / f64::from(scale)).round_ties_even().min(f64::from(top));
-        let q = f64::from(level as f32 * scale);
-        let here = table.points && magnitude == threshold;
-        let weight = f64::from(weight) * if here { 1.0 - share } else { 1.0 };
-        errors += weight * (f64::from(magnitude) - q).powi(2);
-        squares += weight * q * q;
-    }
-    (errors, squares)
+    let top = (1_i32 << (bits - 1)) - 1;
+    let (sums, levels) = table.on_levels(cut, case.cut.is_some(), grid.scale, top);
+    let known = GridAnswer::new(sums, &levels, table.positive_share());
+    Answer { squared_error: pruned + known.squared_error, pruned_error: pruned, ..Answer::of(&known) }
 }
 
 /// Any grid over the whole tensor: every bin on both sides of zero.
@@ -156,7 +131,7 @@ fn any(case: &Case<'_>, cut: Cut, pruned: f64, grid: &Grid<f32>) -> Answer {
             put(-w, left * negative as f64 / f64::from(pieces));
         }
     }
-    out.codes = codes;
+    out.code_bits = Some(entropy_of(codes));
     out
 }
 
@@ -197,7 +172,7 @@ fn cast(case: &Case<'_>, cut: Cut, gone: f64, pruned: f64, dtype: Dtype) -> Answ
         }
     }
     out.energy_after = (case.profile.moments.energy - pruned).max(0.0);
-    out.codes = codes.into_values().collect();
+    out.code_bits = Some(entropy_of(codes.into_values()));
     out
 }
 

@@ -20,7 +20,7 @@ pub use whole::{Asked, estimate_model_live};
 use super::size::{self, Content};
 use super::{Label, TensorEstimate};
 use crate::formats::Dtype;
-use crate::kernels::entropy::{Gaps, shannon_bits};
+use crate::kernels::entropy::Gaps;
 use crate::kernels::error::ErrorSums;
 use crate::kernels::layout::Unit;
 use crate::kernels::table::MAGNITUDES;
@@ -33,7 +33,7 @@ use std::sync::Arc;
 /// Elements tried in all per plan when several tensors are answered from samples.
 const TRIED_IN_ALL: usize = 1 << 18;
 /// Groups tried per tensor at least.
-const TRIED: usize = 32;
+const TRIED: usize = 16;
 
 /// Profiles of a model, as far as they are known, and what is worked out from several of them together.
 #[derive(Debug, Default)]
@@ -64,8 +64,8 @@ pub(super) struct Answer {
     energy_after: f64,
     /// Elements with q = 0.
     zeros: f64,
-    /// How often each stored code occurs; empty where elements keep their own bits.
-    codes: Vec<f64>,
+    /// n·H0 of the stored codes in bits; `None` where elements keep their own bits.
+    code_bits: Option<f64>,
     /// Relative standard error of the squared error.
     error: Option<f64>,
 }
@@ -228,7 +228,9 @@ impl Case<'_> {
         }
         match &self.scheme.quantize {
             Some(Quantize::Int { bits, unit, .. }) if *unit != Unit::Tensor => {
-                from_sketch::answer(self, Grain::of(*unit)?, *bits)
+                let grain = Grain::of(*unit)?;
+                let known = self.profile.grids[grain as usize].get(*bits as usize - 2).copied()??;
+                Some(from_sketch::answer(self, grain, *bits, &known))
             }
             Some(Quantize::Int { .. } | Quantize::F16 | Quantize::Bf16) | None => from_table::answer(self),
             Some(_) => None,
@@ -262,11 +264,7 @@ impl Case<'_> {
         } else {
             Gaps::expected(n, n - zeros)
         };
-        let entropy = (!answer.codes.is_empty()).then(|| {
-            // Counts of an estimate need not be whole; a millionth of an element is fine enough.
-            shannon_bits(answer.codes.iter().map(|count| (count * 1e6) as u64)) / 1e6
-        });
-        let content = Content { gaps, code_entropy: entropy };
+        let content = Content { gaps, code_entropy: answer.code_bits };
         let squared_error = answer.squared_error.max(0.0);
         let errors = ErrorSums {
             finite: moments.finite,
@@ -306,6 +304,13 @@ impl Case<'_> {
         };
         Some(peaks.map(|peak| peak / top))
     }
+}
+
+/// n·H0 of counts in bits. Counts of an estimate need not be whole.
+fn entropy_of(counts: impl IntoIterator<Item = f64>) -> f64 {
+    let counts: Vec<f64> = counts.into_iter().filter(|&count| count > 0.0).collect();
+    let total: f64 = counts.iter().sum();
+    counts.iter().map(|count| count * (total / count).log2()).sum()
 }
 
 /// The relative error that a live number may have: what the sketches are tested for.
