@@ -112,6 +112,8 @@ pub struct Tried {
     pub energy_after: f64,
     /// Elements with q = 0.
     pub zeros: f64,
+    /// Σ(w − q)² on the same grid without pruning.
+    pub plain_error: f64,
 }
 
 /// Lanes of the sums.
@@ -136,10 +138,12 @@ impl Kernel for Survey<'_> {
         if unit == 0.0 || !scale.is_finite() || !unit.is_finite() {
             return (unit == 0.0).then_some(Tried { zeros: sum.elements, ..sum });
         }
-        let mut lanes = [[0.0_f32; LANES]; 5];
+        let mut lanes = [[0.0_f32; LANES]; 6];
         let mut codes = self.codes;
         for group in self.values.chunks(wanted.size) {
-            let extent = wanted.extent.unwrap_or_else(|| surviving(group, wanted.threshold));
+            // Pruning takes the smallest, so it moves a symmetric range only where it takes everything, and then no code counts.
+            let threshold = if wanted.asymmetric { wanted.threshold } else { 0.0 };
+            let extent = wanted.extent.unwrap_or_else(|| surviving(group, threshold));
             let grid = Grid::new(wanted.bits, wanted.asymmetric, extent)?;
             let room = codes.len().min(group.len());
             let (mine, rest) = codes.split_at_mut(room);
@@ -151,17 +155,19 @@ impl Kernel for Survey<'_> {
                 grid.add(group, &mut lanes, |w| grid.grid.level(w));
             }
             for (code, &w) in mine.iter_mut().zip(group) {
-                let kept = if w.abs() < wanted.threshold { 0.0 } else { w };
-                *code = grid.grid.code(kept) - grid.grid.zero_point;
+                let code_of = grid.grid.code(w) - grid.grid.zero_point;
+                *code = if w.abs() < wanted.threshold { 0 } else { code_of };
             }
         }
         let square = f64::from(unit) * f64::from(unit);
-        let [energy, error, pruned, after, zeros] = lanes.map(|lanes| lanes.into_iter().map(f64::from).sum::<f64>());
+        let [energy, error, pruned, after, zeros, plain] =
+            lanes.map(|lanes| lanes.into_iter().map(f64::from).sum::<f64>());
         sum.energy = energy * square;
         sum.squared_error = error * square;
         sum.pruned_error = pruned * square;
         sum.energy_after = after * square;
         sum.zeros = zeros;
+        sum.plain_error = plain * square;
         Some(sum)
     }
 }
@@ -177,14 +183,16 @@ struct Levels {
 
 impl Levels {
     #[inline(always)]
-    fn add(&self, group: &[f32], lanes: &mut [[f32; LANES]; 5], code: impl Fn(f32) -> i32) {
+    fn add(&self, group: &[f32], lanes: &mut [[f32; LANES]; 6], code: impl Fn(f32) -> i32) {
         for piece in group.chunks(LANES) {
             for (lane, &w) in piece.iter().enumerate() {
                 let gone = w.abs() < self.threshold;
-                let kept = if gone { 0.0 } else { w };
-                let plain = self.grid.value(code(kept));
-                let q = if self.to_bf16 { f32_from_bf16(bf16_from_f32(plain)) } else { plain };
-                let (w, q) = (w * self.scale, q * self.scale);
+                let plain = self.grid.value(code(w));
+                let plain = if self.to_bf16 { f32_from_bf16(bf16_from_f32(plain)) } else { plain };
+                // The code of 0 reads 0 on every grid.
+                let q = if gone { 0.0 } else { plain };
+                let (w, q, plain) = (w * self.scale, q * self.scale, plain * self.scale);
+                lanes[5][lane] += (w - plain) * (w - plain);
                 let square = (w - q) * (w - q);
                 lanes[0][lane] += w * w;
                 lanes[1][lane] += square;

@@ -14,6 +14,7 @@ use crate::kernels::quant::Extent;
 use crate::kernels::sketch::{Building, Sketch, finest_peaks, pair_peaks, peak_of};
 use crate::kernels::stats::{Moments, moments};
 use crate::kernels::table::{Counts, SIGNED};
+use crate::kernels::trial::symmetric_error;
 use crate::model::{Model, Scratch, Tensor};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -36,6 +37,9 @@ struct Sums {
     rows: Vec<[f32; 2]>,
     /// Σw² of every [`GROUP`] along rows.
     energies: Vec<f32>,
+    /// See [`Profile::direct`]; summed only for dtypes that are `points`.
+    direct: [[f64; 2]; 4],
+    points: bool,
 }
 
 /// Buffers of one worker.
@@ -115,6 +119,8 @@ impl Sums {
             sketches,
             rows: Vec::new(),
             energies: Vec::new(),
+            direct: [[0.0; 2]; 4],
+            points: is_told_by_upper_bits(tensor),
         }
     }
 
@@ -125,6 +131,7 @@ impl Sums {
         self.sketches.iter_mut().zip(&next.sketches).for_each(|(a, b)| a.merge(b));
         self.rows.extend(next.rows);
         self.energies.extend(next.energies);
+        self.direct.as_flattened_mut().iter_mut().zip(next.direct.as_flattened()).for_each(|(a, b)| *a += b);
         self
     }
 }
@@ -191,7 +198,14 @@ fn sketch_chunk(sums: &mut Sums, geometry: Geometry, range: &Range<usize>, unit:
                 Grain::Row => &whole,
             };
             if *grain != Grain::Row || !long {
-                sums.sketches[*grain as usize].add(row, grain.size().unwrap_or(row.len()), peaks, unit);
+                let size = grain.size().unwrap_or(row.len());
+                sums.sketches[*grain as usize].add(row, size, peaks, unit);
+                if sums.points {
+                    let peak = (*grain == Grain::Row).then_some(whole[0]);
+                    for (sum, top) in sums.direct[*grain as usize].iter_mut().zip([63, 127]) {
+                        *sum += symmetric_error(row, size, top, peak);
+                    }
+                }
             }
         }
     }
@@ -228,6 +242,7 @@ fn finish(model: &Model, tensor: &Tensor, sums: Sums, sampled: usize, control: &
         sketches: [const { None }; 4],
         peaks: [[0.0; 3]; 4],
         sample: None,
+        direct: [[f64::NAN; 2]; 4],
         checks: check::Checks::default(),
         grids: Grids::default(),
     };
@@ -236,6 +251,12 @@ fn finish(model: &Model, tensor: &Tensor, sums: Sums, sampled: usize, control: &
         return Ok(profile);
     }
     profile.sketches = finish_sketches(&sums.sketches, geometry.cols);
+    if sums.points {
+        profile.direct = Grain::ALL.map(|grain| match own_grain(grain, geometry.cols) {
+            Some(same) => sums.direct[same as usize],
+            None => [f64::NAN; 2],
+        });
+    }
     let draws = draw(geometry, &sums.energies, sampled / geometry.cols.clamp(1, GROUP));
     let rows = &profile.rows;
     let sample = gather(model, tensor, &draws, |row| rows.get(row).copied().unwrap_or_default(), control)?;
@@ -255,12 +276,14 @@ fn joined_rows(rows: Vec<[f32; 2]>, geometry: Geometry) -> Vec<[f32; 2]> {
 }
 
 fn finish_sketches(building: &[Building], cols: usize) -> [Option<Sketch>; 4] {
-    Grain::ALL.map(|grain| {
-        // A group that is longer than a row is the row.
-        let same = if grain.size().is_some_and(|size| size >= cols) { Grain::Row } else { grain };
-        let long = same == Grain::Row && cols > CHUNK;
-        building.get(same as usize).filter(|_| !long).map(Building::finish)
-    })
+    Grain::ALL.map(|grain| Some(building.get(own_grain(grain, cols)? as usize)?.finish()))
+}
+
+/// The grain under which a grain's groups were gathered: a group that is longer than a row is the row. `None` for rows
+/// longer than a chunk.
+fn own_grain(grain: Grain, cols: usize) -> Option<Grain> {
+    let same = if grain.size().is_some_and(|size| size >= cols) { Grain::Row } else { grain };
+    (same != Grain::Row || cols <= CHUNK).then_some(same)
 }
 
 /// 10th percentile, median and 90th percentile of max|w| over groups, each drawn group counted as often as it stands for.

@@ -69,6 +69,7 @@ pub fn coarse_profile(model: &Model, tensor: &Tensor, control: &Control) -> Resu
         sketches: [const { None }; 4],
         peaks: peaks_of(&sample),
         sample: Some(sample),
+        direct: [[f64::NAN; 2]; 4],
         checks: check::Checks::default(),
         grids: Grids::default(),
     })

@@ -36,6 +36,7 @@ pub fn write(profile: &Profile, out: &mut Vec<u8>) {
         }
     }
     put_f32s(out, profile.peaks.as_flattened());
+    profile.direct.as_flattened().iter().for_each(|&sum| put_u64(out, sum.to_bits()));
     profile.checks.trusted.as_flattened().iter().for_each(|&trusted| out.push(u8::from(trusted)));
     put_f32s(out, profile.checks.dense.as_flattened());
     put_f32s(out, profile.checks.dense_error.as_flattened());
@@ -152,12 +153,16 @@ pub fn read(reader: &mut Reader<'_>, elements: u64) -> Option<Profile> {
         *sketch = if reader.flag()? { Some(read_sketch(reader)?) } else { None };
     }
     let peaks = square(&reader.f32s(3 * Grain::ALL.len())?)?;
+    let mut direct = [[0.0; 2]; 4];
+    for sum in direct.as_flattened_mut() {
+        *sum = reader.f64()?;
+    }
     let checks = read_checks(reader)?;
     let sample = if reader.flag()? { Some(read_sample(reader)?) } else { None };
     let fits = counted == elements && moments.zeros <= moments.finite && table.zeros == moments.zeros;
     let gaps = Gaps::from_parts(gaps);
     let grids = Grids::default();
-    let whole = Profile { coarse, moments, gaps, table, rows, sketches, peaks, sample, checks, grids };
+    let whole = Profile { coarse, moments, gaps, table, rows, sketches, peaks, sample, direct, checks, grids };
     (fits && gaps.nonzero() <= elements).then(|| whole.with_grids())
 }
 
@@ -248,6 +253,7 @@ mod tests {
                 values: vec![0.5, -0.25],
                 quantiles: vec![0.125; QUANTILES],
             }),
+            direct: [[1.5, 0.25]; 4],
             checks,
             grids: Grids::default(),
         }

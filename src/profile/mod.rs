@@ -110,6 +110,9 @@ pub struct Profile {
     pub peaks: [[f32; 3]; 4],
     /// Groups to answer from where no sketch can.
     pub sample: Option<Sample>,
+    /// Σ(w − q)² of int7 and int8 by grain, summed in the pass itself where 16-bit weights would show their own lattice
+    /// through a sketch; NaN where they were not.
+    pub direct: [[f64; 2]; 4],
     /// What the sketches are worth on this tensor.
     pub checks: Checks,
     /// What every symmetric width comes to, by grain and width, worked out once: a dial is then a look-up.
@@ -167,7 +170,11 @@ impl Profile {
             let (at, table) = (bits as usize - 2, level_table(bits));
             for grain in Grain::ALL {
                 let sketch = self.trusted_sketch(grain, bits);
-                let answer = sketch.map(|s| GridAnswer::new(s.errors(table), &s.level_counts(table), positive));
+                let mut answer = sketch.map(|s| GridAnswer::new(s.errors(table), &s.level_counts(table), positive));
+                let direct = bits.checked_sub(7).map(|at| self.direct[grain as usize][at as usize]);
+                if let (Some(answer), Some(direct)) = (&mut answer, direct.filter(|sum| sum.is_finite())) {
+                    answer.squared_error = direct;
+                }
                 self.grids[grain as usize][at] = answer;
             }
             let peak = self.moments.abs_max() as f32;

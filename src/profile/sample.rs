@@ -203,6 +203,14 @@ pub struct Ratio {
     pub error: f64,
 }
 
+impl Ratio {
+    /// The share of something known.
+    #[must_use]
+    pub fn of(self, whole: f64) -> Self {
+        Self { value: self.value * whole, error: self.error * whole }
+    }
+}
+
 /// The ratio estimator over pairs (numerator, denominator), already weighted (Cochran 1977, §6.4: the error by residuals).
 #[must_use]
 pub fn ratio(pairs: &[(f64, f64)]) -> Ratio {

@@ -204,6 +204,12 @@ impl ValueTable {
         last
     }
 
+    /// Elements that stand in a cut's own bin.
+    #[must_use]
+    pub fn at(&self, cut: Cut) -> u64 {
+        self.bins.binary_search(&cut.bin).map_or(0, |i| self.positive[i] + self.negative[i])
+    }
+
     /// Elements (zeros included) and Σw² below a cut.
     #[must_use]
     pub fn below(&self, cut: Cut) -> (f64, f64) {
@@ -249,6 +255,16 @@ impl ValueTable {
         self.below(cut).0
     }
 
+    /// Elements (zeros included) that a step of `scale` puts on `level` or below. Points are asked in the arithmetic that
+    /// quantizes them: one that stands half-way belongs where that puts it.
+    fn count_upto_level(&self, level: i32, scale: f32) -> f64 {
+        if !self.points {
+            return self.count_below((f64::from(level) + 0.5) * f64::from(scale));
+        }
+        let on = |&bin: &u16| (f32::from_bits(u32::from(bin) << 16) / scale).round_to_code() <= level;
+        self.below[self.bins.partition_point(on)] as f64
+    }
+
     /// The magnitude of rank `rank` (from 0, fractions between neighbours) among all finite elements.
     #[must_use]
     pub fn magnitude_of_rank(&self, rank: f64) -> f64 {
@@ -281,8 +297,7 @@ impl ValueTable {
         let gone = if pruned { self.below(cut).0 } else { 0.0 };
         let (mut levels, mut before) = (Vec::with_capacity(top as usize + 1), 0.0);
         for level in 0..=top {
-            let edge = (f64::from(level) + 0.5) * f64::from(scale);
-            let upto = if level == top { self.finite() as f64 } else { self.count_below(edge) };
+            let upto = if level == top { self.finite() as f64 } else { self.count_upto_level(level, scale) };
             let upto = upto.max(gone);
             levels.push(upto - before);
             before = upto;

@@ -1,14 +1,14 @@
 //! Any scheme at all, tried on drawn groups: the same kernels as the exact pass, a few thousand weights, and a standard error.
 
-use super::{Answer, Case, entropy_of};
+use super::{Answer, Case, Rounding, entropy_of, rounding};
 use crate::formats::Dtype;
 use crate::kernels::convert::{decode_small, encode_small};
 use crate::kernels::histogram::{BINS, Histogram};
 use crate::kernels::layout::Unit;
 use crate::kernels::quant::{Extent, Grid};
-use crate::kernels::trial::{Tried, Wanted, survey};
-use crate::profile::sample::ratio;
-use crate::profile::{Sample, Segment};
+use crate::kernels::trial::{Tried, Wanted, survey, symmetric_error};
+use crate::profile::sample::{Ratio, ratio};
+use crate::profile::{Grain, Sample, Segment};
 use crate::recipe::{Prune, Quantize, Range, Scope, Target};
 
 /// Groups that a distribution is drawn from.
@@ -87,12 +87,22 @@ fn extrapolate(case: &Case<'_>, tried: &[(f64, Tried)], counts: Vec<f64>) -> Ans
     let of_energy = |x: f64| if energy > 0.0 { x / energy * moments.energy } else { 0.0 };
     // What a table knows of pruning is exact; only the rest is extrapolated.
     let known = case.cut.map(|cut| case.profile.table.below(cut));
-    let rest = |t: &Tried| if known.is_some() { t.squared_error - t.pruned_error } else { t.squared_error };
-    let pairs: Vec<(f64, f64)> = tried.iter().map(|(weight, t)| (weight * rest(t), weight * t.energy)).collect();
-    let share = ratio(&pairs);
-    let pruned = known.map_or_else(|| of_energy(sum(|t| t.pruned_error)), |(_, energy)| energy.min(moments.energy));
-    let squared_error = share.value * moments.energy + if known.is_some() { pruned } else { 0.0 };
-    let absolute = share.error * moments.energy;
+    let rest = |t: &Tried| t.squared_error - t.pruned_error;
+    // A plain symmetric grid of the same width is known for the whole tensor, and errors of survivors, or of a grid with a
+    // zero point, go with it far more closely than with energy.
+    let plain = plain_error(case).filter(|_| tried.iter().all(|(_, t)| t.plain_error > 0.0));
+    let against = |t: &Tried| if plain.is_some() { t.plain_error } else { t.energy };
+    let pairs = |top: &dyn Fn(&Tried) -> f64, bottom: &dyn Fn(&Tried) -> f64| -> Vec<(f64, f64)> {
+        tried.iter().map(|(weight, t)| (weight * top(t), weight * bottom(t))).collect()
+    };
+    let grid = ratio(&pairs(&rest, &against)).of(plain.unwrap_or(moments.energy));
+    let pruned = match known {
+        Some((_, energy)) => Ratio { value: energy.min(moments.energy), error: 0.0 },
+        None => ratio(&pairs(&|t| t.pruned_error, &|t| t.energy)).of(moments.energy),
+    };
+    let squared_error = grid.value + pruned.value;
+    let absolute = grid.error.hypot(pruned.error);
+    let pruned = pruned.value;
     let zeros = (sum(|t| t.zeros) / elements * n).max(known.map_or(0.0, |(gone, _)| gone));
     let scale = n / counts.iter().sum::<f64>().max(f64::MIN_POSITIVE);
     Answer {
@@ -134,11 +144,27 @@ fn try_fast(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench
     let wanted = Wanted { threshold, size, extent, bits: *bits, asymmetric: *asymmetric, to_bf16: rounded };
     bench.codes.clear();
     bench.codes.resize(if i < CODED { source.len() } else { 0 }, 0);
-    let tried = survey(source, wanted, &mut bench.codes)?;
+    let mut tried = survey(source, wanted, &mut bench.codes)?;
+    if *asymmetric {
+        let peak = extent.map(Extent::abs_max);
+        tried.plain_error = symmetric_error(source, size, (1 << (bits - 1)) - 1, peak);
+    }
     for &code in &bench.codes {
         bench.counts[(code + 255) as usize] += segment.weight;
     }
     Some(tried)
+}
+
+/// Σ(w − q)² of the symmetric grid of the case's width on the whole tensor without pruning, where the profile knows it.
+fn plain_error(case: &Case<'_>) -> Option<f64> {
+    let Some(Quantize::Int { bits, unit, range: Range::Max, .. }) = case.scheme.quantize else { return None };
+    let grain = Grain::of(unit).filter(|_| !case.profile.coarse)?;
+    let known = case.profile.grids[grain as usize].get(bits as usize - 2).copied()??;
+    match rounding(case.tensor, case.target) {
+        Rounding::None => Some(known.squared_error),
+        Rounding::Measured => Some(known.squared_error * (1.0 + case.profile.checks.dense(grain, bits).0)),
+        Rounding::Other => None,
+    }
 }
 
 fn try_one(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench: &mut Bench) -> Option<Tried> {

@@ -26,14 +26,14 @@ use crate::kernels::layout::Unit;
 use crate::kernels::table::MAGNITUDES;
 use crate::model::{Model, Tensor};
 use crate::profile::{Cut, Grain, Profile, ValueTable};
-use crate::recipe::{Line, Plan, Prune, Quantize, Range, Scheme, Scope, Target};
+use crate::recipe::{Plan, Prune, Quantize, Range, Scheme, Scope, Target};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Elements tried in all per plan when several tensors are answered from samples.
-const TRIED_IN_ALL: usize = 1 << 18;
+const TRIED_IN_ALL: usize = 1 << 20;
 /// Groups tried per tensor at least.
-const TRIED: usize = 16;
+const TRIED: usize = 32;
 
 /// Profiles of a model, as far as they are known, and what is worked out from several of them together.
 #[derive(Debug, Default)]
@@ -118,15 +118,26 @@ impl Engine {
         }
     }
 
-    /// The cuts of a plan's pools, by rule.
+    /// The cuts of a plan's pools, by tensor. Where all members are of a dtype whose bins are single values, ties go by order
+    /// of name, as the definition says; elsewhere a bin's share is the same for all.
     #[must_use]
-    pub fn cuts(&self, plan: &Plan) -> HashMap<Line, Cut> {
-        let cut = |(line, members): (&Line, &Vec<usize>)| {
-            let sum = self.pools.get(members)?;
-            let share = plan.assignments[*members.first()?].stored.pruned_share()?;
-            Some((*line, ValueTable::cut_of_sum(sum, share.share_of(sum.iter().sum()))))
-        };
-        plan.pools.iter().filter_map(cut).collect()
+    pub fn cuts(&self, plan: &Plan) -> HashMap<usize, Cut> {
+        let mut cuts = HashMap::new();
+        for members in plan.pools.values() {
+            let (Some(sum), Some(&first)) = (self.pools.get(members), members.first()) else { continue };
+            let Some(share) = plan.assignments[first].stored.pruned_share() else { continue };
+            let cut = ValueTable::cut_of_sum(sum, share.share_of(sum.iter().sum()));
+            let tables = || members.iter().filter_map(|&i| Some((i, &self.profile(i)?.table)));
+            let points = tables().all(|(_, table)| table.points);
+            let mut ties = (cut.share * sum[usize::from(cut.bin) + 1] as f64).round();
+            for (index, table) in tables() {
+                let here = table.at(cut) as f64;
+                let share = if points && here > 0.0 { ties.min(here) / here } else { cut.share };
+                ties -= share * here;
+                cuts.insert(index, Cut { share, ..cut });
+            }
+        }
+        cuts
     }
 
     /// Groups that each tensor may try, by how many tensors of the plan have to be answered from samples.
@@ -147,7 +158,7 @@ impl Engine {
         model: &Model,
         plan: &Plan,
         index: usize,
-        cuts: &HashMap<Line, Cut>,
+        cuts: &HashMap<usize, Cut>,
         tried: usize,
     ) -> Option<TensorEstimate> {
         let case = self.case(model, plan, index, cuts, tried)?;
@@ -159,7 +170,7 @@ impl Engine {
         model: &'a Model,
         plan: &'a Plan,
         index: usize,
-        cuts: &HashMap<Line, Cut>,
+        cuts: &HashMap<usize, Cut>,
         tried: usize,
     ) -> Option<Case<'a>> {
         let (tensor, assignment) = (&model.tensors[index], &plan.assignments[index]);
@@ -168,7 +179,7 @@ impl Engine {
         profile.sample.as_ref()?;
         let cut = match &scheme.prune {
             None => None,
-            Some(Prune::Magnitude { scope: Scope::Global, .. }) => Some(*cuts.get(&assignment.line?)?),
+            Some(Prune::Magnitude { scope: Scope::Global, .. }) => Some(*cuts.get(&index)?),
             Some(Prune::Magnitude { scope: Scope::Row, .. }) => None,
             Some(Prune::Magnitude { scope: Scope::Tensor, share }) => {
                 Some(profile.table.cut(share.share_of(profile.table.finite())))

@@ -8,15 +8,15 @@ use crate::estimate::{Label, TensorEstimate, TensorStats, estimate_tensor, size}
 use crate::kernels::select::Threshold;
 use crate::model::Model;
 use crate::profile::{self, Cut, Profile};
-use crate::recipe::{Line, Plan, Recipe};
+use crate::recipe::{Plan, Recipe};
 use rayon::prelude::*;
 use std::collections::HashMap;
 
 /// What is worked out once per plan, before its tensors are asked.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
-    /// Where each pool cuts.
-    pub cuts: HashMap<Line, Cut>,
+    /// Where pools cut, by tensor.
+    pub cuts: HashMap<usize, Cut>,
     /// Groups that each sampled tensor may try.
     pub tried: usize,
 }
@@ -43,7 +43,7 @@ impl Engine {
         let profile = self.profile(index).filter(|p| !p.coarse && tensor.elements() < profile::SMALL)?;
         let scheme = &assignment.stored;
         let pool = if scheme.is_global() {
-            let cut = assignment.line.and_then(|line| asked.cuts.get(&line))?;
+            let cut = asked.cuts.get(&index)?;
             Some(pool_cut(profile, *cut))
         } else {
             None
@@ -62,8 +62,7 @@ impl Engine {
 /// at it.
 fn pool_cut(profile: &Profile, cut: Cut) -> PoolCut {
     let key = u64::from((profile.table.magnitude(cut) as f32).to_bits());
-    let at = profile.table.bins.binary_search(&cut.bin).ok().filter(|_| profile.table.points);
-    let equal = at.map_or(0, |i| profile.table.positive[i] + profile.table.negative[i]);
+    let equal = if profile.table.points { profile.table.at(cut) } else { 0 };
     let ties = (cut.share * equal as f64).round() as u64;
     PoolCut { threshold: Threshold { key, ties, equal }, ties_before: 0, wide: false }
 }
