@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 
 /// Bins over [0, 1).
 pub const BINS: usize = 2048;
+/// Bins below half a step of int8, the finest grid: 0.5 / 127 of the range is 8.06 bins.
+const LOW: usize = 8;
 /// The slot of |u| = 1.
 const END: usize = BINS;
 /// Four slots of zeros, which take turns: pruned tensors are mostly zeros, and one slot would be a queue.
@@ -28,6 +30,8 @@ pub struct Building {
     slots: Box<Slots>,
     weights: Vec<f64>,
     counts: Vec<u64>,
+    low: f64,
+    low_energy: f64,
 }
 
 impl Default for Building {
@@ -37,6 +41,8 @@ impl Default for Building {
             slots: slots.unwrap_or_else(|_| unreachable!("the length is the length")),
             weights: vec![0.0; BINS + 1],
             counts: vec![0; BINS + 2],
+            low: 0.0,
+            low_energy: 0.0,
         }
     }
 }
@@ -48,6 +54,8 @@ pub struct Sketch {
     pub weights: Vec<f32>,
     /// Elements below the left edge of each bin, zeros left out, and their sum at the end: [`BINS`] + 1 numbers.
     pub below: Vec<f32>,
+    /// Σw² of the first [`LOW`] bins, where every grid reads 0: in the shadow of an outlier the bins are too coarse.
+    pub low_energy: f64,
     /// Σ max|w|² of the elements with |u| = 1.
     pub end_weight: f64,
     /// Elements with |u| = 1.
@@ -64,6 +72,8 @@ struct AddGroups<'a> {
     /// Weights are counted in units of this, squared.
     unit: f32,
     slots: &'a mut Slots,
+    /// Σw² of the first bins, in units of `unit`².
+    low: &'a mut f64,
 }
 
 impl Kernel for AddGroups<'_> {
@@ -76,6 +86,7 @@ impl Kernel for AddGroups<'_> {
             let share = peak / self.unit;
             let weight = share * share;
             let scale = BINS as f32 / peak;
+            let mut low = [0.0_f32; 16];
             for piece in group.chunks(128) {
                 let places = &mut places[..piece.len()];
                 for (i, (place, value)) in places.iter_mut().zip(piece).enumerate() {
@@ -85,11 +96,19 @@ impl Kernel for AddGroups<'_> {
                     let bin = if magnitude == 0.0 { (ZERO + i % 4) as i32 } else { bin };
                     *place = bin as u16;
                 }
+                for lanes in piece.chunks(16) {
+                    for (sum, value) in low.iter_mut().zip(lanes) {
+                        let bin = ((value.abs() * scale) as i32).min(BINS as i32 - 1);
+                        let part = value / self.unit;
+                        *sum += if bin < LOW as i32 { part * part } else { 0.0 };
+                    }
+                }
                 for &place in places.iter() {
                     let slot = &mut self.slots[place as usize % SLOTS];
                     *slot = [slot[0] + weight, slot[1] + 1.0];
                 }
             }
+            *self.low += low.into_iter().map(f64::from).sum::<f64>();
         }
     }
 }
@@ -162,7 +181,7 @@ impl Building {
     /// Adds a run of values cut into groups of `size` from the left, whose max|w| are `peaks`. `unit` is any magnitude of
     /// about the size of the peaks, the same until [`Building::flush`]; at most 2²⁴ values between two flushes.
     pub fn add(&mut self, values: &[f32], size: usize, peaks: &[f32], unit: f32) {
-        dispatch::run(AddGroups { values, size, peaks, unit, slots: &mut self.slots });
+        dispatch::run(AddGroups { values, size, peaks, unit, slots: &mut self.slots, low: &mut self.low });
     }
 
     /// Moves what was gathered in units of `unit` into the wide sums.
@@ -173,6 +192,8 @@ impl Building {
             *count += slot[1] as u64;
         }
         self.counts[BINS + 1] += self.slots[ZERO..ZERO + 4].iter().map(|slot| slot[1] as u64).sum::<u64>();
+        self.low_energy += self.low * square;
+        self.low = 0.0;
         self.slots[..ZERO + 4].fill([0.0; 2]);
     }
 
@@ -180,6 +201,7 @@ impl Building {
     pub fn merge(&mut self, other: &Self) {
         self.weights.iter_mut().zip(&other.weights).for_each(|(a, b)| *a += b);
         self.counts.iter_mut().zip(&other.counts).for_each(|(a, b)| *a += b);
+        self.low_energy += other.low_energy;
     }
 
     /// The sketch of everything flushed.
@@ -195,6 +217,7 @@ impl Building {
         Sketch {
             weights: self.weights[..BINS].iter().map(|&w| w as f32).collect(),
             below,
+            low_energy: self.low_energy,
             end_weight: self.weights[END],
             ends: self.counts[END],
             zeros: self.counts[BINS + 1],
@@ -237,7 +260,8 @@ impl LevelTable {
                 squares += q * q * (to - from);
                 from = to;
             }
-            error.push((errors * BINS as f64) as f32);
+            // The first bins are summed for themselves.
+            error.push(if bin < LOW { 0.0 } else { (errors * BINS as f64) as f32 });
             square.push((squares * BINS as f64) as f32);
         }
         Self { top, error, square }
@@ -275,7 +299,7 @@ impl Sketch {
     #[must_use]
     pub fn errors(&self, table: &LevelTable) -> [f64; 2] {
         let [errors, squares] = dispatch::run(Dot { weights: &self.weights, table });
-        [errors, squares + self.end_weight]
+        [errors + self.low_energy, squares + self.end_weight]
     }
 
     /// Elements with 0 < |u| < `u`, a bin cut in proportion.
@@ -381,7 +405,9 @@ mod tests {
             let mut first: Option<Vec<[f32; 2]>> = None;
             for level in Level::all() {
                 let mut building = Building::default();
+                let mut low = 0.0;
                 level.run(AddGroups {
+                    low: &mut low,
                     values: &values,
                     size: 32,
                     peaks: &peaks,

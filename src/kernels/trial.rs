@@ -224,6 +224,41 @@ pub fn survey(values: &[f32], wanted: Wanted, codes: &mut [i32]) -> Option<Tried
     dispatch::run(Survey { values, wanted, codes })
 }
 
+/// Σ(w − q)² of casts to f16 and bf16.
+struct Casts<'a>(&'a [f32]);
+
+impl Kernel for Casts<'_> {
+    type Output = [f64; 2];
+
+    #[inline(always)]
+    fn run(self) -> [f64; 2] {
+        let mut sums = [[0.0_f64; 8]; 2];
+        for values in self.0.chunks(8) {
+            for (lane, &w) in values.iter().enumerate() {
+                let square = |q: f32| (f64::from(w) - f64::from(q)) * (f64::from(w) - f64::from(q));
+                sums[0][lane] += square(to_f16(w));
+                sums[1][lane] += square(f32_from_bf16(bf16_from_f32(w)));
+            }
+        }
+        sums.map(|lanes| lanes.iter().sum())
+    }
+}
+
+/// The nearest f16 of a value that has one, without a branch: below 2⁻¹⁴ steps are 2⁻²⁴, above them ten bits of mantissa.
+#[inline(always)]
+fn to_f16(w: f32) -> f32 {
+    let bits = w.to_bits();
+    let normal = f32::from_bits((bits.wrapping_add(0xfff + (bits >> 13 & 1))) & !0x1fff);
+    let small = (w + 0.75) - 0.75;
+    if w.abs() < 6.103_515_6e-5 { small } else { normal }
+}
+
+/// Σ(w − q)² of casting to f16 and to bf16; finite values that f16 holds.
+#[must_use]
+pub fn cast_errors(values: &[f32]) -> [f64; 2] {
+    dispatch::run(Casts(values))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,6 +330,30 @@ mod tests {
                     assert_eq!(codes, expected_codes, "{}", level.name());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn casts_are_those_of_the_specification() {
+        use crate::kernels::convert::{BF16, F16, decode_small, encode_small};
+        let values: Vec<f32> = (0..200_000_u32)
+            .map(|i| f32::from_bits(i.wrapping_mul(2_654_435_761)))
+            .filter(|w| w.is_finite() && w.abs() < 65_000.0)
+            .chain([0.0, -0.0, 1e-42, 6.1e-5, 6.103_515_6e-5, -6.2e-5, 5.96e-8, 2.98e-8])
+            .collect();
+        for &w in &values {
+            let q = decode_small(F16, encode_small(F16, f64::from(w)));
+            assert_eq!(f64::from(to_f16(w)), q, "{w:e}");
+        }
+        let sum = |format| {
+            values
+                .iter()
+                .map(|&w| (f64::from(w) - decode_small(format, encode_small(format, f64::from(w)))).powi(2))
+                .sum::<f64>()
+        };
+        for level in Level::all() {
+            let [f16, bf16] = level.run(Casts(&values));
+            assert!((f16 / sum(F16) - 1.0).abs() < 1e-12 && (bf16 / sum(BF16) - 1.0).abs() < 1e-12);
         }
     }
 }

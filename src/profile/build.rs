@@ -14,7 +14,7 @@ use crate::kernels::quant::Extent;
 use crate::kernels::sketch::{Building, Sketch, finest_peaks, pair_peaks, peak_of};
 use crate::kernels::stats::{Moments, moments};
 use crate::kernels::table::{Counts, SIGNED};
-use crate::kernels::trial::symmetric_error;
+use crate::kernels::trial::{cast_errors, symmetric_error};
 use crate::model::{Model, Scratch, Tensor};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -37,9 +37,10 @@ struct Sums {
     rows: Vec<[f32; 2]>,
     /// Σw² of every [`GROUP`] along rows.
     energies: Vec<f32>,
-    /// See [`Profile::direct`]; summed only for dtypes that are `points`.
+    /// See [`Profile::direct`].
     direct: [[f64; 2]; 4],
-    points: bool,
+    /// See [`Profile::casts`].
+    casts: [f64; 2],
 }
 
 /// Buffers of one worker.
@@ -120,7 +121,7 @@ impl Sums {
             rows: Vec::new(),
             energies: Vec::new(),
             direct: [[0.0; 2]; 4],
-            points: is_told_by_upper_bits(tensor),
+            casts: [0.0; 2],
         }
     }
 
@@ -131,6 +132,7 @@ impl Sums {
         self.sketches.iter_mut().zip(&next.sketches).for_each(|(a, b)| a.merge(b));
         self.rows.extend(next.rows);
         self.energies.extend(next.energies);
+        self.casts = [self.casts[0] + next.casts[0], self.casts[1] + next.casts[1]];
         self.direct.as_flattened_mut().iter_mut().zip(next.direct.as_flattened()).for_each(|(a, b)| *a += b);
         self
     }
@@ -172,6 +174,8 @@ fn read(model: &Model, tensor: &Tensor, range: &Range<usize>, buffers: &mut Buff
 fn sketch_chunk(sums: &mut Sums, geometry: Geometry, range: &Range<usize>, unit: f32, buffers: &mut Buffers) {
     let cols = geometry.cols;
     let long = cols > CHUNK;
+    let [f16, bf16] = cast_errors(&buffers.values);
+    sums.casts = [sums.casts[0] + f16, sums.casts[1] + bf16];
     let [fine, middle, coarse] = &mut buffers.peaks;
     // Groups as long as a row or longer are the row itself: one sketch serves for several grains.
     let distinct: Vec<Grain> = Grain::ALL.into_iter().filter(|grain| grain.size().is_none_or(|s| s < cols)).collect();
@@ -200,11 +204,9 @@ fn sketch_chunk(sums: &mut Sums, geometry: Geometry, range: &Range<usize>, unit:
             if *grain != Grain::Row || !long {
                 let size = grain.size().unwrap_or(row.len());
                 sums.sketches[*grain as usize].add(row, size, peaks, unit);
-                if sums.points {
-                    let peak = (*grain == Grain::Row).then_some(whole[0]);
-                    for (sum, top) in sums.direct[*grain as usize].iter_mut().zip([63, 127]) {
-                        *sum += symmetric_error(row, size, top, peak);
-                    }
+                let peak = (*grain == Grain::Row).then_some(whole[0]);
+                for (sum, top) in sums.direct[*grain as usize].iter_mut().zip([63, 127]) {
+                    *sum += symmetric_error(row, size, top, peak);
                 }
             }
         }
@@ -243,6 +245,7 @@ fn finish(model: &Model, tensor: &Tensor, sums: Sums, sampled: usize, control: &
         peaks: [[0.0; 3]; 4],
         sample: None,
         direct: [[f64::NAN; 2]; 4],
+        casts: [f64::NAN; 2],
         checks: check::Checks::default(),
         grids: Grids::default(),
     };
@@ -251,17 +254,17 @@ fn finish(model: &Model, tensor: &Tensor, sums: Sums, sampled: usize, control: &
         return Ok(profile);
     }
     profile.sketches = finish_sketches(&sums.sketches, geometry.cols);
-    if sums.points {
-        profile.direct = Grain::ALL.map(|grain| match own_grain(grain, geometry.cols) {
-            Some(same) => sums.direct[same as usize],
-            None => [f64::NAN; 2],
-        });
-    }
+    profile.casts = sums.casts;
+    profile.direct = Grain::ALL.map(|grain| match own_grain(grain, geometry.cols) {
+        Some(same) => sums.direct[same as usize],
+        None => [f64::NAN; 2],
+    });
     let draws = draw(geometry, &sums.energies, sampled / geometry.cols.clamp(1, GROUP));
     let rows = &profile.rows;
     let sample = gather(model, tensor, &draws, |row| rows.get(row).copied().unwrap_or_default(), control)?;
     profile.peaks = peaks_of(&sample);
     profile.checks = check::check(&sample, &profile.sketches, tensor.dtype);
+    profile.table.sharpen(&sample.values);
     profile.sample = Some(sample);
     Ok(profile.with_grids())
 }

@@ -70,6 +70,7 @@ pub fn coarse_profile(model: &Model, tensor: &Tensor, control: &Control) -> Resu
         peaks: peaks_of(&sample),
         sample: Some(sample),
         direct: [[f64::NAN; 2]; 4],
+        casts: [f64::NAN; 2],
         checks: check::Checks::default(),
         grids: Grids::default(),
     })

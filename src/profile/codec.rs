@@ -30,6 +30,7 @@ pub fn write(profile: &Profile, out: &mut Vec<u8>) {
         if let Some(sketch) = sketch {
             put_f32s(out, &sketch.weights);
             put_f32s(out, &sketch.below);
+            put_u64(out, sketch.low_energy.to_bits());
             put_u64(out, sketch.end_weight.to_bits());
             put_u64(out, sketch.ends);
             put_u64(out, sketch.zeros);
@@ -37,6 +38,7 @@ pub fn write(profile: &Profile, out: &mut Vec<u8>) {
     }
     put_f32s(out, profile.peaks.as_flattened());
     profile.direct.as_flattened().iter().for_each(|&sum| put_u64(out, sum.to_bits()));
+    profile.casts.iter().for_each(|&sum| put_u64(out, sum.to_bits()));
     profile.checks.trusted.as_flattened().iter().for_each(|&trusted| out.push(u8::from(trusted)));
     put_f32s(out, profile.checks.dense.as_flattened());
     put_f32s(out, profile.checks.dense_error.as_flattened());
@@ -146,7 +148,7 @@ pub fn read(reader: &mut Reader<'_>, elements: u64) -> Option<Profile> {
     for part in &mut gaps {
         *part = reader.u64()?;
     }
-    let table = read_table(reader)?;
+    let mut table = read_table(reader)?;
     let rows = reader.pairs()?;
     let mut sketches = [const { None }; 4];
     for sketch in &mut sketches {
@@ -157,12 +159,14 @@ pub fn read(reader: &mut Reader<'_>, elements: u64) -> Option<Profile> {
     for sum in direct.as_flattened_mut() {
         *sum = reader.f64()?;
     }
+    let casts = [reader.f64()?, reader.f64()?];
     let checks = read_checks(reader)?;
     let sample = if reader.flag()? { Some(read_sample(reader)?) } else { None };
+    sample.iter().for_each(|sample| table.sharpen(&sample.values));
     let fits = counted == elements && moments.zeros <= moments.finite && table.zeros == moments.zeros;
     let gaps = Gaps::from_parts(gaps);
     let grids = Grids::default();
-    let whole = Profile { coarse, moments, gaps, table, rows, sketches, peaks, sample, direct, checks, grids };
+    let whole = Profile { coarse, moments, gaps, table, rows, sketches, peaks, sample, direct, casts, checks, grids };
     (fits && gaps.nonzero() <= elements).then(|| whole.with_grids())
 }
 
@@ -182,6 +186,7 @@ fn read_sketch(reader: &mut Reader<'_>) -> Option<Sketch> {
     Some(Sketch {
         weights: reader.f32s(BINS)?,
         below: reader.f32s(BINS + 1)?,
+        low_energy: reader.f64()?,
         end_weight: reader.f64()?,
         ends: reader.u64()?,
         zeros: reader.u64()?,
@@ -233,6 +238,7 @@ mod tests {
         let sketch = Sketch {
             weights: (0..BINS).map(|i| i as f32).collect(),
             below: (0..=BINS).map(|i| i as f32).collect(),
+            low_energy: 0.5,
             end_weight: 3.5,
             ends: 4,
             zeros: 5,
@@ -254,6 +260,7 @@ mod tests {
                 quantiles: vec![0.125; QUANTILES],
             }),
             direct: [[1.5, 0.25]; 4],
+            casts: [0.5, 0.75],
             checks,
             grids: Grids::default(),
         }

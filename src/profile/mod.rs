@@ -110,9 +110,11 @@ pub struct Profile {
     pub peaks: [[f32; 3]; 4],
     /// Groups to answer from where no sketch can.
     pub sample: Option<Sample>,
-    /// Σ(w − q)² of int7 and int8 by grain, summed in the pass itself where 16-bit weights would show their own lattice
-    /// through a sketch; NaN where they were not.
+    /// Σ(w − q)² of int7 and int8 by grain, summed in the pass itself: at these widths 16-bit weights show their own lattice
+    /// through a sketch, and its bins are coarse for a few heavy rows. NaN where they were not.
     pub direct: [[f64; 2]; 4],
+    /// Σ(w − q)² of casts to f16 and bf16, summed in the pass itself; NaN where they were not.
+    pub casts: [f64; 2],
     /// What the sketches are worth on this tensor.
     pub checks: Checks,
     /// What every symmetric width comes to, by grain and width, worked out once: a dial is then a look-up.

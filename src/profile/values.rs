@@ -41,6 +41,8 @@ pub struct ValueTable {
     magnitudes: Vec<f32>,
     weights: Vec<f32>,
     positive_share: f64,
+    /// Left and right end of what each bin holds; the same where a bin is one value.
+    ends: Vec<[f32; 2]>,
 }
 
 /// The left edge of a bin.
@@ -58,6 +60,8 @@ fn spread_energy(low: f64, high: f64, count: f64) -> f64 {
     count * (low * low + low * high + high * high) / 3.0
 }
 
+/// Sampled values that must agree before a bin is taken for one value.
+const ENOUGH: usize = 24;
 /// Finest step that a per-tensor grid takes, in parts of the largest magnitude.
 const FINEST_STEP: f64 = 1.0 / 127.0;
 /// Points that stand for a bin as wide as the finest step.
@@ -111,19 +115,49 @@ impl ValueTable {
     }
 
     fn finish(&mut self) {
+        let end =
+            |&bin: &u16| if self.points { [edge(bin) as f32; 2] } else { [edge(bin) as f32, right_edge(bin) as f32] };
+        self.ends = self.bins.iter().map(end).collect();
+        self.add_up();
+    }
+
+    /// Bins in which a sample shows one value again and again hold that value: constants, pruned to a few levels, ternary.
+    pub fn sharpen(&mut self, sample: &[f32]) {
+        if self.points {
+            return;
+        }
+        let mut seen: Vec<u32> = sample.iter().map(|v| v.abs().to_bits()).filter(|&key| key > 0).collect();
+        seen.sort_unstable();
+        let mut changed = false;
+        for run in
+            seen.chunk_by(|a, b| a >> 16 == b >> 16).filter(|run| run.len() >= ENOUGH && run[0] == run[run.len() - 1])
+        {
+            if let Ok(i) = self.bins.binary_search(&((run[0] >> 16) as u16)) {
+                self.ends[i] = [f32::from_bits(run[0]); 2];
+                changed = true;
+            }
+        }
+        if changed {
+            (self.below, self.energy_below) = (Vec::new(), Vec::new());
+            (self.magnitudes, self.weights) = (Vec::new(), Vec::new());
+            self.add_up();
+        }
+    }
+
+    fn add_up(&mut self) {
         let (mut below, mut energy) = (self.zeros, 0.0);
-        let top = self.bins.last().map_or(0.0, |&bin| if self.points { edge(bin) } else { right_edge(bin) });
+        let top = self.top();
         for i in 0..self.bins.len() {
             self.below.push(below);
             self.energy_below.push(energy);
             let (low, high, count) = self.bin(i);
             below += self.positive[i] + self.negative[i];
-            energy += if self.points { count * low * low } else { spread_energy(low, high, count) };
+            energy += spread_energy(low, high, count);
             let pieces = ((high - low) / (top * FINEST_STEP) * POINTS_PER_STEP).ceil().clamp(1.0, 16.0);
-            let pieces = if self.points { 1.0 } else { pieces };
+            let pieces = if low < high { pieces } else { 1.0 };
             for piece in 0..pieces as u32 {
                 let middle = low + (high - low) * (f64::from(piece) + 0.5) / pieces;
-                self.magnitudes.push(if self.points { low } else { middle } as f32);
+                self.magnitudes.push(if low < high { middle } else { low } as f32);
                 self.weights.push((count / pieces) as f32);
             }
         }
@@ -136,8 +170,8 @@ impl ValueTable {
 
     /// Left edge, right edge and count of the i-th bin that holds something.
     fn bin(&self, i: usize) -> (f64, f64, f64) {
-        let bin = self.bins[i];
-        (edge(bin), right_edge(bin), (self.positive[i] + self.negative[i]) as f64)
+        let [low, high] = self.ends[i];
+        (f64::from(low), f64::from(high), (self.positive[i] + self.negative[i]) as f64)
     }
 
     /// Finite elements.
@@ -161,7 +195,7 @@ impl ValueTable {
     /// The largest magnitude that some element may have.
     #[must_use]
     pub fn top(&self) -> f64 {
-        self.bins.last().map_or(0.0, |&bin| if self.points { edge(bin) } else { right_edge(bin) })
+        self.ends.last().map_or(0.0, |end| f64::from(end[1]))
     }
 
     /// Adds the counts of magnitudes to a sum over several tensors, which share all bins; zeros go to the first place.
@@ -204,6 +238,12 @@ impl ValueTable {
         last
     }
 
+    /// Whether everything in a cut's own bin stands at one value, so that a share of it means ties.
+    #[must_use]
+    pub fn is_tied(&self, cut: Cut) -> bool {
+        self.bins.binary_search(&cut.bin).is_ok_and(|i| self.ends[i][0] == self.ends[i][1])
+    }
+
     /// Elements that stand in a cut's own bin.
     #[must_use]
     pub fn at(&self, cut: Cut) -> u64 {
@@ -218,11 +258,7 @@ impl ValueTable {
         if self.bins.get(i) == Some(&cut.bin) {
             let (low, high, inside) = self.bin(i);
             count += cut.share * inside;
-            energy += if self.points {
-                cut.share * inside * low * low
-            } else {
-                spread_energy(low, low + cut.share * (high - low), cut.share * inside)
-            };
+            energy += spread_energy(low, low + cut.share * (high - low), cut.share * inside);
         }
         (count, energy)
     }
@@ -230,39 +266,35 @@ impl ValueTable {
     /// The magnitude at which a cut falls. Where bins are points, `share` of those that stand there go.
     #[must_use]
     pub fn magnitude(&self, cut: Cut) -> f64 {
-        let (low, high) = (edge(cut.bin), right_edge(cut.bin));
-        if self.points { low } else { low + cut.share * (high - low) }
-    }
-
-    /// The cut at a magnitude: everything smaller goes.
-    #[must_use]
-    pub fn cut_at(magnitude: f64) -> Cut {
-        let bits = (magnitude.min(f64::from(f32::MAX)) as f32).to_bits();
-        let bin = (bits >> 16) as u16;
-        let (low, high) = (edge(bin), right_edge(bin));
-        Cut { bin, share: ((magnitude - low) / (high - low)).clamp(0.0, 1.0) }
+        let (low, high) = match self.bins.binary_search(&cut.bin) {
+            Ok(i) => (f64::from(self.ends[i][0]), f64::from(self.ends[i][1])),
+            Err(_) if self.points => return edge(cut.bin),
+            Err(_) => (edge(cut.bin), right_edge(cut.bin)),
+        };
+        low + cut.share * (high - low)
     }
 
     /// Elements (zeros included) whose magnitude is below `magnitude`.
     #[must_use]
     pub fn count_below(&self, magnitude: f64) -> f64 {
-        let cut = Self::cut_at(magnitude);
-        if self.points {
-            // A point at the cut itself is below it only when the magnitude lies past it.
-            let i = self.bins.partition_point(|&bin| edge(bin) < magnitude);
-            return self.below[i] as f64;
-        }
-        self.below(cut).0
+        // What stands at one value is below only a greater one.
+        let i = self.ends.partition_point(|end| f64::from(end[1]) < magnitude || f64::from(end[0]) < magnitude);
+        let Some(last) = i.checked_sub(1) else { return self.zeros as f64 };
+        let (low, high, count) = self.bin(last);
+        let inside = if low < high { ((magnitude - low) / (high - low)).clamp(0.0, 1.0) } else { 1.0 };
+        self.below[last] as f64 + inside * count
     }
 
     /// Elements (zeros included) that a step of `scale` puts on `level` or below. Points are asked in the arithmetic that
     /// quantizes them: one that stands half-way belongs where that puts it.
     fn count_upto_level(&self, level: i32, scale: f32) -> f64 {
-        if !self.points {
-            return self.count_below((f64::from(level) + 0.5) * f64::from(scale));
-        }
-        let on = |&bin: &u16| (f32::from_bits(u32::from(bin) << 16) / scale).round_to_code() <= level;
-        self.below[self.bins.partition_point(on)] as f64
+        let on = |end: &[f32; 2]| (end[0] / scale).round_to_code() <= level;
+        let i = self.ends.partition_point(on);
+        let Some(last) = i.checked_sub(1) else { return self.zeros as f64 };
+        let (low, high, count) = self.bin(last);
+        let edge = (f64::from(level) + 0.5) * f64::from(scale);
+        let inside = if low < high { ((edge - low) / (high - low)).clamp(0.0, 1.0) } else { 1.0 };
+        self.below[last] as f64 + inside * count
     }
 
     /// The magnitude of rank `rank` (from 0, fractions between neighbours) among all finite elements.
@@ -273,7 +305,7 @@ impl ValueTable {
         }
         let i = self.below.partition_point(|&below| below as f64 <= rank).saturating_sub(1).min(self.bins.len() - 1);
         let (low, high, count) = self.bin(i);
-        if self.points { low } else { low + (high - low) * ((rank - self.below[i] as f64) / count).clamp(0.0, 1.0) }
+        low + (high - low) * ((rank - self.below[i] as f64) / count).clamp(0.0, 1.0)
     }
 
     /// Σ(w − q)² and Σq² over what a cut leaves, under levels at multiples of `scale` up to `top`, and how many elements
@@ -285,7 +317,7 @@ impl ValueTable {
         let (magnitudes, weights) = (&self.magnitudes[first..], &self.weights[first..]);
         let mut sums = dispatch::run(OnLevels { magnitudes, weights, scale, top: top as f32 });
         // Of what stands at the threshold itself a share is gone.
-        if self.points && pruned && magnitudes.first() == Some(&threshold) {
+        if pruned && magnitudes.first() == Some(&threshold) {
             let gone = dispatch::run(OnLevels {
                 magnitudes: &magnitudes[..1],
                 weights: &weights[..1],
@@ -309,7 +341,7 @@ impl ValueTable {
     pub fn iter(&self) -> impl Iterator<Item = (f64, f64, u64, u64)> {
         (0..self.bins.len()).map(|i| {
             let (low, high, _) = self.bin(i);
-            (low, if self.points { low } else { high }, self.positive[i], self.negative[i])
+            (low, high, self.positive[i], self.negative[i])
         })
     }
 

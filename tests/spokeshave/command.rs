@@ -43,7 +43,9 @@ impl Run {
 
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_spokeshave"));
-    command.args(arguments).stdin(Stdio::null());
+    // What is read of models is not kept where the user's own is.
+    let cache = std::env::temp_dir().join(format!("spokeshave-test-cache-{}", std::process::id()));
+    command.args(arguments).stdin(Stdio::null()).env("SPOKESHAVE_CACHE", cache);
     command
 }
 

@@ -6,6 +6,7 @@ mod cli;
 mod cli_manners;
 mod cli_safety;
 mod command;
+mod live;
 mod pictures;
 mod raster_renderer;
 mod window;

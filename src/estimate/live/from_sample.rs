@@ -112,6 +112,7 @@ fn extrapolate(case: &Case<'_>, tried: &[(f64, Tried)], counts: Vec<f64>) -> Ans
         zeros: zeros.max(moments.zeros as f64 * f64::from(u8::from(case.scheme.quantize.is_none()))),
         code_bits: (!counts.is_empty()).then(|| entropy_of(counts.into_iter().map(|count| count * scale))),
         error: Some(if squared_error > 0.0 { absolute / squared_error } else { 0.0 }),
+        sampled: true,
     }
 }
 
@@ -121,6 +122,7 @@ const CODED: usize = 48;
 /// An integer grid with a range of its own per group or row, in one pass; `None` where the long way has to be taken.
 fn try_fast(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench: &mut Bench) -> Option<Tried> {
     let Some(Quantize::Int { bits, unit, asymmetric, range: Range::Max }) = &case.scheme.quantize else { return None };
+    let moments = &case.profile.moments;
     let source = sample.values_of(segment);
     let wide = matches!(case.tensor.dtype, Dtype::F32 | Dtype::F64);
     let rounded = case.target == Target::Safetensors && !wide;
@@ -129,13 +131,18 @@ fn try_fast(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench
     }
     let threshold = match (&case.scheme.prune, case.cut) {
         (None, _) => 0.0,
-        (_, Some(cut)) => {
+        (_, Some(cut)) if case.profile.table.is_tied(cut) && case.profile.table.at(cut) * MANY < moments.finite => {
             // What stands at the threshold goes or stays together here; what pruning costs comes from the table anyway.
             let at = case.profile.table.magnitude(cut) as f32;
-            if case.profile.table.points && cut.share >= 0.5 { at.next_up() } else { at }
+            if cut.share >= 0.5 { at.next_up() } else { at }
         }
+        (_, Some(cut)) if !case.profile.table.is_tied(cut) => case.profile.table.magnitude(cut) as f32,
         (Some(Prune::Magnitude { share, .. }), None) => {
-            row_threshold(case, sample, i, source, share.to_f64(), &mut bench.sorted)
+            let threshold = row_threshold(case, sample, i, source, share.to_f64(), &mut bench.sorted);
+            if ties_share(source, threshold, share.to_f64()) > 0.0 {
+                return None;
+            }
+            threshold
         }
         _ => return None,
     };
@@ -175,12 +182,13 @@ fn try_one(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench:
         (None, _) => {}
         (_, Some(cut)) => {
             let table = &case.profile.table;
-            let share = if table.points { cut.share } else { 0.0 };
+            let share = if table.is_tied(cut) { cut.share } else { 0.0 };
             prune_at(&mut bench.pruned, table.magnitude(cut) as f32, share, &mut bench.ties);
         }
         (Some(Prune::Magnitude { share, .. }), None) => {
             let threshold = row_threshold(case, sample, i, source, share.to_f64(), &mut bench.sorted);
-            prune_at(&mut bench.pruned, threshold, 0.0, &mut bench.ties);
+            let ties = ties_share(source, threshold, share.to_f64());
+            prune_at(&mut bench.pruned, threshold, ties, &mut bench.ties);
         }
         _ => return None,
     }
@@ -213,6 +221,17 @@ fn prune_at(values: &mut [f32], threshold: f32, share: f64, ties: &mut f64) {
             *value = 0.0;
         }
     }
+}
+
+/// One element in this many at a threshold is a few; more are ties that matter.
+const MANY: u64 = 50;
+
+/// Which share of the elements right at a row's threshold goes, where they are many: the group then loses its share.
+fn ties_share(source: &[f32], threshold: f32, share: f64) -> f64 {
+    let below = source.iter().filter(|w| w.abs() < threshold).count() as f64;
+    let at = source.iter().filter(|w| w.abs() == threshold && threshold > 0.0).count() as f64;
+    let n = source.len() as f64;
+    if at * (MANY as f64) < n || at < 2.0 { 0.0 } else { ((share * n - below) / at).clamp(0.0, 1.0) }
 }
 
 /// Where a row's own pruning cuts. A row no longer than a group is ranked as it is; a longer one by its quantiles.
@@ -280,7 +299,9 @@ fn extent(case: &Case<'_>, segment: &Segment, unit: Unit, values: &[f32]) -> Ext
         Unit::Row => Extent { low: segment.low, high: segment.high },
         Unit::Tensor => Extent { low: moments.min.min(0.0) as f32, high: moments.max.max(0.0) as f32 },
     };
-    let Some(cut) = case.cut else { return whole };
+    // Of a symmetric range pruning takes nothing unless it takes everything, and then there is nothing to round.
+    let asymmetric = matches!(case.scheme.quantize, Some(Quantize::Int { asymmetric: true, .. }));
+    let Some(cut) = case.cut.filter(|_| asymmetric) else { return whole };
     let threshold = case.profile.table.magnitude(cut) as f32;
     let alive = |end: f32| if end.abs() >= threshold { end } else { 0.0 };
     Extent { low: alive(whole.low), high: alive(whole.high) }

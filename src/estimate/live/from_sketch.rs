@@ -24,6 +24,7 @@ impl Answer {
             zeros: known.zeros,
             code_bits: Some(known.code_bits),
             error: None,
+            sampled: false,
         }
     }
 }

@@ -28,6 +28,7 @@ pub(super) fn answer(case: &Case<'_>) -> Option<Answer> {
             zeros: gone,
             code_bits: None,
             error: None,
+            sampled: false,
         }),
         Some(Quantize::F16) => Some(cast(case, cut, gone, pruned, Dtype::F16)),
         Some(Quantize::Bf16) => Some(cast(case, cut, gone, pruned, Dtype::BF16)),
@@ -116,14 +117,14 @@ fn any(case: &Case<'_>, cut: Cut, pruned: f64, grid: &Grid<f32>) -> Answer {
     let (gone, _) = table.below(cut);
     put(0.0, gone.max(table.zeros as f64));
     for (low, high, positive, negative) in table.iter() {
-        if high < threshold || (table.points && low < threshold) {
+        if high < threshold {
             continue;
         }
-        let pieces = if table.points { 1 } else { PIECES };
+        let pieces = if low < high { PIECES } else { 1 };
         for piece in 0..pieces {
             let w = low + (high - low) * (f64::from(piece) + 0.5) / f64::from(pieces);
             let left = match () {
-                () if table.points && w == threshold => 1.0 - cut.share,
+                () if low == high && w == threshold => 1.0 - cut.share,
                 () if w < threshold => 0.0,
                 () => 1.0,
             };
@@ -143,9 +144,14 @@ fn cast(case: &Case<'_>, cut: Cut, gone: f64, pruned: f64, dtype: Dtype) -> Answ
     let mut out = Answer { squared_error: pruned, pruned_error: pruned, zeros: gone, ..Answer::default() };
     let mut codes = std::collections::BTreeMap::from([(0_u16, gone)]);
     let smallest = convert::decode_small(format, 1);
-    for (low, high, positive, negative) in table.iter().filter(|bin| bin.1 >= threshold) {
+    let (mut all, mut left) = (0.0, 0.0);
+    for (low, high, positive, negative) in table.iter() {
         let count = (positive + negative) as f64;
-        let alive = if low >= threshold && !(table.points && low == threshold) { 1.0 } else { 1.0 - cut.share };
+        let alive = if low > threshold || case.cut.is_none() || (low == threshold && low < high) {
+            1.0
+        } else {
+            1.0 - cut.share
+        };
         let pattern = convert::encode_small(format, low);
         let step = convert::decode_small(format, pattern + 1) - convert::decode_small(format, pattern);
         let middle = f64::midpoint(low, high);
@@ -153,24 +159,29 @@ fn cast(case: &Case<'_>, cut: Cut, gone: f64, pruned: f64, dtype: Dtype) -> Answ
         let same = case.tensor.dtype == dtype;
         let square = match () {
             () if same => 0.0,
-            () if table.points || high <= low => (low - convert::decode_small(format, pattern)).powi(2),
+            () if high <= low => (low - convert::decode_small(format, pattern)).powi(2),
             () if high <= smallest / 2.0 => middle * middle,
             () => step * step / 12.0,
         };
-        out.squared_error += alive * count * square;
+        all += count * square;
+        left += alive * count * square;
         if high <= smallest / 2.0 {
             out.zeros += alive * count;
             *codes.entry(0).or_default() += alive * count;
             continue;
         }
         // A bin of a wide dtype spreads over as many patterns as it has steps.
-        let patterns = if table.points { 1 } else { ((high - low) / step).round().max(1.0) as u16 };
+        let patterns = if high <= low { 1 } else { ((high - low) / step).round().max(1.0) as u16 };
         for i in 0..patterns {
             let place = pattern.saturating_add(i);
             *codes.entry(place).or_default() += alive * positive as f64 / f64::from(patterns);
             *codes.entry(place | 0x8000).or_default() += alive * negative as f64 / f64::from(patterns);
         }
     }
+    // What the pass summed is exact for all; of it stays what the table says of those that are left.
+    let summed = case.profile.casts[usize::from(dtype == Dtype::BF16)];
+    let known = if summed.is_finite() && all > 0.0 { summed / all } else { 1.0 };
+    out.squared_error += left * known;
     out.energy_after = (case.profile.moments.energy - pruned).max(0.0);
     out.code_bits = Some(entropy_of(codes.into_values()));
     out

@@ -68,6 +68,8 @@ pub(super) struct Answer {
     code_bits: Option<f64>,
     /// Relative standard error of the squared error.
     error: Option<f64>,
+    /// Whether it stands on drawn groups.
+    sampled: bool,
 }
 
 impl Engine {
@@ -118,8 +120,8 @@ impl Engine {
         }
     }
 
-    /// The cuts of a plan's pools, by tensor. Where all members are of a dtype whose bins are single values, ties go by order
-    /// of name, as the definition says; elsewhere a bin's share is the same for all.
+    /// The cuts of a plan's pools, by tensor. Of the cut's bin go first the single values of dtypes that have no others, ties
+    /// in order of name, as the definition says; then a share of the spread ones, the same for all.
     #[must_use]
     pub fn cuts(&self, plan: &Plan) -> HashMap<usize, Cut> {
         let mut cuts = HashMap::new();
@@ -128,12 +130,17 @@ impl Engine {
             let Some(share) = plan.assignments[first].stored.pruned_share() else { continue };
             let cut = ValueTable::cut_of_sum(sum, share.share_of(sum.iter().sum()));
             let tables = || members.iter().filter_map(|&i| Some((i, &self.profile(i)?.table)));
-            let points = tables().all(|(_, table)| table.points);
-            let mut ties = (cut.share * sum[usize::from(cut.bin) + 1] as f64).round();
+            // In the cut's bin, single values stand at its left edge: they go first.
+            let inside = (cut.share * sum[usize::from(cut.bin) + 1] as f64).round();
+            let tied = |table: &ValueTable| if table.points { table.at(cut) as f64 } else { 0.0 };
+            let all_tied: f64 = tables().map(|(_, table)| tied(table)).sum();
+            let spread = sum[usize::from(cut.bin) + 1] as f64 - all_tied;
+            let rest = if spread > 0.0 { ((inside - all_tied) / spread).clamp(0.0, 1.0) } else { 0.0 };
+            let mut ties = inside.min(all_tied);
             for (index, table) in tables() {
-                let here = table.at(cut) as f64;
-                let share = if points && here > 0.0 { ties.min(here) / here } else { cut.share };
-                ties -= share * here;
+                let here = tied(table);
+                let share = if here > 0.0 { ties.min(here) / here } else { rest };
+                ties -= if here > 0.0 { share * here } else { 0.0 };
                 cuts.insert(index, Cut { share, ..cut });
             }
         }
@@ -260,6 +267,8 @@ impl Case<'_> {
         match &self.scheme.quantize {
             None => false,
             _ if moments.non_finite() > 0 => true,
+            // Steps that are hardly numbers any more round in ways of their own.
+            Some(_) if top > 0.0 && top < 1e-34 => true,
             Some(Quantize::F16) => narrow(Dtype::F16),
             Some(Quantize::Bf16) => narrow(Dtype::BF16),
             Some(_) => top >= 1.6e38 || (self.target == Target::Safetensors && narrow(self.tensor.dtype)),
@@ -288,7 +297,7 @@ impl Case<'_> {
             max_abs_difference: f64::NAN,
             zeros,
         };
-        let sampled = answer.error.is_some_and(|error| error > LIVE) || self.profile.coarse;
+        let sampled = answer.sampled || answer.error.is_some_and(|error| error > LIVE) || self.profile.coarse;
         TensorEstimate {
             stored_as: self.scheme.to_string(),
             label: if sampled { Label::Sampled } else { Label::Live },
@@ -324,8 +333,8 @@ fn entropy_of(counts: impl IntoIterator<Item = f64>) -> f64 {
     counts.iter().map(|count| count * (total / count).log2()).sum()
 }
 
-/// The relative error that a live number may have: what the sketches are tested for.
-const LIVE: f64 = 0.001;
+/// The standard error that a live number may have: a third of the bound that sketches are tested for.
+const LIVE: f64 = 0.000_3;
 
 impl Engine {
     /// What the values of a touched tensor look like afterwards over [−reach, +reach]; `None` where there is no live answer.
