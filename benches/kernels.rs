@@ -3,17 +3,18 @@
 //! One thread each, over values larger than any cache. `benches/README.md` says how to run it and what was seen.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use spokeshave::kernels::error::{ErrorSums, error_sums};
+use spokeshave::formats::Dtype;
 use spokeshave::kernels::histogram::Histogram;
 use spokeshave::kernels::layout::CHUNK;
-use spokeshave::kernels::quant::{Extent, Grid};
 use spokeshave::kernels::select::{DIGITS, Select, Threshold};
-use spokeshave::kernels::stats::moments;
+use spokeshave::kernels::stats::{Moments, moments};
+use spokeshave::kernels::table::Counts;
+use spokeshave::kernels::trial::symmetric_error;
 use std::hint::black_box;
 use std::time::Duration;
 
-/// Weights in every bench: 64 MiB of f32.
-const WEIGHTS: usize = 1 << 24;
+/// Weights in every bench: 256 MiB of f32.
+const WEIGHTS: usize = 1 << 26;
 /// Bytes of the memory probe.
 const PROBE: usize = 256 << 20;
 /// Elements that share a scale.
@@ -38,18 +39,26 @@ fn weights() -> Vec<f32> {
         .collect()
 }
 
-/// Error sums of symmetric 4-bit groups: extent, grid, codes, values and sums, a chunk at a time in one set of buffers.
-fn int4_g128(weights: &[f32], codes: &mut [i32], values: &mut [f32]) -> ErrorSums {
-    let mut sums = ErrorSums::default();
-    for chunk in weights.chunks(CHUNK) {
-        let groups = chunk.chunks(GROUP).zip(codes.chunks_mut(GROUP)).zip(values.chunks_mut(GROUP));
-        for ((group, codes), values) in groups {
-            let grid = Grid::new(4, false, Extent::of(group)).expect("these scales fit");
-            grid.quantize(group, codes, values);
-        }
-        sums = sums.merge(error_sums(chunk, chunk, &values[..chunk.len()]));
+/// Moments and value table together, a chunk at a time: what the first look at a tensor takes.
+fn moments_and_table(weights: &[f32]) -> (Moments, Counts) {
+    let (mut sum, mut counts) = (Moments::default(), Counts::default());
+    for chunk in weights.chunks(CHUNK / 4) {
+        sum = sum.merge(moments(chunk));
+        counts.add(chunk);
     }
-    sums
+    (sum, counts)
+}
+
+/// The same from bf16 in a file's bytes.
+fn moments_and_table_bf16(bytes: &[u8], values: &mut Vec<f32>) -> (Moments, Counts) {
+    let (mut sum, mut counts) = (Moments::default(), Counts::default());
+    for chunk in bytes.chunks(CHUNK / 2) {
+        values.clear();
+        Dtype::BF16.decode(chunk, values);
+        sum = sum.merge(moments(values));
+        counts.add(values);
+    }
+    (sum, counts)
 }
 
 /// The magnitude below which nine tenths of the weights lie: one table of counts, then a second.
@@ -58,7 +67,13 @@ fn threshold(weights: &[f32], table: &mut Vec<u64>) -> Option<Threshold> {
     loop {
         table.clear();
         table.resize(DIGITS, 0);
-        walk.count(weights, table);
+        if walk.is_at_first_digit() {
+            let mut counts = Counts::default();
+            counts.add(weights);
+            counts.add_magnitudes_to(table);
+        } else {
+            walk.count(weights, table);
+        }
         if let Some(found) = walk.narrow(table) {
             return Some(found);
         }
@@ -67,7 +82,7 @@ fn threshold(weights: &[f32], table: &mut Vec<u64>) -> Option<Threshold> {
 
 fn kernels(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("kernels");
-    group.sample_size(20).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(4));
+    group.sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(4));
 
     let memory: Vec<u64> = (0..(PROBE / 8) as u64).collect();
     group.throughput(Throughput::Bytes(PROBE as u64));
@@ -86,10 +101,20 @@ fn kernels(criterion: &mut Criterion) {
             histogram
         });
     });
-    let (mut codes, mut values) = (vec![0; CHUNK], vec![0.0; CHUNK]);
-    group.bench_function("int4 g128", |b| b.iter(|| int4_g128(black_box(&weights), &mut codes, &mut values)));
+    group.bench_function("moments and value table", |b| b.iter(|| moments_and_table(black_box(&weights))));
+    for bits in [4, 8] {
+        let top = (1 << (bits - 1)) - 1;
+        let name = format!("int{bits} g128 error");
+        group.bench_function(name, |b| b.iter(|| symmetric_error(black_box(&weights), GROUP, top, None)));
+    }
     let mut table = Vec::new();
     group.bench_function("threshold", |b| b.iter(|| threshold(black_box(&weights), &mut table)));
+    let half: Vec<u8> = weights.iter().flat_map(|w| ((w.to_bits() >> 16) as u16).to_le_bytes()).collect();
+    let mut values = Vec::new();
+    group.throughput(Throughput::Bytes(2 * WEIGHTS as u64));
+    group.bench_function("moments and value table, bf16", |b| {
+        b.iter(|| moments_and_table_bf16(black_box(&half), &mut values));
+    });
     group.finish();
 }
 

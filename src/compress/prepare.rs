@@ -6,6 +6,7 @@ use crate::kernels::Real;
 use crate::kernels::layout::{Geometry, Unit};
 use crate::kernels::quant::Extent;
 use crate::kernels::select::{self, DIGITS, Select, Threshold};
+use crate::kernels::table::Counts;
 use crate::model::Scratch;
 use crate::recipe::{Decimal, Prune, Quantize, Scope};
 use rayon::prelude::*;
@@ -160,11 +161,22 @@ pub(super) fn digit_table<T: Real>(
 ) -> Result<Vec<u64>, Error> {
     // A table is 512 KiB: one per run of chunks, not one per chunk.
     let run = chunks.len().div_ceil(4 * rayon::current_num_threads()).max(8);
+    let fast = T::KEY_BITS == 32 && !wide && select.is_at_first_digit();
     let tables: Result<Vec<Vec<u64>>, Error> = chunks
         .par_chunks(run)
         .map(|chunks| {
             let mut table = vec![0; DIGITS];
             let (mut values, mut scratch) = (Vec::<T>::new(), Scratch::default());
+            if fast {
+                let (mut counts, mut values) = (Counts::default(), Vec::<f32>::new());
+                for range in chunks {
+                    task.check_cancelled()?;
+                    task.model.values(task.tensor, range.clone(), &mut values, &mut scratch)?;
+                    counts.add(&values);
+                }
+                counts.add_magnitudes_to(&mut table);
+                return Ok(table);
+            }
             for range in chunks {
                 task.check_cancelled()?;
                 task.model.values(task.tensor, range.clone(), &mut values, &mut scratch)?;

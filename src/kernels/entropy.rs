@@ -4,6 +4,7 @@
 //! since the last one in r bits; a gap that does not fit is bridged by filler entries, ⌊gap / 2^r⌋ of them.
 
 use super::Real;
+use super::dispatch::{self, Kernel};
 
 /// Index widths that [`Gaps`] prices, in bits.
 pub const INDEX_BITS: std::ops::RangeInclusive<u32> = 2..=8;
@@ -68,6 +69,11 @@ impl Gaps {
     /// The gaps of a slice: 64 elements at a time where they are all zero or none is.
     #[must_use]
     pub fn of_values<T: Real>(values: &[T]) -> Self {
+        dispatch::run(GapsOf(values))
+    }
+
+    #[inline(always)]
+    fn of_words<T: Real>(values: &[T]) -> Self {
         let mut out = Self::default();
         for word in values.chunks(64) {
             let mut mask = 0_u64;
@@ -147,6 +153,17 @@ impl Gaps {
             ((self.nonzero + fillers + lead(bits)) * (code_bits + u64::from(bits))).div_ceil(8)
         };
         self.fillers.into_iter().zip(INDEX_BITS).map(cost).min().unwrap_or(0)
+    }
+}
+
+struct GapsOf<'a, T>(&'a [T]);
+
+impl<T: Real> Kernel for GapsOf<'_, T> {
+    type Output = Gaps;
+
+    #[inline(always)]
+    fn run(self) -> Gaps {
+        Gaps::of_words(self.0)
     }
 }
 

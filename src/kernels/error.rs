@@ -4,6 +4,7 @@
 //! same bits. The definitions of t², SQNR and cosine stand here once.
 
 use super::Real;
+use super::dispatch::{self, Kernel};
 
 /// Sums over one run of elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -88,22 +89,46 @@ const LANES: usize = 8;
 /// Sums over one chunk: `source` as read, `pruned` after pruning, `result` after everything, all of one length.
 #[must_use]
 pub fn error_sums<T: Real>(source: &[T], pruned: &[T], result: &[T]) -> ErrorSums {
-    let blocks = source.chunks(BLOCK).zip(pruned.chunks(BLOCK)).zip(result.chunks(BLOCK));
-    blocks.map(|((w, p), q)| block_sums(w, p, q)).fold(ErrorSums::default(), ErrorSums::merge)
+    dispatch::run(Compared { source, pruned, result })
 }
 
-/// One block, in short loops of one or two sums each. A source element that is not finite counts as 0 → 0.
+struct Compared<'a, T> {
+    source: &'a [T],
+    pruned: &'a [T],
+    result: &'a [T],
+}
+
+impl<T: Real> Kernel for Compared<'_, T> {
+    type Output = ErrorSums;
+
+    #[inline(always)]
+    fn run(self) -> ErrorSums {
+        let blocks = self.source.chunks(BLOCK).zip(self.pruned.chunks(BLOCK)).zip(self.result.chunks(BLOCK));
+        let mut sums = ErrorSums::default();
+        for ((w, p), q) in blocks {
+            sums =
+                sums.merge(if w.iter().all(|x| x.is_finite()) { block_sums(w, p, q) } else { strange_sums(w, p, q) });
+        }
+        sums
+    }
+}
+
+/// A block in which some source element is not finite: that element counts as 0 → 0.
+#[inline(never)]
+fn strange_sums<T: Real>(source: &[T], pruned: &[T], result: &[T]) -> ErrorSums {
+    let keep =
+        |x: &[T]| -> Vec<T> { x.iter().zip(source).map(|(&x, w)| if w.is_finite() { x } else { T::ZERO }).collect() };
+    let clean = block_sums(&keep(source), &keep(pruned), &keep(result));
+    let finite = source.iter().filter(|w| w.is_finite()).count() as u64;
+    let zeros = result.iter().filter(|q| **q == T::ZERO).count() as u64;
+    ErrorSums { finite, zeros, ..clean }
+}
+
+/// One block of finite source elements, in short loops of one or two sums each.
+#[inline(always)]
 fn block_sums<T: Real>(source: &[T], pruned: &[T], result: &[T]) -> ErrorSums {
     let mut zeros = 0_u64;
     result.iter().for_each(|q| zeros += u64::from(*q == T::ZERO));
-    let strange = source.iter().filter(|w| !w.is_finite()).count();
-    if strange > 0 {
-        let keep = |x: &[T]| -> Vec<T> {
-            x.iter().zip(source).map(|(&x, w)| if w.is_finite() { x } else { T::ZERO }).collect()
-        };
-        let clean = block_sums(&keep(source), &keep(pruned), &keep(result));
-        return ErrorSums { finite: (source.len() - strange) as u64, zeros, ..clean };
-    }
     let [squared, cut] = sum_pairs(source, result, pruned, |w, q, p| {
         let d = w - q;
         [d * d, if p == 0.0 { d * d } else { 0.0 }]
@@ -154,6 +179,7 @@ fn sum_pairs<T: Real>(a: &[T], b: &[T], c: &[T], term: impl Fn(f64, f64, f64) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::dispatch::Level;
 
     #[test]
     fn the_corner_cases_of_the_definitions() {
@@ -177,6 +203,9 @@ mod tests {
             let p: Vec<f32> = w.iter().map(|&x| if x.abs() < 0.3 { 0.0 } else { x }).collect();
             let q: Vec<f32> = p.iter().map(|x| (x * 4.0).round() / 4.0).collect();
             let got = error_sums(&w, &p, &q);
+            for level in Level::all() {
+                assert_eq!(level.run(Compared { source: &w, pruned: &p, result: &q }), got, "{}", level.name());
+            }
             let pairs = || w.iter().zip(&q).map(|(&a, &b)| (f64::from(a), f64::from(b)));
             let squared: f64 = pairs().map(|(a, b)| (a - b) * (a - b)).sum();
             let product: f64 = pairs().map(|(a, b)| a * b).sum();

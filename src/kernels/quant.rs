@@ -5,6 +5,7 @@
 //! exact there too. Every value is `code · scale` in the arithmetic of [`Real`], with one true division per element.
 
 use super::Real;
+use super::dispatch::{self, Kernel};
 
 /// The extremes of a unit's values, widened to contain zero.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,25 +22,44 @@ impl<T: Real> Default for Extent<T> {
     }
 }
 
+struct Ends<'a, T>(&'a [T]);
+
+impl<T: Real> Kernel for Ends<'_, T> {
+    type Output = Extent<T>;
+
+    #[inline(always)]
+    fn run(self) -> Extent<T> {
+        const LANES: usize = 32;
+        let (mut low, mut high) = ([T::ZERO; LANES], [T::ZERO; LANES]);
+        let (wide, rest) = self.0.as_chunks::<LANES>();
+        let mut look = |lane: usize, x: T| {
+            low[lane] = if x < low[lane] { x } else { low[lane] };
+            high[lane] = if x > high[lane] { x } else { high[lane] };
+        };
+        for lanes in wide {
+            for (lane, &x) in lanes.iter().enumerate() {
+                look(lane, x);
+            }
+        }
+        for (lane, &x) in rest.iter().enumerate() {
+            look(lane, x);
+        }
+        // By halves: a chain of comparisons would wait for each.
+        for half in [16, 8, 4, 2, 1] {
+            for lane in 0..half {
+                low[lane] = if low[lane + half] < low[lane] { low[lane + half] } else { low[lane] };
+                high[lane] = if high[lane + half] > high[lane] { high[lane + half] } else { high[lane] };
+            }
+        }
+        Extent { low: low[0], high: high[0] }
+    }
+}
+
 impl<T: Real> Extent<T> {
     /// The extent of a slice of finite values.
     #[must_use]
     pub fn of(values: &[T]) -> Self {
-        const LANES: usize = 8;
-        let (mut low, mut high) = ([T::ZERO; LANES], [T::ZERO; LANES]);
-        let (wide, rest) = values.as_chunks::<LANES>();
-        for lanes in wide {
-            for lane in 0..LANES {
-                let x = lanes[lane];
-                low[lane] = if x < low[lane] { x } else { low[lane] };
-                high[lane] = if x > high[lane] { x } else { high[lane] };
-            }
-        }
-        for (lane, &x) in rest.iter().enumerate() {
-            low[lane] = if x < low[lane] { x } else { low[lane] };
-            high[lane] = if x > high[lane] { x } else { high[lane] };
-        }
-        (0..LANES).map(|lane| Self { low: low[lane], high: high[lane] }).fold(Self::default(), Self::join)
+        dispatch::run(Ends(values))
     }
 
     /// The extent of two runs together.
@@ -113,9 +133,25 @@ impl<T: Real> Grid<T> {
             results.fill(T::ZERO);
             return;
         }
-        for ((&w, code), result) in values.iter().zip(codes.iter_mut()).zip(results.iter_mut()) {
-            *code = self.level(w);
-            *result = self.value(*code);
+        dispatch::run(Codes { grid: *self, values, codes, results });
+    }
+}
+
+struct Codes<'a, T> {
+    grid: Grid<T>,
+    values: &'a [T],
+    codes: &'a mut [i32],
+    results: &'a mut [T],
+}
+
+impl<T: Real> Kernel for Codes<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for ((&w, code), result) in self.values.iter().zip(self.codes.iter_mut()).zip(self.results.iter_mut()) {
+            *code = self.grid.level(w);
+            *result = self.grid.value(*code);
         }
     }
 }
@@ -123,6 +159,7 @@ impl<T: Real> Grid<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::dispatch::Level;
 
     fn run(bits: u32, asymmetric: bool, w: &[f32]) -> (Grid<f32>, Vec<i32>, Vec<f32>) {
         let grid = Grid::new(bits, asymmetric, Extent::of(w)).unwrap();
@@ -187,6 +224,17 @@ mod tests {
         for n in 0..40 {
             let w: Vec<f32> = (0..n).map(|i| ((i * 31 % 17) as f32) - 8.0).collect();
             let got = Extent::of(&w);
+            for level in Level::all() {
+                assert_eq!(level.run(Ends(&w)), got, "{}", level.name());
+                let grid = Grid::new(4, n % 2 == 1, got).unwrap();
+                if grid.scale > 0.0 {
+                    let (mut codes, mut results) = (vec![0; w.len()], vec![0.0; w.len()]);
+                    level.run(Codes { grid, values: &w, codes: &mut codes, results: &mut results });
+                    let plain: Vec<i32> = w.iter().map(|&x| grid.code(x)).collect();
+                    assert_eq!(codes, plain);
+                    assert!(results.iter().zip(&codes).all(|(&q, &code)| q == grid.value(code)));
+                }
+            }
             assert_eq!(got.low, w.iter().copied().fold(0.0, f32::min));
             assert_eq!(got.high, w.iter().copied().fold(0.0, f32::max));
         }

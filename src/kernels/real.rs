@@ -32,6 +32,8 @@ pub trait Real: Copy + Default + PartialOrd + Send + Sync + std::fmt::Debug + 's
     fn magnitude_key(self) -> u64;
     /// The magnitude whose key this is; the inverse of [`Real::magnitude_key`].
     fn from_magnitude_key(key: u64) -> Self;
+    /// The upper 16 bits of the key of infinity: finite keys lie below.
+    fn first_strange_digit() -> usize;
     /// Little-endian bytes appended to `out`.
     fn push_le(self, out: &mut Vec<u8>);
 }
@@ -92,6 +94,10 @@ macro_rules! impl_real {
             #[inline(always)]
             fn from_magnitude_key(key: u64) -> Self {
                 <$t>::from_bits(key as $bits)
+            }
+            #[inline(always)]
+            fn first_strange_digit() -> usize {
+                (<$t>::INFINITY.to_bits() >> ($key_bits - 16)) as usize
             }
             fn push_le(self, out: &mut Vec<u8>) {
                 out.extend_from_slice(&self.to_le_bytes());

@@ -9,6 +9,7 @@
 //! nothing that a file's numbers size.
 
 use super::Real;
+use super::dispatch::{self, Kernel};
 
 /// Counts of one 16-bit digit.
 pub type DigitTable = Vec<u64>;
@@ -44,9 +45,15 @@ impl Select {
         (k > 0).then_some(Self { key_bits, known_bits: 0, prefix: 0, remaining: k })
     }
 
+    /// Whether the first digit is being counted: for f32, [`super::table::Counts`] then does it faster.
+    #[must_use]
+    pub fn is_at_first_digit(&self) -> bool {
+        self.known_bits == 0
+    }
+
     /// Adds one slice to the table of the current digit. Non-finite elements are left out.
     pub fn count<T: Real>(&self, values: &[T], table: &mut DigitTable) {
-        self.count_keys(values.iter().filter(|v| v.is_finite()).map(|v| v.magnitude_key()), table);
+        dispatch::run(Count { select: self, values, table });
     }
 
     /// [`Select::count`] for keys made elsewhere (a pool that mixes widths uses f64 keys throughout).
@@ -77,6 +84,54 @@ impl Select {
         self.remaining = (self.remaining - below).min(count);
         self.known_bits += 16;
         (self.known_bits == self.key_bits).then_some(Threshold { key: self.prefix, ties: self.remaining, equal: count })
+    }
+}
+
+struct Count<'a, T> {
+    select: &'a Select,
+    values: &'a [T],
+    table: &'a mut DigitTable,
+}
+
+impl<T: Real> Kernel for Count<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let shift = self.select.key_bits - self.select.known_bits - 16;
+        let Some(table) = self.table.as_mut_array::<DIGITS>() else { return };
+        if self.select.known_bits == 0 {
+            let digit = |value: T| (value.magnitude_key() >> shift) as u16 as usize;
+            let (fours, rest) = self.values.as_chunks::<4>();
+            for &[a, b, c, d] in fours {
+                let (a, b, c, d) = (digit(a), digit(b), digit(c), digit(d));
+                table[a] += 1;
+                table[b] += 1;
+                table[c] += 1;
+                table[d] += 1;
+            }
+            rest.iter().for_each(|&value| table[digit(value)] += 1);
+            // What is not finite has the highest exponent, and with it the highest digits.
+            table[T::first_strange_digit()..].fill(0);
+            return;
+        }
+        // Magnitudes between two keys, as floats: compared at their own width.
+        let known = shift + 16;
+        let low = T::from_magnitude_key(self.select.prefix << known);
+        let high = T::from_magnitude_key((self.select.prefix + 1) << known);
+        let of_interest = |value: &T| (value.abs() >= low) & (value.abs() < high);
+        for lanes in self.values.chunks(32) {
+            // Few are: most runs of 32 are passed over in one comparison.
+            let mut some = false;
+            for value in lanes {
+                some |= of_interest(value);
+            }
+            if some {
+                for value in lanes.iter().filter(|value| of_interest(value)) {
+                    table[(value.magnitude_key() >> shift) as u16 as usize] += 1;
+                }
+            }
+        }
     }
 }
 

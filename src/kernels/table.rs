@@ -67,6 +67,13 @@ impl Counts {
         u64::from(self.tables[0][bin]) + u64::from(self.tables[1][bin])
     }
 
+    /// Adds the counts of finite magnitudes, both signs together: the first digit of a selection among f32.
+    pub fn add_magnitudes_to(&self, sum: &mut [u64]) {
+        for (bin, sum) in sum.iter_mut().enumerate().take(FIRST_STRANGE) {
+            *sum += self.get(bin) + self.get(bin + MAGNITUDES);
+        }
+    }
+
     /// Adds all counts to wider ones.
     pub fn add_to(&self, sum: &mut [u64]) {
         let [even, odd] = &*self.tables;

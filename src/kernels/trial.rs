@@ -1,7 +1,6 @@
 //! Grids tried on a handful of groups, for checking sketches and for answering from samples: f32 inside a group, in units of
 //! its own size so that tiny weights do not vanish when squared, and f64 beyond.
 
-use super::Real;
 use super::convert::{bf16_from_f32, f32_from_bf16};
 use super::dispatch::{self, Kernel};
 use super::quant::{Extent, Grid};
@@ -27,7 +26,7 @@ impl Kernel for Trial<'_> {
                 None => group_peak(group),
             };
             let scale = peak / self.top as f32;
-            if scale > 0.0 && scale.is_finite() {
+            if scale >= f32::MIN_POSITIVE && scale.is_finite() {
                 sum += group_error(group, scale);
             } else {
                 sum += group.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>();
@@ -41,36 +40,49 @@ impl Kernel for Trial<'_> {
 fn group_peak(group: &[f32]) -> f32 {
     let mut lanes = [0.0_f32; 16];
     let (whole, rest) = group.as_chunks::<16>();
-    for values in whole.iter().map(|values| &values[..]).chain(std::iter::once(rest)) {
-        for (lane, value) in lanes.iter_mut().zip(values) {
-            let magnitude = value.abs();
-            *lane = if magnitude > *lane { magnitude } else { *lane };
+    for values in whole {
+        for lane in 0..16 {
+            let magnitude = values[lane].abs();
+            lanes[lane] = if magnitude > lanes[lane] { magnitude } else { lanes[lane] };
         }
+    }
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        let magnitude = value.abs();
+        *lane = if magnitude > *lane { magnitude } else { *lane };
     }
     peak_of_lanes(lanes)
 }
 
+/// Σ(w − q)² of one group whose largest magnitude is `top` steps at most.
 #[inline(always)]
 fn group_error(group: &[f32], scale: f32) -> f64 {
     const LANES: usize = 16;
-    let error = |w: f32| {
-        let difference = w - f32::from_code((w / scale).round_to_code()) * scale;
-        // In units of the step, so that tiny weights do not vanish when squared.
-        let steps = difference / scale;
-        steps * steps
-    };
+    /// 1.5·2²³: adding it leaves the nearest whole number, ties to even; codes are far below 2²².
+    const MAGIC: f32 = 12_582_912.0;
+    // In units of the step, so that tiny weights do not vanish when squared.
+    let steps = 1.0 / scale;
     let mut lanes = [0.0_f32; LANES];
     let (whole, rest) = group.as_chunks::<LANES>();
     for values in whole {
-        for (lane, &w) in lanes.iter_mut().zip(values) {
-            *lane += error(w);
+        for lane in 0..LANES {
+            let w = values[lane];
+            let code = (w / scale + MAGIC) - MAGIC;
+            let difference = (w - code * scale) * steps;
+            lanes[lane] += difference * difference;
         }
     }
     for (lane, &w) in lanes.iter_mut().zip(rest) {
-        *lane += error(w);
+        let code = (w / scale + MAGIC) - MAGIC;
+        let difference = (w - code * scale) * steps;
+        *lane += difference * difference;
     }
-    let sum: f64 = lanes.into_iter().map(f64::from).sum();
-    sum * f64::from(scale) * f64::from(scale)
+    let mut sum = lanes;
+    for half in [8, 4, 2, 1] {
+        for lane in 0..half {
+            sum[lane] += sum[lane + half];
+        }
+    }
+    f64::from(sum[0]) * f64::from(scale) * f64::from(scale)
 }
 
 /// Σ(w − q)² of symmetric grids with `top` levels above zero on groups of `size`, each with the range max|w|, or all with
