@@ -82,7 +82,7 @@ impl Dtype {
     /// Decodes little-endian elements into values of `T`: exact for every float dtype but F64 into f32.
     /// `bytes` holds whole elements; a dtype that is not float gives nothing.
     pub fn decode<T: Real>(self, bytes: &[u8], out: &mut Vec<T>) {
-        let wide = |x: f32| T::from_f64(f64::from(x));
+        let wide = T::from_f32;
         match self {
             Self::F64 => out.extend(bytes.as_chunks::<8>().0.iter().map(|b| T::from_f64(f64::from_le_bytes(*b)))),
             Self::F32 => out.extend(bytes.as_chunks::<4>().0.iter().map(|b| wide(f32::from_le_bytes(*b)))),

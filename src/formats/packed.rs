@@ -233,7 +233,7 @@ pub fn lay_out(
         json.push('}');
     }
     json.push_str("]}");
-    while json.len() % 8 != 0 {
+    while !json.len().is_multiple_of(8) {
         json.push(' ');
     }
     let mut head = MAGIC.to_vec();

@@ -230,7 +230,7 @@ pub fn lay_out(listings: &[Listing], metadata: &BTreeMap<String, String>) -> Res
         at = end;
     }
     json.push('}');
-    while json.len() % 8 != 0 {
+    while !json.len().is_multiple_of(8) {
         json.push(' ');
     }
     let start = 8 + json.len() as u64;

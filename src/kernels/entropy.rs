@@ -204,7 +204,7 @@ mod tests {
             let mut state = 5_u64;
             let mut draw = || {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                (state >> 33) % one_in == 0
+                (state >> 33).is_multiple_of(one_in)
             };
             let mask: Vec<bool> = (0..400_000).map(|_| draw()).collect();
             let gaps = Gaps::of(mask.iter().copied());

@@ -133,14 +133,14 @@ impl<T: Real> Grid<T> {
             results.fill(T::ZERO);
             return;
         }
-        dispatch::run(Codes { grid: *self, values, codes, results });
+        dispatch::run(Codes { grid: *self, values, out: codes, results });
     }
 }
 
 struct Codes<'a, T> {
     grid: Grid<T>,
     values: &'a [T],
-    codes: &'a mut [i32],
+    out: &'a mut [i32],
     results: &'a mut [T],
 }
 
@@ -149,7 +149,7 @@ impl<T: Real> Kernel for Codes<'_, T> {
 
     #[inline(always)]
     fn run(self) {
-        for ((&w, code), result) in self.values.iter().zip(self.codes.iter_mut()).zip(self.results.iter_mut()) {
+        for ((&w, code), result) in self.values.iter().zip(self.out.iter_mut()).zip(self.results.iter_mut()) {
             *code = self.grid.level(w);
             *result = self.grid.value(*code);
         }
@@ -229,7 +229,7 @@ mod tests {
                 let grid = Grid::new(4, n % 2 == 1, got).unwrap();
                 if grid.scale > 0.0 {
                     let (mut codes, mut results) = (vec![0; w.len()], vec![0.0; w.len()]);
-                    level.run(Codes { grid, values: &w, codes: &mut codes, results: &mut results });
+                    level.run(Codes { grid, values: &w, out: &mut codes, results: &mut results });
                     let plain: Vec<i32> = w.iter().map(|&x| grid.code(x)).collect();
                     assert_eq!(codes, plain);
                     assert!(results.iter().zip(&codes).all(|(&q, &code)| q == grid.value(code)));

@@ -12,6 +12,8 @@ pub trait Real: Copy + Default + PartialOrd + Send + Sync + std::fmt::Debug + 's
 
     /// Nearest value to `x`, ties to even.
     fn from_f64(x: f64) -> Self;
+    /// The same value, exactly: no f32 is beyond either arithmetic.
+    fn from_f32(x: f32) -> Self;
     /// The same value, exactly.
     fn to_f64(self) -> f64;
     /// Exact for |x| < 2^24, which every code is.
@@ -48,6 +50,10 @@ macro_rules! impl_real {
 
             #[inline(always)]
             fn from_f64(x: f64) -> Self {
+                x as $t
+            }
+            #[inline(always)]
+            fn from_f32(x: f32) -> Self {
                 x as $t
             }
             #[inline(always)]

@@ -82,6 +82,7 @@ impl Kernel for AddGroups<'_> {
     #[inline(always)]
     fn run(self) {
         let mut places = [0_u16; 128];
+        let inverse = 1.0 / self.unit;
         for (group, &peak) in self.values.chunks(self.size).zip(self.peaks) {
             let share = peak / self.unit;
             let weight = share * share;
@@ -98,9 +99,9 @@ impl Kernel for AddGroups<'_> {
                 }
                 for lanes in piece.chunks(16) {
                     for (sum, value) in low.iter_mut().zip(lanes) {
-                        let bin = ((value.abs() * scale) as i32).min(BINS as i32 - 1);
-                        let part = value / self.unit;
-                        *sum += if bin < LOW as i32 { part * part } else { 0.0 };
+                        // The same product as above, cut at the same whole number.
+                        let part = value * inverse;
+                        *sum += if value.abs() * scale < LOW as f32 { part * part } else { 0.0 };
                     }
                 }
                 for &place in places.iter() {

@@ -12,23 +12,29 @@ pub const MAGNITUDES: usize = 1 << 15;
 /// The first magnitude bin that is not finite.
 pub const FIRST_STRANGE: usize = 0x7f80;
 
+/// One table.
+type Table = Box<[u32; SIGNED]>;
+
 /// Counts in progress: two tables that take turns, so that equal neighbours do not wait for each other.
 #[derive(Clone, Debug)]
 pub struct Counts {
-    tables: Box<[[u32; SIGNED]; 2]>,
+    tables: [Table; 2],
 }
 
 impl Default for Counts {
     fn default() -> Self {
-        // Made on the heap: half a MiB does not belong on a worker's stack.
-        let empty: Result<Box<[[u32; SIGNED]; 2]>, _> = vec![[0_u32; SIGNED]; 2].into_boxed_slice().try_into();
-        Self { tables: empty.unwrap_or_else(|_| unreachable!("two tables are two tables")) }
+        // Made on the heap, one after the other: half a MiB does not belong on a worker's stack.
+        let table = || -> Table {
+            let empty: Result<Table, _> = vec![0_u32; SIGNED].into_boxed_slice().try_into();
+            empty.unwrap_or_else(|_| unreachable!("the length is the length"))
+        };
+        Self { tables: [table(), table()] }
     }
 }
 
 struct Add<'a> {
     values: &'a [f32],
-    tables: &'a mut [[u32; SIGNED]; 2],
+    tables: &'a mut [Table; 2],
 }
 
 impl Kernel for Add<'_> {
@@ -57,8 +63,9 @@ impl Counts {
 
     /// Adds the counts of another.
     pub fn merge(&mut self, other: &Self) {
-        let all = self.tables.iter_mut().flatten().zip(other.tables.iter().flatten());
-        all.for_each(|(mine, theirs)| *mine = mine.saturating_add(*theirs));
+        for (mine, theirs) in self.tables.iter_mut().zip(&other.tables) {
+            mine.iter_mut().zip(theirs.iter()).for_each(|(a, b)| *a = a.saturating_add(*b));
+        }
     }
 
     /// Elements in a bin: the upper 16 bits of an f32.
@@ -76,8 +83,8 @@ impl Counts {
 
     /// Adds all counts to wider ones.
     pub fn add_to(&self, sum: &mut [u64]) {
-        let [even, odd] = &*self.tables;
-        for ((sum, &a), &b) in sum.iter_mut().zip(even).zip(odd) {
+        let [even, odd] = &self.tables;
+        for ((sum, &a), &b) in sum.iter_mut().zip(even.iter()).zip(odd.iter()) {
             *sum += u64::from(a) + u64::from(b);
         }
     }

@@ -39,8 +39,9 @@ struct Sums {
     energies: Vec<f32>,
     /// See [`Profile::direct`].
     direct: [[f64; 2]; 4],
-    /// See [`Profile::casts`].
+    /// See [`Profile::casts`]; the table of a dtype of `points` knows them.
     casts: [f64; 2],
+    points: bool,
 }
 
 /// Buffers of one worker.
@@ -122,6 +123,7 @@ impl Sums {
             energies: Vec::new(),
             direct: [[0.0; 2]; 4],
             casts: [0.0; 2],
+            points: is_told_by_upper_bits(tensor),
         }
     }
 
@@ -174,8 +176,10 @@ fn read(model: &Model, tensor: &Tensor, range: &Range<usize>, buffers: &mut Buff
 fn sketch_chunk(sums: &mut Sums, geometry: Geometry, range: &Range<usize>, unit: f32, buffers: &mut Buffers) {
     let cols = geometry.cols;
     let long = cols > CHUNK;
-    let [f16, bf16] = cast_errors(&buffers.values);
-    sums.casts = [sums.casts[0] + f16, sums.casts[1] + bf16];
+    if !sums.points {
+        let [f16, bf16] = cast_errors(&buffers.values);
+        sums.casts = [sums.casts[0] + f16, sums.casts[1] + bf16];
+    }
     let [fine, middle, coarse] = &mut buffers.peaks;
     // Groups as long as a row or longer are the row itself: one sketch serves for several grains.
     let distinct: Vec<Grain> = Grain::ALL.into_iter().filter(|grain| grain.size().is_none_or(|s| s < cols)).collect();
@@ -254,7 +258,9 @@ fn finish(model: &Model, tensor: &Tensor, sums: Sums, sampled: usize, control: &
         return Ok(profile);
     }
     profile.sketches = finish_sketches(&sums.sketches, geometry.cols);
-    profile.casts = sums.casts;
+    if !sums.points {
+        profile.casts = sums.casts;
+    }
     profile.direct = Grain::ALL.map(|grain| match own_grain(grain, geometry.cols) {
         Some(same) => sums.direct[same as usize],
         None => [f64::NAN; 2],

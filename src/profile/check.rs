@@ -153,7 +153,7 @@ fn dense_extra(sample: &Sample, grain: Grain, bits: u32, dtype: Dtype, plain: &[
             for group in sample.values_of(segment).chunks(size) {
                 let own = || group.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
                 let scale = row_peak(grain, segment.low, segment.high).unwrap_or_else(own) / top;
-                let levels = levels(scale, top, &round);
+                let levels = levels(scale, top, round);
                 after += group.iter().map(|&w| error_on(&levels, w, scale)).sum::<f64>();
             }
             (segment.weight * after - before, before)

@@ -121,15 +121,14 @@ impl Request {
     /// When a tensor cannot be read or refuses its scheme.
     pub fn estimate_live(&self, cache: Option<&Cache>, control: &Control) -> Result<ModelEstimate, Error> {
         let known = cache.and_then(|cache| cache.load(&self.model));
-        let profiles = match known {
-            Some(profiles) => profiles,
-            None => {
-                let made = profile::profile_model(&self.model, control).map_err(compress::Error::from)?;
-                if let Some(cache) = cache {
-                    cache.store(&self.model, &made);
-                }
-                made
+        let profiles = if let Some(profiles) = known {
+            profiles
+        } else {
+            let made = profile::profile_model(&self.model, control).map_err(compress::Error::from)?;
+            if let Some(cache) = cache {
+                cache.store(&self.model, &made);
             }
+            made
         };
         let mut engine = Engine::of(profiles);
         Ok(live_estimate(&self.model, &self.plan, &self.recipe, &mut engine, control)?)

@@ -182,10 +182,10 @@ impl Live {
         let all = self.asked.tried != tried;
         let pooled: Vec<bool> = self.plan.assignments.iter().map(|a| a.stored.is_global()).collect();
         let mut small = SMALL_IN_A_FRAME;
-        for index in 0..self.rows.len() {
+        for (index, &pooled) in pooled.iter().enumerate() {
             let row = &self.rows[index];
             let exact = row.fresh && row.estimate.as_ref().is_some_and(|e| e.label == Label::Exact);
-            let moved = profiled.binary_search(&index).is_ok() || pooled[index] || all;
+            let moved = profiled.binary_search(&index).is_ok() || pooled || all;
             let kept = self.is_kept(index);
             if moved && row.refusal.is_none() && (kept || !exact) {
                 self.refresh(index, true, &mut small);

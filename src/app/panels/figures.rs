@@ -23,11 +23,11 @@ fn figure_ui(ui: &mut Ui, name: &str, value: &str, unit: &str, fresh: bool) {
     });
 }
 
-fn section_ui(ui: &mut Ui, name: &str, fresh: bool) {
+fn section_ui(ui: &mut Ui, name: &str, kind: Kind, fresh: bool) {
     ui.horizontal(|ui| {
         ui.label(theme::title(name));
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            ui.add(KindChip::new(Kind::Exact).stale(!fresh).about(name))
+            ui.add(KindChip::new(kind).stale(!fresh).about(name))
         });
     });
 }
@@ -42,10 +42,16 @@ pub fn column_ui(ui: &mut Ui, live: &Live, index: usize) {
     };
     ui.spacing_mut().item_spacing.y = 3.0;
     ui.spacing_mut().interact_size.y = 18.0;
-    section_ui(ui, "Error", row.fresh);
+    let kind = Kind::of(estimate.label);
+    section_ui(ui, "Error", kind, row.fresh);
     match &estimate.errors {
         Some(errors) => {
-            figure_ui(ui, "relative t²", &errors.t2().map_or("–".into(), format::small_percent), "%", row.fresh);
+            // The standard error stands in the line of its number, so that nothing moves when the exact one comes.
+            let name = match estimate.t2_error.filter(|error| *error >= 5e-5) {
+                Some(error) => format!("relative t² ± {} %", format::percent(error, 1)),
+                None => "relative t²".to_owned(),
+            };
+            figure_ui(ui, &name, &errors.t2().map_or("–".into(), format::small_percent), "%", row.fresh);
             figure_ui(ui, "SQNR", &format::optional(errors.sqnr_db(), 2), "dB", row.fresh);
             figure_ui(ui, "cosine", &format::optional(errors.cosine(), 4), "", row.fresh);
             if errors.squared_error > 0.0 {
@@ -56,7 +62,7 @@ pub fn column_ui(ui: &mut Ui, live: &Live, index: usize) {
     }
     ui.add_space(6.0);
     ui.separator();
-    section_ui(ui, "Bytes", row.fresh);
+    section_ui(ui, "Bytes", kind, row.fresh);
     let tensor = &live.model.tensors[index];
     let line = |ui: &mut Ui, name: &str, bytes: Option<u64>| {
         let (value, unit) = bytes.map_or(("–".to_owned(), ""), format::bytes);
@@ -99,7 +105,7 @@ pub fn line_ui(ui: &mut Ui, live: &Live, index: usize) {
     let row = &live.rows[index];
     let Some(estimate) = &row.estimate else { return };
     ui.horizontal(|ui| {
-        ui.add(KindChip::new(Kind::Exact).stale(!row.fresh).about("Layer"));
+        ui.add(KindChip::new(Kind::of(estimate.label)).stale(!row.fresh).about("Layer"));
         let errors = estimate.errors.as_ref();
         let t2 = errors.and_then(crate::kernels::error::ErrorSums::t2).map_or("–".into(), format::small_percent);
         let sqnr = format::optional(errors.and_then(crate::kernels::error::ErrorSums::sqnr_db), 2);

@@ -23,7 +23,7 @@ pub fn jobs_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut Vec<Command
     }
     if rect.width() > 1100.0 {
         right.add_space(8.0);
-        for kind in [Kind::Measured, Kind::Exact] {
+        for kind in [Kind::Measured, Kind::Sampled, Kind::Live, Kind::Exact] {
             right.add(KindChip::new(kind).about("Key")).on_hover_text(kind.meaning());
         }
     }

@@ -6,7 +6,7 @@ use crate::app::command::Command;
 use crate::app::format;
 use crate::app::state::{Preferences, RowFilter, View};
 use crate::app::theme::{self, Tokens, paint_text, size, space, tokens, weight};
-use crate::app::widgets::{Chip, Icon, paint_bar, paint_spark};
+use crate::app::widgets::{Chip, Icon, Kind, paint_bar, paint_kind_mark, paint_spark};
 use crate::app::workbench::pane;
 use crate::estimate::size as sizes;
 use crate::recipe::Target;
@@ -341,9 +341,10 @@ fn paint_numbers(ui: &Ui, line: Rect, live: &Live, index: usize, touchable: bool
     match sqnr {
         Some(db) => {
             let place = put(at, format::signed(db, 1), strong);
-            let square = Rect::from_center_size(pos2(place.left() - 9.0, y), vec2(7.0, 7.0));
+            // The mark's shape says how the number was come by, its colour how large the error is.
             let colour = t.error_at_db(db);
-            painter.rect_filled(square, 1.0, if row.fresh { colour } else { colour.gamma_multiply(0.4) });
+            let colour = if row.fresh { colour } else { colour.gamma_multiply(0.4) };
+            paint_kind_mark(painter, pos2(place.left() - 9.0, y), Kind::of(estimate.label), colour);
         }
         None => {
             put(at, if estimate.errors.is_some() { "exact".into() } else { "–".into() }, dim);

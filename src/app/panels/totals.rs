@@ -52,7 +52,7 @@ fn shade(text: egui::RichText, fresh: bool) -> egui::RichText {
 }
 
 fn stored_ui(ui: &mut Ui, live: &Live, totals: &Totals, fresh: bool) {
-    head_ui(ui, "Stored", Kind::Exact, !fresh);
+    head_ui(ui, "Stored", Kind::of(totals.label), !fresh);
     let ratio = live.model.bytes as f64 / totals.bytes.max(1) as f64;
     ui.horizontal(|ui| {
         let (value, unit) = format::bytes(totals.bytes);
@@ -148,7 +148,7 @@ fn signed_plus(x: f64) -> String {
 }
 
 fn fidelity_ui(ui: &mut Ui, totals: &Totals, fresh: bool) {
-    head_ui(ui, "Fidelity", Kind::Exact, !fresh);
+    head_ui(ui, "Fidelity", Kind::of(totals.label), !fresh);
     ui.horizontal(|ui| {
         ui.label(shade(theme::headline(format!("{:.1}", totals.fidelity)), fresh));
         ui.label(theme::hint("%"));

@@ -38,7 +38,8 @@ pub fn tradeoff_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec
         head_ui.label(theme::hint("fidelity % by size"));
     }
     head_ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-        let kind = if measured { Kind::Measured } else { Kind::Exact };
+        let label = live.totals.as_ref().map_or(crate::estimate::Label::Exact, |totals| totals.label);
+        let kind = if measured { Kind::Measured } else { Kind::of(label) };
         let waits = measured && !live.measured.as_ref().is_some_and(|m| m.fresh);
         ui.add(KindChip::new(kind).stale(!live.is_fresh() || waits).about("Trade-off"));
     });

@@ -5,6 +5,8 @@ use egui::{
     Widget, WidgetInfo, pos2, vec2,
 };
 
+use crate::estimate::Label;
+
 use crate::app::theme::{galley, paint_text, size, space, stroke, tokens, weight};
 
 /// How a number was come by.
@@ -23,6 +25,17 @@ pub enum Kind {
 impl Kind {
     /// All kinds, in the order of the key in the jobs bar.
     pub const ALL: [Self; 4] = [Self::Exact, Self::Live, Self::Sampled, Self::Measured];
+
+    /// The kind of an estimate.
+    #[must_use]
+    pub const fn of(label: Label) -> Self {
+        match label {
+            Label::Exact => Self::Exact,
+            Label::Live => Self::Live,
+            Label::Sampled => Self::Sampled,
+            Label::Measured => Self::Measured,
+        }
+    }
 
     /// The word shown beside the mark.
     pub fn word(self) -> &'static str {

@@ -319,7 +319,7 @@ fn percentile(
 ) -> Extent<f32> {
     let pruned = case.scheme.prune.is_some();
     if unit == Unit::Row && case.tensor.geometry().cols > values.len() {
-        let gone = case.scheme.pruned_share().map_or(0.0, |share| share.to_f64());
+        let gone = case.scheme.pruned_share().map_or(0.0, crate::recipe::decimal::Decimal::to_f64);
         let clip = sample.row_quantile(i, gone + (1.0 - gone) * percent / 100.0);
         return Extent { low: -clip, high: clip };
     }
