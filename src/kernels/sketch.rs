@@ -54,7 +54,7 @@ pub struct Sketch {
     pub weights: Vec<f32>,
     /// Elements below the left edge of each bin, zeros left out, and their sum at the end: [`BINS`] + 1 numbers.
     pub below: Vec<f32>,
-    /// Σw² of the first [`LOW`] bins, where every grid reads 0: in the shadow of an outlier the bins are too coarse.
+    /// Σw² of the first eight bins, where every grid reads 0: in the shadow of an outlier the bins are too coarse.
     pub low_energy: f64,
     /// Σ max|w|² of the elements with |u| = 1.
     pub end_weight: f64,

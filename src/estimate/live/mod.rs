@@ -2,10 +2,10 @@
 //!
 //! | scheme | answered from | kind |
 //! |---|---|---|
-//! | prune, per tensor or global | value table ([`from_table`]) | live |
-//! | a grid or cast over the whole tensor, pruned or not | value table ([`from_table`]) | live |
-//! | symmetric grids of rows and groups | sketch, where the check trusts it ([`from_sketch`]) | live |
-//! | everything else: prune and group grids together, per-row pruning, asymmetric or percentile ranges of groups, lattices | drawn groups ([`from_sample`]) | sampled, with its standard error |
+//! | prune, per tensor or global | value table (`from_table`) | live |
+//! | a grid or cast over the whole tensor, pruned or not | value table (`from_table`) | live |
+//! | symmetric grids of rows and groups | sketch, where the check trusts it (`from_sketch`) | live |
+//! | everything else: prune and group grids together, per-row pruning, asymmetric or percentile ranges of groups, lattices | drawn groups (`from_sample`) | sampled, with its standard error |
 //!
 //! Tensors below 65,536 elements have no live answer: the exact kernel is as quick. The window and `estimate --live` both
 //! stand on [`Engine`].
