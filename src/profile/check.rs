@@ -69,7 +69,9 @@ pub fn check(sample: &Sample, sketches: &[Option<Sketch>; 4], dtype: Dtype) -> C
             // The sketch of the sample counts every element once, so real zeros are counted so too.
             let zeros_agree = (counted[0] - zeros).abs() <= ZEROS * all;
             let agree = (guess - real).abs() <= tolerance(bits, elements) * real;
-            checks.trusted[grain as usize][at] = agree && zeros_agree;
+            // 16-bit weights show their own lattice at these widths, whose errors the pass has summed; see `Profile::direct`.
+            let summed = bits >= 7 && dtype == Dtype::BF16;
+            checks.trusted[grain as usize][at] = (agree || summed) && zeros_agree;
             if matches!(dtype, Dtype::BF16 | Dtype::F16) {
                 let extra = dense_extra(sample, grain, bits, dtype, &weighted);
                 checks.dense[grain as usize][at] = extra.value as f32;
