@@ -4,6 +4,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use spokeshave::formats::Dtype;
+use spokeshave::kernels::bracket::{self, Bracket, Found};
 use spokeshave::kernels::histogram::Histogram;
 use spokeshave::kernels::layout::CHUNK;
 use spokeshave::kernels::select::{DIGITS, Select, Threshold};
@@ -61,8 +62,19 @@ fn moments_and_table_bf16(bytes: &[u8], values: &mut Vec<f32>) -> (Moments, Coun
     (sum, counts)
 }
 
-/// The magnitude below which nine tenths of the weights lie: one table of counts, then a second.
-fn threshold(weights: &[f32], table: &mut Vec<u64>) -> Option<Threshold> {
+/// The magnitude below which nine tenths of the weights lie, in one pass between two that a sample gives.
+fn threshold(weights: &[f32]) -> Option<Threshold> {
+    let sample: Vec<f32> =
+        bracket::clusters(weights.len()).flat_map(|at| weights[at..at + bracket::CLUSTER].iter().copied()).collect();
+    let (about, most) = (Bracket::of(&sample, 0.9)?, Found::most(weights.len()));
+    let mut found = Found::default();
+    weights.chunks(CHUNK).for_each(|chunk| found.add(chunk, about, most));
+    let k = found.finite()? / 10 * 9;
+    found.threshold(k)
+}
+
+/// The same digit by digit, as it is found where ties or a poor sample leave no bracket.
+fn threshold_by_digits(weights: &[f32], table: &mut Vec<u64>) -> Option<Threshold> {
     let mut walk = Select::new(weights.len() as u64 / 10 * 9, 32)?;
     loop {
         table.clear();
@@ -108,7 +120,9 @@ fn kernels(criterion: &mut Criterion) {
         group.bench_function(name, |b| b.iter(|| symmetric_error(black_box(&weights), GROUP, top, None)));
     }
     let mut table = Vec::new();
-    group.bench_function("threshold", |b| b.iter(|| threshold(black_box(&weights), &mut table)));
+    assert_eq!(threshold(&weights), threshold_by_digits(&weights, &mut table), "two ways, one answer");
+    group.bench_function("threshold", |b| b.iter(|| threshold(black_box(&weights))));
+    group.bench_function("threshold by digits", |b| b.iter(|| threshold_by_digits(black_box(&weights), &mut table)));
     let half: Vec<u8> = weights.iter().flat_map(|w| ((w.to_bits() >> 16) as u16).to_le_bytes()).collect();
     let mut values = Vec::new();
     group.throughput(Throughput::Bytes(2 * WEIGHTS as u64));

@@ -112,6 +112,8 @@ pub struct View {
     pub abandoned: Option<u64>,
     /// Whether the prune line is being dragged.
     pub dragging_threshold: bool,
+    /// Where the clip line is being dragged, as a magnitude.
+    pub dragged_clip: Option<f64>,
     /// The open dialog.
     pub dialog: Option<Dialog>,
     /// An open file chooser.
@@ -150,6 +152,7 @@ impl View {
             depth_before: 0,
             abandoned: None,
             dragging_threshold: false,
+            dragged_clip: None,
             dialog: None,
             chooser: None,
             refusal: None,

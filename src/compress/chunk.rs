@@ -1,9 +1,10 @@
 //! One chunk of a tensor on its way through a scheme: what was read, what pruning left, the codes, and what a reader gets.
 
+use super::fit::{Buffers, Fit};
 use super::prepare::Prepared;
 use super::{Error, Task};
 use crate::formats::Dtype;
-use crate::kernels::quant::{Extent, Grid};
+use crate::kernels::quant::Grid;
 use crate::kernels::{Real, convert, select};
 use crate::model::Model;
 use crate::recipe::{Quantize, Target};
@@ -41,10 +42,11 @@ pub struct Chunk<T> {
     pub kind: Codes,
     /// Units that begin in this chunk, in order: index and grid.
     pub grids: Vec<(usize, Grid<T>)>,
-    /// Pieces of units in this chunk: element range relative to the chunk, and the grid's zero point.
-    pub pieces: Vec<(Range<usize>, i32)>,
+    /// Pieces of units in this chunk: element range relative to the chunk, and the grid.
+    pub pieces: Vec<(Range<usize>, Grid<T>)>,
     scratch: crate::model::Scratch,
     keys: Vec<u64>,
+    buffers: Buffers,
 }
 
 impl<T> Default for Chunk<T> {
@@ -61,6 +63,7 @@ impl<T> Default for Chunk<T> {
             pieces: Vec::new(),
             scratch: crate::model::Scratch::default(),
             keys: Vec::new(),
+            buffers: Buffers::default(),
         }
     }
 }
@@ -98,9 +101,7 @@ impl<T: Real> Chunk<T> {
             None => self.result.extend_from_slice(&self.pruned),
             Some(Quantize::F16) => self.cast(task, Dtype::F16)?,
             Some(Quantize::Bf16) => self.cast(task, Dtype::BF16)?,
-            Some(Quantize::Int { bits, unit, asymmetric, .. }) => {
-                self.put_on_grids(task, prepared, *bits, *unit, *asymmetric)?;
-            }
+            Some(Quantize::Int { .. }) => self.put_on_grids(task, prepared)?,
             // Plans are checked before anything is computed; nothing else is built.
             Some(other) => {
                 return Err(Error::Unbuilt { tensor: task.shown_name(), scheme: other.to_string() });
@@ -134,32 +135,27 @@ impl<T: Real> Chunk<T> {
         Err(Error::NonFinite { tensor: task.shown_name(), count, scheme: task.scheme.to_string() })
     }
 
-    fn put_on_grids(
-        &mut self,
-        task: &Task<'_>,
-        prepared: &Prepared<T>,
-        bits: u32,
-        unit: crate::kernels::layout::Unit,
-        asymmetric: bool,
-    ) -> Result<(), Error> {
+    fn put_on_grids(&mut self, task: &Task<'_>, prepared: &Prepared<T>) -> Result<(), Error> {
+        let Some(fit) = Fit::of(task) else { return Ok(()) };
         self.refuse_non_finite(task)?;
         self.kind = Codes::Integer;
         let n = self.pruned.len();
         self.codes.resize(n, 0);
         self.result.resize(n, T::ZERO);
-        let overflow = || Error::ScaleOverflow { tensor: task.shown_name(), scheme: task.scheme.to_string() };
-        for (index, piece) in unit.pieces(prepared.geometry, self.range.clone()) {
+        for (index, piece) in fit.unit.pieces(prepared.geometry, self.range.clone()) {
             let local = piece.start - self.range.start..piece.end - self.range.start;
-            let extent = match &prepared.extents {
-                Some(extents) => extents[index],
-                None => Extent::of(&self.pruned[local.clone()]),
+            let values = &self.pruned[local.clone()];
+            let grid = match &prepared.extents {
+                Some(extents) => fit.grid_of(extents[index]),
+                None => fit.grid(values, &mut self.buffers),
             };
-            let grid = Grid::new(bits, asymmetric, extent).ok_or_else(overflow)?;
-            grid.quantize(&self.pruned[local.clone()], &mut self.codes[local.clone()], &mut self.result[local.clone()]);
-            if unit_starts_at(unit, prepared, piece.start) {
+            let overflow = || Error::ScaleOverflow { tensor: task.shown_name(), scheme: task.scheme.to_string() };
+            let grid = grid.ok_or_else(overflow)?;
+            grid.quantize(values, &mut self.codes[local.clone()], &mut self.result[local.clone()]);
+            if unit_starts_at(fit.unit, prepared, piece.start) {
                 self.grids.push((index, grid));
             }
-            self.pieces.push((local, grid.zero_point));
+            self.pieces.push((local, grid));
         }
         Ok(())
     }

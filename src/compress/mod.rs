@@ -9,6 +9,7 @@
 //! chunk) is found by [`prepare`].
 
 mod chunk;
+mod fit;
 mod pool;
 mod prepare;
 

@@ -1,11 +1,11 @@
 //! Global pruning: one threshold over all tensors of a rule, found by adding their digit tables.
 
-use super::prepare::digit_table;
+use super::prepare::{descend, digit_table};
 use super::{Error, Task};
 use crate::control::Control;
 use crate::formats::Dtype;
 use crate::kernels::Real;
-use crate::kernels::select::{self, DIGITS, Select, Threshold};
+use crate::kernels::select::{self, DIGITS, Threshold};
 use crate::model::{Model, Scratch};
 use crate::recipe::{Plan, Target};
 use std::collections::HashMap;
@@ -56,31 +56,19 @@ pub fn cut_pools(model: &Model, plan: &Plan, control: &Control) -> Result<HashMa
 
 fn walk_pool(tasks: &[Task<'_>], wide: bool, k: impl Fn(u64) -> u64) -> Result<Option<Threshold>, Error> {
     let key_bits = if wide { f64::KEY_BITS } else { f32::KEY_BITS };
-    let mut select = Select::new(1, key_bits);
-    let mut counted = false;
-    while let Some(walk) = &mut select {
+    descend(key_bits, k, |select| {
         let mut sum = vec![0; DIGITS];
         for task in tasks {
             let chunks = task.tensor.geometry().chunks();
             let table = if task.tensor.dtype == Dtype::F64 {
-                digit_table::<f64>(task, &chunks, walk, false)?
+                digit_table::<f64>(task, &chunks, select, false)?
             } else {
-                digit_table::<f32>(task, &chunks, walk, wide)?
+                digit_table::<f32>(task, &chunks, select, wide)?
             };
             sum.iter_mut().zip(table).for_each(|(a, b)| *a += b);
         }
-        if !counted {
-            counted = true;
-            match Select::new(k(sum.iter().sum()), key_bits) {
-                Some(fresh) => *walk = fresh,
-                None => return Ok(None),
-            }
-        }
-        if let Some(threshold) = walk.narrow(&sum) {
-            return Ok(Some(threshold));
-        }
-    }
-    Ok(None)
+        Ok(sum)
+    })
 }
 
 fn ties_in(task: &Task<'_>, threshold: Threshold, wide: bool) -> Result<u64, Error> {

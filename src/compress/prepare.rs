@@ -1,14 +1,16 @@
 //! What must be known before a tensor's first chunk: where pruning cuts, and the extents of units longer than a chunk.
 
 use super::chunk::{Chunk, row_threshold};
+use super::fit::{Fit, long_extents};
 use super::{Error, Task};
 use crate::kernels::Real;
+use crate::kernels::bracket::{self, Bracket, Found};
 use crate::kernels::layout::{Geometry, Unit};
 use crate::kernels::quant::Extent;
-use crate::kernels::select::{self, DIGITS, Select, Threshold};
+use crate::kernels::select::{self, DIGITS, DigitTable, Select, Threshold};
 use crate::kernels::table::Counts;
 use crate::model::Scratch;
-use crate::recipe::{Decimal, Prune, Quantize, Scope};
+use crate::recipe::{Decimal, Prune, Scope};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -119,37 +121,79 @@ pub fn prepare<T: Real>(task: &Task<'_>) -> Result<Prepared<T>, Error> {
             Scope::Row => long_rows::<T>(task, &prepared, *share)?,
         };
     }
-    if let Some(Quantize::Int { unit, .. }) = &task.scheme.quantize
-        && !geometry.units_within_chunks(*unit)
-    {
-        prepared.extents = Some(extents::<T>(task, &prepared, *unit)?);
+    if let Some(fit) = Fit::of(task).filter(|fit| !geometry.units_within_chunks(fit.unit)) {
+        prepared.extents = Some(long_extents::<T>(task, &prepared, fit)?);
     }
     Ok(prepared)
 }
 
-/// The k-th smallest magnitude over some chunks, and how many finite elements there are. `k` is asked for once the
-/// finite elements are counted.
+/// The `k`-th smallest key of a stream that `table` counts digit by digit; `k` is asked for once the first table says how
+/// many keys there are. `None` when it is 0.
+pub(super) fn descend(
+    key_bits: u32,
+    k: impl Fn(u64) -> u64,
+    table: impl Fn(&Select) -> Result<DigitTable, Error>,
+) -> Result<Option<Threshold>, Error> {
+    let Some(first) = Select::new(1, key_bits) else { return Ok(None) };
+    let mut digits = table(&first)?;
+    let Some(mut walk) = Select::new(k(digits.iter().sum()), key_bits) else { return Ok(None) };
+    loop {
+        if let Some(threshold) = walk.narrow(&digits) {
+            return Ok(Some(threshold));
+        }
+        digits = table(&walk)?;
+    }
+}
+
+/// The threshold below which a share of the finite elements of some neighbouring chunks lies: in one pass where a sample
+/// allows it, else digit by digit.
 pub(super) fn walk<T: Real>(
     task: &Task<'_>,
     chunks: &[Range<usize>],
-    k: impl Fn(u64) -> u64,
+    share: Decimal,
 ) -> Result<Option<Threshold>, Error> {
-    let mut select = Select::new(1, T::KEY_BITS);
-    let mut counted = false;
-    while let Some(walk) = &mut select {
-        let table = digit_table::<T>(task, chunks, walk, false)?;
-        if !counted {
-            counted = true;
-            match Select::new(k(table.iter().sum()), T::KEY_BITS) {
-                Some(fresh) => *walk = fresh,
-                None => return Ok(None),
-            }
-        }
-        if let Some(threshold) = walk.narrow(&table) {
-            return Ok(Some(threshold));
-        }
+    if let Some(found) = in_one_pass::<T>(task, chunks, share)? {
+        return Ok(Some(found));
     }
-    Ok(None)
+    let k = |finite| share.share_of(finite);
+    descend(T::KEY_BITS, k, |select| digit_table::<T>(task, chunks, select, false))
+}
+
+/// Elements for which a sample pays, and for which what lies in a bracket is not too much to be kept.
+const SAMPLED: Range<usize> = 1 << 16..1 << 28;
+
+fn in_one_pass<T: Real>(
+    task: &Task<'_>,
+    chunks: &[Range<usize>],
+    share: Decimal,
+) -> Result<Option<Threshold>, Error> {
+    let start = chunks.first().map_or(0, |chunk| chunk.start);
+    let n = chunks.last().map_or(0, |chunk| chunk.end) - start;
+    if !SAMPLED.contains(&n) || share.is_zero() {
+        return Ok(None);
+    }
+    let (mut sample, mut cluster, mut scratch) = (Vec::<T>::new(), Vec::new(), Scratch::default());
+    for at in bracket::clusters(n) {
+        let at = start + at;
+        task.model.values(task.tensor, at..at + bracket::CLUSTER, &mut cluster, &mut scratch)?;
+        sample.extend_from_slice(&cluster);
+    }
+    let Some(bracket) = Bracket::of(&sample, share.to_f64()) else { return Ok(None) };
+    let run = chunks.len().div_ceil(4 * rayon::current_num_threads()).max(4);
+    let of_run = |chunks: &[Range<usize>]| {
+        let (mut found, mut values, mut scratch) = (Found::default(), Vec::<T>::new(), Scratch::default());
+        let most = Found::most(chunks.iter().map(Range::len).sum());
+        for range in chunks {
+            task.check_cancelled()?;
+            task.model.values(task.tensor, range.clone(), &mut values, &mut scratch)?;
+            found.add(&values, bracket, most);
+        }
+        Ok(found)
+    };
+    let parts: Result<Vec<Found>, Error> = chunks.par_chunks(run).map(of_run).collect();
+    let found = parts?.into_iter().fold(Found::default(), Found::merge);
+    let k = found.finite().map_or(0, |finite| share.share_of(finite));
+    Ok(found.threshold(k))
 }
 
 /// Counts of the current digit over some chunks of a tensor; `wide` takes f64 keys whatever the dtype.
@@ -158,7 +202,7 @@ pub(super) fn digit_table<T: Real>(
     chunks: &[Range<usize>],
     select: &Select,
     wide: bool,
-) -> Result<Vec<u64>, Error> {
+) -> Result<DigitTable, Error> {
     // A table is 512 KiB: one per run of chunks, not one per chunk.
     let run = chunks.len().div_ceil(4 * rayon::current_num_threads()).max(8);
     let fast = T::KEY_BITS == 32 && !wide && select.is_at_first_digit();
@@ -229,7 +273,7 @@ fn spread_ties<T: Real>(
 }
 
 fn whole_tensor<T: Real>(task: &Task<'_>, prepared: &mut Prepared<T>, share: Decimal) -> Result<Cut, Error> {
-    let Some(threshold) = walk::<T>(task, &prepared.chunks, |finite| share.share_of(finite))? else {
+    let Some(threshold) = walk::<T>(task, &prepared.chunks, share)? else {
         return Ok(Cut::None);
     };
     prepared.threshold = Some(T::from_magnitude_key(threshold.key).to_f64());
@@ -253,31 +297,10 @@ fn long_rows<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, share: Decimal) -
     let per_row = prepared.chunks.len() / prepared.geometry.rows;
     let mut thresholds = Vec::with_capacity(prepared.chunks.len());
     for row in prepared.chunks.chunks(per_row.max(1)) {
-        match walk::<T>(task, row, |finite| share.share_of(finite))? {
+        match walk::<T>(task, row, share)? {
             Some(threshold) => thresholds.extend(spread_ties::<T>(task, row, threshold, 0, false)?),
             None => thresholds.extend(row.iter().map(|_| None)),
         }
     }
     Ok(Cut::PerChunk { thresholds, wide: false })
-}
-
-/// The extents of all units after pruning, joined from the pieces in each chunk.
-fn extents<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, unit: Unit) -> Result<Vec<Extent<T>>, Error> {
-    let of_chunk = |index: usize| {
-        task.check_cancelled()?;
-        let mut chunk = Chunk::default();
-        let range = prepared.chunks[index].clone();
-        chunk.read(task.model, task, range.clone())?;
-        chunk.prune(prepared, index);
-        let extent = |(unit, piece): (usize, Range<usize>)| {
-            (unit, Extent::of(&chunk.pruned[piece.start - range.start..piece.end - range.start]))
-        };
-        Ok(unit.pieces(prepared.geometry, range.clone()).map(extent).collect::<Vec<_>>())
-    };
-    let pieces: Result<Vec<Vec<_>>, Error> = (0..prepared.chunks.len()).into_par_iter().map(of_chunk).collect();
-    let mut extents = vec![Extent::default(); unit.count(prepared.geometry)];
-    for (index, extent) in pieces?.into_iter().flatten() {
-        extents[index] = extents[index].join(extent);
-    }
-    Ok(extents)
 }

@@ -8,6 +8,7 @@ use crate::kernels::Real;
 use crate::kernels::entropy::{Gaps, shannon_bits};
 use crate::kernels::error::{ErrorSums, error_sums};
 use crate::kernels::histogram::Histogram;
+use crate::kernels::quant::Grid;
 use crate::recipe::{Quantize, Scheme, Target};
 
 /// What a tensor comes to under a scheme.
@@ -111,6 +112,8 @@ const LEVELS: usize = 511;
 
 fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstimate, Error> {
     let prepared: Prepared<T> = prepare(task)?;
+    // A grid over the full range clips nothing.
+    let clipped = task.scheme.is_clipped();
     let codes = match task.scheme.quantize {
         Some(Quantize::Int { .. }) => LEVELS,
         Some(Quantize::F16 | Quantize::Bf16) => 1 << 16,
@@ -118,7 +121,7 @@ fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstima
     };
     let init = || Sums { codes: vec![0; codes], after: reach.map(Histogram::new), ..Sums::default() };
     let spans = fold_chunks(task, &prepared, init, |sums, chunk| {
-        add(sums, chunk);
+        add(sums, chunk, clipped);
         Ok(())
     })?;
     let total = spans.into_iter().fold(init(), join);
@@ -139,16 +142,26 @@ fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstima
     })
 }
 
-fn add<T: Real>(sums: &mut Sums, chunk: &Chunk<T>) {
+/// Σ(w − q)² of what lies beyond a grid's end levels.
+fn beyond_the_ends<T: Real>(values: &[T], results: &[T], grid: &Grid<T>) -> f64 {
+    let beyond = values.iter().zip(results).filter(|(w, _)| grid.clips(**w));
+    beyond.map(|(w, q)| (w.to_f64() - q.to_f64()).powi(2)).sum()
+}
+
+fn add<T: Real>(sums: &mut Sums, chunk: &Chunk<T>, clipped: bool) {
     sums.errors = sums.errors.merge(error_sums(&chunk.source, &chunk.pruned, &chunk.result));
     sums.gaps = sums.gaps.merge(Gaps::of_values(chunk.formula_values()));
     match chunk.kind {
         Codes::None => {}
         Codes::Pattern => chunk.codes.iter().for_each(|&code| sums.codes[code as usize] += 1),
         Codes::Integer => {
-            for (piece, zero_point) in &chunk.pieces {
+            for (piece, grid) in &chunk.pieces {
                 for &code in &chunk.codes[piece.clone()] {
-                    sums.codes[(code - zero_point + 255) as usize] += 1;
+                    sums.codes[(code - grid.zero_point + 255) as usize] += 1;
+                }
+                if clipped {
+                    let (source, result) = (&chunk.pruned[piece.clone()], &chunk.result[piece.clone()]);
+                    sums.errors.clipped_error += beyond_the_ends(source, result, grid);
                 }
             }
         }

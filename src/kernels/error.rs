@@ -15,6 +15,8 @@ pub struct ErrorSums {
     pub squared_error: f64,
     /// The part of Σ(w − q)² on elements that pruning zeroed.
     pub pruned_error: f64,
+    /// The part of Σ(w − q)² on elements beyond the end levels of their grid.
+    pub clipped_error: f64,
     /// Σw².
     pub energy: f64,
     /// Σw·q.
@@ -35,6 +37,7 @@ impl ErrorSums {
             finite: self.finite + next.finite,
             squared_error: self.squared_error + next.squared_error,
             pruned_error: self.pruned_error + next.pruned_error,
+            clipped_error: self.clipped_error + next.clipped_error,
             energy: self.energy + next.energy,
             product: self.product + next.product,
             energy_after: self.energy_after + next.energy_after,
@@ -146,6 +149,7 @@ fn block_sums<T: Real>(source: &[T], pruned: &[T], result: &[T]) -> ErrorSums {
         finite: source.len() as u64,
         squared_error: squared,
         pruned_error: cut,
+        clipped_error: 0.0,
         energy,
         product,
         energy_after,

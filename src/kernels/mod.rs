@@ -12,6 +12,8 @@
 //! | [`select`] | the k-th smallest magnitude of a stream, exactly, in bounded memory |
 //! | [`error`] | squared error, energy, cosine between a tensor and its compressed self |
 //! | [`quant`] | integer grids: scale, code, value |
+//! | [`bracket`] | the same in one pass, where a sample says about where it lies |
+//! | [`clip`] | ranges tighter than the maximum: least squares, percentiles |
 //! | [`entropy`] | Shannon bound of a code table, and the cost of relative indices |
 //! | [`histogram`] | counts over a symmetric range, for the eye |
 //! | [`layout`] | rows, groups and chunks: where a tensor is cut |
@@ -21,6 +23,8 @@
 //! | [`bits`] | packing of b-bit codes, least significant bit first |
 
 pub mod bits;
+pub mod bracket;
+pub mod clip;
 pub mod convert;
 pub mod dispatch;
 pub mod entropy;

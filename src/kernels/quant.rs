@@ -119,6 +119,20 @@ impl<T: Real> Grid<T> {
         (w.div(self.scale).round_to_code() + self.zero_point).clamp(self.low_code, self.high_code)
     }
 
+    /// The lowest and the highest level, counted from the one that reads 0.
+    #[must_use]
+    pub fn levels(&self) -> [i32; 2] {
+        [self.low_code - self.zero_point, self.high_code - self.zero_point]
+    }
+
+    /// Whether a finite value lies beyond the end levels by more than half a step: what it loses is clipped, not rounded.
+    #[must_use]
+    #[inline(always)]
+    pub fn clips(&self, w: T) -> bool {
+        let code = if self.scale == T::ZERO { 0 } else { w.div(self.scale).round_to_code() + self.zero_point };
+        code < self.low_code || code > self.high_code
+    }
+
     /// The value of a code; the zero point reads +0.
     #[must_use]
     #[inline(always)]

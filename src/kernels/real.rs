@@ -7,6 +7,8 @@
 pub trait Real: Copy + Default + PartialOrd + Send + Sync + std::fmt::Debug + 'static {
     /// Positive zero.
     const ZERO: Self;
+    /// Positive infinity.
+    const INFINITY: Self;
     /// Bits in [`Real::magnitude_key`]: 32 or 64.
     const KEY_BITS: u32;
 
@@ -46,6 +48,7 @@ macro_rules! impl_real {
         // exactness above.
         impl Real for $t {
             const ZERO: Self = 0.0;
+            const INFINITY: Self = <$t>::INFINITY;
             const KEY_BITS: u32 = $key_bits;
 
             #[inline(always)]

@@ -121,10 +121,14 @@ pub struct Tried {
     pub squared_error: f64,
     /// Its part on elements that pruning zeroed.
     pub pruned_error: f64,
+    /// Its part on elements beyond the end levels; only ranges tighter than the maximum have one.
+    pub clipped_error: f64,
     /// Σq².
     pub energy_after: f64,
     /// Elements with q = 0.
     pub zeros: f64,
+    /// Elements that were 0 before; whoever tries the group counts them.
+    pub blank: f64,
     /// Σ(w − q)² on the same grid without pruning.
     pub plain_error: f64,
 }

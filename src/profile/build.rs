@@ -5,7 +5,7 @@
 //! the file: the profile is the same for any number of threads.
 
 use super::sample::{GROUP, Sample, draw, gather};
-use super::{Error, Grain, Grids, Profile, ValueTable, check, is_sketched, is_told_by_upper_bits};
+use super::{Error, Grain, Grids, Profile, Tables, ValueTable, check, is_sketched, is_told_by_upper_bits};
 use crate::control::Control;
 use crate::formats::Dtype;
 use crate::kernels::entropy::Gaps;
@@ -252,6 +252,7 @@ fn finish(model: &Model, tensor: &Tensor, sums: Sums, sampled: usize, control: &
         casts: [f64::NAN; 2],
         checks: check::Checks::default(),
         grids: Grids::default(),
+        tables: None,
     };
     let told = sums.moments.abs_max() <= f64::from(f32::MAX);
     if sums.sketches.is_empty() || sums.moments.non_finite() > 0 || !told || profile.table.finite() == 0 {
@@ -265,12 +266,13 @@ fn finish(model: &Model, tensor: &Tensor, sums: Sums, sampled: usize, control: &
         Some(same) => sums.direct[same as usize],
         None => [f64::NAN; 2],
     });
-    let draws = draw(geometry, &sums.energies, sampled / geometry.cols.clamp(1, GROUP));
+    let draws = draw(geometry, &sums.energies, &profile.rows, sampled / geometry.cols.clamp(1, GROUP));
     let rows = &profile.rows;
-    let sample = gather(model, tensor, &draws, |row| rows.get(row).copied().unwrap_or_default(), control)?;
+    let sample = gather(model, tensor, &draws, |row| rows.get(row).copied().unwrap_or_default(), true, control)?;
     profile.peaks = peaks_of(&sample);
-    profile.checks = check::check(&sample, &profile.sketches, tensor.dtype);
+    profile.checks = check::check(&sample, &profile.sketches, tensor.dtype, profile.gaps.nonzero());
     profile.table.sharpen(&sample.values);
+    profile.tables = Some(Tables::of(&sample, &profile.table, geometry.len()));
     profile.sample = Some(sample);
     Ok(profile.with_grids())
 }
@@ -342,7 +344,7 @@ mod tests {
         let sample = Sample {
             segments: vec![segment(0..1, 8.0), segment(1..2, 1.0), segment(2..3, 1.0)],
             values: vec![0.5, -3.0, 9.0],
-            quantiles: Vec::new(),
+            ..Sample::default()
         };
         let peaks = peaks_of(&sample);
         assert_eq!(peaks[0], [0.5, 0.5, 3.0]);

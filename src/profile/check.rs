@@ -20,6 +20,8 @@ pub const WIDTHS: usize = 7;
 const GROUPS: usize = 384;
 /// Share of the elements by which counts of zeros may differ.
 const ZEROS: f64 = 0.003;
+/// How far a live number may be off.
+const BOUND: f64 = 0.001;
 /// Drawn groups tried for the rounding of the dense target.
 const DENSE_GROUPS: usize = 64;
 
@@ -50,9 +52,9 @@ impl Checks {
     }
 }
 
-/// Checks all sketches of a tensor on its sample.
+/// Checks all sketches of a tensor, of which `nonzero` elements are not 0, on its sample.
 #[must_use]
-pub fn check(sample: &Sample, sketches: &[Option<Sketch>; 4], dtype: Dtype) -> Checks {
+pub fn check(sample: &Sample, sketches: &[Option<Sketch>; 4], dtype: Dtype, nonzero: u64) -> Checks {
     let mut checks = Checks::default();
     for grain in Grain::ALL {
         if sketches[grain as usize].is_none() {
@@ -85,15 +87,22 @@ pub fn check(sample: &Sample, sketches: &[Option<Sketch>; 4], dtype: Dtype) -> C
     if lattice {
         checks.trusted = Default::default();
     }
+    // Few weights fill bins unevenly: what int7 and int8 make of them was summed.
+    for bits in (2..=6).filter(|&bits| 3.0 * noise(bits, nonzero as usize) > BOUND) {
+        checks.trusted.iter_mut().for_each(|of_grain| of_grain[bits as usize - 2] = false);
+    }
     checks
 }
 
-/// How far sketch and groups may differ relatively: 0.05 %, and four times the noise that bins of 1/2048 leave on so few
-/// elements (an error differs from its bin's mean by about 2^(bits − 11) of itself).
+/// How far sketch and groups may differ relatively: 0.05 %, and four times the noise that bins leave on so few elements.
 fn tolerance(bits: u32, elements: usize) -> f64 {
-    // Energy is spread unevenly over the drawn groups: as if they were a fourth of what they are.
-    let noise = 2_f64.powi(bits.cast_signed() - 11) / (elements as f64 / 4.0).max(1.0).sqrt();
-    0.0005 + 4.0 * noise
+    0.0005 + 4.0 * noise(bits, elements)
+}
+
+/// What bins leave on this many elements: an error differs from its bin's mean by about 2^(bits − 11) of itself. Energy is
+/// spread unevenly: as if they were a fourth of what they are.
+fn noise(bits: u32, elements: usize) -> f64 {
+    2_f64.powi(bits.cast_signed() - 11) / (elements as f64 / 4.0).max(1.0).sqrt()
 }
 
 /// The first drawn groups, which are spread as all of them are.

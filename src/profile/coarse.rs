@@ -42,7 +42,7 @@ pub fn coarse_profile(model: &Model, tensor: &Tensor, control: &Control) -> Resu
         extents.insert(row, [extent.low, extent.high]);
     }
     let sample =
-        gather(model, tensor, &draws(geometry, &rows), |row| extents.get(&row).copied().unwrap_or_default(), control)?;
+        gather(model, tensor, &draws(geometry, &rows), |row| extents.get(&row).copied().unwrap_or_default(), false, control)?;
     let scale = geometry.len() as f64 / ((seen.finite + seen.non_finite()) as f64).max(1.0);
     let grown = |count: u64| (count as f64 * scale).round() as u64;
     let mut sum = vec![0_u64; SIGNED];
@@ -73,6 +73,7 @@ pub fn coarse_profile(model: &Model, tensor: &Tensor, control: &Control) -> Resu
         casts: [f64::NAN; 2],
         checks: check::Checks::default(),
         grids: Grids::default(),
+        tables: None,
     })
 }
 

@@ -4,7 +4,9 @@
 //! length is held against what is left, so damage costs an empty answer, never memory or a panic.
 
 use super::check::{Checks, WIDTHS};
-use super::sample::{QUANTILES, RANKED, Segment};
+use super::rank::{Look, QUANTILES};
+use super::sample::{RANKED, Segment};
+use super::tables::{CELL, Cell, LENGTHS, Tables};
 use super::{Grain, Grids, Profile, Sample, ValueTable};
 use crate::kernels::entropy::Gaps;
 use crate::kernels::sketch::{BINS, Sketch};
@@ -52,6 +54,22 @@ pub fn write(profile: &Profile, out: &mut Vec<u8>) {
         }
         put_f32s(out, &sample.values);
         put_f32s(out, &sample.quantiles);
+        put_u64(out, sample.clips.len() as u64);
+        out.extend_from_slice(&sample.clips);
+        put_u64(out, sample.looks.len() as u64);
+        for look in &sample.looks {
+            put_u64(out, look.values.len() as u64);
+            put_f32s(out, &look.values);
+            put_u64(out, look.largest as u64);
+            put_u64(out, look.weight.to_bits());
+        }
+    }
+    out.push(u8::from(profile.tables.is_some()));
+    if let Some(tables) = &profile.tables {
+        tables.plain.iter().chain(&tables.pruned).for_each(|cell| put_f32s(out, &cell.to_parts()));
+        put_f32s(out, &tables.shares);
+        put_f32s(out, &tables.energies);
+        out.extend_from_slice(&tables.whole);
     }
 }
 
@@ -163,10 +181,12 @@ pub fn read(reader: &mut Reader<'_>, elements: u64) -> Option<Profile> {
     let checks = read_checks(reader)?;
     let sample = if reader.flag()? { Some(read_sample(reader)?) } else { None };
     sample.iter().for_each(|sample| table.sharpen(&sample.values));
+    let tables = if reader.flag()? { Some(read_tables(reader)?) } else { None };
     let fits = counted == elements && moments.zeros <= moments.finite && table.zeros == moments.zeros;
     let gaps = Gaps::from_parts(gaps);
     let grids = Grids::default();
-    let whole = Profile { coarse, moments, gaps, table, rows, sketches, peaks, sample, direct, casts, checks, grids };
+    let whole =
+        Profile { coarse, moments, gaps, table, rows, sketches, peaks, sample, direct, casts, checks, grids, tables };
     (fits && gaps.nonzero() <= elements).then(|| whole.with_grids())
 }
 
@@ -223,7 +243,26 @@ fn read_sample(reader: &mut Reader<'_>) -> Option<Sample> {
     }
     let values = reader.f32s(at)?;
     let quantiles = reader.f32s(QUANTILES * n.min(RANKED))?;
-    Some(Sample { segments, values, quantiles })
+    let clips = reader.len(1)?;
+    let clips = reader.bytes(clips)?.to_vec();
+    let mut looks = Vec::new();
+    for _ in 0..reader.len(24)? {
+        let n = reader.len(4)?;
+        looks.push(Look { values: reader.f32s(n)?, largest: usize::try_from(reader.u64()?).ok()?, weight: reader.f64()? });
+    }
+    Some(Sample { segments, values, quantiles, clips, looks })
+}
+
+fn read_tables(reader: &mut Reader<'_>) -> Option<Tables> {
+    let mut cells = |n: usize| -> Option<Vec<Cell>> {
+        let flat = reader.f32s(n * CELL)?;
+        Some(flat.as_chunks::<CELL>().0.iter().map(|&parts| Cell::from_parts(parts)).collect())
+    };
+    let [plain, pruned, shares] = LENGTHS;
+    let (plain, pruned) = (cells(plain)?, cells(pruned)?);
+    let (shares, energies) = (reader.f32s(shares)?, reader.f32s(shares)?);
+    let whole = reader.bytes(WIDTHS)?.try_into().ok()?;
+    Some(Tables { plain, pruned, shares, energies, whole })
 }
 
 #[cfg(test)]
@@ -258,11 +297,20 @@ mod tests {
                 segments: vec![Segment { at: 0..2, weight: 3.0, low: -1.0, high: 1.0 }],
                 values: vec![0.5, -0.25],
                 quantiles: vec![0.125; QUANTILES],
+                clips: vec![80; 14],
+                looks: vec![Look { values: vec![0.5, -0.25], largest: 1, weight: 9.5 }],
             }),
             direct: [[1.5, 0.25]; 4],
             casts: [0.5, 0.75],
             checks,
             grids: Grids::default(),
+            tables: Some(Tables {
+                plain: vec![Cell { zeros: 0.5, ..Cell::default() }; LENGTHS[0]],
+                pruned: vec![Cell { after: 0.25, ..Cell::default() }; LENGTHS[1]],
+                shares: vec![0.75; LENGTHS[2]],
+                energies: vec![0.5; LENGTHS[2]],
+                whole: [70; WIDTHS],
+            }),
         }
         .with_grids()
     }

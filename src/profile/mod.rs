@@ -10,10 +10,13 @@
 //! | file | what it settles |
 //! |---|---|
 //! | [`values`] | the value table: quantiles, thresholds, energies, per-tensor grids |
+//! | [`rank`] | quantiles and best clips of single rows |
 //! | [`sample`] | groups drawn in proportion to energy, and estimates over them with their standard error |
 //! | [`build`] | the fused pass |
 //! | [`coarse`] | the first answer, from a few rows |
 //! | [`check`] | whether the sketches may be trusted on this tensor, width by width |
+//! | [`tables`] | grids tried on the drawn groups at every width: pruned, with a zero point, clipped |
+//! | `unit_share` | which percentile a clip is |
 //! | [`codec`] | a profile as bytes |
 //! | [`cache`] | profiles on disk: keyed, bounded, never trusted when anything differs |
 
@@ -22,13 +25,18 @@ pub mod cache;
 pub mod check;
 pub mod coarse;
 pub mod codec;
+pub mod rank;
 pub mod sample;
+pub mod tables;
+mod unit_share;
 pub mod values;
 
 pub use build::{profile_model, profile_tensor};
 pub use cache::Cache;
 pub use coarse::coarse_profile;
 pub use sample::{Sample, Segment};
+pub use tables::{Kind, Tables};
+pub use unit_share::percentile_of_clip;
 pub use values::{Cut, ValueTable};
 
 use crate::formats::Dtype;
@@ -119,6 +127,8 @@ pub struct Profile {
     pub checks: Checks,
     /// What every symmetric width comes to, by grain and width, worked out once: a dial is then a look-up.
     pub grids: Grids,
+    /// What grids come to that no sketch can say; `None` where there is no sample, and in a guess.
+    pub tables: Option<Tables>,
 }
 
 /// By [`Grain`], then the whole tensor; by width from int2.
@@ -196,7 +206,8 @@ impl Profile {
     pub fn heap_bytes(&self) -> usize {
         let sketches = self.sketches.iter().flatten().map(|s| 4 * (s.weights.len() + s.below.len())).sum::<usize>();
         let sample = self.sample.as_ref().map_or(0, Sample::heap_bytes);
-        self.table.heap_bytes() + 8 * self.rows.len() + sketches + sample
+        let tables = self.tables.as_ref().map_or(0, |t| (t.plain.len() + t.pruned.len()) * size_of::<tables::Cell>());
+        self.table.heap_bytes() + 8 * self.rows.len() + sketches + sample + tables
     }
 }
 

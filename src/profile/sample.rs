@@ -1,14 +1,18 @@
 //! Groups drawn from all over a tensor, likelier the more of its energy they hold, from which any scheme can be tried.
 //!
-//! A group's chance is half its share of Σw² and half its share of the elements (a defensive mixture, Owen and Zhou 2000):
-//! errors go with energy, so most draws land where errors are, and counts stay safe. Draws stand at equal steps of the
+//! A group's chance is a third its share of Σw², a third its share of Σ max|row|², and a third its share of the elements (a
+//! defensive mixture, Owen and Zhou 2000): errors go with energy, or where one outlier stretches its row's grid with
+//! the square of the range, so most draws land where errors are, and counts stay safe. Draws stand at equal steps of the
 //! running chance in the order of the file (systematic sampling, Madow 1949), so they spread over all rows; each
 //! carries the weight 1 / (draws · chance) (Hansen and Hurwitz 1943). They are kept in bit-reversed order: any first few
 //! are spread as well.
 
 use super::Error;
+use super::rank::{CLIPS, Look, QUANTILES, between_quantiles, quantiles};
+use super::tables::WIDTHS;
 use crate::control::Control;
-use crate::kernels::layout::Geometry;
+use crate::kernels::layout::{CHUNK, Geometry};
+use crate::kernels::quant::Extent;
 use crate::model::{Model, Scratch, Tensor};
 use std::ops::Range;
 
@@ -16,14 +20,8 @@ use std::ops::Range;
 pub const GROUP: usize = 128;
 /// Drawn groups whose row's quantiles are known.
 pub const RANKED: usize = 128;
-/// Elements looked at for a row's quantiles.
-const ROW_LOOK: usize = 512;
-/// Even steps of a row's quantiles.
-const STEPS: usize = 64;
-/// Quantiles beyond the even steps, where percentile ranges lie.
-const TAIL: [f64; 4] = [0.99, 0.995, 0.998, 0.999];
-/// Quantiles kept for a row.
-pub const QUANTILES: usize = STEPS + TAIL.len() + 1;
+/// Drawn groups whose row's best clips are known.
+pub const CLIPPED: usize = 48;
 
 /// One drawn group.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +45,11 @@ pub struct Sample {
     pub values: Vec<f32>,
     /// [`QUANTILES`] magnitudes of the row of each of the first [`RANKED`] groups.
     pub quantiles: Vec<f32>,
+    /// [`CLIPS`] percents for the row of each of the first [`CLIPPED`] groups; empty in a guess, and of rows longer than a
+    /// chunk.
+    pub clips: Vec<u8>,
+    /// What stands for those rows.
+    pub looks: Vec<Look>,
 }
 
 /// One draw: which group, and its weight.
@@ -64,9 +67,10 @@ fn group_len(geometry: Geometry, index: usize) -> usize {
     (geometry.cols - index % per_row * GROUP).min(GROUP)
 }
 
-/// Draws about `draws` groups in proportion to energy and size. With no fewer draws than groups it takes every group once.
+/// Draws about `draws` groups in proportion to energy, to the square of their row's range, and to size; `rows` are the ends of
+/// every row. With no fewer draws than groups it takes every group once.
 #[must_use]
-pub fn draw(geometry: Geometry, energies: &[f32], draws: usize) -> Vec<Draw> {
+pub fn draw(geometry: Geometry, energies: &[f32], rows: &[[f32; 2]], draws: usize) -> Vec<Draw> {
     let groups = energies.len();
     if draws >= groups {
         return bit_reversed((0..groups).map(|group| Draw { group, weight: 1.0 }).collect());
@@ -74,9 +78,15 @@ pub fn draw(geometry: Geometry, energies: &[f32], draws: usize) -> Vec<Draw> {
     let finite = |energy: f32| if energy.is_finite() { f64::from(energy) } else { 0.0 };
     let total: f64 = energies.iter().map(|&e| finite(e)).sum();
     let elements = geometry.len() as f64;
+    let per_row = geometry.cols.div_ceil(GROUP).max(1);
+    let range = |row: &[f32; 2]| f64::from(row[1].max(-row[0])).powi(2);
+    let ranges = rows.iter().map(range).sum::<f64>() * geometry.cols as f64;
     let chance = |group: usize| {
-        let size = group_len(geometry, group) as f64 / elements;
-        if total > 0.0 { 0.5 * (size + finite(energies[group]) / total) } else { size }
+        let size = group_len(geometry, group) as f64;
+        let by_range = rows.get(group / per_row).map_or(0.0, range) * size;
+        let parts = [(size, elements), (finite(energies[group]), total), (by_range, ranges)];
+        let of = |&(part, whole): &(f64, f64)| if whole > 0.0 && whole.is_finite() { part / whole } else { size / elements };
+        parts.iter().map(of).sum::<f64>() / 3.0
     };
     let mut out = Vec::with_capacity(draws);
     let mut reached = 0.0;
@@ -98,7 +108,7 @@ pub fn bit_reversed<A: Copy>(items: Vec<A>) -> Vec<A> {
     (0..1_usize << bits).filter_map(|i| items.get(reversed(i)).copied()).collect()
 }
 
-/// Reads the drawn groups. `extent` gives a row's least and greatest value.
+/// Reads the drawn groups. `extent` gives a row's least and greatest value; `with_clips` has the best clips of rows sought.
 ///
 /// # Errors
 /// When the tensor cannot be read, or the work is cancelled.
@@ -107,11 +117,12 @@ pub fn gather(
     tensor: &Tensor,
     draws: &[Draw],
     extent: impl Fn(usize) -> [f32; 2],
+    with_clips: bool,
     control: &Control,
 ) -> Result<Sample, Error> {
     let geometry = tensor.geometry();
     let mut sample = Sample::default();
-    let (mut values, mut scratch) = (Vec::new(), Scratch::default());
+    let (mut values, mut scratch, mut keys, mut sorted) = (Vec::new(), Scratch::default(), Vec::new(), Vec::new());
     for (i, draw) in draws.iter().enumerate() {
         if control.is_cancelled() {
             return Err(Error::Cancelled);
@@ -125,38 +136,18 @@ pub fn gather(
         let [low, high] = extent(row);
         sample.segments.push(Segment { at: start..sample.values.len(), weight: draw.weight, low, high });
         if i < RANKED {
-            let whole = row * geometry.cols..(row + 1) * geometry.cols;
-            rank_row(model, tensor, whole, &mut values, &mut scratch, &mut sample.quantiles)?;
+            // A row longer than a chunk is looked at in its first chunk.
+            let first = row * geometry.cols;
+            model.values::<f32>(tensor, first..first + geometry.cols.min(CHUNK), &mut values, &mut scratch)?;
+            quantiles(&values, high.max(-low), &mut keys, &mut sample.quantiles);
+            if i < CLIPPED && with_clips && geometry.cols <= CHUNK {
+                let look = Look::at(&values, &mut sorted);
+                look.clips(Extent { low, high }, &mut sample.clips);
+                sample.looks.push(look);
+            }
         }
     }
     Ok(sample)
-}
-
-/// Appends a row's quantiles from evenly spaced elements; the greatest is the row's own only as far as they show it.
-fn rank_row(
-    model: &Model,
-    tensor: &Tensor,
-    row: Range<usize>,
-    values: &mut Vec<f32>,
-    scratch: &mut Scratch,
-    quantiles: &mut Vec<f32>,
-) -> Result<(), Error> {
-    // A row longer than a chunk is looked at in its first chunk.
-    let end = row.end.min(row.start + crate::kernels::layout::CHUNK);
-    model.values::<f32>(tensor, row.start..end, values, scratch)?;
-    let step = (values.len() / ROW_LOOK).max(1);
-    let mut keys: Vec<u32> = values.iter().step_by(step).filter(|v| v.is_finite()).map(|v| v.abs().to_bits()).collect();
-    keys.sort_unstable();
-    let at = |share: f64| {
-        let place = (keys.len().saturating_sub(1)) as f64 * share;
-        let value = |i: usize| keys.get(i).map_or(0.0, |&key| f32::from_bits(key));
-        let (low, high) = (value(place as usize), value((place as usize + 1).min(keys.len().saturating_sub(1))));
-        low + (high - low) * place.fract() as f32
-    };
-    quantiles.extend((0..STEPS).map(|i| at(i as f64 / STEPS as f64)));
-    quantiles.extend(TAIL.map(at));
-    quantiles.push(at(1.0));
-    Ok(())
 }
 
 impl Sample {
@@ -169,16 +160,27 @@ impl Sample {
     /// The magnitude below which `share` of the row of group `segment` lies.
     #[must_use]
     pub fn row_quantile(&self, segment: usize, share: f64) -> f32 {
-        let Some(known) = self.quantiles.get(segment * QUANTILES..(segment + 1) * QUANTILES) else { return 0.0 };
-        let share_of = |i: usize| match i {
-            _ if i < STEPS => i as f64 / STEPS as f64,
-            _ => TAIL.get(i - STEPS).copied().unwrap_or(1.0),
-        };
-        // The even steps end at 63/64, before the tail begins.
-        let right = (1..QUANTILES).find(|&i| share_of(i) >= share).unwrap_or(QUANTILES - 1);
-        let (a, b) = (share_of(right - 1), share_of(right));
-        let t = ((share - a) / (b - a)).clamp(0.0, 1.0) as f32;
-        known[right - 1] + (known[right] - known[right - 1]) * t
+        between_quantiles(self.quantiles_of(segment), share)
+    }
+
+    /// The quantiles of the row of group `segment`; empty where they are not known.
+    #[must_use]
+    pub fn quantiles_of(&self, segment: usize) -> &[f32] {
+        self.quantiles.get(segment * QUANTILES..(segment + 1) * QUANTILES).unwrap_or_default()
+    }
+
+    /// The best clip of the row of group `segment`, in percent of its range; `None` where it is not known.
+    #[must_use]
+    pub fn clip(&self, segment: usize, bits: u32, asymmetric: bool) -> Option<i32> {
+        let kind = if asymmetric { WIDTHS } else { 0 };
+        let known = self.clips.get(segment * CLIPS..(segment + 1) * CLIPS)?;
+        known.get(kind + bits.checked_sub(2)? as usize).map(|&percent| i32::from(percent))
+    }
+
+    /// Groups whose row's best clips are known.
+    #[must_use]
+    pub fn clipped(&self) -> usize {
+        self.clips.len() / CLIPS
     }
 
     /// The values of a group.
@@ -190,7 +192,8 @@ impl Sample {
     /// About how many bytes it takes.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        4 * (self.values.len() + self.quantiles.len()) + self.segments.len() * size_of::<Segment>()
+        let looks: usize = self.looks.iter().map(|look| look.values.len()).sum();
+        4 * (self.values.len() + self.quantiles.len() + looks) + self.clips.len() + self.segments.len() * size_of::<Segment>()
     }
 }
 
@@ -234,7 +237,7 @@ mod tests {
         let geometry = Geometry { rows: 400, cols: 1000 };
         let groups = 400 * 8;
         let energies: Vec<f32> = (0..groups).map(|i| ((i * 7919 % 1009) as f32 + 1.0).powi(3)).collect();
-        let draws = draw(geometry, &energies, 256);
+        let draws = draw(geometry, &energies, &[], 256);
         assert_eq!(draws.len(), 256);
         let elements: f64 = draws.iter().map(|d| d.weight * group_len(geometry, d.group) as f64).sum();
         assert!((elements / 400_000.0 - 1.0).abs() < 0.1, "{elements}");
@@ -251,15 +254,28 @@ mod tests {
     #[test]
     fn few_groups_are_all_taken_and_nothing_is_drawn_from_nothing() {
         let geometry = Geometry { rows: 3, cols: 130 };
-        let draws = draw(geometry, &[1.0; 6], 64);
+        let draws = draw(geometry, &[1.0; 6], &[], 64);
         let mut groups: Vec<usize> = draws.iter().map(|d| d.group).collect();
         groups.sort_unstable();
         assert_eq!(groups, [0, 1, 2, 3, 4, 5]);
         assert_eq!((group_len(geometry, 1), group_len(geometry, 4)), (2, 128));
         assert!(draws.iter().all(|d| d.weight == 1.0));
-        assert!(draw(Geometry { rows: 0, cols: 5 }, &[], 8).is_empty());
+        assert!(draw(Geometry { rows: 0, cols: 5 }, &[], &[], 8).is_empty());
         // Without energy every element is as likely as any other.
-        assert_eq!(draw(Geometry { rows: 10, cols: 128 }, &[0.0; 10], 5).len(), 5);
+        assert_eq!(draw(Geometry { rows: 10, cols: 128 }, &[0.0; 10], &[], 5).len(), 5);
+    }
+
+    #[test]
+    fn a_row_with_a_wide_range_is_drawn_from_in_all_its_groups() {
+        let geometry = Geometry { rows: 400, cols: 1024 };
+        let rows: Vec<[f32; 2]> = (0..400).map(|row| if row == 77 { [-9.0, 0.1] } else { [-0.1, 0.1] }).collect();
+        let draws = draw(geometry, &[1.0; 3200], &rows, 96);
+        let mut hit: Vec<usize> = draws.iter().map(|d| d.group).filter(|group| group / 8 == 77).collect();
+        hit.sort_unstable();
+        hit.dedup();
+        assert_eq!(hit.len(), 8);
+        let groups: f64 = draws.iter().map(|d| d.weight).sum();
+        assert!((groups / 3200.0 - 1.0).abs() < 0.1, "{groups}");
     }
 
     #[test]

@@ -6,7 +6,9 @@
 //! its value wide.
 
 use crate::kernels::Real;
+use crate::kernels::clip::{TIGHTEST, scaled};
 use crate::kernels::dispatch::{self, Kernel};
+use crate::kernels::quant::Extent;
 use crate::kernels::table::{FIRST_STRANGE, MAGNITUDES};
 
 /// Where a knife falls in a table: every bin below `bin` goes, and this share of `bin`.
@@ -244,6 +246,14 @@ impl ValueTable {
         self.bins.binary_search(&cut.bin).is_ok_and(|i| self.ends[i][0] == self.ends[i][1])
     }
 
+    /// Where in a cut's bin, from 0 to 1, the left end of what the tensor holds there lies.
+    #[must_use]
+    pub fn place_in_bin(&self, cut: Cut) -> f64 {
+        let (low, high) = (edge(cut.bin), right_edge(cut.bin));
+        let end = self.bins.binary_search(&cut.bin).map_or(low, |i| f64::from(self.ends[i][0]));
+        ((end - low) / (high - low)).clamp(0.0, 1.0)
+    }
+
     /// Elements that stand in a cut's own bin.
     #[must_use]
     pub fn at(&self, cut: Cut) -> u64 {
@@ -285,6 +295,16 @@ impl ValueTable {
         self.below[last] as f64 + inside * count
     }
 
+    /// Σw² of the elements whose magnitude is below `magnitude`.
+    #[must_use]
+    pub fn energy_below(&self, magnitude: f64) -> f64 {
+        let i = self.ends.partition_point(|end| f64::from(end[1]) < magnitude || f64::from(end[0]) < magnitude);
+        let Some(last) = i.checked_sub(1) else { return 0.0 };
+        let (low, high, count) = self.bin(last);
+        let inside = if low < high { ((magnitude - low) / (high - low)).clamp(0.0, 1.0) } else { 1.0 };
+        self.energy_below[last] + spread_energy(low, low + inside * (high - low), inside * count)
+    }
+
     /// Elements (zeros included) that a step of `scale` puts on `level` or below. Points are asked in the arithmetic that
     /// quantizes them: one that stands half-way belongs where that puts it.
     fn count_upto_level(&self, level: i32, scale: f32) -> f64 {
@@ -315,18 +335,16 @@ impl ValueTable {
         let threshold = if pruned { self.magnitude(cut) as f32 } else { 0.0 };
         let first = self.magnitudes.partition_point(|&m| m < threshold);
         let (magnitudes, weights) = (&self.magnitudes[first..], &self.weights[first..]);
-        let mut sums = dispatch::run(OnLevels { magnitudes, weights, scale, top: top as f32 });
-        // Of what stands at the threshold itself a share is gone.
-        if pruned && magnitudes.first() == Some(&threshold) {
-            let gone = dispatch::run(OnLevels {
-                magnitudes: &magnitudes[..1],
-                weights: &weights[..1],
-                scale,
-                top: top as f32,
-            });
-            sums = [sums[0] - cut.share * gone[0], sums[1] - cut.share * gone[1]];
-        }
+        let [error, square, counted] = dispatch::run(OnLevels { magnitudes, weights, scale, top: top as f32 });
         let gone = if pruned { self.below(cut).0 } else { 0.0 };
+        let mut sums = [error, square];
+        if pruned {
+            // The points of a bin are on one side of the threshold or the other; what it really leaves is known.
+            let more = counted - (self.finite() as f64 - gone.max(self.zeros as f64));
+            let at = OnLevels { magnitudes: &[threshold], weights: &[1.0], scale, top: top as f32 };
+            let [error, square, _] = dispatch::run(at);
+            sums = [(sums[0] - more * error).max(0.0), (sums[1] - more * square).max(0.0)];
+        }
         let (mut levels, mut before) = (Vec::with_capacity(top as usize + 1), 0.0);
         for level in 0..=top {
             let upto = if level == top { self.finite() as f64 } else { self.count_upto_level(level, scale) };
@@ -335,6 +353,19 @@ impl ValueTable {
             before = upto;
         }
         (sums, levels)
+    }
+
+    /// The clip of the whole tensor, in percent of its largest magnitude, with the least error under a symmetric grid.
+    #[must_use]
+    pub fn best_clip(&self, bits: u32) -> i32 {
+        let top = (1_i32 << (bits - 1)) - 1;
+        let error = |percent: i32| {
+            let peak = self.top() as f32;
+            let scale = scaled(Extent { low: -peak, high: peak }, percent).high / top as f32;
+            let (magnitudes, weights) = (&self.magnitudes[..], &self.weights[..]);
+            dispatch::run(OnLevels { magnitudes, weights, scale, top: top as f32 })[0]
+        };
+        if self.bins.is_empty() { 100 } else { least_of(error) }
     }
 
     /// Every bin: left edge, right edge (the same for points), elements above and below zero.
@@ -352,7 +383,26 @@ impl ValueTable {
     }
 }
 
-/// Σ weight·(m − q)² and Σ weight·q² over magnitudes.
+/// The percent of the candidates with the least of a smooth error: coarse steps from the widest, then fine ones about the best.
+#[must_use]
+pub fn least_of(error: impl Fn(i32) -> f64) -> i32 {
+    let mut best = (error(100), 100);
+    let look = |percents: &mut dyn Iterator<Item = i32>, mut best: (f64, i32)| {
+        for percent in percents.filter(|percent| (TIGHTEST..=100).contains(percent)) {
+            let found = error(percent);
+            best = if found < best.0 { (found, percent) } else { best };
+        }
+        best
+    };
+    best = look(&mut (1..=10).map(|step| 100 - 8 * step), best);
+    for step in [4, 2, 1] {
+        let centre = best.1;
+        best = look(&mut [-step, step].into_iter().map(|at| centre + at), best);
+    }
+    best.1
+}
+
+/// Σ weight·(m − q)², Σ weight·q² and Σ weight over magnitudes.
 struct OnLevels<'a> {
     magnitudes: &'a [f32],
     weights: &'a [f32],
@@ -361,12 +411,12 @@ struct OnLevels<'a> {
 }
 
 impl Kernel for OnLevels<'_> {
-    type Output = [f64; 2];
+    type Output = [f64; 3];
 
     #[inline(always)]
-    fn run(self) -> [f64; 2] {
+    fn run(self) -> [f64; 3] {
         const LANES: usize = 8;
-        let (mut errors, mut squares) = ([0.0_f64; LANES], [0.0_f64; LANES]);
+        let [mut errors, mut squares, mut counts] = [[0.0_f64; LANES]; 3];
         for (magnitudes, weights) in self.magnitudes.chunks(LANES).zip(self.weights.chunks(LANES)) {
             for (lane, (&magnitude, &weight)) in magnitudes.iter().zip(weights).enumerate() {
                 let level = f32::from_code((magnitude / self.scale).round_to_code());
@@ -375,15 +425,17 @@ impl Kernel for OnLevels<'_> {
                 let difference = f64::from(magnitude) - q;
                 errors[lane] += f64::from(weight) * difference * difference;
                 squares[lane] += f64::from(weight) * q * q;
+                counts[lane] += f64::from(weight);
             }
         }
-        [errors.iter().sum(), squares.iter().sum()]
+        [errors, squares, counts].map(|lanes| lanes.iter().sum())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::clip::{Wanted, best_clip, clip_errors};
     use crate::kernels::table::{Counts, SIGNED};
 
     fn table(values: &[f32], points: bool) -> ValueTable {
@@ -447,6 +499,18 @@ mod tests {
             assert!((parts - (k as f64).max(20_000.0)).abs() < 1e-6 * k as f64 + 0.5);
         }
         assert_eq!(ValueTable::cut_of_sum(&sum, 0), Cut::NOTHING);
+    }
+
+    #[test]
+    fn the_best_clip_of_a_table_is_that_of_its_weights() {
+        for (points, bits) in [(false, 2), (true, 3), (false, 4), (true, 8)] {
+            let values = weights(50_000, points);
+            let errors = clip_errors(&values, Wanted { bits, asymmetric: false }, Extent::of(&values));
+            let at = |percent: i32| errors[(percent - TIGHTEST) as usize];
+            let found = table(&values, points).best_clip(bits);
+            assert!(at(found) <= at(best_clip(&errors)) * 1.001, "{bits}: {found} {}", best_clip(&errors));
+        }
+        assert_eq!((least_of(|k| f64::from((k - 20).abs())), least_of(|_| 1.0)), (20, 100));
     }
 
     #[test]

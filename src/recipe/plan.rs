@@ -58,7 +58,7 @@ impl Plan {
                 None => {}
             }
             if let Some(what) = assignment.stored.unbuilt() {
-                let instead = "this version has prune:P (row, global), int2 to int8 with max ranges, f16 and bf16";
+                let instead = "this version has prune:P (row, global), int2 to int8, f16 and bf16";
                 return Err(Error::NotBuilt { what: format!("scheme {what}"), instead: instead.into() });
             }
         }

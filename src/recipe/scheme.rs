@@ -183,6 +183,12 @@ impl Scheme {
         matches!(self.prune, Some(Prune::Magnitude { scope: Scope::Global, .. }))
     }
 
+    /// Whether some elements may lie beyond the end levels of their grid.
+    #[must_use]
+    pub fn is_clipped(&self) -> bool {
+        matches!(self.quantize, Some(Quantize::Int { range: Range::Mse | Range::Percentile(_), .. }))
+    }
+
     /// The first part that this version cannot carry out, as it is spelled.
     #[must_use]
     pub fn unbuilt(&self) -> Option<String> {
@@ -193,7 +199,7 @@ impl Scheme {
             }
             (_, Some(_), _) => only(Self { factorize: self.factorize, ..Self::default() }),
             (.., Some(quantize)) => match quantize {
-                Quantize::Int { range: Range::Max, .. } | Quantize::F16 | Quantize::Bf16 => None,
+                Quantize::Int { .. } | Quantize::F16 | Quantize::Bf16 => None,
                 other => only(Self { quantize: Some(other.clone()), ..Self::default() }),
             },
             _ => None,

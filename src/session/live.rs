@@ -18,8 +18,8 @@ use crate::estimate::live::{Asked, Engine};
 use crate::estimate::total::Totals;
 use crate::estimate::{TensorEstimate, TensorStats};
 use crate::evaluate::{Accuracy, Network};
-use crate::model::Model;
-use crate::profile::Cache;
+use crate::model::{Model, Scratch};
+use crate::profile::{self, Cache};
 use crate::recipe::{self, Pattern, Plan, Recipe, Scheme, Target, plan};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -150,6 +150,21 @@ impl Live {
     #[must_use]
     pub fn history(&self) -> &History {
         &self.history
+    }
+
+    /// The percentile at which the median unit of a tensor's grid would be clipped at `magnitude`, over what pruning leaves;
+    /// `None` where there is no grid, or nothing is known yet.
+    #[must_use]
+    pub fn percentile_of_clip(&self, index: usize, magnitude: f64) -> Option<f64> {
+        let Some(recipe::Quantize::Int { unit, .. }) = self.scheme(index).quantize else { return None };
+        let tensor = &self.model.tensors[index];
+        let threshold = self.rows[index].estimate.as_ref().and_then(|e| e.threshold).unwrap_or(0.0);
+        if tensor.elements() < profile::SMALL {
+            let (mut values, all) = (Vec::<f32>::new(), 0..tensor.elements());
+            self.model.values(tensor, all, &mut values, &mut Scratch::default()).ok()?;
+            return profile::percentile_of_clip(&values, tensor.geometry(), unit, magnitude, threshold);
+        }
+        self.engine.profile(index)?.percentile_of_clip(unit, tensor.geometry().cols, magnitude, threshold)
     }
 
     /// Whether a tensor is locked.

@@ -101,7 +101,10 @@ impl Live {
         let Some(mut estimate) = estimate else { return };
         if drawn && estimate.after.is_none() {
             let reach = reach.unwrap_or_default();
-            estimate.after = self.engine.after(&self.model, &self.plan, index, &self.asked, reach);
+            if let Some((after, scales)) = self.engine.drawn(&self.model, &self.plan, index, &self.asked, reach) {
+                estimate.after = Some(after);
+                estimate.scales = estimate.scales.or(scales);
+            }
         }
         let row = &mut self.rows[index];
         row.estimate = Some(Arc::new(estimate));

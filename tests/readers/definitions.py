@@ -59,6 +59,7 @@ class Scheme:
     bits: int = 0  # 2..8 for the integer grids
     unit: str = "row"  # row, tensor, g32, g64 or g128
     asym: bool = False
+    range: str = "max"  # max, mse, or p and a percentile
     cast: str | None = None  # F16 or BF16
 
     @property
@@ -76,10 +77,14 @@ def parse(text: str) -> Scheme:
             if parts or Fraction(match[1]) > 1:
                 raise ValueError(text)
             parts |= {"fraction": Fraction(match[1]), "pool": (match[2] or ":tensor")[1:]}
-        elif match := re.fullmatch(r"int([2-8])(:row|:tensor|:g32|:g64|:g128)?(:asym)?(:max)?", step):
-            if "bits" in parts or "cast" in parts:
+        elif match := re.fullmatch(
+            r"int([2-8])(:row|:tensor|:g32|:g64|:g128)?(:asym)?(:max|:mse|:p\d+(?:\.\d+)?)?", step
+        ):
+            span = (match[4] or ":max")[1:]
+            percentile = Fraction(span[1:]) if span[0] == "p" else 1
+            if "bits" in parts or "cast" in parts or not 0 < percentile <= 100 or (match[3] and span[0] == "p"):
                 raise ValueError(text)
-            parts |= {"bits": int(match[1]), "unit": (match[2] or ":row")[1:], "asym": bool(match[3])}
+            parts |= {"bits": int(match[1]), "unit": (match[2] or ":row")[1:], "asym": bool(match[3]), "range": span}
         elif step in ("f16", "bf16") and "bits" not in parts and "cast" not in parts:
             parts["cast"] = step.upper()
         else:
@@ -249,9 +254,52 @@ class Grid:
     zero_points: int
 
 
+def on_grid(w: np.ndarray, ends: tuple, scheme: Scheme, tensor: str = "") -> tuple[np.ndarray, np.ndarray]:
+    """Codes (0 meaning the value 0) and values of groups whose grids span `ends`."""
+    real, (low, high) = w.dtype.type, ends
+    levels = 2**scheme.bits - 1
+    if scheme.asym:
+        scale = (high - low) / real(levels)
+    else:
+        half = 2 ** (scheme.bits - 1) - 1
+        scale = np.maximum(-low, high) / real(half)
+    assert scale.dtype == w.dtype
+    if not np.isfinite(scale).all():
+        raise Refused(tensor, None, "scale overflows")
+    safe = np.where(scale == 0, real(1), scale)
+    if scheme.asym:
+        zero = np.clip(np.rint(-low / safe), 0, levels).astype("i4")
+        codes = np.clip(np.rint(w / safe).astype("i4") + zero, 0, levels) - zero
+    else:
+        codes = np.clip(np.rint(w / safe), -half, half).astype("i4")
+    codes = np.where(scale == 0, 0, codes).astype("i4")
+    return codes, np.where(codes == 0, real(0), codes.astype(w.dtype) * scale)
+
+
+def searched(w: np.ndarray, full: tuple, scheme: Scheme, tensor: str) -> tuple[np.ndarray, np.ndarray]:
+    """The least sum of squares among clips at k = 100 … 20 percent of the full range, ties to the larger k."""
+    real, least = w.dtype.type, None
+    for k in range(100, 19, -1):
+        ends = tuple(end * real(k) / real(100) for end in full)
+        codes, q = on_grid(w, ends, scheme, tensor)
+        error = ((w.astype(F64) - q.astype(F64)) ** 2).sum(2, keepdims=True)
+        if least is None:
+            least, best_codes, best_q = error, codes, q
+        better = error < least
+        least = np.where(better, error, least)
+        best_codes, best_q = np.where(better, codes, best_codes), np.where(better, q, best_q)
+    return best_codes, best_q
+
+
+def percentiles(w: np.ndarray, counted: np.ndarray, percent: float) -> np.ndarray:
+    """numpy's linear percentile of the magnitudes that count, in f64, rounded once; 0 where none does."""
+    flat, counted = np.abs(w.astype(F64)).reshape(-1, w.shape[2]), counted.reshape(-1, w.shape[2])
+    found = [np.percentile(row[keep], percent) if keep.any() else 0.0 for row, keep in zip(flat, counted)]
+    return np.array(found, F64).astype(w.dtype).reshape(w.shape[:2] + (1,))
+
+
 def quantize_int(values: np.ndarray, shape: tuple, scheme: Scheme, tensor: str = "") -> Grid:
-    """intN by absolute maximum over each unit, all in the dtype of `values`."""
-    real = values.dtype.type
+    """intN over each unit, all in the dtype of `values`."""
     if scheme.unit == "tensor":
         rows, length, group = 1, values.size, values.size
     else:
@@ -261,25 +309,18 @@ def quantize_int(values: np.ndarray, shape: tuple, scheme: Scheme, tensor: str =
     padded = np.zeros((rows, groups * group), values.dtype)  # zeros move no maximum and no min(0, ...)
     padded[:, :length] = values.reshape(rows, length)
     w = padded.reshape(rows, groups, group)
-    levels = 2**scheme.bits - 1
+    full = (np.minimum(w.min(2, keepdims=True), w.dtype.type(0)), np.maximum(w.max(2, keepdims=True), w.dtype.type(0)))
     with np.errstate(all="ignore"):
-        if scheme.asym:
-            low, high = np.minimum(w.min(2, keepdims=True), real(0)), np.maximum(w.max(2, keepdims=True), real(0))
-            scale = (high - low) / real(levels)
+        if scheme.range == "mse":
+            codes, q = searched(w, full, scheme, tensor)
+        elif scheme.range == "max":
+            codes, q = on_grid(w, full, scheme, tensor)
         else:
-            half = 2 ** (scheme.bits - 1) - 1
-            scale = np.abs(w).max(2, keepdims=True) / real(half)
-        assert scale.dtype == values.dtype
-        if not np.isfinite(scale).all():
-            raise Refused(tensor, None, "scale overflows")
-        safe = np.where(scale == 0, real(1), scale)
-        if scheme.asym:
-            zero = np.clip(np.rint(-low / safe), 0, levels).astype("i4")
-            codes = np.clip(np.rint(w / safe).astype("i4") + zero, 0, levels) - zero
-        else:
-            codes = np.clip(np.rint(w / safe), -half, half).astype("i4")
-        codes = np.where(scale == 0, 0, codes).astype("i4")
-        q = np.where(codes == 0, real(0), codes.astype(values.dtype) * scale)
+            present = np.zeros(padded.shape, bool)  # what the padding added is no element of its group
+            present[:, :length] = True
+            counted = present.reshape(w.shape) & ((w != 0) if scheme.fraction is not None else True)
+            clip = percentiles(w, counted, float(scheme.range[1:]))
+            codes, q = on_grid(w, (-clip, clip), scheme, tensor)
     flat = lambda x: x.reshape(rows, -1)[:, :length].reshape(-1)
     return Grid(flat(codes), flat(q), rows * groups, rows * groups if scheme.asym else 0)
 
@@ -496,6 +537,13 @@ def self_test() -> int:
     # asym, N = 2: lo -1, hi 2, s 1, z 1; all positive: lo is 0
     _same(one(f32(-1, 0, 0.4, 2), "int2:asym").stored, [-1, 0, 0, 2])
     _same(one(f32(3, 6, 1.4), "int2:asym").stored, [4, 6, 2])
+    # a searched range gives an outlier up; a percentile is one of the survivors' magnitudes
+    w = np.append(np.tile(f32(-0.07, 0.03, 0.05, 0.07), 50), f32(0.09))
+    assert np.abs(one(w, "int4:mse").stored).max() < 0.08 and np.abs(one(w, "int4").stored).max() > 0.089
+    _same(one(f32(0, 0), "int4:mse").stored, [0, 0])
+    _same(one(f32(4, 3, 2, 1), "int2:p50").stored, f32(2.5, 2.5, 2.5, 0))
+    _same(one(f32(4, 3, 0, 0), "prune:0.25+int2:p50").stored, f32(3.5, 3.5, 0, 0))
+    _same(one(f32(0, 0), "prune:0.5+int2:p50").stored, [0, 0])
     # groups cut each row from the left, the last may be short: 130 = 128 + 2, two scales a row
     w = np.ones((3, 130), F32)
     w[:, 128:] = 100
@@ -568,6 +616,10 @@ def self_test() -> int:
         "int9",
         "int1",
         "int4:asym:row",
+        "int4:asym:p99",
+        "int4:p0",
+        "int4:p100.1",
+        "int4:max:mse",
         "prune:.5",
         "prune:50%",
         "prune:1.5",

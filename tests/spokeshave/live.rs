@@ -161,6 +161,28 @@ fn live_numbers_are_what_they_claim_on_weights_of_every_kind() {
         "f16",
         "bf16",
         "prune:0.5+f16",
+        "prune:0.03+int4:g32",
+        "prune:0.97:global+int2:g128",
+        "prune:0.45+int8:row",
+        "int2:g128:asym",
+        "int4:tensor:p99.5",
+        "int4:row:p99",
+        "int3:g64:p97",
+        "prune:0.5+int4:row:p99.9",
+        "prune:0.6:row+int4:g128:p98",
+        "int2:tensor:mse",
+        "int4:tensor:asym:mse",
+        "int2:row:mse",
+        "int4:row:mse",
+        "int4:row:asym:mse",
+        "int3:g32:mse",
+        "int4:g128:mse",
+        "int8:g64:mse",
+        "int4:g64:asym:mse",
+        "prune:0.6+int4:g64:mse",
+        "prune:0.6+int3:row:mse",
+        "prune:0.8:global+int2:tensor:mse",
+        "prune:0.5:row+int4:row:mse",
     ];
     for setting in grids.chain(others.map(String::from)) {
         for target in [Target::Packed, Target::Safetensors] {
@@ -185,7 +207,7 @@ fn the_window_and_the_command_say_the_same() {
         std::thread::sleep(std::time::Duration::from_millis(5));
         live.poll();
     }
-    for setting in ["*=int4:g64", "*=prune:0.9:global", "*=prune:0.5+int4:g128", "*=int8:row:asym"] {
+    for setting in ["*=int4:g64", "*=prune:0.9:global", "*=prune:0.5+int4:g128", "*=int8:row:asym", "*=int4:row:mse", "*=int3:g64:p99"] {
         let (recipe, _) = recipe(&model, setting, Target::Packed);
         live.replace_recipe(recipe, "test").expect("it fits");
         let document = run(&["estimate", &path, "--set", setting, "--target", "packed", "--live", "--json"]).json();
@@ -195,11 +217,9 @@ fn the_window_and_the_command_say_the_same() {
         {
             // Denormal steps are left to the exact pass.
             let Some(shown) = row.estimate.as_ref().filter(|_| row.fresh) else {
-                assert_eq!(
-                    (tensor.name.as_str(), said["label"].as_str()),
-                    ("p_tiny.weight", Some("exact")),
-                    "{setting}"
-                );
+                // Nor is there a look at a row longer than a chunk, whose clip would be searched.
+                let left = tensor.name == "p_tiny.weight" || (tensor.name == "o_long_rows.weight" && setting.ends_with("mse"));
+                assert!(left && said["label"] == "exact", "{setting} {}", tensor.name);
                 continue;
             };
             kinds.insert(shown.label.name());

@@ -101,6 +101,45 @@ fn escape_takes_a_drag_back_while_the_hand_still_holds_it() {
 }
 
 #[test]
+fn the_clip_line_is_dragged_in_and_out_again() {
+    let mut bench = demo();
+    bench.get_by_role_and_label(Role::Switch, "Quantize").click();
+    settle(&mut bench);
+    assert!(bench.query_by_label("Clip range").is_some(), "a symmetric grid has clip lines");
+    let full = bench.get_by_label("Clip range").rect().center();
+    let drag = |bench: &mut Bench, by: f32| {
+        let handle = bench.get_by_label("Clip range").rect().center();
+        bench.drag_at(handle);
+        bench.step();
+        for part in [0.3, 0.6, 1.0] {
+            bench.hover_at(handle + egui::vec2(by * part, 0.0));
+            bench.step();
+        }
+        bench.drop_at(handle + egui::vec2(by, 0.0));
+        settle(bench);
+    };
+    drag(&mut bench, -60.0);
+    let clipped = scheme(&bench, "fc1.weight");
+    assert!(clipped.starts_with("int4:row:p9"), "{clipped}");
+    let moved = bench.get_by_label("Clip range").rect().center();
+    assert!((full.x - 60.0 - moved.x).abs() < 6.0, "the line stays where the hand left it: {full} {moved}");
+    assert!(bench.query_by_label("Clip percentile").is_some());
+    let row = &live(&bench).rows[live(&bench).model.find("fc1.weight").expect("it is there")];
+    let errors = row.estimate.as_ref().and_then(|e| e.errors.as_ref()).expect("it is estimated");
+    assert!(errors.clipped_error > 0.0 && errors.clipped_error < errors.squared_error);
+    assert_eq!(live(&bench).history().depth(), 2);
+    drag(&mut bench, 200.0);
+    assert_eq!(scheme(&bench, "fc1.weight"), "int4:row");
+    bench.get_by_label("Range: searched").click();
+    settle(&mut bench);
+    assert_eq!(scheme(&bench, "fc1.weight"), "int4:row:mse");
+    bench.get_by_role_and_label(Role::Switch, "Symmetric").click();
+    settle(&mut bench);
+    assert_eq!(scheme(&bench, "fc1.weight"), "int4:row:asym:mse");
+    assert!(bench.query_by_label("Clip range").is_none());
+}
+
+#[test]
 fn four_bits_for_another_layer_by_switch_segment_and_typed_scheme() {
     let mut bench = demo();
     bench.get_by_label("layer fc2.weight").click();

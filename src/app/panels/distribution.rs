@@ -1,4 +1,5 @@
-//! The selected layer's weights before and after on one axis, log counts, with the prune threshold drawn on them and draggable.
+//! The selected layer's weights before and after on one axis, log counts, with the prune threshold drawn on them and draggable;
+//! the clip lines are in `clip`.
 //!
 //! Under the axis stands the quantization grid: the levels of the unit with the median scale as ticks, and pale bands from
 //! the 10th to the 90th percentile of scales.
@@ -18,8 +19,8 @@ use egui::{Align2, Color32, Mesh, Pos2, Rect, Sense, Stroke, Ui, WidgetInfo, pos
 const BARS: usize = 161;
 
 /// Where things are: the plot area and its scales.
-struct Axes {
-    area: Rect,
+pub(super) struct Axes {
+    pub(super) area: Rect,
     /// Half the axis, in weight units.
     reach: f64,
     /// Power of ten at the top.
@@ -27,12 +28,12 @@ struct Axes {
 }
 
 impl Axes {
-    fn x(&self, value: f64) -> f32 {
+    pub(super) fn x(&self, value: f64) -> f32 {
         let share = (value / self.reach).clamp(-1.0, 1.0) as f32;
         self.area.center().x + share * self.area.width() / 2.0
     }
 
-    fn value(&self, x: f32) -> f64 {
+    pub(super) fn value(&self, x: f32) -> f64 {
         f64::from((x - self.area.center().x) / (self.area.width() / 2.0)) * self.reach
     }
 
@@ -84,6 +85,8 @@ pub fn distribution_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut
         paint_zeros(ui, &axes, estimate, tensor.elements(), t);
         paint_grid(ui, &axes, live.scheme(index), estimate, t);
     }
+    // The prune lines come later: where both lie together, they take the drag.
+    super::clip::clip_ui(ui, &axes, live, view, commands);
     threshold_ui(ui, &axes, live, view, histogram, commands);
 }
 

@@ -79,11 +79,13 @@ pub fn column_ui(ui: &mut Ui, live: &Live, index: usize) {
 }
 
 fn parts_ui(ui: &mut Ui, errors: &crate::kernels::error::ErrorSums, t: &Tokens) {
-    let pruned = errors.pruned_error / errors.squared_error;
-    let [prune_colour, round_colour, _] = t.error_parts();
+    let share = |part: f64| (part / errors.squared_error).clamp(0.0, 1.0);
+    let (pruned, clipped) = (share(errors.pruned_error), share(errors.clipped_error));
+    let [prune_colour, round_colour, clip_colour] = t.error_parts();
     let parts = [
         Part { name: "pruned", amount: pruned, colour: prune_colour },
-        Part { name: "rounded", amount: 1.0 - pruned, colour: round_colour },
+        Part { name: "rounded", amount: (1.0 - pruned - clipped).max(0.0), colour: round_colour },
+        Part { name: "clipped", amount: clipped, colour: clip_colour },
     ];
     ui.add_space(2.0);
     StackedBar::new("Error parts", &parts).height(7.0).show(ui);

@@ -1,5 +1,6 @@
 //! One file per part of the window; each draws from the session and pushes commands, and keeps nothing of its own.
 
+mod clip;
 pub mod digits;
 pub mod distribution;
 pub mod figures;
@@ -9,6 +10,7 @@ pub mod jobs;
 pub mod layer;
 pub mod layers;
 pub mod pixels;
+mod quantize;
 pub mod rows;
 pub mod scheme;
 pub mod totals;

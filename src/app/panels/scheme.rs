@@ -7,24 +7,21 @@ use crate::app::theme::{self, tokens};
 use crate::app::widgets::{Segmented, Slider, Switch, ValueField};
 use crate::app::workbench::pane;
 use crate::estimate::size;
-use crate::kernels::layout::Unit;
 use crate::model::Tensor;
-use crate::recipe::{Decimal, Prune, Quantize, Range, Scheme, Scope};
+use crate::recipe::{Decimal, Prune, Scheme, Scope};
 use crate::session::Live;
 use egui::{Align, Layout, Rect, Role, Ui, WidgetInfo, pos2, vec2};
 
 /// What pruning starts with when it is switched on.
 const FIRST_SHARE: f64 = 0.5;
-/// What quantization starts with when it is switched on.
-const FIRST_BITS: u32 = 4;
 
 /// A column narrower than this breaks lines that otherwise stand beside each other.
-const NARROW: f32 = 232.0;
+pub(super) const NARROW: f32 = 232.0;
 
 /// Height that the editor needs in a pane of this size.
 #[must_use]
 pub fn height(width: f32, roomy: bool) -> f32 {
-    if width < 2.0 * NARROW + 60.0 || roomy { 236.0 } else { 208.0 }
+    if width < 2.0 * NARROW + 60.0 || roomy { 260.0 } else { 232.0 }
 }
 
 /// Draws the editor of the selected layer's scheme.
@@ -49,11 +46,11 @@ pub fn scheme_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<C
     let right = Rect::from_min_max(pos2(middle + 14.0, body.top()), body.max);
     let scheme = live.scheme(view.selected).clone();
     pane(ui, left, "prune", |ui| prune_ui(ui, tensor, &scheme, locked, view, commands));
-    pane(ui, right, "quantize", |ui| quantize_ui(ui, tensor, &scheme, locked, view, commands));
+    pane(ui, right, "quantize", |ui| super::quantize::quantize_ui(ui, tensor, &scheme, locked, view, commands));
     ui.painter().vline(middle, body.top() + 4.0..=body.bottom() - 12.0, egui::Stroke::new(1.0, tokens(ui).line));
 }
 
-fn push(commands: &mut Vec<Command>, view: &View, tensor: &Tensor, scheme: Scheme, verb: &str) {
+pub(super) fn push(commands: &mut Vec<Command>, view: &View, tensor: &Tensor, scheme: Scheme, verb: &str) {
     let what = format!("{verb} {}", tensor.name);
     commands.push(Command::SetScheme { scheme, what, gesture: Some(view.gesture) });
 }
@@ -185,119 +182,4 @@ fn scope_ui(ui: &mut Ui, scope: Scope, reason: Option<&str>) -> Option<Scope> {
         changed = ui.add(control.chips().disabled(&reasons)).changed();
     });
     scopes.get(chosen).copied().filter(|_| changed)
-}
-
-fn quantize_ui(
-    ui: &mut Ui,
-    tensor: &Tensor,
-    scheme: &Scheme,
-    locked: Option<&str>,
-    view: &View,
-    commands: &mut Vec<Command>,
-) {
-    let default = Quantize::Int { bits: FIRST_BITS, unit: Unit::Row, asymmetric: false, range: Range::Max };
-    let on = scheme.quantize.is_some();
-    let set = |commands: &mut Vec<Command>, quantize: Option<Quantize>| {
-        push(commands, view, tensor, scheme.clone().with_quantize(quantize), "quantize");
-    };
-    let kind = match &scheme.quantize {
-        Some(Quantize::F16) => 1,
-        Some(Quantize::Bf16) => 2,
-        _ => 0,
-    };
-    let format_ui = |ui: &mut Ui, commands: &mut Vec<Command>| {
-        let mut chosen = kind;
-        let reasons = [locked; 3];
-        let control = Segmented::new(&mut chosen, &["integer", "f16", "bf16"], "Number format").disabled(&reasons);
-        if ui.add(control).changed() {
-            let quantize = [default.clone(), Quantize::F16, Quantize::Bf16];
-            set(commands, quantize.get(chosen).cloned());
-        }
-    };
-    // In a narrow column the formats stand under the title.
-    let narrow = ui.available_width() < NARROW;
-    ui.horizontal(|ui| {
-        let mut switched = on;
-        if ui.add(Switch::new(&mut switched, "Quantize").disabled(locked)).changed() {
-            set(commands, switched.then(|| default.clone()));
-        }
-        ui.label(theme::title("Quantize"));
-        if !narrow {
-            ui.with_layout(Layout::right_to_left(Align::Center), |ui| format_ui(ui, commands));
-        }
-    });
-    if narrow {
-        format_ui(ui, commands);
-    }
-    let integer = scheme.quantize.clone().filter(|_| kind == 0);
-    match (integer, kind) {
-        (None, 0) => {
-            ui.label(theme::hint(format!(
-                "{} as it is, {} bits a weight",
-                tensor.dtype.name().to_lowercase(),
-                tensor.dtype.bits()
-            )));
-        }
-        (None, _) => {
-            ui.label(theme::hint("A plain cast: the tensor is stored in that dtype, in every target"));
-        }
-        (Some(Quantize::Int { bits, unit, asymmetric, .. }), _) => {
-            integer_ui(ui, tensor, scheme, (bits, unit, asymmetric), locked, &set, commands);
-        }
-        _ => {}
-    }
-}
-
-fn integer_ui(
-    ui: &mut Ui,
-    tensor: &Tensor,
-    scheme: &Scheme,
-    (bits, unit, asymmetric): (u32, Unit, bool),
-    locked: Option<&str>,
-    set: &dyn Fn(&mut Vec<Command>, Option<Quantize>),
-    commands: &mut Vec<Command>,
-) {
-    let with = |bits: u32, unit, asymmetric| Some(Quantize::Int { bits, unit, asymmetric, range: Range::Max });
-    let mut value = f64::from(bits);
-    ui.horizontal(|ui| {
-        if ui.add(ValueField::new(&mut value, 2.0..=8.0, "Bits").unit("bits").step(1.0).disabled(locked)).changed() {
-            set(commands, with(value as u32, unit, asymmetric));
-        }
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            let total = size::bits_with_side(tensor, scheme);
-            let side = total - f64::from(bits);
-            let words = if ui.available_width() > 130.0 {
-                format!("+{side:.2} for scales = {total:.2} bits")
-            } else {
-                format!("= {total:.2} with scales")
-            };
-            ui.label(theme::label(words));
-        });
-    });
-    let ticks = [(2.0, "2"), (3.0, "3"), (4.0, "4"), (5.0, "5"), (6.0, "6"), (7.0, "7"), (8.0, "8")];
-    let slider = Slider::new(&mut value, 2.0..=8.0, "Bit width").step(1.0).ticks(ticks).disabled(locked);
-    if ui.add(slider).changed() {
-        set(commands, with(value as u32, unit, asymmetric));
-    }
-    ui.horizontal(|ui| {
-        if ui.available_width() > NARROW {
-            ui.label(theme::label("group"));
-        }
-        let units = [Unit::Tensor, Unit::Row, Unit::Group(32), Unit::Group(64), Unit::Group(128)];
-        let mut chosen = units.iter().position(|u| *u == unit).unwrap_or(1);
-        let reasons = [locked; 5];
-        let control = Segmented::new(&mut chosen, &["tensor", "row", "32", "64", "128"], "Scale group")
-            .chips()
-            .disabled(&reasons);
-        if ui.add(control).changed() {
-            set(commands, with(bits, units[chosen], asymmetric));
-        }
-    });
-    ui.horizontal(|ui| {
-        let mut symmetric = !asymmetric;
-        ui.label(theme::label("symmetric"));
-        if ui.add(Switch::new(&mut symmetric, "Symmetric").disabled(locked)).changed() {
-            set(commands, with(bits, unit, !symmetric));
-        }
-    });
 }

@@ -1,7 +1,8 @@
 //! Any scheme at all, tried on drawn groups: the same kernels as the exact pass, a few thousand weights, and a standard error.
 
-use super::{Answer, Case, Rounding, entropy_of, rounding};
+use super::{Answer, Case, Rounding, entropy_of, from_table, rounding};
 use crate::formats::Dtype;
+use crate::kernels::clip::{self, least_error, scaled};
 use crate::kernels::convert::{decode_small, encode_small};
 use crate::kernels::histogram::{BINS, Histogram};
 use crate::kernels::layout::Unit;
@@ -28,14 +29,22 @@ struct Bench {
     counts: Vec<f64>,
     /// How much of one tie has been pruned so far; see [`prune_at`].
     ties: f64,
+    /// Where pruning cut the last group.
+    threshold: f32,
+    units: Vec<f32>,
+    /// Σ(w − q)² beyond the end levels.
+    clipped: f64,
+    /// Scale of every grid, and how many such grids it stands for.
+    scales: Vec<(f64, f64)>,
 }
 
 /// The answer from the tensor's sample.
 pub(super) fn answer(case: &Case<'_>) -> Option<Answer> {
     let sample = case.profile.sample.as_ref()?;
-    let by_rows = needs_row_quantiles(case);
-    let most = if by_rows { sample.ranked() } else { sample.segments.len() };
-    let segments = &sample.segments[..most.min(case.tried)];
+    let segments = &sample.segments[..usable(case, sample).min(case.tried)];
+    if segments.is_empty() {
+        return None;
+    }
     let mut bench = Bench::default();
     if matches!(case.scheme.quantize, Some(Quantize::Int { .. })) {
         bench.counts = vec![0.0; LEVELS];
@@ -46,15 +55,20 @@ pub(super) fn answer(case: &Case<'_>) -> Option<Answer> {
             Some(tried) => tried,
             None => try_one(case, sample, i, segment, &mut bench)?,
         };
-        tried.push((segment.weight, one));
+        let blank = sample.values_of(segment).iter().filter(|w| **w == 0.0).count() as f64;
+        tried.push((segment.weight, Tried { blank, ..one }));
     }
     Some(extrapolate(case, &tried, bench.counts))
 }
 
-/// The distribution that drawn groups have afterwards, grown to the tensor.
-pub(super) fn after(case: &Case<'_>, reach: f64) -> Option<Histogram> {
+/// The distribution that drawn groups have afterwards, grown to the tensor; and the 10th percentile, median and 90th
+/// percentile of the scales of their grids.
+pub(super) fn drawn(case: &Case<'_>, reach: f64) -> Option<(Histogram, Option<[f64; 3]>)> {
     let sample = case.profile.sample.as_ref()?;
-    let most = if needs_row_quantiles(case) { sample.ranked() } else { sample.segments.len() };
+    let most = usable(case, sample);
+    if most == 0 {
+        return None;
+    }
     let mut bench = Bench { counts: vec![0.0; LEVELS], ..Bench::default() };
     let mut sums = vec![0.0; BINS];
     for (i, segment) in sample.segments[..most.min(DRAWN)].iter().enumerate() {
@@ -67,15 +81,33 @@ pub(super) fn after(case: &Case<'_>, reach: f64) -> Option<Histogram> {
     }
     let scale = case.tensor.elements() as f64 / sums.iter().sum::<f64>().max(f64::MIN_POSITIVE);
     let counts = sums.into_iter().map(|sum| (sum * scale).round() as u32).collect();
-    Some(Histogram { range: reach, counts })
+    Some((Histogram { range: reach, counts }, spread(bench.scales)))
 }
 
-/// Whether the scheme asks for the magnitudes of whole rows.
-fn needs_row_quantiles(case: &Case<'_>) -> bool {
+/// Weighted percentiles of scales.
+fn spread(mut scales: Vec<(f64, f64)>) -> Option<[f64; 3]> {
+    scales.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let total: f64 = scales.iter().map(|scale| scale.1).sum();
+    let at = |share: f64| {
+        let mut sum = 0.0;
+        let reached = |scale: &&(f64, f64)| {
+            sum += scale.1;
+            sum >= share * total
+        };
+        scales.iter().find(reached).or(scales.last()).map(|scale| scale.0)
+    };
+    Some([at(0.1)?, at(0.5)?, at(0.9)?])
+}
+
+/// How many drawn groups know what the scheme asks of their whole rows.
+fn usable(case: &Case<'_>, sample: &Sample) -> usize {
     let pruned = matches!(case.scheme.prune, Some(Prune::Magnitude { scope: Scope::Row, .. }));
-    let clipped =
-        matches!(case.scheme.quantize, Some(Quantize::Int { unit: Unit::Row, range: Range::Percentile(_), .. }));
-    pruned || clipped
+    match case.scheme.quantize {
+        Some(Quantize::Int { unit: Unit::Row, range: Range::Mse, .. }) => sample.clipped(),
+        Some(Quantize::Int { unit: Unit::Row, range: Range::Percentile(_), .. }) => sample.ranked(),
+        _ if pruned => sample.ranked(),
+        _ => sample.segments.len(),
+    }
 }
 
 /// From drawn groups to the tensor: errors in proportion to energy, which is known, counts in proportion to elements.
@@ -83,7 +115,7 @@ fn extrapolate(case: &Case<'_>, tried: &[(f64, Tried)], counts: Vec<f64>) -> Ans
     let moments = &case.profile.moments;
     let n = case.tensor.elements() as f64;
     let sum = |of: fn(&Tried) -> f64| tried.iter().map(|(weight, t)| weight * of(t)).sum::<f64>();
-    let (energy, elements) = (sum(|t| t.energy), sum(|t| t.elements).max(f64::MIN_POSITIVE));
+    let energy = sum(|t| t.energy);
     let of_energy = |x: f64| if energy > 0.0 { x / energy * moments.energy } else { 0.0 };
     // What a table knows of pruning is exact; only the rest is extrapolated.
     let known = case.cut.map(|cut| case.profile.table.below(cut));
@@ -101,19 +133,30 @@ fn extrapolate(case: &Case<'_>, tried: &[(f64, Tried)], counts: Vec<f64>) -> Ans
         None => ratio(&pairs(&|t| t.pruned_error, &|t| t.energy)).of(moments.energy),
     };
     let squared_error = grid.value + pruned.value;
-    let absolute = grid.error.hypot(pruned.error);
+    let absolute = grid.error.hypot(pruned.error).hypot(case.other_clip() * grid.value);
     let pruned = pruned.value;
-    let zeros = (sum(|t| t.zeros) / elements * n).max(known.map_or(0.0, |(gone, _)| gone));
-    let scale = n / counts.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+    // How many were zero before is known; of the others a share is zero now.
+    let (lost, others) = (sum(|t| t.zeros - t.blank), sum(|t| t.elements - t.blank));
+    let before = moments.zeros as f64;
+    let zeros = before + if others > 0.0 { lost / others * (n - before) } else { 0.0 };
+    let zeros = zeros.max(known.map_or(0.0, |(gone, _)| gone));
     Answer {
         squared_error,
         pruned_error: pruned,
+        clipped_error: of_energy(sum(|t| t.clipped_error)),
         energy_after: of_energy(sum(|t| t.energy_after)),
-        zeros: zeros.max(moments.zeros as f64 * f64::from(u8::from(case.scheme.quantize.is_none()))),
-        code_bits: (!counts.is_empty()).then(|| entropy_of(counts.into_iter().map(|count| count * scale))),
+        zeros,
+        code_bits: (!counts.is_empty()).then(|| entropy_of(grown(counts, n, zeros))),
         error: Some(if squared_error > 0.0 { absolute / squared_error } else { 0.0 }),
         sampled: true,
     }
+}
+
+/// Counts of drawn codes grown to `n` elements, of which `zeros` have the code 0.
+fn grown(counts: Vec<f64>, n: f64, zeros: f64) -> impl Iterator<Item = f64> {
+    let nonzero = counts.iter().sum::<f64>() - counts[LEVELS / 2];
+    let scale = if nonzero > 0.0 { (n - zeros) / nonzero } else { 0.0 };
+    counts.into_iter().enumerate().map(move |(code, count)| if code == LEVELS / 2 { zeros } else { count * scale })
 }
 
 /// Groups of which codes are counted.
@@ -179,21 +222,25 @@ fn try_one(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench:
     bench.pruned.clear();
     bench.pruned.extend_from_slice(source);
     match (&case.scheme.prune, case.cut) {
-        (None, _) => {}
+        (None, _) => bench.threshold = 0.0,
         (_, Some(cut)) => {
             let table = &case.profile.table;
             let share = if table.is_tied(cut) { cut.share } else { 0.0 };
-            prune_at(&mut bench.pruned, table.magnitude(cut) as f32, share, &mut bench.ties);
+            bench.threshold = table.magnitude(cut) as f32;
+            prune_at(&mut bench.pruned, bench.threshold, share, &mut bench.ties);
         }
         (Some(Prune::Magnitude { share, .. }), None) => {
             let threshold = row_threshold(case, sample, i, source, share.to_f64(), &mut bench.sorted);
             let ties = ties_share(source, threshold, share.to_f64());
+            bench.threshold = threshold;
             prune_at(&mut bench.pruned, threshold, ties, &mut bench.ties);
         }
         _ => return None,
     }
+    bench.clipped = 0.0;
     quantize(case, sample, i, segment, bench)?;
-    let mut out = Tried { elements: source.len() as f64, ..Tried::default() };
+    let mut out =
+        Tried { elements: source.len() as f64, clipped_error: bench.clipped, ..Tried::default() };
     for ((&w, &p), &q) in source.iter().zip(&bench.pruned).zip(&bench.result) {
         let (w, q) = (f64::from(w), f64::from(q));
         let square = (w - q) * (w - q);
@@ -263,10 +310,15 @@ fn quantize(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench
                 let extent = match range {
                     Range::Max => extent(case, segment, *unit, values),
                     Range::Percentile(q) => percentile(case, sample, i, *unit, values, q.to_f64(), &mut bench.sorted),
-                    Range::Mse => return None,
+                    Range::Mse => searched(case, sample, (i, segment), values, bench.threshold, &mut bench.units)?,
                 };
                 let grid = Grid::new(*bits, *asymmetric, extent)?;
+                bench.scales.push((f64::from(grid.scale), segment.weight));
                 grid.quantize(values, &mut bench.codes[piece.clone()], &mut bench.result[piece.clone()]);
+                if *range != Range::Max {
+                    let beyond = values.iter().zip(&bench.result[piece.clone()]).filter(|(w, _)| grid.clips(**w));
+                    bench.clipped += beyond.map(|(w, q)| (f64::from(*w) - f64::from(*q)).powi(2)).sum::<f64>();
+                }
                 for &code in &bench.codes[piece] {
                     bench.counts[(code - grid.zero_point + 255) as usize] += segment.weight;
                 }
@@ -305,6 +357,29 @@ fn extent(case: &Case<'_>, segment: &Segment, unit: Unit, values: &[f32]) -> Ext
     let threshold = case.profile.table.magnitude(cut) as f32;
     let alive = |end: f32| if end.abs() >= threshold { end } else { 0.0 };
     Extent { low: alive(whole.low), high: alive(whole.high) }
+}
+
+/// The clipped range with the least error: of a group sought on the spot, of a row as a look at it said, of the tensor as the
+/// value table says.
+fn searched(
+    case: &Case<'_>,
+    sample: &Sample,
+    (i, segment): (usize, &Segment),
+    values: &[f32],
+    threshold: f32,
+    units: &mut Vec<f32>,
+) -> Option<Extent<f32>> {
+    let Some(Quantize::Int { bits, unit, asymmetric, .. }) = case.scheme.quantize else { return None };
+    let whole = extent(case, segment, unit, values);
+    match unit {
+        Unit::Tensor => from_table::range_of(case),
+        Unit::Row if case.tensor.geometry().cols > values.len() => {
+            let wanted = clip::Wanted { bits, asymmetric };
+            let sought = || sample.looks.get(i).map(|look| look.clip(wanted, whole, threshold));
+            Some(scaled(whole, if threshold > 0.0 { sought()? } else { sample.clip(i, bits, asymmetric)? }))
+        }
+        _ => least_error(values, clip::Wanted { bits, asymmetric }, Extent::of(values), units),
+    }
 }
 
 /// The range of a percentile of a unit's magnitudes, over what pruning leaves.

@@ -19,12 +19,10 @@ impl Answer {
     pub(super) fn of(known: &GridAnswer) -> Self {
         Self {
             squared_error: known.squared_error,
-            pruned_error: 0.0,
             energy_after: known.energy_after,
             zeros: known.zeros,
             code_bits: Some(known.code_bits),
-            error: None,
-            sampled: false,
+            ..Self::default()
         }
     }
 }

@@ -3,10 +3,12 @@
 use super::{Answer, Case, entropy_of};
 use crate::estimate::stats::table_histogram;
 use crate::formats::Dtype;
+use crate::kernels::clip::{Wanted, scaled};
 use crate::kernels::convert;
 use crate::kernels::histogram::{BINS, Histogram};
 use crate::kernels::quant::{Extent, Grid};
-use crate::profile::{Cut, GridAnswer, ValueTable};
+use crate::profile::values::least_of;
+use crate::profile::{Cut, GridAnswer};
 use crate::recipe::{Quantize, Range, Target};
 
 /// Points that stand for a bin of a wide dtype where a function is summed over it.
@@ -14,39 +16,24 @@ const PIECES: u32 = 8;
 
 /// The answer from the value table.
 pub(super) fn answer(case: &Case<'_>) -> Option<Answer> {
-    let table = &case.profile.table;
     let cut = case.cut.unwrap_or(Cut::NOTHING);
-    let (gone, pruned) = table.below(cut);
-    // Wide bins know energy to a few parts in 10⁵; what was summed is exact.
-    let scale = if table.energy() > 0.0 { case.profile.moments.energy / table.energy() } else { 1.0 };
-    let (gone, pruned) = (gone.max(table.zeros as f64), (pruned * scale).min(case.profile.moments.energy));
+    let (gone, pruned) = case.below_the_cut();
     match &case.scheme.quantize {
         None => Some(Answer {
             squared_error: pruned,
             pruned_error: pruned,
             energy_after: case.profile.moments.energy - pruned,
             zeros: gone,
-            code_bits: None,
-            error: None,
-            sampled: false,
+            ..Answer::default()
         }),
         Some(Quantize::F16) => Some(cast(case, cut, gone, pruned, Dtype::F16)),
         Some(Quantize::Bf16) => Some(cast(case, cut, gone, pruned, Dtype::BF16)),
         Some(Quantize::Int { bits, asymmetric, range, .. }) => {
-            let extent = extent(case, cut)?;
-            let extent = match range {
-                Range::Max => extent,
-                Range::Percentile(q) => clipped(table, gone, q.to_f64())?,
-                Range::Mse => return None,
-            };
-            let grid = Grid::new(*bits, *asymmetric, extent)?;
-            let plain = !asymmetric && *range == Range::Max && !case.is_rounded();
+            let grid = Grid::new(*bits, *asymmetric, range_of(case)?)?;
             let known = case.profile.grids[4].get(*bits as usize - 2).copied().flatten();
-            Some(match known {
-                Some(known) if plain && case.cut.is_none() => Answer::of(&known),
-                _ if plain => symmetric(case, cut, pruned, &grid, *bits),
-                _ => any(case, cut, pruned, &grid),
-            })
+            let plain = *range == Range::Max && !asymmetric && !case.is_rounded() && case.cut.is_none();
+            let answer = known.filter(|_| plain).map_or_else(|| lay(case, cut, pruned, &grid), |k| Answer::of(&k));
+            Some(if *range == Range::Max { answer } else { clipped(case, cut, answer, &grid) })
         }
         Some(_) => None,
     }
@@ -57,6 +44,62 @@ impl Case<'_> {
     fn is_rounded(&self) -> bool {
         self.target == Target::Safetensors && !matches!(self.tensor.dtype, Dtype::F32 | Dtype::F64)
     }
+
+    /// Elements that are zero after pruning by one threshold, and Σw² of those that it zeroed.
+    pub(super) fn below_the_cut(&self) -> (f64, f64) {
+        let (table, energy) = (&self.profile.table, self.profile.moments.energy);
+        let (gone, pruned) = table.below(self.cut.unwrap_or(Cut::NOTHING));
+        // Wide bins know energy to a few parts in 10⁵; what was summed is exact.
+        let scale = if table.energy() > 0.0 { energy / table.energy() } else { 1.0 };
+        (gone.max(table.zeros as f64), (pruned * scale).min(energy))
+    }
+}
+
+/// The range of a grid over the whole tensor.
+pub(super) fn range_of(case: &Case<'_>) -> Option<Extent<f32>> {
+    let Some(Quantize::Int { bits, asymmetric, range, .. }) = case.scheme.quantize else { return None };
+    let cut = case.cut.unwrap_or(Cut::NOTHING);
+    let full = extent(case, cut)?;
+    match range {
+        Range::Max => Some(full),
+        Range::Percentile(q) => at_percentile(case, q.to_f64()),
+        Range::Mse => {
+            let wanted = Wanted { bits, asymmetric };
+            let known = case.profile.tables.as_ref().filter(|_| case.cut.is_none() && !asymmetric);
+            let known = known.and_then(|tables| tables.whole.get(bits as usize - 2)).map(|&percent| i32::from(percent));
+            let error = |percent: i32| {
+                let grid = wanted.grid(full, percent);
+                grid.map_or(f64::INFINITY, |grid| lay(case, cut, 0.0, &grid).squared_error)
+            };
+            Some(scaled(full, known.unwrap_or_else(|| least_of(error))))
+        }
+    }
+}
+
+/// What a grid over the whole tensor comes to.
+fn lay(case: &Case<'_>, cut: Cut, pruned: f64, grid: &Grid<f32>) -> Answer {
+    match case.scheme.quantize {
+        Some(Quantize::Int { bits, asymmetric: false, .. }) if !case.is_rounded() => {
+            symmetric(case, cut, pruned, grid, bits)
+        }
+        _ => any(case, cut, pruned, grid),
+    }
+}
+
+/// The same answer with the part of its error that lies beyond the end levels.
+fn clipped(case: &Case<'_>, cut: Cut, answer: Answer, grid: &Grid<f32>) -> Answer {
+    let ends = grid.levels().map(|level| f64::from(level) * f64::from(grid.scale));
+    let half = f64::from(grid.scale) / 2.0;
+    let table = &case.profile.table;
+    let mut sum = 0.0;
+    for (low, high, positive, negative) in table.iter().filter(|bin| bin.0 >= table.magnitude(cut)) {
+        let middle = f64::midpoint(low, high);
+        for (w, count) in [(middle, positive), (-middle, negative)] {
+            let over = if w < 0.0 { ends[0] - w } else { w - ends[1] };
+            sum += if over > half { count as f64 * over * over } else { 0.0 };
+        }
+    }
+    Answer { clipped_error: sum, ..answer }
 }
 
 /// The extent of what pruning leaves: the whole one, unless everything goes.
@@ -69,11 +112,12 @@ fn extent(case: &Case<'_>, cut: Cut) -> Option<Extent<f32>> {
 }
 
 /// The range of a percentile over what pruning leaves (elements that are not 0), or over all when nothing is pruned.
-fn clipped(table: &ValueTable, gone: f64, percent: f64) -> Option<Extent<f32>> {
+fn at_percentile(case: &Case<'_>, percent: f64) -> Option<Extent<f32>> {
+    let table = &case.profile.table;
     let finite = table.finite() as f64;
-    let first = if gone > table.zeros as f64 { gone } else { 0.0 };
+    let first = if case.cut.is_some() { case.below_the_cut().0 } else { 0.0 };
     let rank = first + (finite - first - 1.0).max(0.0) * percent / 100.0;
-    let clip = table.magnitude_of_rank(rank) as f32;
+    let clip = if first >= finite { 0.0 } else { table.magnitude_of_rank(rank) as f32 };
     (finite > 0.0).then_some(Extent { low: -clip, high: clip })
 }
 
@@ -104,11 +148,13 @@ fn any(case: &Case<'_>, cut: Cut, pruned: f64, grid: &Grid<f32>) -> Answer {
     let rounded = case.is_rounded();
     let mut out = Answer { squared_error: pruned, pruned_error: pruned, ..Answer::default() };
     let mut codes = vec![0.0; 511];
+    let counted = std::cell::Cell::new(0.0);
     let mut put = |w: f64, count: f64| {
         let code = grid.code(w as f32);
         let plain = grid.value(code);
         let q = f64::from(if rounded { case.tensor.dtype.rounded(plain) } else { plain });
         codes[(code - grid.zero_point + 255) as usize] += count;
+        counted.set(counted.get() + count);
         out.squared_error += count * (w - q).powi(2);
         out.energy_after += count * q * q;
         out.zeros += if q == 0.0 { count } else { 0.0 };
@@ -132,6 +178,11 @@ fn any(case: &Case<'_>, cut: Cut, pruned: f64, grid: &Grid<f32>) -> Answer {
             put(-w, left * negative as f64 / f64::from(pieces));
         }
     }
+    // The points of a bin are on one side of the threshold or the other; what it really leaves is known.
+    let more = counted.get() - table.finite() as f64;
+    let positive = table.positive_share();
+    put(threshold, -more * positive);
+    put(-threshold, -more * (1.0 - positive));
     out.code_bits = Some(entropy_of(codes));
     out
 }

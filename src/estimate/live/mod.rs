@@ -5,7 +5,8 @@
 //! | prune, per tensor or global | value table (`from_table`) | live |
 //! | a grid or cast over the whole tensor, pruned or not | value table (`from_table`) | live |
 //! | symmetric grids of rows and groups | sketch, where the check trusts it (`from_sketch`) | live |
-//! | everything else: prune and group grids together, per-row pruning, asymmetric or percentile ranges of groups, lattices | drawn groups (`from_sample`) | sampled, with its standard error |
+//! | the same pruned by one threshold, with a zero point, with a searched clip, or on somebody's lattice | drawn groups, tried at every width beforehand (`from_tables`) | sampled, with its standard error |
+//! | everything else: per-row pruning, percentile ranges of groups | drawn groups (`from_sample`) | sampled, with its standard error |
 //!
 //! Tensors below 65,536 elements have no live answer: the exact kernel is as quick. The window and `estimate --live` both
 //! stand on [`Engine`].
@@ -13,6 +14,7 @@
 mod from_sample;
 mod from_sketch;
 mod from_table;
+mod from_tables;
 mod whole;
 
 pub use whole::{Asked, estimate_model_live};
@@ -25,6 +27,7 @@ use crate::kernels::error::ErrorSums;
 use crate::kernels::layout::Unit;
 use crate::kernels::table::MAGNITUDES;
 use crate::model::{Model, Tensor};
+use crate::profile::sample::GROUP;
 use crate::profile::{Cut, Grain, Profile, ValueTable};
 use crate::recipe::{Plan, Prune, Quantize, Range, Scheme, Scope, Target};
 use std::collections::HashMap;
@@ -32,6 +35,9 @@ use std::sync::Arc;
 
 /// Elements tried in all per plan when several tensors are answered from samples.
 const TRIED_IN_ALL: usize = 1 << 20;
+/// How far the best clip of a row may be from the one that a look at it found, as a share of the error: what was looked at
+/// are some of its elements, before pruning.
+const OTHER_CLIP: f64 = 0.02;
 /// Groups tried per tensor at least.
 const TRIED: usize = 32;
 
@@ -61,6 +67,7 @@ pub(super) struct Case<'a> {
 pub(super) struct Answer {
     squared_error: f64,
     pruned_error: f64,
+    clipped_error: f64,
     energy_after: f64,
     /// Elements with q = 0.
     zeros: f64,
@@ -120,8 +127,8 @@ impl Engine {
         }
     }
 
-    /// The cuts of a plan's pools, by tensor. Of the cut's bin go first the single values of dtypes that have no others, ties
-    /// in order of name, as the definition says; then a share of the spread ones, the same for all.
+    /// The cuts of a plan's pools, by tensor. Within the cut's bin weights are taken as spread evenly but where a tensor is
+    /// known to have but one value there: those go together, in order of name, as the definition says of ties.
     #[must_use]
     pub fn cuts(&self, plan: &Plan) -> HashMap<usize, Cut> {
         let mut cuts = HashMap::new();
@@ -129,20 +136,10 @@ impl Engine {
             let (Some(sum), Some(&first)) = (self.pools.get(members), members.first()) else { continue };
             let Some(share) = plan.assignments[first].stored.pruned_share() else { continue };
             let cut = ValueTable::cut_of_sum(sum, share.share_of(sum.iter().sum()));
-            let tables = || members.iter().filter_map(|&i| Some((i, &self.profile(i)?.table)));
-            // In the cut's bin, single values stand at its left edge: they go first.
-            let inside = (cut.share * sum[usize::from(cut.bin) + 1] as f64).round();
-            let tied = |table: &ValueTable| if table.points { table.at(cut) as f64 } else { 0.0 };
-            let all_tied: f64 = tables().map(|(_, table)| tied(table)).sum();
-            let spread = sum[usize::from(cut.bin) + 1] as f64 - all_tied;
-            let rest = if spread > 0.0 { ((inside - all_tied) / spread).clamp(0.0, 1.0) } else { 0.0 };
-            let mut ties = inside.min(all_tied);
-            for (index, table) in tables() {
-                let here = tied(table);
-                let share = if here > 0.0 { ties.min(here) / here } else { rest };
-                ties -= if here > 0.0 { share * here } else { 0.0 };
-                cuts.insert(index, Cut { share, ..cut });
-            }
+            let tables: Vec<(usize, &ValueTable)> =
+                members.iter().filter_map(|&i| Some((i, &self.profile(i)?.table))).collect();
+            let all = sum[usize::from(cut.bin) + 1];
+            cuts.extend(split_bin(cut, all as f64, &tables));
         }
         cuts
     }
@@ -154,7 +151,7 @@ impl Engine {
             self.profile(i).is_some_and(|p| needs_sample(&model.tensors[i], &assignment.stored, plan.target, p))
         };
         let many = plan.assignments.iter().enumerate().filter(|&item| sampled(item)).count().max(1);
-        (TRIED_IN_ALL / crate::profile::sample::GROUP / many).max(TRIED)
+        (TRIED_IN_ALL / GROUP / many).max(TRIED)
     }
 
     /// The live estimate of a touched tensor; `None` where there is none: not profiled yet, too small to need one, or a
@@ -195,6 +192,40 @@ impl Engine {
         };
         Some(Case { tensor, scheme, target: plan.target, profile, cut, tried })
     }
+}
+
+/// Each tensor's own share of a pool's cut through a bin that holds `all` elements.
+fn split_bin(cut: Cut, all: f64, tables: &[(usize, &ValueTable)]) -> Vec<(usize, Cut)> {
+    let mut left = (cut.share * all).round();
+    // Single values in ascending order, of equals by name, which is the order of the tables.
+    let mut tied: Vec<(f64, usize)> = (0..tables.len())
+        .filter(|&t| tables[t].1.is_tied(cut))
+        .map(|t| (tables[t].1.place_in_bin(cut), t))
+        .collect();
+    tied.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let at = |t: usize| tables[t].1.at(cut) as f64;
+    let spread = all - tied.iter().map(|&(_, t)| at(t)).sum::<f64>();
+    let mut shares = vec![0.0; tables.len()];
+    let mut reached = 0.0;
+    for &(place, t) in &tied {
+        // What is spread below this value goes before it.
+        let below = spread * (place - reached);
+        if below > left {
+            break;
+        }
+        (left, reached) = (left - below, place);
+        let goes = at(t).min(left);
+        shares[t] = if at(t) > 0.0 { goes / at(t) } else { 0.0 };
+        left -= goes;
+    }
+    if left > 0.0 && spread > 0.0 {
+        reached = (reached + left / spread).min(1.0);
+    }
+    let of = |(t, &(index, table)): (usize, &(usize, &ValueTable))| {
+        let share = if table.is_tied(cut) { shares[t] } else { reached };
+        (index, Cut { share, ..cut })
+    };
+    tables.iter().enumerate().map(of).collect()
 }
 
 /// Whether a scheme has to be answered from drawn groups.
@@ -242,7 +273,7 @@ impl Case<'_> {
             return None;
         }
         if needs_sample(self.tensor, self.scheme, self.target, self.profile) {
-            return from_sample::answer(self);
+            return from_tables::answer(self).or_else(|| from_sample::answer(self));
         }
         match &self.scheme.quantize {
             Some(Quantize::Int { bits, unit, .. }) if *unit != Unit::Tensor => {
@@ -253,6 +284,12 @@ impl Case<'_> {
             Some(Quantize::Int { .. } | Quantize::F16 | Quantize::Bf16) | None => from_table::answer(self),
             Some(_) => None,
         }
+    }
+
+    /// How far a row's clip may be from the best, as a share of the error; 0 for all that is not searched row by row.
+    fn other_clip(&self) -> f64 {
+        let by_rows = matches!(self.scheme.quantize, Some(Quantize::Int { unit: Unit::Row, range: Range::Mse, .. }));
+        if by_rows && self.tensor.geometry().cols > GROUP { OTHER_CLIP } else { 0.0 }
     }
 
     /// Whether the exact pass may refuse the scheme on what the tensor holds: then it alone answers.
@@ -290,6 +327,7 @@ impl Case<'_> {
             finite: moments.finite,
             squared_error,
             pruned_error: answer.pruned_error.min(squared_error),
+            clipped_error: answer.clipped_error.min(squared_error),
             energy: moments.energy,
             product: 0.5 * (moments.energy + answer.energy_after - squared_error),
             energy_after: answer.energy_after,
@@ -337,21 +375,22 @@ fn entropy_of(counts: impl IntoIterator<Item = f64>) -> f64 {
 const LIVE: f64 = 0.000_3;
 
 impl Engine {
-    /// What the values of a touched tensor look like afterwards over [−reach, +reach]; `None` where there is no live answer.
+    /// What the values of a touched tensor look like afterwards over [−reach, +reach], and how its scales spread over
+    /// units; `None` where there is no live answer.
     #[must_use]
-    pub fn after(
+    pub fn drawn(
         &self,
         model: &Model,
         plan: &Plan,
         index: usize,
         asked: &Asked,
         reach: f64,
-    ) -> Option<crate::kernels::histogram::Histogram> {
+    ) -> Option<(crate::kernels::histogram::Histogram, Option<[f64; 3]>)> {
         let case = self.case(model, plan, index, &asked.cuts, usize::MAX)?;
         match &case.scheme.quantize {
-            None if case.cut.is_some() => Some(from_table::after(&case, reach)),
+            None if case.cut.is_some() => Some((from_table::after(&case, reach), None)),
             _ if case.may_be_refused() => None,
-            _ => from_sample::after(&case, reach),
+            _ => from_sample::drawn(&case, reach),
         }
     }
 }
