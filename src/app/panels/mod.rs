@@ -1,5 +1,6 @@
 //! One file per part of the window; each draws from the session and pushes commands, and keeps nothing of its own.
 
+pub mod dials;
 pub mod digits;
 pub mod distribution;
 pub mod figures;
