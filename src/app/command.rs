@@ -1,14 +1,20 @@
 //! Every action of the user as data: panels, shortcuts and dialogs make them, the workbench applies them.
 
+use super::hand::Part;
+use super::selection::Pick;
+use super::state::View;
 use crate::recipe::{Scheme, Target};
+use crate::session::dial::Dial;
 use egui::{Key, KeyboardShortcut, Modifiers};
 use std::path::PathBuf;
 
 /// One action.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// Select a tensor.
+    /// Select a tensor, and no other.
     Select(usize),
+    /// Select more than one.
+    Pick(Pick),
     /// Select the next row, or the one before.
     Step(isize),
     /// Give the selected tensor (and all that "apply to" names) this scheme.
@@ -20,7 +26,25 @@ pub enum Command {
         /// Changes of one gesture are one step.
         gesture: Option<u64>,
     },
-    /// Lock or unlock a tensor.
+    /// Give the selected tensors (and all that "apply to" names) this scheme whole, as it was typed.
+    GiveScheme {
+        /// The scheme.
+        scheme: Scheme,
+        /// Changes of one gesture are one step.
+        gesture: Option<u64>,
+    },
+    /// Turn one dial of a row; of all selected rows when it is one of them.
+    Turn {
+        /// The row's tensor.
+        index: usize,
+        /// The dial and its new value.
+        dial: Dial,
+        /// Changes of one gesture are one step.
+        gesture: u64,
+    },
+    /// Turn a dial of the selected rows by so many steps.
+    Nudge(Part, f64),
+    /// Lock or unlock a tensor; all selected ones when it is one of them.
     ToggleLock(usize),
     /// Change the format to be written.
     SetTarget(Target),
@@ -77,11 +101,15 @@ pub const OPEN: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND, Key
 pub const EXPORT: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND, Key::E);
 /// Ctrl+S.
 pub const SAVE: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND, Key::S);
+/// Ctrl+A, when nothing is being typed.
+pub const SELECT_ALL: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND, Key::A);
 /// L, when nothing is being typed.
 pub const LOCK: Key = Key::L;
+/// What a key adds to the kept share, in percent.
+const KEY_SHARE: f64 = 5.0;
 
 /// The commands that this frame's keys ask for. Single keys count only while no field is being typed in.
-pub fn from_keys(ui: &egui::Ui, selected: usize) -> Vec<Command> {
+pub fn from_keys(ui: &egui::Ui, view: &View) -> Vec<Command> {
     let mut commands = Vec::new();
     ui.input_mut(|input| {
         // The longer shortcut first: the shorter one would take its key.
@@ -99,19 +127,58 @@ pub fn from_keys(ui: &egui::Ui, selected: usize) -> Vec<Command> {
             }
         }
     });
-    if ui.ctx().memory(egui::Memory::focused).is_none() {
-        ui.input_mut(|input| {
-            let keys = [
-                (Key::ArrowDown, Command::Step(1)),
-                (Key::ArrowUp, Command::Step(-1)),
-                (LOCK, Command::ToggleLock(selected)),
-            ];
-            for (key, command) in keys {
-                if input.consume_key(Modifiers::NONE, key) {
-                    commands.push(command);
-                }
-            }
-        });
+    if view.dialog.is_some() {
+        return commands;
+    }
+    let focus = ui.ctx().memory(egui::Memory::focused);
+    if focus.is_none() {
+        take_keys(ui, arrow_keys(), &mut commands);
+        if view.chosen_count() > 1 && !view.hand.had_focus && is_free_escape(ui) {
+            commands.push(Command::Select(view.selected));
+        }
+    }
+    if focus.is_none() || focus == view.hand.focus {
+        take_keys(ui, table_keys(view.selected), &mut commands);
     }
     commands
+}
+
+/// Escape that neither ends a drag nor closes a menu.
+fn is_free_escape(ui: &egui::Ui) -> bool {
+    let escape = ui.input(|input| input.key_pressed(Key::Escape) && !input.pointer.any_down());
+    escape && !egui::Popup::is_any_open(ui.ctx())
+}
+
+/// Keys that a dial with the keyboard takes for itself. Shift first: without it a key counts with Shift as well.
+fn arrow_keys() -> Vec<(Modifiers, Key, Command)> {
+    vec![
+        (Modifiers::SHIFT, Key::ArrowDown, Command::Pick(Pick::Extend(1))),
+        (Modifiers::SHIFT, Key::ArrowUp, Command::Pick(Pick::Extend(-1))),
+        (Modifiers::NONE, Key::ArrowDown, Command::Step(1)),
+        (Modifiers::NONE, Key::ArrowUp, Command::Step(-1)),
+        (Modifiers::NONE, Key::ArrowLeft, Command::Nudge(Part::Bits, -1.0)),
+        (Modifiers::NONE, Key::ArrowRight, Command::Nudge(Part::Bits, 1.0)),
+    ]
+}
+
+fn table_keys(selected: usize) -> Vec<(Modifiers, Key, Command)> {
+    vec![
+        (Modifiers::NONE, Key::OpenBracket, Command::Nudge(Part::Bits, -1.0)),
+        (Modifiers::NONE, Key::CloseBracket, Command::Nudge(Part::Bits, 1.0)),
+        (Modifiers::NONE, Key::Minus, Command::Nudge(Part::Kept, -KEY_SHARE)),
+        (Modifiers::NONE, Key::Equals, Command::Nudge(Part::Kept, KEY_SHARE)),
+        (Modifiers::NONE, Key::Plus, Command::Nudge(Part::Kept, KEY_SHARE)),
+        (SELECT_ALL.modifiers, SELECT_ALL.logical_key, Command::Pick(Pick::All)),
+        (Modifiers::NONE, LOCK, Command::ToggleLock(selected)),
+    ]
+}
+
+fn take_keys(ui: &egui::Ui, keys: Vec<(Modifiers, Key, Command)>, commands: &mut Vec<Command>) {
+    ui.input_mut(|input| {
+        for (modifiers, key, command) in keys {
+            if input.consume_key(modifiers, key) {
+                commands.push(command);
+            }
+        }
+    });
 }

@@ -10,10 +10,12 @@
 pub mod command;
 mod dialogs;
 pub mod format;
+pub mod hand;
 mod launch;
 mod panels;
 pub mod raster;
 mod screenshot;
+pub mod selection;
 pub mod shot;
 pub mod soft;
 pub mod start;

@@ -1,5 +1,6 @@
 //! What the window remembers between frames that is not the model's: selection, filter, open dialog, where a drag began.
 
+use super::hand::Hand;
 use crate::model::Model;
 use crate::session::live::ApplyTo;
 use serde::{Deserialize, Serialize};
@@ -86,8 +87,14 @@ pub struct Chooser {
 /// The window's own state.
 #[derive(Debug)]
 pub struct View {
-    /// Position of the selected tensor.
+    /// Position of the selected tensor, the one that all panels show.
     pub selected: usize,
+    /// Positions of tensors that are selected beside it.
+    pub also: BTreeSet<usize>,
+    /// Where a range of selected rows begins.
+    pub range_from: usize,
+    /// What the hand does in the layer table.
+    pub hand: Hand,
     /// Positions of all tensors in the table's order.
     pub order: Vec<usize>,
     /// Filter text over the table.
@@ -140,6 +147,9 @@ impl View {
         });
         Self {
             selected,
+            also: BTreeSet::new(),
+            range_from: selected,
+            hand: Hand::default(),
             order: model.map_or_else(Vec::new, super::panels::rows::order),
             filter: String::new(),
             chip: RowFilter::All,

@@ -2,6 +2,7 @@
 
 use super::command::{self, Command};
 use super::dialogs;
+use super::hand;
 use super::panels;
 use super::state::{Dialog, Preferences, View};
 use super::theme::{self, tokens};
@@ -95,7 +96,8 @@ impl Workbench {
     /// When no model is open or none of its tensors has this name.
     pub fn select(&mut self, name: &str) -> Result<(), String> {
         let live = self.live.as_ref().ok_or("no model is open")?;
-        self.view.selected = live.model.find(name).ok_or_else(|| format!("there is no tensor named {name:?}"))?;
+        let index = live.model.find(name).ok_or_else(|| format!("there is no tensor named {name:?}"))?;
+        self.view.select(index);
         self.view.reveal = true;
         Ok(())
     }
@@ -120,7 +122,8 @@ impl Workbench {
     /// Draws everything and carries out what the user asked for.
     pub fn ui(&mut self, ui: &mut Ui) {
         let ctx = ui.ctx().clone();
-        let mut commands = command::from_keys(ui, self.view.selected);
+        self.view.hand.begin_frame(&ctx);
+        let mut commands = command::from_keys(ui, &self.view);
         commands.extend(dropped_file(&ctx));
         self.follow_gesture(&ctx, &mut commands);
         ui.painter().rect_filled(ui.max_rect(), 0.0, tokens(ui).bg1);
@@ -130,6 +133,10 @@ impl Workbench {
         }
         dialogs::dialog_ui(&ctx, self.live.as_ref(), &mut self.view, &mut commands);
         dialogs::drop_hint_ui(&ctx);
+        if let Some(until) = self.view.hand.held.and_then(|held| held.until) {
+            ctx.request_repaint_after(Duration::from_secs_f64((until - self.view.hand.now).max(0.0)));
+        }
+        self.view.hand.had_focus = ctx.memory(egui::Memory::focused).is_some();
         for command in commands {
             self.apply(&ctx, command);
         }
@@ -146,6 +153,7 @@ impl Workbench {
         }
         if escape && down && depth > self.view.depth_before {
             self.view.abandoned = Some(self.view.gesture);
+            self.view.hand.held = None;
             commands.push(Command::Undo);
         }
     }
@@ -177,17 +185,15 @@ impl Workbench {
     fn apply_to_live(&mut self, live: &mut Live, command: Command) -> Result<(), String> {
         let view = &mut self.view;
         let text = |e: crate::recipe::Error| e.to_string();
+        if let Some(result) = hand::carry_out(live, view, &command) {
+            return result.map_err(text);
+        }
+        view.hand.forget();
         match command {
-            Command::Select(index) => {
-                view.selected = index;
-                view.scheme_text = None;
-            }
-            Command::Step(by) => panels::layers::step_selection(live, view, by),
-            Command::SetScheme { gesture, .. } if gesture.is_some() && gesture == view.abandoned => {}
-            Command::SetScheme { scheme, what, gesture } => {
-                live.set_scheme(view.selected, &view.apply_to(), &scheme, &what, gesture).map_err(text)?;
-            }
-            Command::ToggleLock(index) => live.toggle_lock(index),
+            Command::Select(index) => view.select(index),
+            Command::Pick(pick) => view.pick(live, pick),
+            Command::Step(by) => view.step(live, by),
+            Command::ToggleLock(index) if index < live.rows.len() => live.toggle_locks(&view.rows_with(index)),
             Command::SetTarget(target) => live.set_target(target).map_err(text)?,
             Command::Undo => live.undo(),
             Command::Redo => live.redo(),

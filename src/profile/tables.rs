@@ -414,7 +414,9 @@ mod tests {
         let values: Vec<f32> = (0..n as u32)
             .map(|i| {
                 let u = f64::from(i.wrapping_mul(2_654_435_761) >> 8) / 16_777_216.0 - 0.5;
-                if i % 9 == 4 { 0.0 } else { (u * u * u) as f32 }
+                // Groups of different range, as weights have: one for all would put all on the same levels.
+                let range = 1.0 + f64::from(i / 128 * 5 % 13) / 7.0;
+                if i % 9 == 4 { 0.0 } else { (u * u * u * range) as f32 }
             })
             .collect();
         let mut counts = Counts::default();
@@ -422,7 +424,7 @@ mod tests {
         let mut sum = vec![0; SIGNED];
         counts.add_to(&mut sum);
         let zeros = values.iter().filter(|w| **w == 0.0).count() as u64;
-        let segment = |start: usize| Segment { at: start..start + GROUP, weight: 1.0, low: -0.125, high: 0.125 };
+        let segment = |start: usize| Segment { at: start..start + GROUP, weight: 1.0, low: -0.34, high: 0.34 };
         let segments = (0..n).step_by(GROUP).map(segment).collect();
         (Sample { segments, values, ..Sample::default() }, ValueTable::new(&sum, false, zeros))
     }
@@ -473,7 +475,8 @@ mod tests {
                     let held: f64 = sample.values.iter().filter(below).map(|&w| f64::from(w).powi(2)).sum();
                     let cell = tables.pruned(grain, bits, gone, held / energy).unwrap();
                     let off = (f64::from(cell.against_plain[0]) - error / plain.0).abs();
-                    assert!(off < 2e-3 && (f64::from(cell.zeros) - zeros).abs() < 2e-2, "{share} {off}");
+                    assert!(off < 1e-2, "int{bits} {share}: {off}");
+                    assert!((f64::from(cell.zeros) - zeros).abs() < 2e-2, "int{bits} {share}: {zeros} {cell:?}");
                 }
                 let all = tables.pruned(grain, bits, 1.0, 1.0).unwrap();
                 assert_eq!(all.against_energy[0], 0.0);

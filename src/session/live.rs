@@ -262,6 +262,33 @@ impl Live {
         self.change(recipe, what, gesture, Some(index))
     }
 
+    /// Gives each of these tensors its own scheme, as one step called `what`. The first is brought up to date first.
+    ///
+    /// # Errors
+    /// When one of them is locked, or cannot have its scheme.
+    pub fn set_schemes(
+        &mut self,
+        schemes: &[(usize, Scheme)],
+        what: &str,
+        gesture: Option<u64>,
+    ) -> Result<(), recipe::Error> {
+        if let Some((locked, _)) = schemes.iter().find(|(index, _)| self.is_locked(*index)) {
+            return Err(recipe::Error::Locked(self.model.tensors[*locked].name.clone()));
+        }
+        let mut recipe = self.recipe.clone();
+        // Looked up once: a hand in motion may hold thousands of tensors.
+        let places: HashMap<&str, usize> =
+            self.recipe.overrides.iter().enumerate().map(|(at, o)| (o.tensor.as_str(), at)).collect();
+        for (index, scheme) in schemes {
+            let name = &self.model.tensors[*index].name;
+            match places.get(name.as_str()) {
+                Some(&at) => recipe.overrides[at].scheme = scheme.clone(),
+                None => recipe.overrides.push(recipe::Override { tensor: name.clone(), scheme: scheme.clone() }),
+            }
+        }
+        self.change(recipe, what, gesture, schemes.first().map(|(index, _)| *index))
+    }
+
     /// The tensors that a change would go to.
     #[must_use]
     pub fn reached(&self, index: usize, apply: &ApplyTo) -> Vec<usize> {
@@ -294,17 +321,28 @@ impl Live {
 
     /// Locks a tensor, or unlocks it.
     pub fn toggle_lock(&mut self, index: usize) {
+        self.toggle_locks(&[index]);
+    }
+
+    /// Locks these tensors, or unlocks them when all of them are locked, as one step.
+    pub fn toggle_locks(&mut self, tensors: &[usize]) {
         let mut recipe = self.recipe.clone();
-        let name = self.model.tensors[index].name.clone();
-        let what = if let Some(at) = recipe.locked.iter().position(|l| *l == name) {
-            recipe.locked.remove(at);
-            format!("unlock {name}")
+        let name = |index: &usize| &self.model.tensors[*index].name;
+        let unlock = tensors.iter().all(|index| self.is_locked(*index));
+        if unlock {
+            recipe.locked.retain(|locked| !tensors.iter().any(|index| name(index) == locked));
         } else {
-            recipe.locked.push(name.clone());
-            format!("lock {name}")
+            recipe
+                .locked
+                .extend(tensors.iter().filter(|index| !self.is_locked(**index)).map(|index| name(index).clone()));
+        }
+        let verb = if unlock { "unlock" } else { "lock" };
+        let what = match tensors {
+            [one] => format!("{verb} {}", name(one)),
+            several => format!("{verb} {} layers", several.len()),
         };
         // A lock changes no scheme, so the plan cannot be refused.
-        drop(self.change(recipe, &what, None, Some(index)));
+        drop(self.change(recipe, &what, None, tensors.first().copied()));
     }
 
     /// Puts another recipe in place of this one.

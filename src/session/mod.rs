@@ -3,12 +3,14 @@
 //! | file | what it settles |
 //! |---|---|
 //! | this | a request: the model, its recipe and plan, and what can be asked of them at once |
+//! | [`dial`] | one setting of a scheme, turned by itself |
 //! | [`history`] | undo and redo, one step per gesture |
 //! | [`live`] | the window's state: the recipe under the hand and every way to change it |
 //! | `numbers` | from a new plan to numbers on the screen: live at once, exact as they land |
 //! | [`running`] | which jobs run |
 //! | [`jobs`] | threads behind the window, each cancellable, none ever holding a frame |
 
+pub mod dial;
 pub mod history;
 pub mod jobs;
 pub mod live;

@@ -10,3 +10,4 @@ mod live;
 mod pictures;
 mod raster_renderer;
 mod window;
+mod window_rows;

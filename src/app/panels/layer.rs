@@ -58,8 +58,13 @@ fn head_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut Vec<Command>) {
     let name = crate::formats::error::printable(&tensor.name);
     left.add(egui::Label::new(theme::name(&name)).truncate()).on_hover_text(name);
     left.add_space(4.0);
-    let mut facts =
-        vec![format::shape(&tensor.shape), tensor.dtype.name().to_lowercase(), format::count(tensor.elements() as u64)];
+    let several = view.chosen_count();
+    let mut facts = if several > 1 { vec![format!("1 of {several} selected")] } else { Vec::new() };
+    facts.extend([
+        format::shape(&tensor.shape),
+        tensor.dtype.name().to_lowercase(),
+        format::count(tensor.elements() as u64),
+    ]);
     if tensor.role != crate::model::Role::Other {
         facts.push(tensor.role.name().replace('_', " "));
     }

@@ -1,12 +1,15 @@
 //! The layer table: every tensor a row with its shape of values, bits, kept share, bytes and SQNR; only visible rows are drawn.
 
+use super::dials::{self, Cell};
 use super::pixels;
 use super::rows::{self, Line};
 use crate::app::command::Command;
 use crate::app::format;
+use crate::app::hand::{Part, Run};
+use crate::app::selection::Pick;
 use crate::app::state::{Preferences, RowFilter, View};
 use crate::app::theme::{self, Tokens, paint_text, size, space, tokens, weight};
-use crate::app::widgets::{Chip, Icon, Kind, paint_bar, paint_kind_mark, paint_spark};
+use crate::app::widgets::{Chip, Icon, Kind, paint_bar, paint_kind_mark, paint_spark, rolled};
 use crate::app::workbench::pane;
 use crate::estimate::size as sizes;
 use crate::recipe::Target;
@@ -37,6 +40,14 @@ impl Columns {
         }
         let spark = (width >= 372.0).then_some(284.0);
         Self { bits: 184.0, kept: 138.0, kib: 80.0, sqnr: Some(30.0), spark }
+    }
+
+    /// The places of the two dials in a line: side by side, their numbers eight points from the right edge.
+    fn dials(self, line: Rect) -> [(Part, Rect); 2] {
+        let x = |from_right: f32| line.right() - from_right;
+        let place = |left: f32, right: f32| Rect::from_x_y_ranges(x(left)..=x(right), line.y_range());
+        let between = self.bits - 8.0;
+        [(Part::Bits, place(self.bits + 34.0, between)), (Part::Kept, place(between, self.kept - 8.0))]
     }
 
     /// Where names end.
@@ -87,8 +98,11 @@ fn filter_ui(ui: &mut Ui, live: &Live, view: &mut View) {
             view.filter.clear();
         }
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            let count = format::grouped(live.model.tensors.len() as u64);
-            ui.label(theme::label(format!("{count} tensors")));
+            let text = match view.chosen_count() {
+                1 => format!("{} tensors", format::grouped(live.model.tensors.len() as u64)),
+                several => format!("{} selected", format::grouped(several as u64)),
+            };
+            ui.label(theme::label(text));
         });
     });
     ui.add_space(4.0);
@@ -179,7 +193,16 @@ fn rows_ui(ui: &mut Ui, live: &Live, view: &mut View, lines: &[Line], commands: 
     }
     let reveal = std::mem::take(&mut view.reveal);
     let target = lines.iter().position(|line| *line == Line::Tensor(view.selected)).filter(|_| reveal);
-    egui::ScrollArea::vertical().auto_shrink(false).id_salt("layer rows").show_viewport(ui, |ui, viewport| {
+    let body = ui.max_rect();
+    let mut area = egui::ScrollArea::vertical().auto_shrink(false).id_salt("layer rows");
+    // Rows may grow a line above the one that is held: it stays under the hand.
+    let held = view.hand.held.and_then(|held| Some((Line::Tensor(held.index), held.top?)));
+    if let Some((line, top)) = held
+        && let Some(at) = lines.iter().position(|other| *other == line)
+    {
+        area = area.vertical_scroll_offset((tops[at] - top).clamp(0.0, (y - body.height()).max(0.0)));
+    }
+    area.show_viewport(ui, |ui, viewport| {
         let width = ui.available_width();
         ui.set_height(y);
         let origin = ui.max_rect().min;
@@ -190,8 +213,10 @@ fn rows_ui(ui: &mut Ui, live: &Live, view: &mut View, lines: &[Line], commands: 
             }
             let rect = Rect::from_min_size(origin + vec2(0.0, top), vec2(width, bottom - top));
             match line {
-                Line::Head { title, members, open } => head_row_ui(ui, rect, live, view, title, members, *open),
-                Line::Tensor(index) => tensor_row_ui(ui, rect, live, view.selected, *index, commands),
+                Line::Head { title, members, open } => {
+                    head_row_ui(ui, rect, live, view, (title, members, *open), commands);
+                }
+                Line::Tensor(index) => tensor_row_ui(ui, rect, top - viewport.min.y, live, view, *index, commands),
             }
         }
         if let Some(at) = target {
@@ -199,17 +224,39 @@ fn rows_ui(ui: &mut Ui, live: &Live, view: &mut View, lines: &[Line], commands: 
             // With room for the line of a constraint that may come under it.
             ui.scroll_to_rect(rect.expand2(vec2(0.0, 26.0)), None);
         }
+        note_scrolling(ui, body, view);
     });
 }
 
-fn head_row_ui(ui: &Ui, rect: Rect, live: &Live, view: &mut View, title: &str, members: &[usize], open: bool) {
+/// A wheel that no dial took scrolls the table, and goes on doing so over the dials that come under the pointer.
+fn note_scrolling(ui: &Ui, body: Rect, view: &mut View) {
+    let pointer = ui.input(|i| i.pointer.hover_pos()).filter(|at| body.contains(*at));
+    let Some(pointer) = pointer.filter(|_| rolled(ui, 1.0) != 0.0) else { return };
+    let at = view.hand.now;
+    let taken = view.hand.run.is_some_and(|run| run.cell.is_some() && run.at == at);
+    if !taken {
+        view.hand.run = Some(Run { cell: None, at, pointer, rest: 0.0 });
+    }
+}
+
+fn head_row_ui(
+    ui: &Ui,
+    rect: Rect,
+    live: &Live,
+    view: &mut View,
+    (title, members, open): (&str, &[usize], bool),
+    commands: &mut Vec<Command>,
+) {
     let t = tokens(ui);
     let response = ui.interact(rect, ui.scope_id().with(("head", title)), Sense::click());
     response.widget_info(|| WidgetInfo::selected(Role::Button, true, open, title));
     if response.hovered() {
         ui.painter().rect_filled(rect, 0.0, t.bg2);
     }
-    if response.clicked() && !view.collapsed.remove(title) {
+    if response.clicked() && ui.input(|i| i.modifiers.command) {
+        let weights = members.iter().copied().filter(|&i| live.model.tensors[i].is_weight_matrix());
+        commands.push(Command::Pick(Pick::These(weights.collect())));
+    } else if response.clicked() && !view.collapsed.remove(title) {
         view.collapsed.insert(title.to_owned());
     }
     let painter = ui.painter();
@@ -225,70 +272,130 @@ fn head_row_ui(ui: &Ui, rect: Rect, live: &Live, view: &mut View, title: &str, m
         weight::TITLE,
         t.text1,
     );
-    let count = members.len().to_string();
-    paint_text(painter, pos2(name.right() + 6.0, y), Align2::LEFT_CENTER, count, size::HINT, weight::TEXT, t.text3);
     let estimates = || members.iter().filter_map(|&i| live.rows[i].estimate.as_deref());
     let bytes: u64 = estimates().map(crate::estimate::TensorEstimate::bytes).sum();
     let elements: u64 = members.iter().map(|&i| live.model.tensors[i].elements() as u64).sum();
     let colour = if members.iter().all(|&i| live.rows[i].fresh) { t.text2 } else { t.text3 };
     let right = rect.right();
     let put = |x: f32, text: String| {
-        paint_text(painter, pos2(right - x, y), Align2::RIGHT_CENTER, text, size::BODY, weight::TEXT, colour);
+        paint_text(painter, pos2(right - x, y), Align2::RIGHT_CENTER, text, size::BODY, weight::TEXT, colour)
     };
     let columns = Columns::of(rect.width());
-    put(columns.bits, format!("{:.1} b", 8.0 * bytes as f64 / elements.max(1) as f64));
+    let bits = put(columns.bits, format!("{:.1} b", 8.0 * bytes as f64 / elements.max(1) as f64));
+    let count = theme::galley(ui, members.len().to_string(), size::HINT, weight::TEXT, t.text3);
+    // A long title leaves no room for the count.
+    if name.right() + 6.0 + count.size().x < bits.left() - 6.0 {
+        painter.galley(pos2(name.right() + 6.0, y - count.size().y / 2.0), count, t.text3);
+    }
     put(columns.kib, format::kib(bytes));
+    let select = ui.ctx().format_modifiers(egui::Modifiers::COMMAND);
+    response.on_hover_text_at_pointer(format!("{title}\n{select}+click selects its weights"));
 }
 
-fn tensor_row_ui(ui: &Ui, rect: Rect, live: &Live, selected: usize, index: usize, commands: &mut Vec<Command>) {
+/// A click on a row, wherever on it: alone it selects the row, with Ctrl one more, with Shift all up to it.
+pub fn click_row(ui: &Ui, index: usize, commands: &mut Vec<Command>) {
+    let modifiers = ui.input(|i| i.modifiers);
+    commands.push(match (modifiers.command, modifiers.shift) {
+        (true, _) => Command::Pick(Pick::Toggle(index)),
+        (false, true) => Command::Pick(Pick::To(index)),
+        (false, false) => Command::Select(index),
+    });
+}
+
+fn tensor_row_ui(
+    ui: &Ui,
+    rect: Rect,
+    top: f32,
+    live: &Live,
+    view: &mut View,
+    index: usize,
+    commands: &mut Vec<Command>,
+) {
     let t = tokens(ui);
     let tensor = &live.model.tensors[index];
-    let shown = crate::formats::error::printable(&rows::short_name(&live.model, index));
-    let response = ui.interact(rect, ui.scope_id().with(("row", index)), Sense::click());
-    response
-        .widget_info(|| WidgetInfo::selected(Role::Button, true, index == selected, format!("layer {}", tensor.name)));
-    if response.clicked() {
-        commands.push(Command::Select(index));
-        // The table keeps the arrow keys: a click leaves no other control focused.
-        response.surrender_focus();
-    }
-    if index == selected {
-        ui.painter().rect_filled(rect, 0.0, t.bg3);
-        ui.painter().rect_filled(Rect::from_min_size(rect.min, vec2(3.0, rect.height())), 0.0, t.accent);
-    } else if response.hovered() {
-        ui.painter().rect_filled(rect, 0.0, t.bg2);
-    }
-    let full = format!(
-        "{}\n{}  {}  {}",
-        crate::formats::error::printable(&tensor.name),
-        format::shape(&tensor.shape),
-        tensor.dtype.name().to_lowercase(),
-        tensor.role.name().replace('_', " ")
-    );
-    response.on_hover_text_at_pointer(full);
+    let words = constraint(live, index);
+    let near = row_ground_ui(ui, rect, live, view, index, words.as_deref(), commands);
     let line = Rect::from_min_size(rect.min, vec2(rect.width(), space::ROW));
     let touchable = tensor.is_weight_matrix() || !live.scheme(index).is_keep();
-    paint_name(ui, line, live, index, &shown, touchable);
-    paint_numbers(ui, line, live, index, touchable, index == selected);
-    if let Some(words) = constraint(live, index) {
+    let columns = Columns::of(line.width());
+    let cells = columns.dials(line).map(|(part, rect)| Cell { index, part, rect, top, near });
+    if tensor.is_touchable() {
+        for cell in cells {
+            dials::dial_ui(ui, cell, live, view, commands);
+        }
+    }
+    paint_numbers(ui, line, live, view, cells, touchable);
+    let pill = dials::paint_held(ui, line, cells[0].rect.left() - 4.0, live, view, index);
+    paint_name(ui, line, live, index, pill, touchable);
+    if let Some(words) = words {
         let y = rect.top() + space::ROW + 6.0;
-        Icon::Warning.paint(ui.painter(), pos2(rect.left() + 20.0, line.center().y), t.warn);
-        let painter = ui.painter().with_clip_rect(rect.intersect(ui.clip_rect()));
-        paint_text(&painter, pos2(rect.left() + 36.0, y), Align2::LEFT_CENTER, words, size::HINT, weight::TEXT, t.warn);
+        if pill.is_none_or(|pill| pill.left() > rect.left() + 28.0) {
+            Icon::Warning.paint(ui.painter(), pos2(rect.left() + 20.0, line.center().y), t.warn);
+        }
+        let room = rect.width() - 36.0 - 8.0;
+        paint_elided(ui, pos2(rect.left() + 36.0, y), room, &words, size::HINT, t.warn);
     }
     if live.is_locked(index) {
         Icon::Lock.paint(ui.painter(), pos2(rect.right() - 13.0, line.center().y), t.text2);
     }
 }
 
-fn paint_name(ui: &Ui, line: Rect, live: &Live, index: usize, shown: &str, touchable: bool) {
+/// Takes clicks on a row and draws its ground; gives whether the pointer is over it and free.
+fn row_ground_ui(
+    ui: &Ui,
+    rect: Rect,
+    live: &Live,
+    view: &View,
+    index: usize,
+    constraint: Option<&str>,
+    commands: &mut Vec<Command>,
+) -> bool {
+    let t = tokens(ui);
+    let tensor = &live.model.tensors[index];
+    let response = ui.interact(rect, ui.scope_id().with(("row", index)), Sense::click());
+    let chosen = view.is_chosen(index);
+    response.widget_info(|| WidgetInfo::selected(Role::Button, true, chosen, format!("layer {}", tensor.name)));
+    if response.clicked() {
+        click_row(ui, index, commands);
+        // The table keeps the arrow keys: a click leaves no other control focused.
+        response.surrender_focus();
+    }
+    // A dial lies over its row, and a hand that holds one passes over others.
+    let near = response.contains_pointer() && view.hand.held.is_none_or(|held| held.index == index);
+    if chosen {
+        ui.painter().rect_filled(rect, 0.0, t.bg3);
+        if index == view.selected {
+            ui.painter().rect_filled(Rect::from_min_size(rect.min, vec2(3.0, rect.height())), 0.0, t.accent);
+        }
+    } else if near {
+        ui.painter().rect_filled(rect, 0.0, t.bg2);
+    }
+    response.on_hover_ui(|ui| {
+        let facts =
+            [format::shape(&tensor.shape), tensor.dtype.name().to_lowercase(), tensor.role.name().replace('_', " ")];
+        ui.label(crate::formats::error::printable(&tensor.name));
+        ui.label(facts.join("  "));
+        if let Some(words) = constraint {
+            ui.label(words);
+        }
+    });
+    near
+}
+
+/// The row's name and, where there is room, the shape of its values; both give way to the pill of a dial that is held.
+fn paint_name(ui: &Ui, line: Rect, live: &Live, index: usize, pill: Option<Rect>, touchable: bool) {
     let t = tokens(ui);
     let columns = Columns::of(line.width());
     let end = line.right() - columns.name_end();
+    let end = pill.map_or(end, |pill| end.min(pill.left() - 6.0));
     let colour = if touchable { t.text1 } else { t.text3 };
     let at = pos2(line.left() + 36.0, line.center().y);
-    paint_elided(ui, at, end - at.x, shown, colour);
-    let stats = live.stats[index].as_ref().filter(|_| live.model.tensors[index].is_weight_matrix());
+    let shown = crate::formats::error::printable(&rows::short_name(&live.model, index));
+    if end - at.x > 16.0 {
+        paint_elided(ui, at, end - at.x, &shown, size::BODY, colour);
+    }
+    let matrix = live.model.tensors[index].is_weight_matrix();
+    let stats = live.stats[index].as_ref().filter(|_| matrix && pill.is_none());
     if let (Some(spark), Some(histogram)) = (columns.spark, stats.and_then(|s| s.histogram.as_ref())) {
         let area = Rect::from_min_size(pos2(line.right() - spark, line.top() + 5.0), vec2(SPARK_WIDTH, 14.0));
         let bars = histogram.bars(histogram.reach(0.9995), 36);
@@ -298,43 +405,42 @@ fn paint_name(ui: &Ui, line: Rect, live: &Live, index: usize, shown: &str, touch
     }
 }
 
-/// A name in the room there is; what is too long ends in an ellipsis.
-fn paint_elided(ui: &Ui, at: egui::Pos2, width: f32, text: &str, colour: Color32) {
-    let format = theme::text_format(size::BODY, weight::TEXT, colour);
+/// Words in the room there is; what is too long ends in an ellipsis.
+fn paint_elided(ui: &Ui, at: egui::Pos2, width: f32, text: &str, size: f32, colour: Color32) {
+    let format = theme::text_format(size, weight::TEXT, colour);
     let mut job = egui::text::LayoutJob::single_section(text.to_owned(), format);
     job.wrap = egui::text::TextWrapping { max_width: width, max_rows: 1, break_anywhere: true, ..Default::default() };
     let galley = ui.fonts_mut(|fonts| fonts.layout_job(job));
     ui.painter().galley(at - vec2(0.0, galley.size().y / 2.0), galley, colour);
 }
 
-fn paint_numbers(ui: &Ui, line: Rect, live: &Live, index: usize, touchable: bool, selected: bool) {
+fn paint_numbers(ui: &Ui, line: Rect, live: &Live, view: &View, [bits, kept]: [Cell; 2], touchable: bool) {
+    let index = bits.index;
     let t: &Tokens = tokens(ui);
     let (tensor, row, scheme) = (&live.model.tensors[index], &live.rows[index], live.scheme(index));
     let painter = ui.painter();
     let (right, y) = (line.right(), line.center().y);
-    let dim: Color32 = if selected { t.text2 } else { t.text3 };
+    let dim: Color32 = if view.is_chosen(index) { t.text2 } else { t.text3 };
     let strong = if row.fresh && touchable { t.text1 } else { dim };
     let put = |x: f32, text: String, colour: Color32| {
         paint_text(painter, pos2(right - x, y), Align2::RIGHT_CENTER, text, size::BODY, weight::TEXT, colour)
     };
-    let bits = match scheme.bits() {
-        Some(bits) => format!("{bits} b"),
-        None => tensor.dtype.name().to_lowercase(),
-    };
     let columns = Columns::of(line.width());
-    put(columns.bits, bits, if scheme.bits().is_some() { t.text1 } else { dim });
-    let Some(estimate) = &row.estimate else { return };
-    let kept = scheme
-        .prune
-        .as_ref()
-        .and(estimate.errors.as_ref())
-        .map(|e| 1.0 - e.zeros as f64 / tensor.elements().max(1) as f64);
-    let text = kept.map_or_else(|| "–".into(), |kept| format!("{} %", format::percent(kept, 0)));
-    let place = put(columns.kept, text, if kept.is_some() { strong } else { dim });
-    if let Some(kept) = kept {
-        let bar = Rect::from_min_size(pos2(right - columns.kept - 34.0, place.bottom() + 0.5), vec2(34.0, 2.0));
-        paint_bar(painter, bar, kept as f32, t.after, t.grid, CornerRadius::ZERO);
+    if !dials::paint_typed(ui, bits, right - columns.bits, view, t) {
+        let text = scheme.bits().map_or_else(|| tensor.dtype.name().to_lowercase(), |bits| format!("{bits} b"));
+        put(columns.bits, text, if scheme.bits().is_some() { t.text1 } else { dim });
     }
+    if !dials::paint_typed(ui, kept, right - columns.kept, view, t) {
+        // What was asked for, as every dial says; what became zero by rounding as well is said at the plot.
+        let share = scheme.prune.as_ref().map(|_| Part::Kept.value(live, index) / 100.0);
+        let text = share.map_or_else(|| "–".into(), |share| format!("{} %", format::percent(share, 0)));
+        let place = put(columns.kept, text, if share.is_some() { t.text1 } else { dim });
+        if let Some(share) = share {
+            let bar = Rect::from_min_size(pos2(right - columns.kept - 34.0, place.bottom() + 0.5), vec2(34.0, 2.0));
+            paint_bar(painter, bar, share as f32, t.after, t.grid, CornerRadius::ZERO);
+        }
+    }
+    let Some(estimate) = &row.estimate else { return };
     put(columns.kib, format::kib(estimate.bytes()), strong);
     let Some(at) = columns.sqnr else { return };
     let sqnr = estimate.errors.as_ref().and_then(crate::kernels::error::ErrorSums::sqnr_db);
@@ -350,21 +456,4 @@ fn paint_numbers(ui: &Ui, line: Rect, live: &Live, index: usize, touchable: bool
             put(at, if estimate.errors.is_some() { "exact".into() } else { "–".into() }, dim);
         }
     }
-}
-
-/// Moves the selection along the visible rows.
-pub fn step_selection(live: &Live, view: &mut View, by: isize) {
-    let rows: Vec<usize> = rows::lines(live, view)
-        .into_iter()
-        .filter_map(|line| match line {
-            Line::Tensor(index) => Some(index),
-            Line::Head { .. } => None,
-        })
-        .collect();
-    let Some(last) = rows.len().checked_sub(1) else { return };
-    let now = rows.iter().position(|&i| i == view.selected);
-    let next = now.map_or(0, |at| at.saturating_add_signed(by).min(last));
-    view.selected = rows[next];
-    view.scheme_text = None;
-    view.reveal = true;
 }

@@ -1,6 +1,7 @@
 //! One file per part of the window; each draws from the session and pushes commands, and keeps nothing of its own.
 
 mod clip;
+pub mod dials;
 pub mod digits;
 pub mod distribution;
 pub mod figures;

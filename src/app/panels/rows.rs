@@ -84,6 +84,10 @@ fn place_of(role: Role) -> usize {
 
 /// Whether a tensor passes the filter text and the chip.
 fn passes(live: &Live, index: usize, view: &View, pattern: Option<&Pattern>) -> bool {
+    // The row under the hand stays, whatever the hand makes of it.
+    if view.hand.held.is_some_and(|held| held.index == index) {
+        return true;
+    }
     let tensor = &live.model.tensors[index];
     let text = view.filter.trim().to_lowercase();
     let by_text = match pattern {

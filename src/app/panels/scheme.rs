@@ -85,7 +85,7 @@ fn head_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<Command
         view.scheme_text = None;
         if let (Ok(scheme), true, false) = (valid, enter, escape) {
             view.gesture += 1;
-            push(commands, view, &live.model.tensors[view.selected], scheme, "set");
+            commands.push(Command::GiveScheme { scheme, gesture: Some(view.gesture) });
         }
     }
 }
@@ -106,7 +106,13 @@ fn apply_ui(ui: &mut Ui, live: &Live, view: &mut View) {
     let matrices = || live.model.tensors.iter().filter(|t| t.is_weight_matrix());
     let (all, same_role) = (matrices().count(), matrices().filter(|t| t.role == selected).count());
     let role = format!("{} ×{same_role}", if role == "other" { "role" } else { &role });
-    let labels = ["this layer".to_owned(), role, format!("all ×{all}"), "pattern…".to_owned()];
+    let these = match view.rows_of(live, view.selected).len() {
+        0 | 1 => "this layer".to_owned(),
+        // Short where the scheme's own line would be left without room.
+        several if ui.available_width() < 440.0 => format!("these {several}"),
+        several => format!("these {several} layers"),
+    };
+    let labels = [these, role, format!("all ×{all}"), "pattern…".to_owned()];
     ui.add(Segmented::new(&mut view.apply, &labels, "Apply to"));
     if ui.available_width() > 330.0 {
         ui.label(theme::label("apply to"));

@@ -32,7 +32,7 @@ pub use switch::Switch;
 pub use tabs::Tabs;
 pub use value_field::ValueField;
 
-use egui::{Color32, CornerRadius, Event, Key, Painter, Rect, Response, Stroke, StrokeKind, Ui};
+use egui::{Color32, CornerRadius, Event, Key, MouseWheelUnit, Painter, Rect, Response, Stroke, StrokeKind, Ui, Vec2};
 
 use super::theme::{Tokens, stroke};
 
@@ -67,7 +67,7 @@ fn choice_colours(response: &Response, enabled: bool, chosen: bool, t: &Tokens) 
 /// Steps asked for by arrow keys and by a screen reader: Shift makes a key count ten.
 ///
 /// Also keeps the arrow keys from moving the focus while the control has it.
-fn value_steps(ui: &Ui, response: &Response) -> f64 {
+pub(in crate::app) fn value_steps(ui: &Ui, response: &Response) -> f64 {
     use egui::accesskit::Action;
     let mut steps = 0.0;
     if response.has_focus() {
@@ -98,7 +98,7 @@ fn key_steps(event: &Event) -> f64 {
 }
 
 /// The number a screen reader asked this control to take, if it did so in this frame.
-fn value_request(ui: &Ui, response: &Response) -> Option<f64> {
+pub(in crate::app) fn value_request(ui: &Ui, response: &Response) -> Option<f64> {
     use egui::accesskit::{Action, ActionData};
     ui.input(|input| {
         input
@@ -111,17 +111,41 @@ fn value_request(ui: &Ui, response: &Response) -> Option<f64> {
     })
 }
 
+/// Clicks of the wheel in this frame; a trackpad's count as one for so many points.
+pub(in crate::app) fn rolled(ui: &Ui, points_per_click: f32) -> f64 {
+    let clicks = |event: &Event| match event {
+        // With Control the wheel zooms.
+        Event::MouseWheel { modifiers, .. } if modifiers.command => 0.0,
+        Event::MouseWheel { unit, delta, modifiers, .. } => {
+            // Some systems turn the wheel on its side when Shift is held.
+            let delta = if modifiers.shift && delta.y == 0.0 { delta.x } else { delta.y };
+            match unit {
+                MouseWheelUnit::Point => delta / points_per_click,
+                MouseWheelUnit::Line => delta,
+                MouseWheelUnit::Page => 10.0 * delta,
+            }
+        }
+        _ => 0.0,
+    };
+    ui.input(|input| f64::from(input.events.iter().map(clicks).sum::<f32>()))
+}
+
+/// Takes this frame's scrolling away from whatever is around.
+pub(in crate::app) fn keep_from_scrolling(ui: &Ui) {
+    ui.input_mut(|input| input.smooth_scroll_delta = Vec2::ZERO);
+}
+
 /// A numeric range as screen readers are told about it.
-struct SpokenRange {
-    value: f64,
-    low: f64,
-    high: f64,
-    step: f64,
-    text: String,
+pub(in crate::app) struct SpokenRange {
+    pub value: f64,
+    pub low: f64,
+    pub high: f64,
+    pub step: f64,
+    pub text: String,
 }
 
 /// Tell screen readers the limits, the step and the wording of a numeric control.
-fn speak_range(ui: &Ui, response: &Response, spoken: &SpokenRange) {
+pub(in crate::app) fn speak_range(ui: &Ui, response: &Response, spoken: &SpokenRange) {
     use egui::accesskit::Action;
     ui.ctx().accesskit_node_builder(response.id, |node| {
         node.set_min_numeric_value(spoken.low);

@@ -3,11 +3,13 @@
 use std::ops::RangeInclusive;
 
 use egui::{
-    Align2, Color32, CornerRadius, CursorIcon, Event, Id, Key, MouseWheelUnit, Rect, Response, Role, Sense, TextEdit,
-    Ui, Vec2, Widget, WidgetInfo, pos2, vec2,
+    Align2, Color32, CornerRadius, CursorIcon, Id, Key, Rect, Response, Role, Sense, TextEdit, Ui, Widget, WidgetInfo,
+    pos2, vec2,
 };
 
-use super::{SpokenRange, paint_focus_ring, snap, speak_range, value_request, value_steps};
+use super::{
+    SpokenRange, keep_from_scrolling, paint_focus_ring, rolled, snap, speak_range, value_request, value_steps,
+};
 use crate::app::theme::{galley, size, space, text_format, tokens, weight};
 
 /// Points of pointer travel for one step while dragging.
@@ -165,7 +167,8 @@ impl<'a> ValueField<'a> {
         }
         let mut steps = value_steps(ui, response);
         if response.hovered() {
-            memory.rolled += wheel_steps(ui);
+            memory.rolled += rolled(ui, POINTS_PER_CLICK);
+            keep_from_scrolling(ui);
             steps += memory.rolled.trunc();
             memory.rolled = memory.rolled.fract();
         }
@@ -242,27 +245,6 @@ impl<'a> ValueField<'a> {
 fn baseline(size: f32) -> f32 {
     // Ascent of the bundled face: 1984 of 2048 units.
     size * 0.968_75
-}
-
-/// Steps rolled over the field, taken away from whatever would scroll.
-fn wheel_steps(ui: &Ui) -> f64 {
-    ui.input_mut(|input| {
-        input.smooth_scroll_delta = Vec2::ZERO;
-        let rolled: f32 = input
-            .events
-            .iter()
-            .map(|event| match event {
-                Event::MouseWheel { unit, delta, .. } => match unit {
-                    // A trackpad reports points, many times a second.
-                    MouseWheelUnit::Point => delta.y / POINTS_PER_CLICK,
-                    MouseWheelUnit::Line => delta.y,
-                    MouseWheelUnit::Page => 10.0 * delta.y,
-                },
-                _ => 0.0,
-            })
-            .sum();
-        f64::from(rolled)
-    })
 }
 
 fn select_all(ui: &Ui, id: Id, text: &str) {

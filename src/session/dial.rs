@@ -1,0 +1,150 @@
+//! One setting of a scheme, turned by itself: what else the scheme says stays as it is.
+//!
+//! That is what lets one move of the hand go to many layers at once, each of which keeps its own other parts.
+
+use crate::kernels::layout::Unit;
+use crate::recipe::{Decimal, Prune, Quantize, Range, Scheme, Scope};
+
+/// The narrowest integers.
+pub const NARROWEST: u32 = 2;
+/// The widest integers.
+pub const WIDEST: u32 = 8;
+/// The place above the widest integers, where values stay in a dtype of their own.
+pub const UNQUANTIZED: u32 = WIDEST + 1;
+
+/// A setting and its new value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Dial {
+    /// Bits of an integer grid, [`NARROWEST`] to [`WIDEST`]; above that no grid.
+    Bits(u32),
+    /// The share that magnitude pruning takes; 0 is no pruning.
+    Pruned(Decimal),
+}
+
+impl Dial {
+    /// The scheme with this setting. Unit, zero point and range of a grid stay, and so does the scope of pruning.
+    #[must_use]
+    pub fn on(self, scheme: &Scheme) -> Scheme {
+        match self {
+            Self::Bits(bits) => scheme.clone().with_quantize(with_bits(scheme.quantize.as_ref(), bits)),
+            Self::Pruned(share) => scheme.clone().with_prune(with_share(scheme.prune.as_ref(), share)),
+        }
+    }
+}
+
+fn with_bits(quantize: Option<&Quantize>, bits: u32) -> Option<Quantize> {
+    match quantize {
+        Some(Quantize::Int { .. }) if bits > WIDEST => None,
+        // A cast is not a grid: above the grid it stays what it is.
+        other if bits > WIDEST => other.cloned(),
+        Some(&Quantize::Int { unit, asymmetric, range, .. }) => {
+            Some(Quantize::Int { bits: bits.max(NARROWEST), unit, asymmetric, range })
+        }
+        _ => Some(Quantize::Int { bits: bits.max(NARROWEST), unit: Unit::Row, asymmetric: false, range: Range::Max }),
+    }
+}
+
+fn with_share(prune: Option<&Prune>, share: Decimal) -> Option<Prune> {
+    let scope = match prune {
+        Some(Prune::Magnitude { scope, .. }) => *scope,
+        _ => Scope::Tensor,
+    };
+    (!share.is_zero()).then_some(Prune::Magnitude { share, scope })
+}
+
+/// Where a scheme stands on the bits dial.
+#[must_use]
+pub fn bits_of(scheme: &Scheme) -> u32 {
+    match scheme.quantize {
+        Some(Quantize::Int { bits, .. }) => bits,
+        _ => UNQUANTIZED,
+    }
+}
+
+/// Makes on `theirs` the change that leads from `old` to `new`: only what differs between those two is carried over.
+#[must_use]
+pub fn carry(old: &Scheme, new: &Scheme, theirs: &Scheme) -> Scheme {
+    let mut out = theirs.clone();
+    if old.prune != new.prune {
+        out.prune = carry_prune(old.prune.as_ref(), new.prune.as_ref(), theirs.prune.as_ref());
+    }
+    if old.factorize != new.factorize {
+        out.factorize = new.factorize;
+    }
+    if old.quantize != new.quantize {
+        out.quantize = carry_quantize(old.quantize.as_ref(), new.quantize.as_ref(), theirs.quantize.as_ref());
+    }
+    out
+}
+
+/// `new` where it is another than `old`, else `theirs`.
+fn newer<T: PartialEq>(old: T, new: T, theirs: T) -> T {
+    if old == new { theirs } else { new }
+}
+
+fn carry_prune(old: Option<&Prune>, new: Option<&Prune>, theirs: Option<&Prune>) -> Option<Prune> {
+    match (old, new, theirs) {
+        (
+            Some(Prune::Magnitude { share: share0, scope: scope0 }),
+            Some(Prune::Magnitude { share, scope }),
+            Some(Prune::Magnitude { share: their_share, scope: their_scope }),
+        ) => Some(Prune::Magnitude {
+            share: newer(*share0, *share, *their_share),
+            scope: newer(*scope0, *scope, *their_scope),
+        }),
+        _ => new.cloned(),
+    }
+}
+
+fn carry_quantize(old: Option<&Quantize>, new: Option<&Quantize>, theirs: Option<&Quantize>) -> Option<Quantize> {
+    match (old, new, theirs) {
+        (
+            Some(Quantize::Int { bits: bits0, unit: unit0, asymmetric: asymmetric0, range: range0 }),
+            Some(Quantize::Int { bits, unit, asymmetric, range }),
+            Some(Quantize::Int { bits: their_bits, unit: their_unit, asymmetric: theirs, range: their_range }),
+        ) => Some(Quantize::Int {
+            bits: newer(*bits0, *bits, *their_bits),
+            unit: newer(*unit0, *unit, *their_unit),
+            asymmetric: newer(*asymmetric0, *asymmetric, *theirs),
+            range: newer(*range0, *range, *their_range),
+        }),
+        _ => new.cloned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scheme(text: &str) -> Scheme {
+        text.parse().expect("it is a scheme")
+    }
+
+    #[test]
+    fn a_dial_keeps_what_it_does_not_turn() {
+        let turned = |dial: Dial, text: &str| dial.on(&scheme(text)).to_string();
+        let pruned = |share: &str| Dial::Pruned(Decimal::parse(share).expect("it is a decimal"));
+        assert_eq!(turned(Dial::Bits(4), "prune:0.5:row+int8:g64:asym"), "prune:0.5:row+int4:g64:asym");
+        assert_eq!(turned(Dial::Bits(8), "keep"), "int8:row");
+        assert_eq!(turned(Dial::Bits(1), "keep"), "int2:row");
+        assert_eq!(turned(Dial::Bits(UNQUANTIZED), "prune:0.5+int4:g64"), "prune:0.5");
+        assert_eq!(turned(Dial::Bits(UNQUANTIZED), "bf16"), "bf16");
+        assert_eq!(turned(Dial::Bits(6), "f16"), "int6:row");
+        assert_eq!(turned(pruned("0.25"), "prune:0.5:row+int4:row"), "prune:0.25:row+int4:row");
+        assert_eq!(turned(pruned("0"), "prune:0.5:row+int4:row"), "int4:row");
+        assert_eq!(turned(pruned("0.1"), "keep"), "prune:0.1");
+        assert_eq!([bits_of(&scheme("int3:row")), bits_of(&scheme("bf16")), bits_of(&Scheme::keep())], [3, 9, 9]);
+    }
+
+    #[test]
+    fn only_what_changed_is_carried_over() {
+        let carried = |old, new, theirs| carry(&scheme(old), &scheme(new), &scheme(theirs)).to_string();
+        assert_eq!(carried("prune:0.5", "prune:0.6", "prune:0.1:row+int4:g64"), "prune:0.6:row+int4:g64");
+        assert_eq!(carried("int8:row", "int4:row", "prune:0.1+int6:g64:asym"), "prune:0.1+int4:g64:asym");
+        assert_eq!(carried("int8:row", "int8:g32", "int3:row"), "int3:g32");
+        assert_eq!(carried("int8:row", "int8:row:asym", "keep"), "int8:row:asym");
+        assert_eq!(carried("keep", "int4:row", "prune:0.3"), "prune:0.3+int4:row");
+        assert_eq!(carried("prune:0.5+int4:row", "int4:row", "prune:0.7+bf16"), "bf16");
+        assert_eq!(carried("int4:row", "int4:row", "prune:0.7"), "prune:0.7");
+    }
+}
