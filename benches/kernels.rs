@@ -3,10 +3,13 @@
 //! One thread each, over values larger than any cache. `benches/README.md` says how to run it and what was seen.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use rayon::prelude::*;
 use spokeshave::formats::Dtype;
 use spokeshave::kernels::bracket::{self, Bracket, Found};
+use spokeshave::kernels::clip::{Wanted, least_error};
 use spokeshave::kernels::histogram::Histogram;
 use spokeshave::kernels::layout::CHUNK;
+use spokeshave::kernels::quant::Extent;
 use spokeshave::kernels::select::{DIGITS, Select, Threshold};
 use spokeshave::kernels::stats::{Moments, moments};
 use spokeshave::kernels::table::Counts;
@@ -132,5 +135,33 @@ fn kernels(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, kernels);
+/// What one thread and two make of kernels that compute more than they read: the weights fit the third-level cache.
+fn threads(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("threads");
+    group.sample_size(20).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(3));
+    let weights = &weights()[..1 << 22];
+    let wanted = Wanted { bits: 4, asymmetric: false };
+    let chunks = || weights.par_chunks(CHUNK);
+    for threads in [1, 2] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads can be started");
+        group.bench_function(format!("moments and value table, {threads}"), |b| {
+            b.iter(|| pool.install(|| chunks().for_each(|chunk| drop(black_box(moments_and_table(chunk))))));
+        });
+        group.bench_function(format!("int4 g128 error, {threads}"), |b| {
+            b.iter(|| pool.install(|| chunks().map(|chunk| symmetric_error(chunk, GROUP, 7, None)).sum::<f64>()));
+        });
+        group.bench_function(format!("int4 g128 searched clip, {threads}"), |b| {
+            let search = |chunk: &[f32]| {
+                let mut units = Vec::new();
+                for values in chunk.chunks(GROUP) {
+                    black_box(least_error(values, wanted, Extent::of(values), &mut units));
+                }
+            };
+            b.iter(|| pool.install(|| chunks().for_each(search)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, kernels, threads);
 criterion_main!(benches);

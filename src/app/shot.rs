@@ -98,12 +98,18 @@ impl Headless {
         input
     }
 
+    /// The shapes of the latest pass as triangles, as a renderer would be given them.
+    #[must_use]
+    pub fn tessellated(&self) -> Vec<egui::ClippedPrimitive> {
+        self.ctx.tessellate(self.shapes.clone(), self.shape_scale)
+    }
+
     /// Draws what the latest pass produced, on the panel colour of the current theme.
     pub fn picture(&mut self) -> RgbaImage {
         let ground = self.ctx.global_style().visuals.panel_fill.to_opaque();
         self.canvas.clear(ground);
         if !self.shapes.is_empty() {
-            let primitives = self.ctx.tessellate(self.shapes.clone(), self.shape_scale);
+            let primitives = self.tessellated();
             self.raster.paint(&mut self.canvas, &primitives, self.shape_scale);
         }
         let (width, height) = (self.canvas.width as u32, self.canvas.height as u32);

@@ -46,9 +46,7 @@ impl Fit {
         let extent = match self.range {
             Range::Max => Extent::of(values),
             Range::Mse => clip::least_error(values, self.wanted, Extent::of(values), &mut buffers.units)?,
-            Range::Percentile(q) => {
-                symmetric(clip::percentile(values, q.to_f64(), self.survivors, &mut buffers.keys))
-            }
+            Range::Percentile(q) => symmetric(clip::percentile(values, q.to_f64(), self.survivors, &mut buffers.keys)),
         };
         self.grid_of(extent)
     }

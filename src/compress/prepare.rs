@@ -162,11 +162,7 @@ pub(super) fn walk<T: Real>(
 /// Elements for which a sample pays, and for which what lies in a bracket is not too much to be kept.
 const SAMPLED: Range<usize> = 1 << 16..1 << 28;
 
-fn in_one_pass<T: Real>(
-    task: &Task<'_>,
-    chunks: &[Range<usize>],
-    share: Decimal,
-) -> Result<Option<Threshold>, Error> {
+fn in_one_pass<T: Real>(task: &Task<'_>, chunks: &[Range<usize>], share: Decimal) -> Result<Option<Threshold>, Error> {
     let start = chunks.first().map_or(0, |chunk| chunk.start);
     let n = chunks.last().map_or(0, |chunk| chunk.end) - start;
     if !SAMPLED.contains(&n) || share.is_zero() {

@@ -164,8 +164,7 @@ mod tests {
     }
 
     fn by_bracket<T: Real>(values: &[T], share: f64, parts: usize) -> Option<Threshold> {
-        let sample: Vec<T> =
-            clusters(values.len()).flat_map(|at| values[at..at + CLUSTER].iter().copied()).collect();
+        let sample: Vec<T> = clusters(values.len()).flat_map(|at| values[at..at + CLUSTER].iter().copied()).collect();
         let bracket = Bracket::of(&sample, share)?;
         let most = Found::most(values.len());
         let found = values.chunks(parts).map(|part| {

@@ -74,12 +74,14 @@ impl<T: Real> Kernel for Exact<'_, T> {
     }
 }
 
-/// Σ(u − q)² and its part beyond the ends, for weights in units of the largest magnitude, in f32.
+/// Σ(u − q)² and what it is at least for all tighter candidates, for weights in units of the largest magnitude, in f32.
 struct FirstLook<'a> {
     units: &'a [f32],
     step: f32,
     /// Lowest and highest level, zero point taken off.
     ends: [f32; 2],
+    /// What lies beyond these is beyond the ends of every tighter candidate too.
+    limits: [f32; 2],
 }
 
 impl Kernel for FirstLook<'_> {
@@ -90,7 +92,7 @@ impl Kernel for FirstLook<'_> {
         /// 1.5·2²³: adding it leaves the nearest whole number.
         const MAGIC: f32 = 12_582_912.0;
         let (inverse, [lowest, highest]) = (1.0 / self.step, self.ends);
-        let (low, high) = (lowest * self.step, highest * self.step);
+        let [low, high] = self.limits;
         let mut sums = [0.0_f64; 2];
         for block in self.units.chunks(BLOCK) {
             let (mut all, mut beyond) = ([0.0_f32; LANES], [0.0_f32; LANES]);
@@ -169,9 +171,17 @@ fn first_look<T: Real>(
             continue;
         }
         let ends = grid.levels().map(|level| level as f32);
+        // Where a range is cut into levels about a zero point, its ends may move outwards by half a step, and one way at one
+        // candidate and the other way at the next.
+        let slack = if wanted.asymmetric { 0.5 * step } else { 0.0 };
+        let peak = extent.abs_max();
+        let full = if wanted.asymmetric { extent } else { Extent { low: T::ZERO.sub(peak), high: peak } };
+        let clipped = scaled(full, percent);
+        let limits =
+            [(clipped.low.to_f64() * inverse) as f32 - slack, (clipped.high.to_f64() * inverse) as f32 + slack];
         let mut sums = [0.0; 2];
         for (units, weight) in parts {
-            let [all, beyond] = dispatch::run(FirstLook { units, step, ends });
+            let [all, beyond] = dispatch::run(FirstLook { units, step, ends, limits });
             sums = [sums[0] + weight * all, sums[1] + weight * beyond];
         }
         guesses[place] = sums[0];
@@ -298,6 +308,20 @@ mod tests {
     }
 
     #[test]
+    fn a_zero_point_that_falls_between_two_levels_does_not_end_the_search() {
+        // lo = −hi: −lo/s is 7.5, and the rounding of each candidate decides between 7 and 8.
+        for (n, bits) in [(24, 4), (60, 4), (33, 3), (100, 8)] {
+            let values: Vec<f32> = (0..n).map(|i| ((i * 7 % 13) as f32 - 6.0) / 6.0).collect();
+            let extent = Extent::of(&values);
+            for asymmetric in [true, false] {
+                let wanted = Wanted { bits, asymmetric };
+                let chosen = least_error(&values, wanted, extent, &mut Vec::new()).unwrap();
+                assert_eq!(chosen, scaled(extent, specification(&values, wanted, extent)), "{n} {bits}");
+            }
+        }
+    }
+
+    #[test]
     fn every_level_sums_the_same_bits() {
         for length in (0..70).chain([1023, 1025]) {
             let values = weights(length, 5);
@@ -307,7 +331,9 @@ mod tests {
             let exact: Vec<u64> =
                 Level::all().into_iter().map(|level| level.run(Exact { values: &values, grid }).to_bits()).collect();
             assert!(exact.windows(2).all(|pair| pair[0] == pair[1]));
-            let look = |level: Level| level.run(FirstLook { units: &values, step: 0.11, ends: [-3.0, 3.0] });
+            let look = |level: Level| {
+                level.run(FirstLook { units: &values, step: 0.11, ends: [-3.0, 3.0], limits: [-0.33, 0.33] })
+            };
             assert!(Level::all().windows(2).all(|pair| look(pair[0]) == look(pair[1])));
             let [all, beyond] = look(Level::Portable);
             assert!(beyond <= all);

@@ -41,8 +41,14 @@ pub fn coarse_profile(model: &Model, tensor: &Tensor, control: &Control) -> Resu
         let extent = Extent::of(&values);
         extents.insert(row, [extent.low, extent.high]);
     }
-    let sample =
-        gather(model, tensor, &draws(geometry, &rows), |row| extents.get(&row).copied().unwrap_or_default(), false, control)?;
+    let sample = gather(
+        model,
+        tensor,
+        &draws(geometry, &rows),
+        |row| extents.get(&row).copied().unwrap_or_default(),
+        false,
+        control,
+    )?;
     let scale = geometry.len() as f64 / ((seen.finite + seen.non_finite()) as f64).max(1.0);
     let grown = |count: u64| (count as f64 * scale).round() as u64;
     let mut sum = vec![0_u64; SIGNED];

@@ -248,7 +248,11 @@ fn read_sample(reader: &mut Reader<'_>) -> Option<Sample> {
     let mut looks = Vec::new();
     for _ in 0..reader.len(24)? {
         let n = reader.len(4)?;
-        looks.push(Look { values: reader.f32s(n)?, largest: usize::try_from(reader.u64()?).ok()?, weight: reader.f64()? });
+        looks.push(Look {
+            values: reader.f32s(n)?,
+            largest: usize::try_from(reader.u64()?).ok()?,
+            weight: reader.f64()?,
+        });
     }
     Some(Sample { segments, values, quantiles, clips, looks })
 }

@@ -85,7 +85,8 @@ pub fn draw(geometry: Geometry, energies: &[f32], rows: &[[f32; 2]], draws: usiz
         let size = group_len(geometry, group) as f64;
         let by_range = rows.get(group / per_row).map_or(0.0, range) * size;
         let parts = [(size, elements), (finite(energies[group]), total), (by_range, ranges)];
-        let of = |&(part, whole): &(f64, f64)| if whole > 0.0 && whole.is_finite() { part / whole } else { size / elements };
+        let of =
+            |&(part, whole): &(f64, f64)| if whole > 0.0 && whole.is_finite() { part / whole } else { size / elements };
         parts.iter().map(of).sum::<f64>() / 3.0
     };
     let mut out = Vec::with_capacity(draws);
@@ -193,7 +194,9 @@ impl Sample {
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let looks: usize = self.looks.iter().map(|look| look.values.len()).sum();
-        4 * (self.values.len() + self.quantiles.len() + looks) + self.clips.len() + self.segments.len() * size_of::<Segment>()
+        4 * (self.values.len() + self.quantiles.len() + looks)
+            + self.clips.len()
+            + self.segments.len() * size_of::<Segment>()
     }
 }
 

@@ -207,7 +207,14 @@ fn the_window_and_the_command_say_the_same() {
         std::thread::sleep(std::time::Duration::from_millis(5));
         live.poll();
     }
-    for setting in ["*=int4:g64", "*=prune:0.9:global", "*=prune:0.5+int4:g128", "*=int8:row:asym", "*=int4:row:mse", "*=int3:g64:p99"] {
+    for setting in [
+        "*=int4:g64",
+        "*=prune:0.9:global",
+        "*=prune:0.5+int4:g128",
+        "*=int8:row:asym",
+        "*=int4:row:mse",
+        "*=int3:g64:p99",
+    ] {
         let (recipe, _) = recipe(&model, setting, Target::Packed);
         live.replace_recipe(recipe, "test").expect("it fits");
         let document = run(&["estimate", &path, "--set", setting, "--target", "packed", "--live", "--json"]).json();
@@ -218,7 +225,8 @@ fn the_window_and_the_command_say_the_same() {
             // Denormal steps are left to the exact pass.
             let Some(shown) = row.estimate.as_ref().filter(|_| row.fresh) else {
                 // Nor is there a look at a row longer than a chunk, whose clip would be searched.
-                let left = tensor.name == "p_tiny.weight" || (tensor.name == "o_long_rows.weight" && setting.ends_with("mse"));
+                let left =
+                    tensor.name == "p_tiny.weight" || (tensor.name == "o_long_rows.weight" && setting.ends_with("mse"));
                 assert!(left && said["label"] == "exact", "{setting} {}", tensor.name);
                 continue;
             };

@@ -59,19 +59,20 @@ pub(super) fn clip_ui(ui: &mut Ui, axes: &Axes, live: &Live, view: &mut View, co
             view.dragged_clip = None;
         }
     }
-    let pill = match (locked && grip == Grip::Hover, range) {
-        (true, _) => Some("locked, press L".to_owned()),
-        (_, Range::Percentile(q)) => Some(format!("clip at p{q}")),
-        (_, Range::Mse) => Some("clip searched".to_owned()),
-        (_, Range::Max) => (grip == Grip::Hover).then(|| "drag inwards to clip".to_owned()),
+    let pill = match range {
+        _ if locked => "locked, press L".to_owned(),
+        Range::Percentile(q) => format!("clip at p{q}"),
+        Range::Mse => "clip searched".to_owned(),
+        Range::Max => "drag inwards to clip".to_owned(),
     };
-    paint(ui, axes, value, grip, pill.as_deref(), t);
+    // At rest the words in the corner say it: a pill would lie on the prune lines.
+    paint(ui, axes, value, grip, (grip == Grip::Hover).then_some(&pill), t);
     if range != Range::Max {
         paint_words(ui, axes, live, index, value, t);
     }
 }
 
-fn paint(ui: &Ui, axes: &Axes, value: f64, grip: Grip, pill: Option<&str>, t: &Tokens) {
+fn paint(ui: &Ui, axes: &Axes, value: f64, grip: Grip, pill: Option<&String>, t: &Tokens) {
     let painter = ui.painter();
     let area = axes.area;
     let height = area.top() + area.height() * 0.24;
@@ -97,7 +98,10 @@ fn paint_words(ui: &Ui, axes: &Axes, live: &Live, index: usize, value: f64, t: &
     let full = live.stats[index].as_ref().map_or(0.0, |stats| stats.moments.abs_max());
     let mut lines = vec![format!("clip at {} × max |w|", format::signed(value / full.max(f64::MIN_POSITIVE), 2))];
     if let Some(errors) = estimate.errors.as_ref().filter(|e| e.squared_error > 0.0 && e.clipped_error > 0.0) {
-        lines.push(format!("{} % of the error is clipped", format::percent(errors.clipped_error / errors.squared_error, 0)));
+        lines.push(format!(
+            "{} % of the error is clipped",
+            format::percent(errors.clipped_error / errors.squared_error, 0)
+        ));
     }
     for (i, line) in lines.iter().enumerate() {
         let at = pos2(axes.area.right() - 8.0, axes.area.top() + 12.0 + 15.0 * i as f32);

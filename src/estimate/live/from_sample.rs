@@ -239,8 +239,7 @@ fn try_one(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench:
     }
     bench.clipped = 0.0;
     quantize(case, sample, i, segment, bench)?;
-    let mut out =
-        Tried { elements: source.len() as f64, clipped_error: bench.clipped, ..Tried::default() };
+    let mut out = Tried { elements: source.len() as f64, clipped_error: bench.clipped, ..Tried::default() };
     for ((&w, &p), &q) in source.iter().zip(&bench.pruned).zip(&bench.result) {
         let (w, q) = (f64::from(w), f64::from(q));
         let square = (w - q) * (w - q);

@@ -198,10 +198,8 @@ impl Engine {
 fn split_bin(cut: Cut, all: f64, tables: &[(usize, &ValueTable)]) -> Vec<(usize, Cut)> {
     let mut left = (cut.share * all).round();
     // Single values in ascending order, of equals by name, which is the order of the tables.
-    let mut tied: Vec<(f64, usize)> = (0..tables.len())
-        .filter(|&t| tables[t].1.is_tied(cut))
-        .map(|t| (tables[t].1.place_in_bin(cut), t))
-        .collect();
+    let mut tied: Vec<(f64, usize)> =
+        (0..tables.len()).filter(|&t| tables[t].1.is_tied(cut)).map(|t| (tables[t].1.place_in_bin(cut), t)).collect();
     tied.sort_by(|a, b| a.0.total_cmp(&b.0));
     let at = |t: usize| tables[t].1.at(cut) as f64;
     let spread = all - tied.iter().map(|&(_, t)| at(t)).sum::<f64>();
