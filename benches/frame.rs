@@ -4,6 +4,8 @@
 //! Quantiles matter here, the slowest frame in a hundred is the one that is felt, so this measures by itself and prints a
 //! table. `benches/README.md` holds what was seen.
 
+#![expect(clippy::print_stdout, reason = "a table is what this is for")]
+
 use spokeshave::app::shot::Headless;
 use spokeshave::app::state::Preferences;
 use spokeshave::app::{Command, Workbench};

@@ -78,13 +78,14 @@ impl<T: Real> Kernel for Look<'_, T> {
         let Bracket { low, high } = self.bracket;
         let found = self.found;
         for values in self.values.chunks(RUN) {
-            let (mut below, mut finite, mut inside) = (0_u32, 0_u32, 0_u32);
+            let (mut below, mut upto, mut finite) = (0_u32, 0_u32, 0_u32);
             for value in values {
                 let magnitude = value.abs();
                 below += u32::from(magnitude < low);
+                upto += u32::from(magnitude < high);
                 finite += u32::from(magnitude < T::INFINITY);
-                inside += u32::from((magnitude >= low) & (magnitude < high));
             }
+            let inside = upto - below;
             found.below += u64::from(below);
             found.finite += u64::from(finite);
             if inside == 0 {
@@ -94,7 +95,7 @@ impl<T: Real> Kernel for Look<'_, T> {
                 found.overrun = true;
                 return;
             }
-            let between = values.iter().filter(|value| (value.abs() >= low) & (value.abs() < high));
+            let between = values.iter().filter(|value| value.abs() >= low && value.abs() < high);
             found.inside.extend(between.map(|value| value.magnitude_key()));
         }
     }
