@@ -7,32 +7,34 @@ use super::quant::{Extent, Grid};
 use super::sketch::peak_of_lanes;
 
 /// Symmetric grids with `top` levels above zero on groups of `size`; the range is each group's max|w|, or `peak` for all.
-struct Trial<'a> {
+/// Gives Σ(w − q)², and Σw² where `ENERGY` asks for it.
+struct Trial<'a, const ENERGY: bool> {
     values: &'a [f32],
     size: usize,
     top: i32,
     peak: Option<f32>,
 }
 
-impl Kernel for Trial<'_> {
-    type Output = f64;
+impl<const ENERGY: bool> Kernel for Trial<'_, ENERGY> {
+    type Output = [f64; 2];
 
     #[inline(always)]
-    fn run(self) -> f64 {
-        let mut sum = 0.0;
+    fn run(self) -> [f64; 2] {
+        let mut sums = [0.0; 2];
         for group in self.values.chunks(self.size) {
             let peak = match self.peak {
                 Some(peak) => peak,
                 None => group_peak(group),
             };
             let scale = peak / self.top as f32;
-            if scale >= f32::MIN_POSITIVE && scale.is_finite() {
-                sum += group_error(group, scale);
+            let [error, energy] = if scale >= f32::MIN_POSITIVE && scale.is_finite() {
+                group_error::<ENERGY>(group, scale)
             } else {
-                sum += group.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>();
-            }
+                [group.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>(); 2]
+            };
+            sums = [sums[0] + error, sums[1] + energy];
         }
-        sum
+        sums
     }
 }
 
@@ -53,44 +55,65 @@ fn group_peak(group: &[f32]) -> f32 {
     peak_of_lanes(lanes)
 }
 
-/// Σ(w − q)² of one group whose largest magnitude is `top` steps at most.
+/// Σ(w − q)² of one group whose largest magnitude is `top` steps at most, and Σw² where it is asked for.
 #[inline(always)]
-fn group_error(group: &[f32], scale: f32) -> f64 {
+fn group_error<const ENERGY: bool>(group: &[f32], scale: f32) -> [f64; 2] {
     const LANES: usize = 16;
     /// 1.5·2²³: adding it leaves the nearest whole number, ties to even; codes are far below 2²².
     const MAGIC: f32 = 12_582_912.0;
     // In units of the step, so that tiny weights do not vanish when squared. Multiplying by the reciprocal may put what stands
     // within 10⁻⁷ of half-way on the other side; its error is the same there.
     let steps = 1.0 / scale;
-    let mut lanes = [0.0_f32; LANES];
+    let (mut errors, mut energies) = ([0.0_f32; LANES], [0.0_f32; LANES]);
     let (whole, rest) = group.as_chunks::<LANES>();
     for values in whole {
         for lane in 0..LANES {
             let w = values[lane];
-            let code = (w * steps + MAGIC) - MAGIC;
+            let place = w * steps;
+            let code = (place + MAGIC) - MAGIC;
             let difference = (w - code * scale) * steps;
-            lanes[lane] += difference * difference;
+            errors[lane] += difference * difference;
+            if ENERGY {
+                energies[lane] += place * place;
+            }
         }
     }
-    for (lane, &w) in lanes.iter_mut().zip(rest) {
-        let code = (w * steps + MAGIC) - MAGIC;
+    for (lane, &w) in rest.iter().enumerate() {
+        let place = w * steps;
+        let code = (place + MAGIC) - MAGIC;
         let difference = (w - code * scale) * steps;
-        *lane += difference * difference;
+        errors[lane] += difference * difference;
+        if ENERGY {
+            energies[lane] += place * place;
+        }
     }
-    let mut sum = lanes;
+    let square = f64::from(scale) * f64::from(scale);
+    [f64::from(sum_of(errors)) * square, f64::from(sum_of(energies)) * square]
+}
+
+/// The sum of lanes, by halves.
+#[inline(always)]
+fn sum_of(mut lanes: [f32; 16]) -> f32 {
     for half in [8, 4, 2, 1] {
         for lane in 0..half {
-            sum[lane] += sum[lane + half];
+            lanes[lane] += lanes[lane + half];
         }
     }
-    f64::from(sum[0]) * f64::from(scale) * f64::from(scale)
+    lanes[0]
 }
 
 /// Σ(w − q)² of symmetric grids with `top` levels above zero on groups of `size`, each with the range max|w|, or all with
 /// the range `peak`. f32 within a group, good to about 1e-6.
 #[must_use]
 pub fn symmetric_error(values: &[f32], size: usize, top: i32, peak: Option<f32>) -> f64 {
-    dispatch::run(Trial { values, size: size.max(1), top, peak })
+    let [error, _] = dispatch::run(Trial::<false> { values, size: size.max(1), top, peak });
+    error
+}
+
+/// [`symmetric_error`] of groups with ranges of their own, and Σw² beside it: both sides of a signal-to-noise ratio in one look.
+#[must_use]
+pub fn symmetric_error_and_energy(values: &[f32], size: usize, top: i32) -> [f64; 2] {
+    dispatch::run(Trial::<true> { values, size: size.max(1), top, peak: None })
 }
 
 /// What a trial of pruning and an integer grid on one group is about.
@@ -295,8 +318,11 @@ mod tests {
                         expected += group.iter().map(error).sum::<f64>();
                     }
                     for level in Level::all() {
-                        let got = level.run(Trial { values: &values, size, top, peak: None });
+                        let [got, _] = level.run(Trial::<false> { values: &values, size, top, peak: None });
                         let energy: f64 = values.iter().map(|&w| f64::from(w).powi(2)).sum();
+                        let both = level.run(Trial::<true> { values: &values, size, top, peak: None });
+                        assert_eq!(both[0], got, "{}", level.name());
+                        assert!((both[1] - energy).abs() <= 1e-5 * energy, "{length} {bits} {} {energy}", both[1]);
                         assert!(
                             (got - expected).abs() <= 1e-5 * expected + 1e-12 * energy,
                             "{length} {bits} {got} {expected}"
