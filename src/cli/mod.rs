@@ -11,10 +11,12 @@
 //! |---|---|
 //! | [`args`], `picture`, `help` | the words that are understood, and how they are taught |
 //! | `failure` | one line for what went wrong, and the exit code |
+//! | `answer` | stdout: at once, and nothing in it that a terminal obeys |
 //! | `text`, `json` | numbers and tables for people; numbers for programs |
 //! | `progress` | the line on stderr while something takes long |
 //! | the rest | one file per command |
 
+mod answer;
 pub mod args;
 mod compare;
 mod estimate;
@@ -36,8 +38,7 @@ use crate::formats::source::Access;
 use crate::model::OpenOptions;
 use args::{Command, Global, ScreenshotArgs};
 use clap::CommandFactory;
-use serde_json::Value;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 
 /// Carries out what was typed. The window and its pictures come from outside, so that this room knows no windows.
@@ -70,7 +71,7 @@ pub fn run(
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "spokeshave", &mut script);
-            print(&script)
+            answer::print(|out| out.write_all(&script))
         }
     }
 }
@@ -120,24 +121,6 @@ impl Global {
         for message in messages {
             // Nobody is left to tell when stderr is gone.
             drop(writeln!(stderr, "spokeshave: note: {}", text::one_line(message)));
-        }
-    }
-
-    /// Prints the answer: one document under `--json`, else text.
-    fn tell(&self, json: impl FnOnce() -> Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
-        if self.json { print(format!("{}\n", json()).as_bytes()) } else { print(text().as_bytes()) }
-    }
-}
-
-/// Writes to stdout. A reader that has read enough (`| head`) is not an error.
-fn print(bytes: &[u8]) -> Result<(), Failure> {
-    let mut out = BufWriter::new(std::io::stdout().lock());
-    match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
-        _ => {
-            // What is left in the buffer would be written again when it is dropped.
-            drop(out.into_parts());
-            Ok(())
         }
     }
 }
