@@ -9,14 +9,23 @@
 //! | `numbers` | from a new plan to numbers on the screen: live at once, exact as they land |
 //! | [`running`] | which jobs run |
 //! | [`jobs`] | threads behind the window, each cancellable, none ever holding a frame |
+//! | [`trouble`], `failing` | what went wrong there, in words, and how it is begun again |
+//! | `watch` | whether the files of the model are still the ones that were opened |
+//! | [`autosave`] | the recipe kept on disk as it changes, found again after a crash |
+//! | [`leftovers`] | temporaries of exports that were killed |
 
+pub mod autosave;
 pub mod dial;
+mod failing;
 pub mod history;
 pub mod jobs;
+pub mod leftovers;
 pub mod live;
 mod numbers;
 pub mod running;
+pub mod trouble;
 mod view_types;
+mod watch;
 
 pub use live::Live;
 
