@@ -206,8 +206,13 @@ pub fn profile(model: Arc<Model>, known: Vec<Option<Arc<Profile>>>, cache: Optio
         left.par_iter().for_each(guess);
         let all = std::sync::Mutex::new(known);
         let sampled = profile::sample_size(&model);
+        // A file that changed under the pass has no profile, of no tensor in it.
+        let steady = |i: usize| {
+            let tensor = &model.tensors[i];
+            model.steadily_on(tensor, || profile_tensor(&model, tensor, sampled, control))
+        };
         let one = |&i: &usize| {
-            let made = caught(|| profile_tensor(&model, &model.tensors[i], sampled, control));
+            let made = caught(|| steady(i));
             match made.and_then(|made| made.map_err(Cause::from)) {
                 Ok(Some(profile)) => {
                     let profile = Arc::new(profile);
@@ -255,7 +260,7 @@ pub fn estimate(model: Arc<Model>, plan: Arc<Plan>, wanted: Vec<Wanted>, reporte
             let (tensor, scheme) = (&model.tensors[w.index], &plan.assignments[w.index].stored);
             let pool = cuts.get(&w.index).copied();
             let task = Task { model: &model, tensor, scheme, target: plan.target, pool, control };
-            let made = caught(|| estimate_tensor(&task, w.reach));
+            let made = caught(|| model.steadily_on(tensor, || estimate_tensor(&task, w.reach)));
             let result = match made.and_then(|made| made.map_err(Cause::from)) {
                 Err(Cause::Cancelled) => return,
                 Ok(estimate) => Ok(Arc::new(estimate)),
@@ -274,7 +279,7 @@ pub fn estimate(model: Arc<Model>, plan: Arc<Plan>, wanted: Vec<Wanted>, reporte
             one(first);
             rest.par_iter().for_each(one);
         }
-        Ok(model.check_unchanged()?)
+        Ok(())
     })
 }
 
@@ -301,7 +306,9 @@ pub fn measure(
     reporter: Reporter,
 ) -> Job {
     spawn(Work::Measure, reporter, move |control, reporter| {
-        let built = cut_pools(&model, &plan, control).and_then(|cuts| runnable.build(&model, &plan, &cuts, control));
+        let built = model.steadily(|| {
+            cut_pools(&model, &plan, control).and_then(|cuts| runnable.build(&model, &plan, &cuts, control))
+        });
         let mlp = match built.map_err(Cause::from) {
             Ok(mlp) => mlp,
             // A scheme that a tensor refuses: there is nothing to run, and no fault.

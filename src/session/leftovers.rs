@@ -1,6 +1,7 @@
 //! Temporaries that killed exports left beside where they wrote, and how much room there is: looked up on a thread, because a
 //! folder may be on a disk that takes its time.
 
+use crate::export::space;
 use crate::export::stale::{self, Stale};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
@@ -31,7 +32,7 @@ impl Looking {
         let place = folder.clone();
         let look = move || {
             // Nobody may be waiting any more.
-            drop(sender.send(Look { stale: stale::find(&place), free: free_space(&place) }));
+            drop(sender.send(Look { stale: stale::find(&place), free: space::free(&place) }));
             wake();
         };
         // Without a thread nothing is found, and nothing is said.
@@ -59,12 +60,6 @@ fn folder_of(out: &Path) -> PathBuf {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
     }
-}
-
-/// Bytes that can still be written to a folder, where the system tells.
-#[must_use]
-pub fn free_space(_folder: &Path) -> Option<u64> {
-    None
 }
 
 #[cfg(test)]
