@@ -58,7 +58,10 @@ pub fn count(n: u64) -> String {
 /// A signed number with a real minus.
 #[must_use]
 pub fn signed(x: f64, decimals: usize) -> String {
-    format!("{x:.decimals$}").replace('-', "−")
+    let text = format!("{x:.decimals$}");
+    // What is rounded to nothing has no sign.
+    let nothing = text.bytes().all(|b| matches!(b, b'-' | b'0' | b'.'));
+    if nothing { text.trim_start_matches('-').to_owned() } else { text.replace('-', "−") }
 }
 
 /// An optional number, an en dash for none.
@@ -132,7 +135,7 @@ mod tests {
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(grouped(999), "999");
         assert_eq!([count(721_000), count(22_700_000), count(999), count(1_500)], ["721 k", "22.7 M", "999", "1.5 k"]);
-        assert_eq!(signed(-0.19, 2), "−0.19");
+        assert_eq!([signed(-0.19, 2), signed(-0.001, 2), signed(0.0, 1)], ["−0.19", "0.00", "0.0"]);
         assert_eq!(optional(None, 1), "–");
         assert_eq!(small_percent(0.0385), "3.85");
         assert_eq!(shape(&[1408, 512]), "1,408 × 512");

@@ -68,7 +68,6 @@ impl Workbench {
         let repaint = ctx.clone();
         let mut live = Live::new(model, recipe, self.cache.clone(), Arc::new(move || repaint.request_repaint()))?;
         self.close();
-        live.in_pieces = self.options.access == Access::Read;
         self.view = View::of(Some(&live.model));
         if live.network.is_some() {
             live.show_images(panels::digits::IMAGES.to_vec());
@@ -253,7 +252,9 @@ impl Workbench {
             Command::ResumeProfile => live.resume_profile(),
             Command::CancelExport => live.cancel_export(),
             Command::Baseline => live.start_baseline(),
-            Command::CloseBanner => drop(live.troubles.dismiss()),
+            Command::CloseBanner => {
+                live.troubles.dismiss();
+            }
             Command::RemoveLeftovers(stale) => {
                 if let Err(error) = stale::remove(&stale) {
                     live.troubles.say(format!("Not every leftover could be removed: {error}"), None);
@@ -363,7 +364,10 @@ fn lay_out(ui: &mut Ui, live: &Live, view: &mut View, preferences: &Preferences,
     let right_width = egui::lerp(288.0..=336.0, blend);
     let header = Rect::from_min_size(full.min, vec2(full.width(), 48.0));
     let jobs = Rect::from_min_max(pos2(full.left(), full.bottom() - 32.0), full.max);
-    let banner = Rect::from_min_size(header.left_bottom(), vec2(full.width(), panels::banner::height(live, view)));
+    let banner = Rect::from_min_size(
+        header.left_bottom(),
+        vec2(full.width(), panels::banner::height(live, view, full.height())),
+    );
     let body = Rect::from_min_max(banner.left_bottom(), jobs.right_top());
     let left = Rect::from_min_size(body.min, vec2(left_width, body.height()));
     let right = Rect::from_min_max(pos2(body.right() - right_width, body.top()), body.max);

@@ -3,6 +3,7 @@
 use super::jobs;
 use super::live::{Live, Outcome};
 use super::trouble::{Cause, Work};
+use crate::formats::source::Access;
 use std::path::PathBuf;
 
 impl Live {
@@ -17,7 +18,7 @@ impl Live {
             (running.profile, running.estimate, running.measure) = (None, None, None);
             (running.source, running.baseline) = (None, None);
         }
-        self.troubles.report(work, &cause, self.in_pieces);
+        self.troubles.report(work, &cause, self.model.access == Access::Read);
         if self.troubles.is_source_changed() {
             self.mistrust();
         }
@@ -126,7 +127,6 @@ mod tests {
         assert_eq!((live.unread(1), live.unread(0)), (Some("m: cannot be read"), None));
         assert!(live.is_fresh() && !live.is_busy());
         assert_eq!(live.troubles.newest().unwrap().next, Some(Next::ReadInPieces));
-        live.in_pieces = true;
         live.reporter.send(Event::Failed(Work::Baseline, Cause::Panic("odd".into())));
         live.poll();
         assert_eq!(live.troubles.count(), 2);

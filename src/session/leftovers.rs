@@ -73,7 +73,7 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join(format!("{PREFIX}4000000000-0{SUFFIX}")), [0; 100]).unwrap();
         let (done, wait) = channel();
-        let mut looking = Looking::beside(&folder.join("out.spk"), move || drop(done.send(())));
+        let mut looking = Looking::beside(&folder.join("out.spk"), move || done.send(()).unwrap());
         wait.recv().unwrap();
         assert_eq!(looking.found().unwrap().stale.iter().map(|s| s.bytes).collect::<Vec<_>>(), [100]);
         assert!(looking.is_beside(&folder.join("other.spk")) && !looking.is_beside(Path::new("other.spk")));

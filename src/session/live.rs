@@ -57,8 +57,6 @@ pub struct Live {
     pub unmeasured: Option<String>,
     /// What went wrong behind the window, until it is put away.
     pub troubles: Troubles,
-    /// Whether files are read in pieces rather than mapped: then that is no way out of a failed read.
-    pub in_pieces: bool,
     /// Images of the test set whose answers are shown.
     pub shown_images: Vec<usize>,
     pub(super) recipe: Recipe,
@@ -110,7 +108,6 @@ impl Live {
             outcome: None,
             unmeasured: None,
             troubles: Troubles::default(),
-            in_pieces: false,
             shown_images: Vec::new(),
             recipe,
             plan,

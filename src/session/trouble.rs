@@ -8,6 +8,7 @@
 //! longer there, and no number of it can be kept or exported until it is opened again.
 
 use crate::formats::ErrorKind;
+use crate::formats::error::printable;
 use crate::{compress, export, formats, profile, recipe};
 
 /// Work behind the window.
@@ -94,7 +95,10 @@ impl From<formats::Error> for Cause {
     fn from(error: formats::Error) -> Self {
         let words = error.to_string();
         match error.kind {
-            ErrorKind::Changed { .. } => Self::Changed(words),
+            ErrorKind::Changed { what } => {
+                let name = error.path.file_name().unwrap_or(error.path.as_os_str());
+                Self::Changed(format!("{} changed while it was open ({what})", printable(&name.to_string_lossy())))
+            }
             ErrorKind::Read(_) | ErrorKind::Open(_) => Self::Unread(words),
             _ => Self::Refused(words),
         }
@@ -200,15 +204,17 @@ impl Troubles {
         let next = match cause {
             Cause::Cancelled => return,
             Cause::Changed(words) => return self.source_changed(words),
-            Cause::Unread(_) if !in_pieces => Next::ReadInPieces,
-            Cause::Unread(_) | Cause::Refused(_) | Cause::Panic(_) => work.again(),
+            Cause::Unread(_) if !in_pieces => Some(Next::ReadInPieces),
+            // What is refused is refused again, unless the world outside has changed, as for an export it may.
+            Cause::Refused(_) if work != Work::Export => None,
+            Cause::Unread(_) | Cause::Refused(_) | Cause::Panic(_) => Some(work.again()),
         };
         let about = Some((work, std::mem::discriminant(cause)));
         let words = match cause {
             Cause::Panic(_) => format!("{} {}", work.subject(), cause.words()),
             _ => format!("{} did not come to its end: {}", work.subject(), cause.words()),
         };
-        self.add(Trouble { words, next: Some(next), times: 1, stays: false, about });
+        self.add(Trouble { words, next, times: 1, stays: false, about });
     }
 
     /// Files something that is no work's fault.
@@ -236,7 +242,7 @@ impl Troubles {
 
     fn source_changed(&mut self, words: &str) {
         if !self.is_source_changed() {
-            let words = format!("{words}. The numbers are of the file as it was");
+            let words = format!("{words}: the numbers are of the file as it was");
             let next = Some(Next::OpenAgain);
             self.0.insert(0, Trouble { words, next, times: 1, stays: true, about: None });
         }

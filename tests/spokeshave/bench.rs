@@ -5,6 +5,7 @@ use spokeshave::app::Workbench;
 use spokeshave::app::state::Preferences;
 use spokeshave::model::{Model, OpenOptions, open};
 use spokeshave::recipe::Recipe;
+use spokeshave::session::autosave::Shelf;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,9 +28,15 @@ impl eframe::App for App {
 
 /// A window of this size on a model.
 pub fn bench_on(model: Arc<Model>, size: [f32; 2], dark: bool) -> Bench {
+    bench_with(model, size, dark, None)
+}
+
+/// The same, with recipes kept on this shelf.
+pub fn bench_with(model: Arc<Model>, size: [f32; 2], dark: bool, shelf: Option<Shelf>) -> Bench {
     let make = move |cc: &mut eframe::CreationContext<'_>| {
         let preferences = Preferences { dark, ..Preferences::default() };
         let mut bench = Workbench::new(&cc.egui_ctx, preferences, OpenOptions::default());
+        bench.keep_recipes(shelf);
         bench.adopt(&cc.egui_ctx, model, Recipe::default());
         App(bench)
     };
@@ -60,6 +67,18 @@ pub fn settle(harness: &mut Bench) {
     for _ in 0..4 {
         harness.step();
     }
+}
+
+/// Draws frames until this holds.
+#[track_caller]
+pub fn wait_until(harness: &mut Bench, holds: impl Fn(&Bench) -> bool) {
+    let started = Instant::now();
+    while !holds(harness) {
+        assert!(started.elapsed() < Duration::from_secs(30), "it does not come");
+        harness.step();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    harness.step();
 }
 
 /// The session behind the window.

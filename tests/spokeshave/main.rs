@@ -8,8 +8,10 @@ mod cli_safety;
 mod command;
 #[cfg(target_os = "linux")]
 mod faults;
+mod json_text;
 mod live;
 mod pictures;
 mod raster_renderer;
 mod window;
 mod window_rows;
+mod window_trust;

@@ -8,34 +8,35 @@ use crate::app::command::Command;
 use crate::app::format;
 use crate::app::recovery::Offer;
 use crate::app::state::View;
-use crate::app::theme::{self, tokens};
+use crate::app::theme::{self, Tokens, tokens};
 use crate::app::widgets::{Icon, IconButton};
 use crate::session::Live;
 use crate::session::trouble::Trouble;
-use egui::{Align, Color32, Layout, Rect, Role, Ui, WidgetInfo, pos2, vec2};
+use egui::{Align, Color32, Layout, Rect, Role, Ui, WidgetInfo, vec2};
 
 /// Height of one line of it.
 const LINE: f32 = 36.0;
 
-/// Height that it takes at the moment.
+/// A window that is lower than this has room for one line only; what went wrong comes first.
+const LOW: f32 = 760.0;
+
+/// Height that it takes at the moment, in a window of this height.
 #[must_use]
-pub fn height(live: &Live, view: &View) -> f32 {
-    LINE * (f32::from(live.troubles.newest().is_some()) + f32::from(view.offer.is_some()))
+pub fn height(live: &Live, view: &View, window: f32) -> f32 {
+    let lines = f32::from(live.troubles.newest().is_some()) + f32::from(view.offer.is_some());
+    LINE * if window < LOW { lines.min(1.0) } else { lines }
 }
 
 /// Draws it.
 pub fn banner_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut Vec<Command>) {
     let mut rest = ui.max_rect();
-    let mut next_line = || {
-        let line = Rect::from_min_size(rest.min, vec2(rest.width(), LINE));
-        rest.min.y += LINE;
-        line
-    };
     if let Some(trouble) = live.troubles.newest() {
-        trouble_ui(ui, next_line(), trouble, live, commands);
+        let line;
+        (line, rest) = rest.split_top_bottom_at_y(rest.top() + LINE);
+        trouble_ui(ui, line, trouble, live, commands);
     }
-    if let Some(offer) = &view.offer {
-        offer_ui(ui, next_line(), offer, commands);
+    if let Some(offer) = view.offer.as_ref().filter(|_| rest.height() >= LINE) {
+        offer_ui(ui, rest, offer, commands);
     }
 }
 
@@ -52,16 +53,19 @@ fn line_ui(ui: &mut Ui, rect: Rect, id: &str, colour: Color32) -> [Ui; 2] {
     [part(ui, "left", Layout::left_to_right(Align::Center)), part(ui, "right", Layout::right_to_left(Align::Center))]
 }
 
+/// A button that stands out from the ground of a line.
+fn button<'a>(name: &'a str, t: &Tokens) -> egui::Button<'a> {
+    egui::Button::new(name).fill(t.bg3)
+}
+
 /// The words, in the room that the buttons leave.
 fn say(ui: &mut Ui, right: &Ui, icon: Icon, colour: Color32, words: &str) {
-    let end = right.min_rect().left() - 16.0;
-    ui.set_clip_rect(
-        Rect::from_min_max(ui.max_rect().min, pos2(end, ui.max_rect().bottom())).intersect(ui.clip_rect()),
-    );
     let (place, _) = ui.allocate_exact_size(vec2(14.0, 14.0), egui::Sense::hover());
     icon.paint(ui.painter(), place.center(), colour);
     let words = format::plain(words);
-    ui.set_max_width((end - ui.cursor().left()).max(0.0));
+    let room = Rect::from_x_y_ranges(place.right() + 8.0..=right.min_rect().left() - 16.0, ui.max_rect().y_range());
+    let layout = Layout::left_to_right(Align::Center);
+    let mut ui = ui.new_child(egui::UiBuilder::new().max_rect(room).id_salt("words").layout(layout));
     let label = ui.add(egui::Label::new(theme::number(&words)).truncate());
     label.widget_info(|| WidgetInfo::labeled(Role::Alert, true, &words));
     label.on_hover_text(words.clone());
@@ -74,7 +78,7 @@ fn trouble_ui(ui: &mut Ui, rect: Rect, trouble: &Trouble, live: &Live, commands:
         commands.push(Command::CloseBanner);
     }
     if let Some(next) = trouble.next
-        && right.button(next.words()).clicked()
+        && right.add(button(next.words(), t)).clicked()
     {
         commands.push(Command::Next(next));
     }
@@ -91,14 +95,14 @@ fn offer_ui(ui: &mut Ui, rect: Rect, offer: &Offer, commands: &mut Vec<Command>)
     if right.add(IconButton::new(Icon::Close, "Decide later")).clicked() {
         commands.push(Command::Later);
     }
-    if right.button("Discard").on_hover_text("Delete what was kept").clicked() {
+    if right.add(button("Discard", t)).on_hover_text("Delete what was kept").clicked() {
         commands.push(Command::Discard);
     }
-    let (button, command) = match offer {
+    let (name, command) = match offer {
         Offer::Restore { .. } => ("Restore", Command::Restore),
         Offer::Reopen(_) => ("Open it", Command::Reopen),
     };
-    if right.add(theme::primary_button(button, t)).clicked() {
+    if right.add(theme::primary_button(name, t)).clicked() {
         commands.push(command);
     }
     say(&mut left, &right, Icon::Undo, t.accent, &offer.words());

@@ -98,10 +98,15 @@ fn paint_axes(ui: &Ui, axes: &Axes, t: &Tokens) {
     let tick = |position: Pos2, anchor, text: String| {
         paint_text(painter, position, anchor, text, size::TICK, weight::TEXT, t.text3);
     };
+    let mut last = area.bottom();
     for exponent in 0..=axes.top as u32 {
-        let y = axes.y(10_u64.pow(exponent));
+        let y = axes.y(10_u64.saturating_pow(exponent));
         painter.hline(area.x_range(), y, Stroke::new(1.0, t.grid));
-        tick(pos2(area.left() - 8.0, y), Align2::RIGHT_CENTER, format::power(exponent));
+        // In a low plot not every power has room for its number.
+        if last - y > 10.0 {
+            tick(pos2(area.left() - 8.0, y), Align2::RIGHT_CENTER, format::power(exponent));
+            last = y;
+        }
     }
     tick(pos2(area.left() - 8.0, area.bottom()), Align2::RIGHT_CENTER, "0".into());
     painter.hline(area.x_range(), area.bottom(), Stroke::new(1.0, t.line));
@@ -114,7 +119,7 @@ fn paint_axes(ui: &Ui, axes: &Axes, t: &Tokens) {
         let value = f64::from(i) * step;
         let text = match i {
             0 => "0".into(),
-            _ if decimals > 5 => format!("{value:+.0e}").replace('-', "−"),
+            _ if decimals > 5 || step >= 1e5 => format!("{value:+.0e}").replace('-', "−"),
             _ => format!("{value:+.decimals$}").replace('-', "−"),
         };
         tick(pos2(axes.x(value), y), Align2::CENTER_CENTER, text);
@@ -325,7 +330,7 @@ fn significant(x: f64) -> String {
         return "0".into();
     }
     let digits = (3.0 - x.abs().log10().floor()).clamp(0.0, 9.0) as usize;
-    if x.abs() < 1e-6 { format!("{x:.2e}").replace("e-", "e−") } else { format!("{x:.digits$}") }
+    if (1e-6..1e6).contains(&x.abs()) { format!("{x:.digits$}") } else { format!("{x:.2e}").replace("e-", "e−") }
 }
 
 /// The scheme with another pruned share, as a command of the current gesture.

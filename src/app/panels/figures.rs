@@ -18,7 +18,7 @@ fn figure_ui(ui: &mut Ui, name: &str, value: &str, unit: &str, fresh: bool) {
                 ui.label(theme::hint(unit));
             }
             let text = theme::value(value);
-            ui.label(if fresh { text.strong() } else { text.weak() });
+            ui.label(if fresh { text.strong() } else { text.color(tokens(ui).text3) });
         });
     });
 }

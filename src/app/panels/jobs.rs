@@ -89,6 +89,8 @@ fn message_ui(ui: &mut Ui, live: &Live, view: &View) {
         return say(ui, Some(Icon::Warning), refusal.clone(), t.warn);
     }
     match &live.outcome {
+        // What failed is said on top, until it is put away.
+        Some(Outcome::Failed(_)) if live.troubles.newest().is_some() => {}
         Some(Outcome::Failed(why)) => return say(ui, Some(Icon::Warning), format!("not exported: {why}"), t.bad),
         Some(Outcome::Done(artifact)) => {
             let (path, bytes) = artifact.files.first().map(|(p, b)| (p.display().to_string(), *b)).unwrap_or_default();

@@ -52,8 +52,9 @@ fn head_ui(ui: &mut Ui, name: &str, kind: Kind, stale: bool) {
     });
 }
 
-fn shade(text: egui::RichText, fresh: bool) -> egui::RichText {
-    if fresh { text } else { text.weak() }
+/// An old number fades.
+fn shade(ui: &Ui, text: egui::RichText, fresh: bool) -> egui::RichText {
+    if fresh { text } else { text.color(tokens(ui).text3) }
 }
 
 fn stored_ui(ui: &mut Ui, live: &Live, totals: &Totals, fresh: bool) {
@@ -62,11 +63,12 @@ fn stored_ui(ui: &mut Ui, live: &Live, totals: &Totals, fresh: bool) {
     ui.horizontal(|ui| {
         let (value, unit) = format::bytes(totals.bytes);
         let exact = format!("{} bytes", format::grouped(totals.bytes));
-        ui.label(shade(theme::total(value), fresh)).on_hover_text(exact);
+        ui.label(shade(ui, theme::total(value), fresh)).on_hover_text(exact);
         ui.label(theme::rich(unit, theme::size::MODEL, theme::weight::TEXT).weak());
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             ui.label(theme::hint("×"));
             ui.label(shade(
+                ui,
                 theme::rich(format!("{ratio:.2}"), theme::size::RATIO, theme::weight::TITLE).strong(),
                 fresh,
             ));
@@ -112,7 +114,7 @@ fn stored_ui(ui: &mut Ui, live: &Live, totals: &Totals, fresh: bool) {
                 let (value, unit) = bytes.map_or(("–".to_owned(), ""), format::bytes);
                 ui.spacing_mut().item_spacing.x = 4.0;
                 ui.label(theme::hint(unit));
-                ui.label(shade(theme::value(value).strong(), fresh));
+                ui.label(shade(ui, theme::value(value).strong(), fresh));
             });
         });
     }
@@ -136,7 +138,7 @@ fn accuracy_ui(ui: &mut Ui, live: &Live) {
     };
     let accuracy = measured.accuracy;
     ui.horizontal(|ui| {
-        ui.label(shade(theme::headline(format!("{:.2}", accuracy.percent())), measured.fresh));
+        ui.label(shade(ui, theme::headline(format!("{:.2}", accuracy.percent())), measured.fresh));
         ui.label(theme::hint("%"));
         ui.label(theme::label(format!("± {:.2}", accuracy.standard_error()))).on_hover_text("One standard error");
     });
@@ -160,7 +162,7 @@ fn signed_plus(x: f64) -> String {
 fn fidelity_ui(ui: &mut Ui, totals: &Totals, fresh: bool) {
     head_ui(ui, "Fidelity", Kind::of(totals.label), !fresh);
     ui.horizontal(|ui| {
-        ui.label(shade(theme::headline(format!("{:.1}", totals.fidelity)), fresh));
+        ui.label(shade(ui, theme::headline(format!("{:.1}", totals.fidelity)), fresh));
         ui.label(theme::hint("%"));
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.label(theme::label("form chain")));
     });
@@ -187,6 +189,9 @@ fn bytes_ui(ui: &mut Ui, totals: &Totals, fresh: bool) {
     StackedBar::new("Where the bytes went", &bars).height(14.0).show(ui);
     let width = (ui.available_width() - 12.0) / 2.0;
     for pair in parts.chunks(2) {
+        if ui.available_height() < 16.0 {
+            break;
+        }
         ui.horizontal(|ui| {
             ui.spacing_mut().item_spacing.x = 0.0;
             for (i, &(name, bytes, colour)) in pair.iter().enumerate() {

@@ -169,7 +169,7 @@ fn baseline_ui(ui: &mut Ui, axes: &Axes, live: &Live, measured: bool, t: &Tokens
             t.text3,
         );
     } else if !live.baseline_runs() && live.profile_progress().is_none() {
-        let at = Rect::from_center_size(axes.area.center_bottom() - vec2(0.0, 24.0), vec2(170.0, 24.0));
+        let at = Rect::from_center_size(axes.area.center(), vec2(170.0, 24.0));
         let button = egui::Button::new(theme::label("Compute uniform baseline"));
         if ui
             .put(at, button)

@@ -95,7 +95,7 @@ impl Kept {
         let Some((sum, body)) = text.strip_prefix(HEAD).and_then(|rest| rest.split_once('\n')) else {
             return Err(if text.starts_with(HEAD_OF_ANY) { Unreadable::Foreign } else { Unreadable::Damaged });
         };
-        let body = body.strip_suffix('\n').unwrap_or(body);
+        let body = body.strip_suffix('\n').ok_or(Unreadable::Damaged)?;
         if u64::from_str_radix(sum, 16) != Ok(fnv1a(body.as_bytes(), FNV_START)) {
             return Err(Unreadable::Damaged);
         }
@@ -179,7 +179,7 @@ mod tests {
             bytes[at] ^= 1;
             let Ok(damaged) = String::from_utf8(bytes) else { continue };
             assert!(Kept::parse(&damaged).is_err(), "byte {at}");
-            assert!(Kept::parse(&text[..at]).is_err(), "cut at {at}");
+            assert!(text.get(..at).is_none_or(|cut| Kept::parse(cut).is_err()), "cut at {at}");
         }
         assert_eq!(Kept::parse("spokeshave autosave 2 whatever\n{}"), Err(Unreadable::Foreign));
         assert_eq!(Kept::parse(&"[".repeat(100_000)), Err(Unreadable::Damaged));

@@ -5,9 +5,12 @@ use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-/// Files of sessions that are over, kept at most.
+/// Files of sessions that are over, kept at most; and as many damaged ones.
 const MOST: usize = 20;
+/// What is younger may belong to a window that is just opening.
+const YOUNG: Duration = Duration::from_mins(1);
 /// Bytes of a file that are read at most.
 const LARGEST: u64 = 16 << 20;
 const KEPT: &str = "autosave";
@@ -84,24 +87,35 @@ impl Shelf {
     #[must_use]
     pub fn left(&self) -> Vec<Left> {
         let Ok(entries) = std::fs::read_dir(&self.folder) else { return Vec::new() };
-        let mut left = Vec::new();
+        let (mut left, mut damaged) = (Vec::new(), Vec::new());
         for path in entries.flatten().map(|entry| entry.path()) {
             let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+            if ending == DAMAGED {
+                damaged.push((age_of(&path), path));
+                continue;
+            }
             if !matches!(ending, KEPT | LOCK | PART) || is_held(&path.with_extension(LOCK)) {
                 continue;
             }
-            match (ending, read(&path)) {
-                (KEPT, Ok(kept)) => {
+            if ending != KEPT {
+                // Nobody's lock, or half a file: a killed program left it.
+                if age_of(&path) > YOUNG {
+                    drop(std::fs::remove_file(&path));
+                }
+                continue;
+            }
+            match read(&path) {
+                Ok(kept) => {
                     let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
                     let key = name.split('-').next().and_then(|hash| u64::from_str_radix(hash, 16).ok());
                     left.push(Left { kept, key: key.unwrap_or_default(), file: path });
                 }
-                (KEPT, Err(Unreadable::Foreign)) => {}
-                (KEPT, Err(Unreadable::Damaged)) => set_aside(&path),
-                // Nobody's lock, or half a file: a killed program left it.
-                _ => drop(std::fs::remove_file(&path)),
+                Err(Unreadable::Foreign) => {}
+                Err(Unreadable::Damaged) => set_aside(&path),
             }
         }
+        damaged.sort();
+        damaged.iter().skip(MOST).for_each(|(_, path)| drop(std::fs::remove_file(path)));
         left.sort_by_key(|left| std::cmp::Reverse(left.kept.saved));
         if left.len() > MOST {
             left.drain(MOST..).for_each(|old| old.discard());
@@ -118,6 +132,12 @@ pub fn set_aside(path: &Path) {
         // A folder in the way of an earlier one: what cannot be moved is left, and is not trusted either.
         drop(std::fs::remove_file(path));
     }
+}
+
+/// How long ago a file was written; a moment ago, where that is not known.
+fn age_of(path: &Path) -> Duration {
+    let written = path.symlink_metadata().and_then(|metadata| metadata.modified()).ok();
+    written.and_then(|written| written.elapsed().ok()).unwrap_or_default()
 }
 
 /// Whether a living session holds this lock.
@@ -189,7 +209,6 @@ mod tests {
     use super::*;
     use crate::model::{Model, OpenOptions, open};
     use crate::recipe::Recipe;
-    use std::time::Duration;
 
     struct Folder(PathBuf);
 
@@ -277,14 +296,17 @@ mod tests {
         std::fs::write(at("b-1-0.autosave"), b"").unwrap();
         std::fs::create_dir(at("c-1-0.autosave")).unwrap();
         std::fs::write(at("d-1-0.autosave"), "spokeshave autosave 77 of the future\n").unwrap();
-        std::fs::write(at("e-1-0.lock"), b"").unwrap();
-        std::fs::write(at("e-1-0.part"), b"half").unwrap();
+        for name in ["e-1-0.lock", "e-1-0.part"] {
+            let file = File::create(at(name)).unwrap();
+            file.set_modified(std::time::SystemTime::now() - 2 * YOUNG).unwrap();
+        }
+        std::fs::write(at("f-1-0.lock"), b"").unwrap();
         std::fs::write(at("notes.txt"), b"not ours").unwrap();
         let left = Shelf::in_folder(&folder.0).left();
         assert_eq!((left.len(), left[0].key), (MOST, MOST as u64 + 4));
         let endings = folder.endings();
         let count = |ending: &str| endings.iter().filter(|e| *e == ending).count();
-        assert_eq!([count(KEPT), count(DAMAGED), count(LOCK), count(PART), count("txt")], [MOST + 1, 3, 0, 0, 1]);
+        assert_eq!([count(KEPT), count(DAMAGED), count(LOCK), count(PART), count("txt")], [MOST + 1, 3, 1, 0, 1]);
     }
 
     #[test]
