@@ -120,6 +120,7 @@ fn spawn(name: &str, reporter: Reporter, work: impl FnOnce(&Control, &Reporter) 
     let (control, finished) = (Arc::new(Control::default()), Arc::new(AtomicBool::new(false)));
     let (inner, spare, end) = (control.clone(), reporter.clone(), finished.clone());
     let run = move || {
+        step_back();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(&inner, &reporter))) {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
@@ -133,6 +134,21 @@ fn spawn(name: &str, reporter: Reporter, work: impl FnOnce(&Control, &Reporter) 
         spare.send(Event::Failed(format!("a thread could not be started: {error}")));
     }
     Job { control, finished }
+}
+
+/// Lets the thread that draws go first: on a machine whose cores are all at work, frames would otherwise wait for them.
+#[cfg(target_os = "linux")]
+fn step_back() {
+    // A priority that cannot be lowered is left as it is.
+    rustix::process::setpriority_process(Some(rustix::thread::gettid()), 10).unwrap_or(());
+}
+
+#[cfg(not(target_os = "linux"))]
+fn step_back() {}
+
+/// The same for the threads that all jobs share.
+pub fn stand_behind_the_window() {
+    rayon::broadcast(|_| step_back());
 }
 
 /// Profiles of every tensor that is not in `known` yet: from the cache, or a guess from a few rows of each first, then from
