@@ -78,42 +78,54 @@ fn add_group<const ENERGY: bool>(group: &[f32], scale: f32, sums: &mut [[f64; LA
     // In units of the step, so that tiny weights do not vanish when squared. Multiplying by the reciprocal may put what stands
     // within 10⁻⁷ of half-way on the other side; its error is the same there.
     let steps = 1.0 / scale;
-    let (mut errors, mut energies) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+    let mut errors = [0.0_f32; LANES];
     let (whole, rest) = group.as_chunks::<LANES>();
     for values in whole {
-        add_lanes::<ENERGY>(values, scale, steps, &mut errors, &mut energies);
+        add_errors(values, scale, steps, &mut errors);
     }
     if !rest.is_empty() {
-        add_lanes::<ENERGY>(&padded(rest), scale, steps, &mut errors, &mut energies);
+        add_errors(&padded(rest), scale, steps, &mut errors);
     }
     let square = f64::from(scale) * f64::from(scale);
-    for lane in 0..LANES {
-        sums[0][lane] += f64::from(errors[lane]) * square;
-        if ENERGY {
-            sums[1][lane] += f64::from(energies[lane]) * square;
+    add_squared(&errors, square, &mut sums[0]);
+    if ENERGY {
+        // A loop of its own over a group that is at hand: with both sums in one, the compiler keeps neither in registers.
+        let mut energies = [0.0_f32; LANES];
+        for values in whole {
+            add_energies(values, steps, &mut energies);
         }
+        if !rest.is_empty() {
+            add_energies(&padded(rest), steps, &mut energies);
+        }
+        add_squared(&energies, square, &mut sums[1]);
     }
 }
 
 #[inline(always)]
-fn add_lanes<const ENERGY: bool>(
-    values: &[f32; LANES],
-    scale: f32,
-    steps: f32,
-    errors: &mut [f32; LANES],
-    energies: &mut [f32; LANES],
-) {
+fn add_errors(values: &[f32; LANES], scale: f32, steps: f32, errors: &mut [f32; LANES]) {
     /// 1.5·2²³: adding it leaves the nearest whole number, ties to even; codes are far below 2²².
     const MAGIC: f32 = 12_582_912.0;
     for lane in 0..LANES {
         let w = values[lane];
-        let place = w * steps;
-        let code = (place + MAGIC) - MAGIC;
+        let code = (w * steps + MAGIC) - MAGIC;
         let difference = (w - code * scale) * steps;
         errors[lane] += difference * difference;
-        if ENERGY {
-            energies[lane] += place * place;
-        }
+    }
+}
+
+#[inline(always)]
+fn add_energies(values: &[f32; LANES], steps: f32, energies: &mut [f32; LANES]) {
+    for lane in 0..LANES {
+        let place = values[lane] * steps;
+        energies[lane] += place * place;
+    }
+}
+
+/// Adds lanes in units of `square` to sums in f64.
+#[inline(always)]
+fn add_squared(lanes: &[f32; LANES], square: f64, sums: &mut [f64; LANES]) {
+    for lane in 0..LANES {
+        sums[lane] += f64::from(lanes[lane]) * square;
     }
 }
 
