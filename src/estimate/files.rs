@@ -30,7 +30,9 @@ pub fn files(model: &Model, target: Target) -> Vec<FilePlan> {
     let one = |(shard, source): (usize, &crate::formats::Source)| {
         let name = source.path().strip_prefix(folder).unwrap_or(Path::new("model.safetensors"));
         // A packed file spelled out is safetensors, and says so.
-        let name = name.with_extension("safetensors").to_string_lossy().into_owned();
+        let name = name.with_extension("safetensors");
+        let parts: Vec<_> = name.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+        let name = parts.join("/");
         let tensors = all.iter().copied().filter(|&i| model.tensors[i].shard() == shard).collect();
         FilePlan { name: Some(name), tensors }
     };
@@ -40,7 +42,9 @@ pub fn files(model: &Model, target: Target) -> Vec<FilePlan> {
 /// The index of a sharded artifact: names to files, and the sum of the tensors' bytes.
 #[must_use]
 pub fn index_text(model: &Model, plan: &Plan, files: &[FilePlan]) -> Option<String> {
-    if plan.target == Target::Packed || files.len() < 2 {
+    // A single shard is found by itself where it stands at the top, and below it only through an index.
+    let below = |file: &FilePlan| file.name.as_ref().is_some_and(|name| name.contains('/'));
+    if plan.target == Target::Packed || (files.len() < 2 && !files.iter().any(below)) {
         return None;
     }
     let mut map = serde_json::Map::new();

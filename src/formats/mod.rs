@@ -23,10 +23,12 @@
 
 pub mod dtype;
 pub mod error;
+pub mod index;
 pub mod json;
 pub mod limits;
 pub mod packed;
 pub mod packed_layout;
+mod packed_tensor;
 pub mod safetensors;
 pub mod sniff;
 pub mod source;
