@@ -3,8 +3,10 @@
 use super::hand::Part;
 use super::selection::Pick;
 use super::state::View;
+use crate::export::stale::Stale;
 use crate::recipe::{Scheme, Target};
 use crate::session::dial::Dial;
+use crate::session::trouble::Next;
 use egui::{Key, KeyboardShortcut, Modifiers};
 use std::path::PathBuf;
 
@@ -85,6 +87,18 @@ pub enum Command {
     CloseDialog,
     /// Put the banner away.
     CloseBanner,
+    /// Take the next step after something went wrong.
+    Next(Next),
+    /// Restore the recipe that was left behind.
+    Restore,
+    /// Open the model that was left behind.
+    Reopen,
+    /// Delete what was left behind.
+    Discard,
+    /// Leave it for the next start.
+    Later,
+    /// Delete the temporaries of killed exports.
+    RemoveLeftovers(Vec<Stale>),
     /// Hide or show the guide.
     ToggleGuide,
 }
@@ -108,8 +122,9 @@ pub const LOCK: Key = Key::L;
 /// What a key adds to the kept share, in percent.
 const KEY_SHARE: f64 = 5.0;
 
-/// The commands that this frame's keys ask for. Single keys count only while no field is being typed in.
-pub fn from_keys(ui: &egui::Ui, view: &View) -> Vec<Command> {
+/// The commands that this frame's keys ask for; Escape is `in_front` where there is such a thing. Single keys count only
+/// while no field is being typed in.
+pub fn from_keys(ui: &egui::Ui, view: &View, in_front: Option<Command>) -> Vec<Command> {
     let mut commands = Vec::new();
     ui.input_mut(|input| {
         // The longer shortcut first: the shorter one would take its key.
@@ -133,8 +148,10 @@ pub fn from_keys(ui: &egui::Ui, view: &View) -> Vec<Command> {
     let focus = ui.ctx().memory(egui::Memory::focused);
     if focus.is_none() {
         take_keys(ui, arrow_keys(), &mut commands);
-        if view.chosen_count() > 1 && !view.hand.had_focus && is_free_escape(ui) {
-            commands.push(Command::Select(view.selected));
+        if !view.hand.had_focus && is_free_escape(ui) {
+            // What was put in front of the window goes first.
+            let several = (view.chosen_count() > 1).then_some(Command::Select(view.selected));
+            commands.extend(in_front.or(several));
         }
     }
     if focus.is_none() || focus == view.hand.focus {

@@ -4,12 +4,11 @@
 //! field beside it always works.
 
 use super::command::Command;
+use super::export_dialog::export_ui;
 use super::format;
 use super::state::{Chooser, Dialog, View};
 use super::theme::{self, tokens};
-use crate::recipe::Target;
 use crate::session::Live;
-use crate::session::live::Outcome;
 use egui::{Context, Role, Ui, WidgetInfo};
 use std::path::PathBuf;
 use std::sync::mpsc::channel;
@@ -23,7 +22,9 @@ pub fn dialog_ui(ctx: &Context, live: Option<&Live>, view: &mut View, commands: 
         ui.set_width(460.0);
         match &mut dialog {
             Dialog::Open { path } => keep = open_ui(ui, path, view, commands),
-            Dialog::Export { path, force } => keep = export_ui(ui, path, force, live, view, commands),
+            Dialog::Export { path, force, looking } => {
+                keep = export_ui(ui, (path, force, looking), live, view, commands);
+            }
             Dialog::SaveRecipe { path } => keep = save_ui(ui, path, view, commands),
         }
     });
@@ -33,7 +34,7 @@ pub fn dialog_ui(ctx: &Context, live: Option<&Live>, view: &mut View, commands: 
 }
 
 /// A path field with a button for the system's chooser. Gives whether Enter was pressed in it.
-fn path_ui(
+pub(super) fn path_ui(
     ui: &mut Ui,
     path: &mut String,
     name: &str,
@@ -102,7 +103,7 @@ fn open_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<C
     };
     let entered = path_ui(ui, path, "Path of the model", view, choose);
     if let Some(refusal) = &view.refusal {
-        ui.add(egui::Label::new(theme::label(refusal).color(tokens(ui).bad)).wrap());
+        ui.add(egui::Label::new(theme::label(format::plain(refusal)).color(tokens(ui).bad)).wrap());
     }
     ui.add_space(12.0);
     let mut keep = true;
@@ -120,81 +121,6 @@ fn open_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<C
     keep
 }
 
-fn export_ui(
-    ui: &mut Ui,
-    path: &mut String,
-    force: &mut bool,
-    live: Option<&Live>,
-    view: &mut View,
-    commands: &mut Vec<Command>,
-) -> bool {
-    let Some(live) = live else { return false };
-    ui.label(theme::name("Export"));
-    let bytes = live.totals.as_ref().map_or_else(|| "…".into(), |t| format!("{} bytes", format::grouped(t.bytes)));
-    let words = format!(
-        "target {}, {bytes}; written beside, re-opened and compared before it gets its name",
-        live.target().name()
-    );
-    ui.add(egui::Label::new(theme::label(words)).wrap());
-    ui.add_space(8.0);
-    let (extension, name) = (live.target().extension(), path.clone());
-    let choose = move || rfd::FileDialog::new().add_filter(extension, &[extension]).set_file_name(name).save_file();
-    let entered = path_ui(ui, path, "Export path", view, choose);
-    let out = PathBuf::from(path.trim());
-    let exists = out.exists();
-    if exists {
-        ui.checkbox(force, "Replace what is there");
-    }
-    let running = live.export_progress();
-    if let Some(progress) = running {
-        ui.add(
-            super::widgets::Bar::new("Export progress", progress.fraction())
-                .height(6.0)
-                .fill(tokens(ui).accent)
-                .progress(),
-        );
-    }
-    outcome_ui(ui, live);
-    ui.add_space(12.0);
-    let mut keep = true;
-    ui.horizontal(|ui| {
-        let ready = !path.trim().is_empty() && (!exists || *force) && running.is_none() && live.is_fresh();
-        let button = ui.add_enabled(ready, theme::primary_button("Write file", tokens(ui)));
-        if (button.clicked() || entered) && ready {
-            commands.push(Command::Export { out, force: *force });
-        }
-        if running.is_some() {
-            if ui.button("Cancel export").clicked() {
-                commands.push(Command::CancelExport);
-            }
-        } else {
-            keep = !ui.button("Close").clicked();
-        }
-    });
-    keep
-}
-
-fn outcome_ui(ui: &mut Ui, live: &Live) {
-    let t = tokens(ui);
-    match &live.outcome {
-        Some(Outcome::Done(artifact)) => {
-            let bytes = artifact.files.iter().map(|f| f.1).sum();
-            let tensors = artifact.verification.tensors.len();
-            let difference = artifact.verification.max_abs_difference();
-            let words = format!(
-                "Done: {} bytes, {tensors} tensors read back, largest difference from the plan {difference}",
-                format::grouped(bytes)
-            );
-            ui.add(egui::Label::new(theme::value(words).color(t.accent)).wrap());
-            if live.target() == Target::Packed {
-                ui.label(theme::hint("assets/read_packed.py reads it with numpy alone"));
-            }
-        }
-        Some(Outcome::Failed(why)) => drop(ui.add(egui::Label::new(theme::value(why).color(t.bad)).wrap())),
-        None => {}
-    }
-}
-
 fn save_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<Command>) -> bool {
     ui.label(theme::name("Save recipe"));
     ui.label(theme::label("The choice as a text file, for the commands and for other models"));
@@ -203,7 +129,7 @@ fn save_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<C
     let choose = move || rfd::FileDialog::new().add_filter("toml", &["toml"]).set_file_name(name).save_file();
     let entered = path_ui(ui, path, "Recipe path", view, choose);
     if let Some(refusal) = &view.refusal {
-        ui.add(egui::Label::new(theme::label(refusal).color(tokens(ui).bad)).wrap());
+        ui.add(egui::Label::new(theme::label(format::plain(refusal)).color(tokens(ui).bad)).wrap());
     }
     ui.add_space(12.0);
     let mut keep = true;

@@ -1,5 +1,7 @@
 //! Numbers as the window says them: KiB and MiB with two decimals, thousands in groups, a real minus, an en dash for none.
 
+use crate::formats::error::printable;
+
 /// Bytes with a unit that suits them: value and unit apart, so that the unit can be drawn smaller.
 #[must_use]
 pub fn bytes(bytes: u64) -> (String, &'static str) {
@@ -93,6 +95,15 @@ pub fn shape(shape: &[usize]) -> String {
     shape.iter().map(|&d| grouped(d as u64)).collect::<Vec<_>>().join(" × ")
 }
 
+/// Text of any length that may hold what a file or the system said, as one line that is safe to show.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    /// What [`printable`] takes whole.
+    const PIECE: usize = 160;
+    let all: Vec<char> = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().collect();
+    all.chunks(PIECE).map(|piece| printable(&piece.iter().collect::<String>())).collect()
+}
+
 /// Seconds left, in words.
 #[must_use]
 pub fn seconds(s: f64) -> String {
@@ -127,5 +138,7 @@ mod tests {
         assert_eq!(shape(&[1408, 512]), "1,408 × 512");
         assert_eq!(power(5), "100 k");
         assert_eq!(kib(2_883_584), "2,816");
+        assert_eq!(plain("a\n  b\u{7f}\u{202e}"), "a b\\u{7f}\\u{202e}");
+        assert_eq!(plain(&"é".repeat(1000)).chars().count(), 1000);
     }
 }

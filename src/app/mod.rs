@@ -9,11 +9,14 @@
 
 pub mod command;
 mod dialogs;
+mod export_dialog;
 pub mod format;
 pub mod hand;
 mod launch;
 mod panels;
+mod preferences;
 pub mod raster;
+mod recovery;
 mod screenshot;
 pub mod selection;
 pub mod shot;

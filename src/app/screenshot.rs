@@ -1,6 +1,6 @@
 //! The real window as a picture, without a display: the same workbench, frame after frame, until its background work has settled.
 
-use super::launch::workbench;
+use super::launch::{Keeping, workbench};
 use super::shot::Headless;
 use super::state::Preferences;
 use crate::model::{Model, OpenOptions};
@@ -51,7 +51,8 @@ pub fn shoot(options: ShotOptions) -> Result<(), String> {
     let ctx = headless.ctx().clone();
     let preferences = Preferences { dark: options.dark, ..Preferences::default() };
     let welcome = model.is_err();
-    let mut bench = workbench(&ctx, preferences, model.map_err(str::to_owned), OpenOptions::default(), None);
+    let mut bench =
+        workbench(&ctx, preferences, model.map_err(str::to_owned), OpenOptions::default(), Keeping::default());
     if welcome {
         bench.forget_failure();
     }

@@ -2,6 +2,7 @@
 
 use super::panels::rows::{self, Line};
 use super::state::View;
+use crate::model::Model;
 use crate::session::Live;
 
 /// A way to select more than one row.
@@ -44,6 +45,16 @@ impl View {
         self.also.clear();
         self.range_from = index;
         self.show(index);
+    }
+
+    /// Selects the tensors with these names, as far as they are there; the first is shown.
+    pub fn select_names(&mut self, model: &Model, names: &[String]) {
+        let mut found = names.iter().filter_map(|name| model.find(name));
+        if let Some(first) = found.next() {
+            self.select(first);
+            self.also = found.filter(|&index| index != first).collect();
+            self.reveal = true;
+        }
     }
 
     /// Selects more rows.

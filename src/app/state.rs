@@ -1,7 +1,9 @@
 //! What the window remembers between frames that is not the model's: selection, filter, open dialog, where a drag began.
 
 use super::hand::Hand;
+use super::recovery::Offer;
 use crate::model::Model;
+use crate::session::leftovers::Looking;
 use crate::session::live::ApplyTo;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -69,6 +71,8 @@ pub enum Dialog {
         path: String,
         /// Replace what is there.
         force: bool,
+        /// What is known of the folder.
+        looking: Option<Looking>,
     },
     /// Where to save the recipe.
     SaveRecipe {
@@ -131,6 +135,8 @@ pub struct View {
     pub notice: Option<String>,
     /// Why no model is open.
     pub failure: Option<String>,
+    /// What an earlier session left behind.
+    pub offer: Option<Offer>,
     /// Whether something was exported from this model.
     pub exported: bool,
     /// Quality on the trade-off plot: 0 measured accuracy where there is one, 1 fidelity.
@@ -168,6 +174,7 @@ impl View {
             refusal: None,
             notice: None,
             failure: None,
+            offer: None,
             exported: false,
             quality: 0,
         }

@@ -2,15 +2,21 @@
 
 use super::command::{self, Command};
 use super::dialogs;
+use super::export_dialog::{file_stem, suggested_name};
 use super::hand;
 use super::panels;
+use super::recovery;
 use super::state::{Dialog, Preferences, View};
 use super::theme::{self, tokens};
 use crate::export::atomic::write_whole;
-use crate::model::{OpenOptions, open};
+use crate::export::stale;
+use crate::formats::source::Access;
+use crate::model::{Model, OpenOptions, Origin, open};
 use crate::profile::Cache;
-use crate::recipe::{Recipe, Target, file};
+use crate::recipe::{self, Recipe, file};
+use crate::session::autosave::{Autosave, Shelf};
 use crate::session::live::{Live, Outcome};
+use crate::session::trouble::Next;
 use egui::{Context, Rect, Ui, UiBuilder, pos2, vec2};
 use std::path::Path;
 use std::sync::Arc;
@@ -18,11 +24,15 @@ use std::time::Duration;
 
 /// The whole window, whatever draws it.
 pub struct Workbench {
-    live: Option<Live>,
-    view: View,
+    pub(super) live: Option<Live>,
+    pub(super) view: View,
     preferences: Preferences,
     options: OpenOptions,
     cache: Option<Cache>,
+    pub(super) shelf: Option<Shelf>,
+    pub(super) autosave: Option<Autosave>,
+    /// Whether a model was opened already.
+    pub(super) started: bool,
 }
 
 impl Workbench {
@@ -31,7 +41,8 @@ impl Workbench {
     pub fn new(ctx: &Context, preferences: Preferences, options: OpenOptions) -> Self {
         theme::install(ctx);
         ctx.set_theme(if preferences.dark { egui::Theme::Dark } else { egui::Theme::Light });
-        Self { live: None, view: View::of(None), preferences, options, cache: None }
+        let (live, view) = (None, View::of(None));
+        Self { live, view, preferences, options, cache: None, shelf: None, autosave: None, started: false }
     }
 
     /// Keeps what is read of models in a cache from here on.
@@ -41,19 +52,31 @@ impl Workbench {
 
     /// Opens a model with a recipe that was already resolved on it.
     pub fn adopt(&mut self, ctx: &Context, model: Arc<crate::model::Model>, recipe: Recipe) {
-        let repaint = ctx.clone();
-        match Live::new(model, recipe, self.cache.clone(), Arc::new(move || repaint.request_repaint())) {
-            Ok(mut live) => {
-                self.view = View::of(Some(&live.model));
-                if live.network.is_some() {
-                    live.show_images(panels::digits::IMAGES.to_vec());
-                }
-                let first_warning = live.model.warnings.first().cloned();
-                self.view.notice = first_warning;
-                self.live = Some(live);
-            }
-            Err(error) => self.view.failure = Some(error.to_string()),
+        if let Err(error) = self.take_over(ctx, model, recipe, None) {
+            self.view.failure = Some(error.to_string());
         }
+    }
+
+    /// Opens a model; the recipe is in a file of the user's own when it is `base`.
+    fn take_over(
+        &mut self,
+        ctx: &Context,
+        model: Arc<Model>,
+        recipe: Recipe,
+        base: Option<Recipe>,
+    ) -> Result<(), recipe::Error> {
+        let repaint = ctx.clone();
+        let mut live = Live::new(model, recipe, self.cache.clone(), Arc::new(move || repaint.request_repaint()))?;
+        self.close();
+        live.in_pieces = self.options.access == Access::Read;
+        self.view = View::of(Some(&live.model));
+        if live.network.is_some() {
+            live.show_images(panels::digits::IMAGES.to_vec());
+        }
+        self.view.notice = live.model.warnings.first().cloned();
+        self.live = Some(live);
+        self.begin_keeping(ctx, base);
+        Ok(())
     }
 
     /// Says why there is no model.
@@ -114,6 +137,7 @@ impl Workbench {
                 ctx.request_repaint_after(Duration::from_millis(100));
             }
         }
+        self.keep_recipe(ctx);
         for command in dialogs::poll_chooser(ctx, &mut self.view) {
             self.apply(ctx, command);
         }
@@ -123,7 +147,10 @@ impl Workbench {
     pub fn ui(&mut self, ui: &mut Ui) {
         let ctx = ui.ctx().clone();
         self.view.hand.begin_frame(&ctx);
-        let mut commands = command::from_keys(ui, &self.view);
+        let dismissible = self.live.as_ref().and_then(|live| live.troubles.newest()).is_some_and(|t| !t.stays);
+        let later = self.view.offer.is_some().then_some(Command::Later);
+        let in_front = if dismissible { Some(Command::CloseBanner) } else { later };
+        let mut commands = command::from_keys(ui, &self.view, in_front);
         commands.extend(dropped_file(&ctx));
         self.follow_gesture(&ctx, &mut commands);
         ui.painter().rect_filled(ui.max_rect(), 0.0, tokens(ui).bg1);
@@ -165,6 +192,8 @@ impl Workbench {
             Command::AskOpen => self.view.dialog = Some(Dialog::Open { path: String::new() }),
             Command::Open(path) => self.open(ctx, &path),
             Command::CloseDialog => self.view.dialog = None,
+            Command::Next(next) => self.next(ctx, next),
+            Command::Restore | Command::Reopen | Command::Discard | Command::Later => self.answer_offer(ctx, &command),
             Command::ToggleGuide => self.preferences.guide_hidden = !self.preferences.guide_hidden,
             Command::ToggleTheme => {
                 self.preferences.dark = !self.preferences.dark;
@@ -174,19 +203,22 @@ impl Workbench {
                 let Some(mut live) = self.live.take() else { return };
                 let result = self.apply_to_live(&mut live, other);
                 self.live = Some(live);
-                if let Err(why) = result {
-                    self.view.refusal = Some(why);
+                match result {
+                    Ok(true) => self.recipe_is_safe(),
+                    Ok(false) => {}
+                    Err(why) => self.view.refusal = Some(why),
                 }
             }
         }
         ctx.request_repaint();
     }
 
-    fn apply_to_live(&mut self, live: &mut Live, command: Command) -> Result<(), String> {
+    /// Gives whether the recipe is now one that the user has in a file.
+    fn apply_to_live(&mut self, live: &mut Live, command: Command) -> Result<bool, String> {
         let view = &mut self.view;
         let text = |e: crate::recipe::Error| e.to_string();
         if let Some(result) = hand::carry_out(live, view, &command) {
-            return result.map_err(text);
+            return result.map(|()| false).map_err(text);
         }
         view.hand.forget();
         match command {
@@ -199,7 +231,7 @@ impl Workbench {
             Command::Redo => live.redo(),
             Command::AskExport => {
                 live.outcome = None;
-                view.dialog = Some(Dialog::Export { path: suggested_name(live), force: false });
+                view.dialog = Some(Dialog::Export { path: suggested_name(live), force: false, looking: None });
             }
             Command::Export { out, force } => live.export(out, force),
             Command::AskSaveRecipe => {
@@ -210,19 +242,71 @@ impl Workbench {
                 write_whole(&path, text.as_bytes()).map_err(|e| e.to_string())?;
                 view.notice = Some(format!("recipe saved as {}", path.display()));
                 view.dialog = None;
+                return Ok(true);
             }
             Command::LoadRecipe(path) => {
                 let recipe = file::read(&path).map_err(text)?;
                 live.replace_recipe(recipe, "load a recipe").map_err(text)?;
+                return Ok(true);
             }
             Command::CancelProfile => live.cancel_profile(),
             Command::ResumeProfile => live.resume_profile(),
             Command::CancelExport => live.cancel_export(),
             Command::Baseline => live.start_baseline(),
-            Command::CloseBanner => live.banner = None,
+            Command::CloseBanner => drop(live.troubles.dismiss()),
+            Command::RemoveLeftovers(stale) => {
+                if let Err(error) = stale::remove(&stale) {
+                    live.troubles.say(format!("Not every leftover could be removed: {error}"), None);
+                }
+            }
             _ => {}
         }
-        Ok(())
+        Ok(false)
+    }
+
+    /// Takes the step that was offered after something went wrong.
+    fn next(&mut self, ctx: &Context, next: Next) {
+        let Some(live) = &mut self.live else { return };
+        live.troubles.dismiss();
+        match next {
+            Next::ReadOn => live.resume_profile(),
+            Next::TryAgain(work) => live.try_again(work),
+            Next::OpenAgain => self.open_again(ctx),
+            Next::ReadInPieces => {
+                self.options.access = Access::Read;
+                self.open_again(ctx);
+            }
+        }
+    }
+
+    /// Opens the model from where it was opened, and takes the recipe along if it still fits.
+    fn open_again(&mut self, ctx: &Context) {
+        let Some(live) = &mut self.live else { return };
+        let path = match &live.model.origin {
+            Origin::File(path) | Origin::Folder(path) => path.clone(),
+            Origin::Demo(name) => format!("demo:{name}").into(),
+        };
+        let model = match open(&path, &self.options) {
+            Ok(model) => Arc::new(model),
+            // It stays on the screen as it was, and can be tried again.
+            Err(error) => {
+                let next = (!live.troubles.is_source_changed()).then_some(Next::OpenAgain);
+                return live.troubles.say(format!("It cannot be opened: {error}"), next);
+            }
+        };
+        let recipe = live.recipe().clone();
+        let base = self.autosave.as_ref().map(|autosave| autosave.base().clone());
+        let names = recovery::selected(&live.model, &self.view);
+        let mut lost = None;
+        if let Err(why) = self.take_over(ctx, model.clone(), recipe, base) {
+            lost = Some(format!("The recipe no longer fits the model: {why}"));
+            // Without a recipe every model fits.
+            self.adopt(ctx, model, Recipe::default());
+        }
+        if let Some(live) = &mut self.live {
+            self.view.select_names(&live.model, &names);
+            lost.into_iter().for_each(|words| live.troubles.say(words, None));
+        }
     }
 
     /// Opens a model, or loads a recipe into the open one when the file is a recipe.
@@ -247,17 +331,13 @@ impl Workbench {
     }
 }
 
-fn suggested_name(live: &Live) -> String {
-    let stem = file_stem(&live.model.name);
-    match live.target() {
-        Target::Packed => format!("{stem}.spk"),
-        _ => format!("{stem}-spokeshave.safetensors"),
+impl Drop for Workbench {
+    fn drop(&mut self) {
+        // What a panic interrupted was not closed: the next start offers it.
+        if !std::thread::panicking() {
+            self.close();
+        }
     }
-}
-
-fn file_stem(name: &str) -> String {
-    let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
-    name.chars().map(plain).collect()
 }
 
 fn dropped_file(ctx: &Context) -> Option<Command> {
@@ -283,11 +363,13 @@ fn lay_out(ui: &mut Ui, live: &Live, view: &mut View, preferences: &Preferences,
     let right_width = egui::lerp(288.0..=336.0, blend);
     let header = Rect::from_min_size(full.min, vec2(full.width(), 48.0));
     let jobs = Rect::from_min_max(pos2(full.left(), full.bottom() - 32.0), full.max);
-    let body = Rect::from_min_max(header.left_bottom(), jobs.right_top());
+    let banner = Rect::from_min_size(header.left_bottom(), vec2(full.width(), panels::banner::height(live, view)));
+    let body = Rect::from_min_max(banner.left_bottom(), jobs.right_top());
     let left = Rect::from_min_size(body.min, vec2(left_width, body.height()));
     let right = Rect::from_min_max(pos2(body.right() - right_width, body.top()), body.max);
     let centre = Rect::from_min_max(left.right_top(), right.left_bottom());
     pane(ui, header, "header", |ui| panels::header::header_ui(ui, live, view, preferences, commands));
+    pane(ui, banner, "banner", |ui| panels::banner::banner_ui(ui, live, view, commands));
     pane(ui, left, "layers", |ui| panels::layers::layers_ui(ui, live, view, preferences, commands));
     centre_ui(ui, centre, live, view, commands);
     right_ui(ui, right, live, view, commands);

@@ -1,6 +1,7 @@
 //! `estimate`: what a recipe would cost and break, writing nothing.
 
 use super::args::{EstimateArgs, Form, Global, RecipeArgs};
+use super::json::List;
 use super::text::{self, NONE, Table};
 use super::{Failure, json, progress};
 use crate::estimate::size::is_kept;
@@ -10,7 +11,9 @@ use crate::kernels::error::ErrorSums;
 use crate::profile::Cache;
 use crate::recipe::Target;
 use crate::session::Request;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use std::fmt::Display;
 use std::path::Path;
 
 /// Opens, estimates, prints.
@@ -40,6 +43,40 @@ pub fn open(model: &Path, recipe: &RecipeArgs, global: &Global) -> Result<Reques
     Ok(request)
 }
 
+const HEADINGS: [&str; 8] = ["<name", "<scheme", "bytes", "ratio", "zeros %", "t²", "SQNR dB", "<kind"];
+
+#[derive(Serialize)]
+struct Document<'a, T> {
+    target: &'a str,
+    label: &'a str,
+    source_bytes: u64,
+    bytes: Option<u64>,
+    overhead_bytes: Option<u64>,
+    sparse_bytes: Option<u64>,
+    entropy_bytes: Option<u64>,
+    bits_per_weight: Value,
+    fidelity: Value,
+    fidelity_form: &'a str,
+    tensors: T,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    name: &'a str,
+    scheme: String,
+    stored_as: &'a str,
+    label: &'a str,
+    shape: &'a [usize],
+    bytes: Option<u64>,
+    sparse_bytes: Option<u64>,
+    entropy_bytes: Option<u64>,
+    zeros: Option<u64>,
+    t2: Value,
+    t2_error: Value,
+    sqnr_db: Value,
+    cosine: Value,
+}
+
 /// An estimate with the request it belongs to.
 pub struct Report<'a> {
     /// Names, shapes and what was asked for.
@@ -52,41 +89,41 @@ pub struct Report<'a> {
 
 impl Report<'_> {
     /// The document of `--json`.
-    pub fn document(&self) -> Value {
+    pub fn document(&self) -> impl Serialize {
         let e = self.estimate;
-        json!({
-            "target": e.target.name(),
-            "label": e.label.name(),
-            "source_bytes": e.source_bytes,
-            "bytes": e.bytes,
-            "overhead_bytes": e.overhead_bytes,
-            "sparse_bytes": e.sparse_bytes,
-            "entropy_bytes": e.entropy_bytes,
-            "bits_per_weight": json::maybe(e.bits_per_weight),
-            "fidelity": json::maybe(e.fidelity),
-            "fidelity_form": e.fidelity_form.name(),
-            "tensors": (0..e.tensors.len()).map(|i| self.tensor(i)).collect::<Vec<_>>(),
-        })
+        Document {
+            target: e.target.name(),
+            label: e.label.name(),
+            source_bytes: e.source_bytes,
+            bytes: e.bytes,
+            overhead_bytes: e.overhead_bytes,
+            sparse_bytes: e.sparse_bytes,
+            entropy_bytes: e.entropy_bytes,
+            bits_per_weight: json::maybe(e.bits_per_weight),
+            fidelity: json::maybe(e.fidelity),
+            fidelity_form: e.fidelity_form.name(),
+            tensors: List { len: e.tensors.len(), item: |i| self.line(i) },
+        }
     }
 
-    fn tensor(&self, index: usize) -> Value {
+    fn line(&self, index: usize) -> Line<'_> {
         let (tensor, e) = (&self.request.model.tensors[index], &self.estimate.tensors[index]);
         let errors = e.errors.as_ref();
-        json!({
-            "name": tensor.name,
-            "scheme": self.request.plan.assignments[index].scheme.to_string(),
-            "stored_as": e.stored_as,
-            "label": e.label.name(),
-            "shape": tensor.shape,
-            "bytes": self.bytes(index),
-            "sparse_bytes": e.sparse_bytes,
-            "entropy_bytes": e.entropy_bytes,
-            "zeros": errors.map(|s| s.zeros),
-            "t2": json::maybe(e.t2()),
-            "t2_error": json::maybe(e.t2_error),
-            "sqnr_db": json::maybe(errors.and_then(ErrorSums::sqnr_db)),
-            "cosine": json::maybe(errors.and_then(ErrorSums::cosine)),
-        })
+        Line {
+            name: &tensor.name,
+            scheme: self.request.plan.assignments[index].scheme.to_string(),
+            stored_as: &e.stored_as,
+            label: e.label.name(),
+            shape: &tensor.shape,
+            bytes: self.bytes(index),
+            sparse_bytes: e.sparse_bytes,
+            entropy_bytes: e.entropy_bytes,
+            zeros: errors.map(|s| s.zeros),
+            t2: json::maybe(e.t2()),
+            t2_error: json::maybe(e.t2_error),
+            sqnr_db: json::maybe(errors.and_then(ErrorSums::sqnr_db)),
+            cosine: json::maybe(errors.and_then(ErrorSums::cosine)),
+        }
     }
 
     /// Stored bytes of a tensor, where they are known: in `packed` the zeros of a touched one decide between its forms.
@@ -97,12 +134,10 @@ impl Report<'_> {
     }
 
     /// The table and the headline for people.
-    fn text(&self) -> String {
-        let mut table = Table::new(&["<name", "<scheme", "bytes", "ratio", "zeros %", "t²", "SQNR dB", "<kind"]);
-        for (i, e) in self.estimate.tensors.iter().enumerate() {
-            table.row(self.row(i, e));
-        }
-        format!("{}\n{}", table.render(), self.headline())
+    fn text(&self) -> impl Display {
+        let row = |i: usize| self.estimate.tensors.get(i).map(|e| self.row(i, e)).unwrap_or_default();
+        let table = Table::new(&HEADINGS, self.estimate.tensors.len(), row);
+        std::fmt::from_fn(move |f| write!(f, "{table}\n{}", self.headline()))
     }
 
     fn row(&self, index: usize, e: &TensorEstimate) -> Vec<String> {
@@ -128,9 +163,9 @@ impl Report<'_> {
     /// The totals: sizes, ratio, bits per weight, fidelity.
     pub fn headline(&self) -> String {
         let e = self.estimate;
-        let mut table = Table::new(&["<", "", "<"]);
+        let mut lines = Vec::new();
         let mut line = |what: &str, bytes: Option<u64>, note: String| {
-            table.row(vec![what.into(), bytes.map_or_else(|| NONE.to_owned(), text::size), note]);
+            lines.push(vec![what.to_owned(), bytes.map_or_else(|| NONE.to_owned(), text::size), note]);
         };
         let overhead = e.overhead_bytes.map(|bytes| format!(", {} of them header", text::count(bytes)));
         let stored = e.bytes.map(|bytes| {
@@ -147,7 +182,7 @@ impl Report<'_> {
             None => "fidelity needs the weights to be read".into(),
         };
         let bits = e.bits_per_weight.map(|bits| format!("{bits:.3} bits per weight, "));
-        let sizes = table.render();
+        let sizes = Table::new(&["<", "", "<"], lines.len(), |i| lines[i].clone()).to_string();
         format!("{}\n{}{fidelity}\n", sizes.trim_start_matches('\n').trim_end(), bits.unwrap_or_default())
     }
 }

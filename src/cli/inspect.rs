@@ -1,6 +1,7 @@
 //! `inspect`: every tensor of a model with its role and exact statistics, which is where a recipe begins.
 
 use super::args::{Global, InspectArgs};
+use super::json::List;
 use super::text::{self, NONE, Table};
 use super::{Failure, json, progress};
 use crate::estimate::TensorStats;
@@ -9,7 +10,9 @@ use crate::formats::error::{display_path, printable};
 use crate::kernels::stats::Moments;
 use crate::model::{Model, Tensor};
 use crate::session::Error;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use std::fmt::{Display, Formatter};
 use std::path::Path;
 
 /// Opens, measures, prints.
@@ -20,36 +23,64 @@ pub fn run(args: &InspectArgs, global: &Global) -> Result<(), Failure> {
     global.tell(|| document(&args.model, &model, &stats), || table(&args.model, &model, &stats))
 }
 
-fn document(path: &Path, model: &Model, stats: &[Option<TensorStats>]) -> Value {
-    let tensors: Vec<Value> = model.tensors.iter().zip(stats).map(|(t, s)| tensor(t, s.as_ref())).collect();
-    json!({
-        "path": json::path(path),
-        "format": model.format.name(),
-        "bytes": model.bytes,
-        "parameters": model.parameters(),
-        "recipe": model.embedded_recipe(),
-        "tensors": tensors,
-    })
+#[derive(Serialize)]
+struct Document<'a, T> {
+    path: Value,
+    format: &'a str,
+    bytes: u64,
+    parameters: u64,
+    recipe: Option<&'a str>,
+    tensors: T,
 }
 
-fn tensor(tensor: &Tensor, stats: Option<&TensorStats>) -> Value {
+#[derive(Serialize)]
+struct Line<'a> {
+    name: &'a str,
+    dtype: &'a str,
+    shape: &'a [usize],
+    parameters: usize,
+    bytes: u64,
+    role: &'a str,
+    layer: &'a str,
+    min: Value,
+    max: Value,
+    mean: Value,
+    std: Value,
+    zeros: Option<u64>,
+    nan: Option<u64>,
+    inf: Option<u64>,
+}
+
+fn document<'a>(path: &Path, model: &'a Model, stats: &'a [Option<TensorStats>]) -> impl Serialize + 'a {
+    let line = |i: usize| Some(line(model.tensors.get(i)?, stats.get(i)?.as_ref()));
+    Document {
+        path: json::path(path),
+        format: model.format.name(),
+        bytes: model.bytes,
+        parameters: model.parameters(),
+        recipe: model.embedded_recipe(),
+        tensors: List { len: model.tensors.len(), item: line },
+    }
+}
+
+fn line<'a>(tensor: &'a Tensor, stats: Option<&TensorStats>) -> Line<'a> {
     let moments = stats.map(|s| &s.moments);
-    json!({
-        "name": tensor.name,
-        "dtype": tensor.dtype.name(),
-        "shape": tensor.shape,
-        "parameters": tensor.elements(),
-        "bytes": tensor.bytes(),
-        "role": tensor.role.name(),
-        "layer": tensor.layer,
-        "min": json::maybe(finite(moments, |m| m.min)),
-        "max": json::maybe(finite(moments, |m| m.max)),
-        "mean": json::maybe(finite(moments, |m| m.mean)),
-        "std": json::maybe(moments.and_then(Moments::std)),
-        "zeros": moments.map(|m| m.zeros),
-        "nan": moments.map(|m| m.nan),
-        "inf": moments.map(|m| m.inf),
-    })
+    Line {
+        name: &tensor.name,
+        dtype: tensor.dtype.name(),
+        shape: &tensor.shape,
+        parameters: tensor.elements(),
+        bytes: tensor.bytes(),
+        role: tensor.role.name(),
+        layer: &tensor.layer,
+        min: json::maybe(finite(moments, |m| m.min)),
+        max: json::maybe(finite(moments, |m| m.max)),
+        mean: json::maybe(finite(moments, |m| m.mean)),
+        std: json::maybe(moments.and_then(Moments::std)),
+        zeros: moments.map(|m| m.zeros),
+        nan: moments.map(|m| m.nan),
+        inf: moments.map(|m| m.inf),
+    }
 }
 
 /// A statistic of the finite values, where there is one: of nothing there is no mean.
@@ -57,28 +88,35 @@ fn finite(moments: Option<&Moments>, get: impl Fn(&Moments) -> f64) -> Option<f6
     moments.filter(|m| m.finite > 0).map(get)
 }
 
-fn table(path: &Path, model: &Model, stats: &[Option<TensorStats>]) -> String {
-    let headings =
-        ["<name", "<dtype", "<shape", "<role", "parameters", "bytes", "min", "max", "mean", "std", "zeros %"];
-    let mut table = Table::new(&headings);
-    for (tensor, stats) in model.tensors.iter().zip(stats) {
-        let moments = stats.as_ref().map(|s| &s.moments);
-        let n = tensor.elements() as u64;
-        table.row(vec![
-            printable(&tensor.name),
-            tensor.dtype.name().to_owned(),
-            format!("{:?}", tensor.shape),
-            tensor.role.name().to_owned(),
-            text::count(n),
-            text::count(tensor.bytes()),
-            text::maybe(finite(moments, |m| m.min)),
-            text::maybe(finite(moments, |m| m.max)),
-            text::maybe(finite(moments, |m| m.mean)),
-            text::maybe(moments.and_then(Moments::std)),
-            moments.map_or_else(|| NONE.to_owned(), |m| text::share(m.zeros, n)),
-        ]);
-    }
-    format!("{}\n{}{}", table.render(), summary(path, model), strangers(model, stats))
+const HEADINGS: [&str; 11] =
+    ["<name", "<dtype", "<shape", "<role", "parameters", "bytes", "min", "max", "mean", "std", "zeros %"];
+
+fn table<'a>(path: &'a Path, model: &'a Model, stats: &'a [Option<TensorStats>]) -> impl Display + 'a {
+    let row = |i: usize| model.tensors.get(i).zip(stats.get(i)).map(|(t, s)| row(t, s.as_ref())).unwrap_or_default();
+    let table = Table::new(&HEADINGS, model.tensors.len(), row);
+    std::fmt::from_fn(move |f| {
+        writeln!(f, "{table}")?;
+        f.write_str(&summary(path, model))?;
+        model.tensors.iter().zip(stats).try_for_each(|(tensor, stats)| stranger(f, tensor, stats.as_ref()))
+    })
+}
+
+fn row(tensor: &Tensor, stats: Option<&TensorStats>) -> Vec<String> {
+    let moments = stats.map(|s| &s.moments);
+    let n = tensor.elements() as u64;
+    vec![
+        printable(&tensor.name),
+        tensor.dtype.name().to_owned(),
+        format!("{:?}", tensor.shape),
+        tensor.role.name().to_owned(),
+        text::count(n),
+        text::count(tensor.bytes()),
+        text::maybe(finite(moments, |m| m.min)),
+        text::maybe(finite(moments, |m| m.max)),
+        text::maybe(finite(moments, |m| m.mean)),
+        text::maybe(moments.and_then(Moments::std)),
+        moments.map_or_else(|| NONE.to_owned(), |m| text::share(m.zeros, n)),
+    ]
 }
 
 fn summary(path: &Path, model: &Model) -> String {
@@ -93,11 +131,8 @@ fn summary(path: &Path, model: &Model) -> String {
     )
 }
 
-/// Tensors with elements that are no numbers deserve a line of their own: most schemes refuse them.
-fn strangers(model: &Model, stats: &[Option<TensorStats>]) -> String {
-    let line = |(tensor, stats): (&Tensor, &Option<TensorStats>)| {
-        let m = stats.as_ref().map(|s| &s.moments).filter(|m| m.non_finite() > 0)?;
-        Some(format!("{}: {} NaN, {} infinite\n", printable(&tensor.name), text::count(m.nan), text::count(m.inf)))
-    };
-    model.tensors.iter().zip(stats).filter_map(line).collect()
+/// A tensor with elements that are no numbers deserves a line of its own: most schemes refuse it.
+fn stranger(f: &mut Formatter<'_>, tensor: &Tensor, stats: Option<&TensorStats>) -> std::fmt::Result {
+    let Some(m) = stats.map(|s| &s.moments).filter(|m| m.non_finite() > 0) else { return Ok(()) };
+    writeln!(f, "{}: {} NaN, {} infinite", printable(&tensor.name), text::count(m.nan), text::count(m.inf))
 }

@@ -1,5 +1,6 @@
-//! Numbers for programs: JSON has no NaN and no infinity, and what is not known is null.
+//! Numbers for programs: JSON has no NaN and no infinity, and what is not known is null. Lists are written as they are made.
 
+use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
 use std::path::Path;
 
@@ -19,6 +20,20 @@ pub fn path(path: &Path) -> Value {
     Value::from(path.to_string_lossy())
 }
 
+/// A list of so many items, each made when it is written and forgotten at once.
+pub struct List<F> {
+    /// Items.
+    pub len: usize,
+    /// Makes one.
+    pub item: F,
+}
+
+impl<T: Serialize, F: Fn(usize) -> T> Serialize for List<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((0..self.len).map(&self.item))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,5 +45,6 @@ mod tests {
         assert_eq!(maybe(None), Value::Null);
         assert_eq!(number(-0.0).to_string(), "0.0");
         assert_eq!(maybe(Some(0.1)).to_string(), "0.1");
+        assert_eq!(serde_json::to_string(&List { len: 3, item: |i| 2 * i }).unwrap(), "[0,2,4]");
     }
 }

@@ -11,10 +11,14 @@
 //! |---|---|
 //! | [`args`], `picture`, `help` | the words that are understood, and how they are taught |
 //! | `failure` | one line for what went wrong, and the exit code |
+//! | `answer` | stdout: at once, and nothing in it that a terminal obeys |
+//! | `signals` | what Ctrl+C does |
+//! | `threads` | how many compute |
 //! | `text`, `json` | numbers and tables for people; numbers for programs |
 //! | `progress` | the line on stderr while something takes long |
 //! | the rest | one file per command |
 
+mod answer;
 pub mod args;
 mod compare;
 mod estimate;
@@ -26,7 +30,9 @@ mod inspect;
 mod json;
 mod picture;
 mod progress;
+mod signals;
 mod text;
+mod threads;
 mod verify;
 
 pub use args::{Cli, Renderer, ScreenshotOptions, Theme, WindowOptions};
@@ -36,8 +42,7 @@ use crate::formats::source::Access;
 use crate::model::OpenOptions;
 use args::{Command, Global, ScreenshotArgs};
 use clap::CommandFactory;
-use serde_json::Value;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 
 /// Carries out what was typed. The window and its pictures come from outside, so that this room knows no windows.
@@ -53,9 +58,24 @@ pub fn run(
     if let Some(command) = &cli.command {
         cli.check_nothing_before(command)?;
     }
-    set_threads(global.threads)?;
+    let in_window = matches!(cli.command, None | Some(Command::Screenshot(_)));
+    global.notes(&threads::set(global.threads, in_window)?);
+    if cli.command.is_none() {
+        signals::for_window();
+        return open_window(&cli.window()?).map_err(Failure::Told);
+    }
+    signals::for_commands();
+    let done = carry_out(cli, shoot);
+    match signals::caught() {
+        Some(signal) if done.is_err() => Err(Failure::Stopped(signal)),
+        _ => done,
+    }
+}
+
+fn carry_out(cli: &Cli, shoot: impl FnOnce(&ScreenshotOptions) -> Result<(), String>) -> Result<(), Failure> {
+    let global = &cli.global;
     match &cli.command {
-        None => open_window(&cli.window()?).map_err(Failure::Told),
+        None => Ok(()),
         Some(Command::Inspect(args)) => inspect::run(args, global),
         Some(Command::Estimate(args)) => estimate::run(args, global),
         Some(Command::Allocate(_)) => Err(Failure::not_built(
@@ -70,7 +90,7 @@ pub fn run(
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "spokeshave", &mut script);
-            print(&script)
+            answer::print(|out| out.write_all(&script))
         }
     }
 }
@@ -88,13 +108,6 @@ fn screenshot(
         || serde_json::json!({"out": out, "view": options.view, "width": width, "height": height, "scale": options.scale}),
         || format!("wrote {}\n", crate::formats::error::display_path(&options.out)),
     )
-}
-
-/// Bounds the threads of every computation; without a wish there is one per core.
-fn set_threads(threads: Option<u16>) -> Result<(), Failure> {
-    let Some(threads) = threads else { return Ok(()) };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
-    pool.map_err(|error| Failure::Told(format!("--threads {threads}: {error}")))
 }
 
 impl Global {
@@ -120,24 +133,6 @@ impl Global {
         for message in messages {
             // Nobody is left to tell when stderr is gone.
             drop(writeln!(stderr, "spokeshave: note: {}", text::one_line(message)));
-        }
-    }
-
-    /// Prints the answer: one document under `--json`, else text.
-    fn tell(&self, json: impl FnOnce() -> Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
-        if self.json { print(format!("{}\n", json()).as_bytes()) } else { print(text().as_bytes()) }
-    }
-}
-
-/// Writes to stdout. A reader that has read enough (`| head`) is not an error.
-fn print(bytes: &[u8]) -> Result<(), Failure> {
-    let mut out = BufWriter::new(std::io::stdout().lock());
-    match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
-        _ => {
-            // What is left in the buffer would be written again when it is dropped.
-            drop(out.into_parts());
-            Ok(())
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Numbers and tables for people: aligned columns, grouped digits, binary units, a real minus, and names made safe to print.
 
 use crate::formats::error::printable;
-use std::fmt::Write;
+use rayon::prelude::*;
+use std::fmt::{Display, Formatter};
 
 /// Stands where there is no number.
 pub const NONE: &str = "–";
@@ -104,46 +105,66 @@ pub fn one_line(text: &str) -> String {
     out
 }
 
-/// Columns of text under headings. A heading that begins with `<` is aligned left, all others right.
-pub struct Table {
-    rows: Vec<Vec<String>>,
-    left: Vec<bool>,
+/// Columns of text under headings, two spaces apart. A heading that begins with `<` is aligned left, all others right.
+///
+/// Rows are made twice, once to measure and once to print, by all threads and some at a time: a million of them need no
+/// more memory than a few.
+pub struct Table<'a, F> {
+    headings: &'a [&'a str],
+    len: usize,
+    row: F,
 }
 
-impl Table {
-    /// An empty table under these headings.
-    pub fn new(headings: &[&str]) -> Self {
-        let left = headings.iter().map(|heading| heading.starts_with('<')).collect();
-        let first = headings.iter().map(|heading| heading.trim_start_matches('<').to_owned()).collect();
-        Self { rows: vec![first], left }
+/// Rows that are held at a time.
+const BATCH: usize = 8192;
+
+impl<'a, F: Fn(usize) -> Vec<String> + Sync> Table<'a, F> {
+    /// A table of `len` rows. Cells are printed as they are: names go through [`printable`] first.
+    pub fn new(headings: &'a [&'a str], len: usize, row: F) -> Self {
+        Self { headings, len, row }
     }
 
-    /// Adds a row. Cells are printed as they are: names go through [`printable`] first.
-    pub fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+    fn first(&self) -> Vec<String> {
+        self.headings.iter().map(|heading| heading.trim_start_matches('<').to_owned()).collect()
     }
 
-    /// The lines, columns two spaces apart, none with spaces at its end.
-    pub fn render(&self) -> String {
-        let width_of = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..self.left.len()).map(width_of).collect();
-        let mut out = String::new();
-        for row in &self.rows {
-            let mut line = String::new();
-            for ((cell, &width), &left) in row.iter().zip(&widths).zip(&self.left) {
-                let gap = if line.is_empty() { "" } else { "  " };
-                // Writing into a string cannot fail.
-                let written =
-                    if left { write!(line, "{gap}{cell:<width$}") } else { write!(line, "{gap}{cell:>width$}") };
-                debug_assert!(written.is_ok());
+    fn widths(&self) -> Vec<usize> {
+        let of_row = |cells: Vec<String>| cells.iter().map(|cell| cell.chars().count()).collect::<Vec<_>>();
+        let wider = |a: Vec<usize>, b: Vec<usize>| a.iter().zip(b).map(|(&a, b)| a.max(b)).collect();
+        let none = || vec![0; self.headings.len()];
+        let widths = (0..self.len).into_par_iter().map(|i| of_row((self.row)(i))).reduce(none, wider);
+        wider(widths, of_row(self.first()))
+    }
+
+    /// One line, without spaces at its end.
+    fn line(&self, cells: &[String], widths: &[usize]) -> String {
+        let mut line = String::new();
+        for ((cell, width), heading) in cells.iter().zip(widths).zip(self.headings) {
+            let pad = width.saturating_sub(cell.chars().count());
+            if !line.is_empty() {
+                line.push_str("  ");
             }
-            out.push_str(line.trim_end());
-            out.push('\n');
+            let left = heading.starts_with('<');
+            line.extend(std::iter::repeat_n(' ', if left { 0 } else { pad }));
+            line.push_str(cell);
+            line.extend(std::iter::repeat_n(' ', if left { pad } else { 0 }));
         }
-        out
+        line.truncate(line.trim_end().len());
+        line.push('\n');
+        line
+    }
+}
+
+impl<F: Fn(usize) -> Vec<String> + Sync> Display for Table<'_, F> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let widths = self.widths();
+        f.write_str(&self.line(&self.first(), &widths))?;
+        for start in (0..self.len).step_by(BATCH) {
+            let rows = start..(start + BATCH).min(self.len);
+            let lines: Vec<String> = rows.into_par_iter().map(|i| self.line(&(self.row)(i), &widths)).collect();
+            lines.iter().try_for_each(|line| f.write_str(line))?;
+        }
+        Ok(())
     }
 }
 
@@ -177,9 +198,11 @@ mod tests {
 
     #[test]
     fn columns_line_up_by_characters_not_bytes() {
-        let mut table = Table::new(&["<name", "t²", "<note"]);
-        table.row(vec!["é".into(), "0".into(), String::new()]);
-        table.row(vec!["long".into(), "−1.5".into(), "x".into()]);
-        assert_eq!(table.render(), "name    t²  note\né        0\nlong  −1.5  x\n");
+        let rows = [["é", "0", ""], ["long", "−1.5", "x"]];
+        let row = |i: usize| rows.get(i % 2).map(|row| row.map(str::to_owned).to_vec()).unwrap_or_default();
+        let table = |len: usize| Table::new(&["<name", "t²", "<note"], len, row).to_string();
+        assert_eq!(table(2), "name    t²  note\né        0\nlong  −1.5  x\n");
+        assert_eq!(table(0), "name  t²  note\n");
+        assert_eq!(table(2 * BATCH + 1).lines().count(), 2 * BATCH + 2);
     }
 }

@@ -1,12 +1,14 @@
 //! `verify`: an artifact against its source, by the recipe inside it. The report is the answer whatever it says; the exit code judges.
 
 use super::args::{Global, VerifyArgs};
+use super::json::List;
 use super::text::{self, Table};
 use super::{Failure, json, progress};
 use crate::export::{self, TensorCheck, Verification};
 use crate::formats::error::{display_path, printable};
 use crate::session::Error;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 /// Opens both, compares, prints; a mismatch is a failure all the same.
 pub fn run(args: &VerifyArgs, global: &Global) -> Result<(), Failure> {
@@ -29,18 +31,36 @@ pub fn run(args: &VerifyArgs, global: &Global) -> Result<(), Failure> {
     )))
 }
 
-fn document(verified: &Verification) -> Value {
-    let tensor = |tensor: &TensorCheck| {
-        json!({
-            "name": tensor.name,
-            "as_planned": tensor.ok,
-            "t2": json::maybe(tensor.t2),
-            "sqnr_db": json::maybe(tensor.sqnr_db),
-            "max_abs_difference": json::maybe(tensor.max_abs_difference),
-            "note": tensor.note,
-        })
-    };
-    json!({"ok": verified.ok(), "tensors": verified.tensors.iter().map(tensor).collect::<Vec<_>>()})
+#[derive(Serialize)]
+struct Document<T> {
+    ok: bool,
+    tensors: T,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    name: &'a str,
+    as_planned: bool,
+    t2: Value,
+    sqnr_db: Value,
+    max_abs_difference: Value,
+    note: Option<&'a str>,
+}
+
+fn document(verified: &Verification) -> impl Serialize {
+    let line = |i: usize| verified.tensors.get(i).map(line);
+    Document { ok: verified.ok(), tensors: List { len: verified.tensors.len(), item: line } }
+}
+
+fn line(tensor: &TensorCheck) -> Line<'_> {
+    Line {
+        name: &tensor.name,
+        as_planned: tensor.ok,
+        t2: json::maybe(tensor.t2),
+        sqnr_db: json::maybe(tensor.sqnr_db),
+        max_abs_difference: json::maybe(tensor.max_abs_difference),
+        note: tensor.note,
+    }
 }
 
 fn table(verified: &Verification) -> String {
@@ -48,15 +68,17 @@ fn table(verified: &Verification) -> String {
         let tensors = text::counted(verified.tensors.len(), "tensor");
         return format!("ok: {tensors}, largest difference {}\n", text::short(verified.max_abs_difference()));
     }
-    let mut table = Table::new(&["<not as planned", "largest difference", "t²", "SQNR dB", "<why"]);
-    for tensor in verified.tensors.iter().filter(|tensor| !tensor.ok) {
-        table.row(vec![
-            printable(&tensor.name),
-            text::maybe(tensor.max_abs_difference),
-            text::maybe(tensor.t2),
-            text::decimals(tensor.sqnr_db, 2),
-            tensor.note.unwrap_or_default().to_owned(),
-        ]);
-    }
-    table.render()
+    let wrong: Vec<&TensorCheck> = verified.tensors.iter().filter(|tensor| !tensor.ok).collect();
+    let row = |i: usize| wrong.get(i).map(|tensor| row(tensor)).unwrap_or_default();
+    Table::new(&["<not as planned", "largest difference", "t²", "SQNR dB", "<why"], wrong.len(), row).to_string()
+}
+
+fn row(tensor: &TensorCheck) -> Vec<String> {
+    vec![
+        printable(&tensor.name),
+        text::maybe(tensor.max_abs_difference),
+        text::maybe(tensor.t2),
+        text::decimals(tensor.sqnr_db, 2),
+        tensor.note.unwrap_or_default().to_owned(),
+    ]
 }

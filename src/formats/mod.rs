@@ -21,8 +21,10 @@
     )
 )]
 
+mod descriptors;
 pub mod dtype;
 pub mod error;
+mod fault;
 pub mod index;
 pub mod json;
 pub mod limits;

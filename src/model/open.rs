@@ -24,6 +24,19 @@ pub struct OpenOptions {
 /// # Errors
 /// What is wrong with which file; for an unknown demo, the names there are.
 pub fn open(spec: &Path, options: &OpenOptions) -> Result<Model, Error> {
+    let mut model = find(spec, options)?;
+    model.access = options.access;
+    let notes = model.shards.iter().filter_map(|s| Some((s.path(), s.note()?)));
+    let mut notes: Vec<String> = notes.map(|(path, note)| format!("{}: {note}", display_path(path))).collect();
+    if let more @ 1.. = notes.len().saturating_sub(1) {
+        notes.truncate(1);
+        notes.push(format!("{more} more of its files are read in the same way"));
+    }
+    model.warnings.extend(notes);
+    Ok(model)
+}
+
+fn find(spec: &Path, options: &OpenOptions) -> Result<Model, Error> {
     let text = spec.to_string_lossy();
     let name = match text.as_ref() {
         "demo" => demo_name(0),
@@ -112,7 +125,7 @@ pub(super) fn assemble(
     let mut roles = Roles::default();
     let parts: Vec<Part> = entries.iter().map(|(_, entry)| beside.part(entry, &mut roles)).collect();
     let tensors = entries.into_iter().zip(parts).map(|((shard, entry), part)| tensor(shard, entry, part)).collect();
-    Ok(Model { name, origin, format, shards: sources, metadata, tensors, bytes, warnings })
+    Ok(Model { name, origin, format, shards: sources, metadata, tensors, bytes, warnings, access: Access::default() })
 }
 
 /// What a name and the names beside it say of a tensor.

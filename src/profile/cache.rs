@@ -59,36 +59,21 @@ impl Cache {
         Some(self.folder.join(format!("{hash:016x}.{ENDING}")))
     }
 
-    /// The profiles of a model, one per tensor, when they are there and are of exactly this model.
+    /// The profiles of a model, one per tensor, when they are there and are of exactly this model. A file of this model that
+    /// holds anything else is deleted: it would be refused for ever.
     #[must_use]
     pub fn load(&self, model: &Model) -> Option<Vec<Option<Arc<Profile>>>> {
         let path = self.file_of(model)?;
-        if std::fs::metadata(&path).ok()?.len() > MOST_OF_ONE as u64 {
-            return None;
+        let found = std::fs::symlink_metadata(&path).ok()?;
+        // A pipe would block for ever.
+        let profiles = if found.is_file() && found.len() <= MOST_OF_ONE as u64 { read(&path, model) } else { None };
+        if profiles.is_some() {
+            // Used just now: the last to go. A read-only cache still serves.
+            drop(std::fs::File::open(&path).and_then(|file| file.set_modified(SystemTime::now())));
+        } else {
+            drop(std::fs::remove_file(&path));
         }
-        let bytes = std::fs::read(&path).ok()?;
-        let (body, sum) = bytes.split_last_chunk::<8>()?;
-        if u64::from_le_bytes(*sum) != checksum(body) {
-            return None;
-        }
-        let mut reader = Reader::new(body);
-        if reader.bytes(MAGIC.len())? != MAGIC {
-            return None;
-        }
-        let key = key(model)?;
-        let length = reader.len(1)?;
-        if reader.bytes(length)? != key || reader.len(1)? != model.tensors.len() {
-            return None;
-        }
-        let mut profiles = Vec::with_capacity(model.tensors.len());
-        for tensor in &model.tensors {
-            let there = reader.bytes(1)? == [1];
-            let profile = if there { Some(codec::read(&mut reader, tensor.elements() as u64)?) } else { None };
-            profiles.push(profile.map(Arc::new));
-        }
-        // Used just now: the last to go. A read-only cache still serves.
-        drop(std::fs::File::open(&path).and_then(|file| file.set_modified(SystemTime::now())));
-        reader.is_done().then_some(profiles)
+        profiles
     }
 
     /// Keeps the profiles of a model. What cannot be kept is not: a cache may fail, and nobody need know.
@@ -140,6 +125,31 @@ impl Cache {
         }
         Ok(())
     }
+}
+
+/// Profiles from a file, if every byte of it is right.
+fn read(path: &Path, model: &Model) -> Option<Vec<Option<Arc<Profile>>>> {
+    let bytes = std::fs::read(path).ok()?;
+    let (body, sum) = bytes.split_last_chunk::<8>()?;
+    if u64::from_le_bytes(*sum) != checksum(body) {
+        return None;
+    }
+    let mut reader = Reader::new(body);
+    if reader.bytes(MAGIC.len())? != MAGIC {
+        return None;
+    }
+    let key = key(model)?;
+    let length = reader.len(1)?;
+    if reader.bytes(length)? != key || reader.len(1)? != model.tensors.len() {
+        return None;
+    }
+    let mut profiles = Vec::with_capacity(model.tensors.len());
+    for tensor in &model.tensors {
+        let there = reader.bytes(1)? == [1];
+        let profile = if there { Some(codec::read(&mut reader, tensor.elements() as u64)?) } else { None };
+        profiles.push(profile.map(Arc::new));
+    }
+    reader.is_done().then_some(profiles)
 }
 
 fn is_left_over(path: &Path) -> bool {

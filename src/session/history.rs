@@ -1,5 +1,6 @@
 //! Undo and redo: whole recipes, one step per gesture, so that a long drag is taken back at one stroke.
 
+use crate::formats::error::printable;
 use crate::recipe::Recipe;
 
 /// Steps kept at most; a recipe is small text.
@@ -20,7 +21,8 @@ struct Step {
 }
 
 impl History {
-    /// Remembers the recipe as it was before a change called `what`. Changes of one gesture are one step.
+    /// Remembers the recipe as it was before a change called `what`, which may hold a name from a file and is made safe to
+    /// show. Changes of one gesture are one step.
     pub fn record(&mut self, before: &Recipe, what: &str, gesture: Option<u64>) {
         self.redo.clear();
         let continued = gesture.is_some() && gesture == self.gesture;
@@ -31,7 +33,7 @@ impl History {
         if self.undo.len() == DEEPEST {
             self.undo.remove(0);
         }
-        self.undo.push(Step { recipe: before.clone(), what: what.to_owned() });
+        self.undo.push(Step { recipe: before.clone(), what: printable(what) });
     }
 
     /// Takes the last step back: gives the recipe before it.

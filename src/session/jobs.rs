@@ -1,10 +1,12 @@
 //! Threads behind the window: each has a name, a [`Control`] to stop it, and a channel by which its results come home.
 //!
-//! A job never touches the session's state; it sends [`Event`]s that the window takes between frames. A panic in a job
-//! becomes [`Event::Failed`], and the window lives.
+//! A job never touches the session's state; it sends [`Event`]s that the window takes between frames. An error that ends a
+//! job, and a panic in it, become [`Event::Failed`]: nothing ends in silence, and the window lives. What goes wrong in one
+//! tensor is told of that tensor, and the others go on.
 
+use super::trouble::{Cause, Work};
 use super::view_types::Key;
-use crate::compress::{self, Task, cut_pools};
+use crate::compress::{Task, cut_pools};
 use crate::control::Control;
 use crate::estimate::live::{Engine, estimate_model_live};
 use crate::estimate::{TensorEstimate, TensorStats, estimate_tensor};
@@ -12,6 +14,7 @@ use crate::evaluate::mlp::Prediction;
 use crate::evaluate::network::PixelMap;
 use crate::evaluate::{Accuracy, Network, network};
 use crate::export::{self, Artifact};
+use crate::formats::error::printable;
 use crate::model::Model;
 use crate::profile::build::is_wide;
 use crate::profile::{self, Cache, Profile, coarse_profile, profile_tensor};
@@ -55,9 +58,13 @@ pub enum Event {
     /// One point of the uniform baseline.
     Baseline(BaselinePoint),
     /// An export ended.
-    Exported(Result<Box<Artifact>, String>),
-    /// A job failed where nothing should.
-    Failed(String),
+    Exported(Result<Box<Artifact>, Cause>),
+    /// A tensor could not be read.
+    Unread(usize, Cause),
+    /// The network of a generation cannot be run, and why.
+    Unmeasured(u64, String),
+    /// Work ended before its end.
+    Failed(Work, Cause),
 }
 
 /// Every weight matrix at the same bits: what the hand has to beat.
@@ -86,10 +93,18 @@ impl Reporter {
         Self { sender, wake }
     }
 
-    fn send(&self, event: Event) {
+    /// Sends an event and wakes the window.
+    pub(super) fn send(&self, event: Event) {
         // A closed channel means the window is gone, and nobody is left to be told.
         drop(self.sender.send(event));
         (self.wake)();
+    }
+
+    /// Says what ended a job; that it was stopped is no news.
+    fn fail(&self, work: Work, cause: Cause) {
+        if cause != Cause::Cancelled {
+            self.send(Event::Failed(work, cause));
+        }
     }
 }
 
@@ -115,23 +130,49 @@ impl Drop for Job {
     }
 }
 
-/// Starts a named thread; a panic in it is reported.
-fn spawn(name: &str, reporter: Reporter, work: impl FnOnce(&Control, &Reporter) + Send + 'static) -> Job {
+/// Says that a thread is through, however it ends.
+struct AtEnd {
+    finished: Arc<AtomicBool>,
+    reporter: Reporter,
+}
+
+impl Drop for AtEnd {
+    fn drop(&mut self) {
+        self.finished.store(true, Ordering::Release);
+        (self.reporter.wake)();
+    }
+}
+
+/// Runs something; a panic in it becomes a cause.
+fn caught<T>(run: impl FnOnce() -> T) -> Result<T, Cause> {
+    // Nothing that was borrowed is looked at after a panic but counters and finished results.
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+        Cause::Panic(printable(text))
+    })
+}
+
+/// Starts a named thread; an error or a panic that ends it is reported.
+fn spawn(
+    work: Work,
+    reporter: Reporter,
+    task: impl FnOnce(&Control, &Reporter) -> Result<(), Cause> + Send + 'static,
+) -> Job {
     let (control, finished) = (Arc::new(Control::default()), Arc::new(AtomicBool::new(false)));
-    let (inner, spare, end) = (control.clone(), reporter.clone(), finished.clone());
+    let (inner, spare) = (control.clone(), reporter.clone());
+    let end = AtEnd { finished: finished.clone(), reporter: reporter.clone() };
     let run = move || {
         step_back();
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(&inner, &reporter))) {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
-            reporter.send(Event::Failed(format!("background work stopped unexpectedly: {text}")));
+        // Moved in: dropped last, and even if telling itself goes wrong.
+        let _end = end;
+        if let Err(cause) = caught(|| task(&inner, &reporter)).and_then(|result| result) {
+            reporter.fail(work, cause);
         }
-        end.store(true, Ordering::Release);
-        (reporter.wake)();
     };
-    if let Err(error) = std::thread::Builder::new().name(format!("spokeshave-{name}")).spawn(run) {
-        finished.store(true, Ordering::Release);
-        spare.send(Event::Failed(format!("a thread could not be started: {error}")));
+    // A thread that does not start drops what it was given, and so is through.
+    if let Err(error) = std::thread::Builder::new().name(format!("spokeshave-{}", work.word())).spawn(run) {
+        spare.fail(work, Cause::Refused(format!("a thread could not be started: {error}")));
     }
     Job { control, finished }
 }
@@ -154,23 +195,26 @@ pub fn stand_behind_the_window() {
 /// Profiles of every tensor that is not in `known` yet: from the cache, or a guess from a few rows of each first, then from
 /// every weight. A complete set goes into the cache.
 pub fn profile(model: Arc<Model>, known: Vec<Option<Arc<Profile>>>, cache: Option<Cache>, reporter: Reporter) -> Job {
-    spawn("profile", reporter, move |control, reporter| {
+    spawn(Work::Profile, reporter, move |control, reporter| {
+        model.check_unchanged()?;
         let send = |index: usize, profile: &Arc<Profile>| {
             let stats = TensorStats::of(profile, true);
             reporter.send(Event::Profile(index, profile.clone(), Arc::new(stats)));
         };
-        if let Some(kept) = cache.as_ref().and_then(|cache| cache.load(&model)) {
+        // A cache may fail in any way: then the model is read.
+        if let Some(kept) = cache.as_ref().and_then(|cache| caught(|| cache.load(&model)).ok().flatten()) {
             kept.iter().enumerate().for_each(|(index, profile)| profile.iter().for_each(|p| send(index, p)));
-            return;
+            return Ok(());
         }
         let left = |i: &usize| known[*i].as_ref().is_none_or(|p| p.coarse) && model.tensors[*i].dtype.is_float();
         let left: Vec<usize> = (0..model.tensors.len()).filter(left).collect();
         control.expect(left.iter().map(|&i| model.tensors[i].bytes()).sum());
         let guess = |&i: &usize| {
             let (tensor, lacking) = (&model.tensors[i], known[i].is_none());
+            // What keeps a guess from being made is told by the pass that follows.
             if lacking
                 && profile::is_sketched(tensor)
-                && let Ok(guess) = coarse_profile(&model, tensor, control)
+                && let Ok(Ok(guess)) = caught(|| coarse_profile(&model, tensor, control))
             {
                 send(i, &Arc::new(guess));
             }
@@ -178,22 +222,32 @@ pub fn profile(model: Arc<Model>, known: Vec<Option<Arc<Profile>>>, cache: Optio
         left.par_iter().for_each(guess);
         let all = std::sync::Mutex::new(known);
         let sampled = profile::sample_size(&model);
-        let one = |&i: &usize| match profile_tensor(&model, &model.tensors[i], sampled, control) {
-            Ok(Some(profile)) => {
-                let profile = Arc::new(profile);
-                send(i, &profile);
-                all.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[i] = Some(profile);
+        // A file that changed under the pass has no profile, of no tensor in it.
+        let steady = |i: usize| {
+            let tensor = &model.tensors[i];
+            model.steadily_on(tensor, || profile_tensor(&model, tensor, sampled, control))
+        };
+        let one = |&i: &usize| {
+            let made = caught(|| steady(i));
+            match made.and_then(|made| made.map_err(Cause::from)) {
+                Ok(Some(profile)) => {
+                    let profile = Arc::new(profile);
+                    send(i, &profile);
+                    all.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[i] = Some(profile);
+                }
+                Ok(None) | Err(Cause::Cancelled) => {}
+                Err(cause) => reporter.send(Event::Unread(i, cause)),
             }
-            Ok(None) | Err(profile::Error::Cancelled) => {}
-            Err(error) => reporter.send(Event::Failed(error.to_string())),
         };
         // Large tensors one after the other, each by all threads; the others side by side.
         let (wide, narrow): (Vec<usize>, Vec<usize>) = left.iter().partition(|&&i| is_wide(&model.tensors[i]));
         narrow.par_iter().for_each(one);
         wide.iter().for_each(one);
+        model.check_unchanged()?;
         if let Some(cache) = cache.filter(|_| !control.is_cancelled()) {
             cache.store(&model, &all.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner));
         }
+        Ok(())
     })
 }
 
@@ -210,25 +264,30 @@ pub struct Wanted {
 
 /// Exact estimates of some tensors, the first one before the others.
 pub fn estimate(model: Arc<Model>, plan: Arc<Plan>, wanted: Vec<Wanted>, reporter: Reporter) -> Job {
-    spawn("estimate", reporter, move |control, reporter| {
+    spawn(Work::Estimate, reporter, move |control, reporter| {
         if !rest(control) {
-            return;
+            return Ok(());
         }
+        model.check_unchanged()?;
         control.expect(wanted.iter().map(|w| model.tensors[w.index].bytes()).sum());
         let global = wanted.iter().any(|w| plan.assignments[w.index].stored.is_global());
-        let cuts = if global { cut_pools(&model, &plan, control) } else { Ok(std::collections::HashMap::new()) };
-        let cuts = match cuts {
-            Ok(cuts) => cuts,
-            Err(compress::Error::Cancelled) => return,
-            Err(error) => return reporter.send(Event::Failed(error.to_string())),
-        };
+        let cuts = if global { cut_pools(&model, &plan, control)? } else { std::collections::HashMap::new() };
         let one = |w: &Wanted| {
             let (tensor, scheme) = (&model.tensors[w.index], &plan.assignments[w.index].stored);
             let pool = cuts.get(&w.index).copied();
             let task = Task { model: &model, tensor, scheme, target: plan.target, pool, control };
-            let result = match estimate_tensor(&task, w.reach) {
-                Err(compress::Error::Cancelled) => return,
-                other => other.map(Arc::new).map_err(|e| e.to_string()),
+            let made = caught(|| model.steadily_on(tensor, || estimate_tensor(&task, w.reach)));
+            let result = match made.and_then(|made| made.map_err(Cause::from)) {
+                Err(Cause::Cancelled) => return,
+                Ok(estimate) => Ok(Arc::new(estimate)),
+                Err(cause) => {
+                    let words = cause.words();
+                    // A scheme that does not suit a tensor is the row's to say; everything else is said aloud.
+                    if !matches!(cause, Cause::Refused(_)) {
+                        reporter.fail(Work::Estimate, cause);
+                    }
+                    Err(words)
+                }
             };
             reporter.send(Event::Estimate { index: w.index, key: w.key.clone(), result });
         };
@@ -236,6 +295,7 @@ pub fn estimate(model: Arc<Model>, plan: Arc<Plan>, wanted: Vec<Wanted>, reporte
             one(first);
             rest.par_iter().for_each(one);
         }
+        Ok(())
     })
 }
 
@@ -261,26 +321,36 @@ pub fn measure(
     generation: u64,
     reporter: Reporter,
 ) -> Job {
-    spawn("measure", reporter, move |control, reporter| {
-        let built = cut_pools(&model, &plan, control).and_then(|cuts| runnable.build(&model, &plan, &cuts, control));
-        // A scheme that a tensor refuses is told by its estimate; there is nothing to run then.
-        let Ok(mlp) = built else { return };
+    spawn(Work::Measure, reporter, move |control, reporter| {
+        let built = model.steadily(|| {
+            cut_pools(&model, &plan, control).and_then(|cuts| runnable.build(&model, &plan, &cuts, control))
+        });
+        let mlp = match built.map_err(Cause::from) {
+            Ok(mlp) => mlp,
+            // A scheme that a tensor refuses: there is nothing to run, and no fault.
+            Err(Cause::Refused(why)) => {
+                reporter.send(Event::Unmeasured(generation, why));
+                return Ok(());
+            }
+            Err(cause) => return Err(cause),
+        };
         let seen = Arc::new(network::pixel_map(&mlp));
         for (range, whole) in [(0..COARSE, false), (0..runnable.images(), true)] {
-            let Some(accuracy) = network::accuracy(&mlp, range, control) else { return };
+            let accuracy = network::accuracy(&mlp, range, control).ok_or(Cause::Cancelled)?;
             let shown = network::predictions(&mlp, &shown);
             reporter.send(Event::Accuracy { generation, accuracy, whole, shown, seen: seen.clone() });
         }
+        Ok(())
     })
 }
 
 /// Accuracy of the untouched network, once.
 pub fn measure_source(model: Arc<Model>, runnable: Network, reporter: Reporter) -> Job {
-    spawn("measure-source", reporter, move |control, reporter| {
-        let Ok(mlp) = runnable.source(&model, control) else { return };
-        if let Some(accuracy) = network::accuracy(&mlp, 0..runnable.images(), control) {
-            reporter.send(Event::SourceAccuracy(accuracy));
-        }
+    spawn(Work::Source, reporter, move |control, reporter| {
+        let mlp = runnable.source(&model, control)?;
+        let accuracy = network::accuracy(&mlp, 0..runnable.images(), control).ok_or(Cause::Cancelled)?;
+        reporter.send(Event::SourceAccuracy(accuracy));
+        Ok(())
     })
 }
 
@@ -297,24 +367,28 @@ pub fn baseline(
     left_out: Vec<String>,
     reporter: Reporter,
 ) -> Job {
-    spawn("baseline", reporter, move |control, reporter| {
+    spawn(Work::Baseline, reporter, move |control, reporter| {
         let mut engine = Engine::of(profiles);
         for bits in BASELINE_BITS {
             let mut recipe = Recipe { target: Some(target), ..Recipe::default() };
             // A model without weight matrices has no baseline, and nothing to say about it.
-            let Ok(_) = recipe.set(&model, &format!("*=int{bits}:row")) else { return };
+            let Ok(_) = recipe.set(&model, &format!("*=int{bits}:row")) else { return Ok(()) };
             left_out.iter().for_each(|name| recipe.set_one(name, crate::recipe::Scheme::keep()));
-            let Ok(plan) = Plan::new(&model, &recipe, false) else { return };
-            let estimate = estimate_model_live(&model, &plan, &recipe, &mut engine, control);
-            let Ok(estimate) = estimate else { return };
-            let accuracy = runnable.as_ref().and_then(|network| {
-                let mlp = network.build(&model, &plan, &std::collections::HashMap::new(), control).ok()?;
-                network::accuracy(&mlp, 0..network.images(), control)
-            });
-            let (Some(bytes), Some(fidelity)) = (estimate.bytes, estimate.fidelity) else { return };
+            let plan = Plan::new(&model, &recipe, false)?;
+            let estimate = estimate_model_live(&model, &plan, &recipe, &mut engine, control)?;
+            let accuracy = match &runnable {
+                Some(network) => {
+                    let mlp = network.build(&model, &plan, &std::collections::HashMap::new(), control)?;
+                    network::accuracy(&mlp, 0..network.images(), control)
+                }
+                None => None,
+            };
+            // Of tensors that are not read yet there is no sum, and then no baseline: it is computed again when they are.
+            let (Some(bytes), Some(fidelity)) = (estimate.bytes, estimate.fidelity) else { return Ok(()) };
             let accuracy = accuracy.map(|a| a.percent());
             reporter.send(Event::Baseline(BaselinePoint { bits, bytes, fidelity, accuracy }));
         }
+        Ok(())
     })
 }
 
@@ -327,8 +401,35 @@ pub fn export(
     force: bool,
     reporter: Reporter,
 ) -> Job {
-    spawn("export", reporter, move |control, reporter| {
+    spawn(Work::Export, reporter, move |control, reporter| {
         let result = export::export(&model, &plan, &recipe, &out, force, control);
-        reporter.send(Event::Exported(result.map(Box::new).map_err(|e| e.to_string())));
+        reporter.send(Event::Exported(result.map(Box::new).map_err(Cause::from)));
+        Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    fn run(task: impl FnOnce(&Control, &Reporter) -> Result<(), Cause> + Send + 'static) -> Vec<String> {
+        let (sender, events) = channel();
+        let job = spawn(Work::Baseline, Reporter::new(sender, Arc::new(|| {})), task);
+        let all = events.iter().map(|event| format!("{event:?}")).collect();
+        // The channel closes a moment before the thread is through.
+        while !job.is_finished() {
+            std::thread::yield_now();
+        }
+        all
+    }
+
+    #[test]
+    fn whatever_ends_a_job_is_told_and_the_job_is_through() {
+        assert_eq!(run(|_, _| panic!("odd {}", 1 + 1)), ["Failed(Baseline, Panic(\"odd 2\"))"]);
+        assert_eq!(run(|_, _| Err(Cause::Refused("no".into()))), ["Failed(Baseline, Refused(\"no\"))"]);
+        assert_eq!(run(|_, _| Err(Cause::Cancelled)), Vec::<String>::new());
+        assert_eq!(run(|_, _| Ok(())), Vec::<String>::new());
+        assert_eq!(run(|_, _| std::panic::panic_any(7)), ["Failed(Baseline, Panic(\"\"))"]);
+    }
 }

@@ -12,7 +12,9 @@ pub use super::view_types::{ApplyTo, Measured, Outcome, PathPoint, Row};
 use super::history::History;
 use super::jobs::{self, BaselinePoint, Event, Reporter};
 use super::running::Running;
+use super::trouble::{Troubles, Work};
 use super::view_types::Key;
+use super::watch::Watch;
 use crate::control::Progress;
 use crate::estimate::live::{Asked, Engine};
 use crate::estimate::total::Totals;
@@ -51,8 +53,12 @@ pub struct Live {
     pub baseline: Vec<BaselinePoint>,
     /// How the last export ended.
     pub outcome: Option<Outcome>,
-    /// A failure of background work, to be shown until it is put away.
-    pub banner: Option<String>,
+    /// Why there is no accuracy for the current recipe, when a layer refuses its scheme.
+    pub unmeasured: Option<String>,
+    /// What went wrong behind the window, until it is put away.
+    pub troubles: Troubles,
+    /// Whether files are read in pieces rather than mapped: then that is no way out of a failed read.
+    pub in_pieces: bool,
     /// Images of the test set whose answers are shown.
     pub shown_images: Vec<usize>,
     pub(super) recipe: Recipe,
@@ -66,7 +72,11 @@ pub struct Live {
     pub(super) events: Receiver<Event>,
     pub(super) reporter: Reporter,
     pub(super) running: Running,
+    /// Why tensors could not be read.
+    pub(super) unread: HashMap<usize, String>,
+    pub(super) last_export: Option<(PathBuf, bool)>,
     kept_in: Option<Cache>,
+    _watch: Option<Watch>,
 }
 
 impl Live {
@@ -88,6 +98,8 @@ impl Live {
         let (sender, events) = channel();
         let reporter = Reporter::new(sender, wake);
         let network = Network::of(&model);
+        let teller = reporter.clone();
+        let tell = move |error: crate::formats::Error| teller.send(Event::Failed(Work::Profile, error.into()));
         let mut live = Self {
             stats: vec![None; model.tensors.len()],
             rows: vec![Row::default(); model.tensors.len()],
@@ -97,7 +109,9 @@ impl Live {
             path: Vec::new(),
             baseline: Vec::new(),
             outcome: None,
-            banner: None,
+            unmeasured: None,
+            troubles: Troubles::default(),
+            in_pieces: false,
             shown_images: Vec::new(),
             recipe,
             plan,
@@ -110,15 +124,15 @@ impl Live {
             events,
             reporter,
             running: Running::default(),
+            unread: HashMap::new(),
+            last_export: None,
             kept_in: cache,
+            _watch: Watch::over(model.clone(), tell),
             network,
             model,
         };
         live.resume_profile();
-        if let Some(network) = &live.network {
-            live.running.source =
-                Some(jobs::measure_source(live.model.clone(), network.clone(), live.reporter.clone()));
-        }
+        live.start_source();
         live.replan(None);
         Ok(live)
     }
@@ -217,7 +231,7 @@ impl Live {
 
     /// Reads on what is not known yet.
     pub fn resume_profile(&mut self) {
-        if self.running.profile.is_none() && self.stats_missing() {
+        if self.running.profile.is_none() && self.stats_missing() && !self.troubles.is_source_changed() {
             let (model, cache) = (self.model.clone(), self.kept_in.clone());
             let known = self.engine.profiles().to_vec();
             self.running.profile = Some(jobs::profile(model, known, cache, self.reporter.clone()));
@@ -406,10 +420,9 @@ impl Live {
         self.running.baseline.is_some()
     }
 
-    /// Starts to write the artifact.
-    pub fn export(&mut self, out: PathBuf, force: bool) {
-        self.outcome = None;
-        let (model, plan, recipe) = (self.model.clone(), self.plan.clone(), self.recipe.clone());
-        self.running.export = Some(jobs::export(model, plan, recipe, out, force, self.reporter.clone()));
+    /// Counts changes of the recipe: equal numbers, equal recipes.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.generation
     }
 }

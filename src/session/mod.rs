@@ -9,14 +9,23 @@
 //! | `numbers` | from a new plan to numbers on the screen: live at once, exact as they land |
 //! | [`running`] | which jobs run |
 //! | [`jobs`] | threads behind the window, each cancellable, none ever holding a frame |
+//! | [`trouble`], `failing` | what went wrong there, in words, and how it is begun again |
+//! | `watch` | whether the files of the model are still the ones that were opened |
+//! | [`autosave`] | the recipe kept on disk as it changes, found again after a crash |
+//! | [`leftovers`] | temporaries of exports that were killed |
 
+pub mod autosave;
 pub mod dial;
+mod failing;
 pub mod history;
 pub mod jobs;
+pub mod leftovers;
 pub mod live;
 mod numbers;
 pub mod running;
+pub mod trouble;
 mod view_types;
+mod watch;
 
 pub use live::Live;
 
@@ -126,7 +135,8 @@ impl Request {
         let profiles = if let Some(profiles) = known {
             profiles
         } else {
-            let made = profile::profile_model(&self.model, control).map_err(compress::Error::from)?;
+            let made = self.model.steadily(|| profile::profile_model(&self.model, control));
+            let made = made.map_err(compress::Error::from)?;
             if let Some(cache) = cache {
                 cache.store(&self.model, &made);
             }
@@ -156,8 +166,10 @@ impl Request {
     /// When the program cannot run this model.
     pub fn measure(&self, control: &Control) -> Result<Accuracy, Error> {
         let runnable = Network::of(&self.model).ok_or(Error::NotRunnable)?;
-        let cuts = compress::cut_pools(&self.model, &self.plan, control)?;
-        let mlp = runnable.build(&self.model, &self.plan, &cuts, control)?;
+        let mlp = self.model.steadily(|| {
+            let cuts = compress::cut_pools(&self.model, &self.plan, control)?;
+            runnable.build(&self.model, &self.plan, &cuts, control)
+        })?;
         let all = 0..runnable.images();
         network::accuracy(&mlp, all, control).ok_or(Error::Compress(compress::Error::Cancelled))
     }

@@ -11,6 +11,7 @@
 use super::jobs::{self, Event, Wanted};
 use super::live::{Live, PATH};
 use super::running::Through;
+use super::trouble::{Cause, Work};
 use super::view_types::{Key, Measured, Outcome, PathPoint};
 use crate::control::Control;
 use crate::estimate::total;
@@ -58,12 +59,16 @@ impl Live {
                 self.refresh(index, first == Some(index), &mut small);
             }
         }
+        if self.troubles.is_source_changed() {
+            return self.mistrust();
+        }
         self.start_estimates(first);
         self.start_measure();
     }
 
-    fn start_measure(&mut self) {
+    pub(super) fn start_measure(&mut self) {
         let Some(network) = &self.network else { return };
+        self.unmeasured = None;
         if let Some(measured) = &mut self.measured {
             measured.fresh = false;
         }
@@ -96,6 +101,10 @@ impl Live {
                 Some(Err(refusal)) => {
                     self.rows[index].refusal = Some(refusal.to_string());
                     self.rows[index].fresh = false;
+                    match Cause::from(refusal) {
+                        Cause::Refused(_) => {}
+                        cause => self.fail(Work::Estimate, cause),
+                    }
                     return;
                 }
                 None => None,
@@ -120,6 +129,9 @@ impl Live {
     /// Starts the exact pass over rows whose numbers are not exact yet. While the model is still being read, only rows
     /// without any number for their scheme are worth a pass of their own.
     pub(super) fn start_estimates(&mut self, first: Option<usize>) {
+        if self.troubles.is_source_changed() {
+            return;
+        }
         let reading = self.running.profile.is_some();
         let wanting = |&i: &usize| {
             let row = &self.rows[i];
@@ -166,6 +178,9 @@ impl Live {
         }
         self.relive(&profiled);
         self.put_away(through);
+        if self.troubles.is_source_changed() {
+            self.mistrust();
+        }
         if self.dirty {
             self.dirty = false;
             self.add_up();
@@ -216,17 +231,21 @@ impl Live {
                 self.dirty |= whole;
             }
             Event::Accuracy { .. } => {}
+            Event::Unmeasured(generation, why) if generation == self.generation => self.unmeasured = Some(why),
+            Event::Unmeasured(..) => {}
             Event::SourceAccuracy(accuracy) => {
                 self.source_accuracy = Some(accuracy);
             }
             Event::Baseline(point) => self.baseline.push(point),
-            Event::Exported(result) => {
-                self.outcome = Some(match result {
-                    Ok(artifact) => Outcome::Done(artifact),
-                    Err(error) => Outcome::Failed(error),
-                });
+            Event::Exported(result) => match result {
+                Ok(artifact) => self.outcome = Some(Outcome::Done(artifact)),
+                Err(cause) => self.fail(Work::Export, cause),
+            },
+            Event::Unread(index, cause) => {
+                self.unread.insert(index, cause.words());
+                self.fail(Work::Profile, cause);
             }
-            Event::Failed(text) => self.banner = Some(text),
+            Event::Failed(work, cause) => self.fail(work, cause),
         }
     }
 
@@ -241,6 +260,7 @@ impl Live {
         if profile.coarse && self.stats[index].as_ref().is_some_and(|s| !s.coarse) {
             return;
         }
+        self.unread.remove(&index);
         self.engine.put(index, profile);
         self.stats[index] = Some(stats);
         if let Err(place) = profiled.binary_search(&index) {
@@ -314,6 +334,9 @@ impl Live {
 
     /// Computes the uniform baseline, from profiles: on a model of any size in a moment.
     pub fn start_baseline(&mut self) {
+        if self.troubles.is_source_changed() {
+            return;
+        }
         self.baseline.clear();
         let strange = |(_, stats): &(&crate::model::Tensor, &Option<Arc<TensorStats>>)| {
             stats.as_ref().is_some_and(|s| s.moments.non_finite() > 0)

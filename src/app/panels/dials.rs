@@ -9,6 +9,7 @@ use crate::app::theme::{Tokens, galley, paint_text, size, space, tokens, weight}
 use crate::app::widgets::{
     SpokenRange, keep_from_scrolling, paint_focus_ring, paint_pill, rolled, speak_range, value_request, value_steps,
 };
+use crate::formats::error::printable;
 use crate::session::Live;
 use egui::{
     Align2, Color32, CornerRadius, CursorIcon, Event, Key, PointerButton, Rect, Response, Role, Sense, Stroke,
@@ -195,7 +196,7 @@ fn speak(ui: &Ui, response: &Response, cell: Cell, live: &Live) {
     let enabled = !live.is_locked(cell.index);
     response.widget_info(|| WidgetInfo {
         enabled,
-        label: Some(cell.part.spoken(&live.model.tensors[cell.index].name)),
+        label: Some(cell.part.spoken(&printable(&live.model.tensors[cell.index].name))),
         value: Some(value),
         ..WidgetInfo::new(Role::SpinButton)
     });

@@ -18,7 +18,7 @@ pub fn header_ui(ui: &mut Ui, live: &Live, view: &View, preferences: &Preference
     let mut left = ui.new_child(egui::UiBuilder::new().max_rect(inner).layout(Layout::left_to_right(Align::Center)));
     let (logo, _) = left.allocate_exact_size(vec2(28.0, 24.0), egui::Sense::hover());
     paint_logo(left.painter(), logo.center(), t.accent);
-    left.label(theme::rich(&live.model.name, theme::size::MODEL, theme::weight::TITLE).strong());
+    left.label(theme::rich(format::plain(&live.model.name), theme::size::MODEL, theme::weight::TITLE).strong());
     if rect.width() > 1120.0 {
         left.add_space(4.0);
         for fact in facts(live) {

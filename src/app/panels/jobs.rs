@@ -1,10 +1,11 @@
 //! The strip at the bottom: what works in the background and how to stop it, what was last said, and the key to the four kinds.
+//! What went wrong is said on top, in `banner`.
 
 use crate::app::command::Command;
 use crate::app::format;
 use crate::app::state::View;
 use crate::app::theme::{self, tokens};
-use crate::app::widgets::{Bar, Icon, IconButton, Kind, KindChip};
+use crate::app::widgets::{Bar, Icon, Kind, KindChip};
 use crate::control::Progress;
 use crate::session::Live;
 use crate::session::live::Outcome;
@@ -36,13 +37,17 @@ pub fn jobs_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut Vec<Command
         progress_ui(&mut left, "reading", progress, "Cancel reading", Command::CancelProfile, commands);
     } else if let Some(progress) = live.estimate_progress().filter(|p| p.seconds > 0.15) {
         progress_ui(&mut left, "exact pass", progress, "", Command::CloseBanner, commands);
-    } else if live.stats_missing() {
-        left.label(theme::label("reading was cancelled"));
+    } else if live.stats_missing() && !live.troubles.is_source_changed() {
+        left.label(theme::label(match live.unread_count() {
+            0 => "reading was cancelled".to_owned(),
+            1 => "1 tensor could not be read".to_owned(),
+            several => format!("{} tensors could not be read", format::grouped(several as u64)),
+        }));
         if left.button("Read on").clicked() {
             commands.push(Command::ResumeProfile);
         }
     }
-    message_ui(&mut left, live, view, commands);
+    message_ui(&mut left, live, view);
 }
 
 fn progress_ui(
@@ -70,22 +75,16 @@ fn progress_ui(
 }
 
 /// The most pressing of what there is to say.
-fn message_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut Vec<Command>) {
+fn message_ui(ui: &mut Ui, live: &Live, view: &View) {
     let t = tokens(ui);
     let say = |ui: &mut Ui, icon: Option<Icon>, text: String, colour: egui::Color32| {
+        let text = format::plain(&text);
         if let Some(icon) = icon {
             let (place, _) = ui.allocate_exact_size(vec2(14.0, 14.0), egui::Sense::hover());
             icon.paint(ui.painter(), place.center(), colour);
         }
         ui.add(egui::Label::new(theme::label(&text).color(colour)).truncate()).on_hover_text(text);
     };
-    if let Some(banner) = &live.banner {
-        say(ui, Some(Icon::Warning), banner.clone(), t.bad);
-        if ui.add(IconButton::new(Icon::Close, "Put the message away")).clicked() {
-            commands.push(Command::CloseBanner);
-        }
-        return;
-    }
     if let Some(refusal) = &view.refusal {
         return say(ui, Some(Icon::Warning), refusal.clone(), t.warn);
     }

@@ -12,6 +12,7 @@ use crate::app::theme::{self, Tokens, paint_text, size, space, tokens, weight};
 use crate::app::widgets::{Chip, Icon, Kind, paint_bar, paint_kind_mark, paint_spark, rolled};
 use crate::app::workbench::pane;
 use crate::estimate::size as sizes;
+use crate::formats::error::printable;
 use crate::recipe::Target;
 use crate::session::Live;
 use egui::{Align2, Color32, CornerRadius, Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
@@ -249,7 +250,8 @@ fn head_row_ui(
 ) {
     let t = tokens(ui);
     let response = ui.interact(rect, ui.scope_id().with(("head", title)), Sense::click());
-    response.widget_info(|| WidgetInfo::selected(Role::Button, true, open, title));
+    let shown = printable(title);
+    response.widget_info(|| WidgetInfo::selected(Role::Button, true, open, &shown));
     if response.hovered() {
         ui.painter().rect_filled(rect, 0.0, t.bg2);
     }
@@ -267,7 +269,7 @@ fn head_row_ui(
         painter,
         pos2(rect.left() + 28.0, y),
         Align2::LEFT_CENTER,
-        title,
+        &shown,
         size::BODY,
         weight::TITLE,
         t.text1,
@@ -289,7 +291,7 @@ fn head_row_ui(
     }
     put(columns.kib, format::kib(bytes));
     let select = ui.ctx().format_modifiers(egui::Modifiers::COMMAND);
-    response.on_hover_text_at_pointer(format!("{title}\n{select}+click selects its weights"));
+    response.on_hover_text_at_pointer(format!("{shown}\n{select}+click selects its weights"));
 }
 
 /// A click on a row, wherever on it: alone it selects the row, with Ctrl one more, with Shift all up to it.
@@ -354,7 +356,8 @@ fn row_ground_ui(
     let tensor = &live.model.tensors[index];
     let response = ui.interact(rect, ui.scope_id().with(("row", index)), Sense::click());
     let chosen = view.is_chosen(index);
-    response.widget_info(|| WidgetInfo::selected(Role::Button, true, chosen, format!("layer {}", tensor.name)));
+    response
+        .widget_info(|| WidgetInfo::selected(Role::Button, true, chosen, format!("layer {}", printable(&tensor.name))));
     if response.clicked() {
         click_row(ui, index, commands);
         // The table keeps the arrow keys: a click leaves no other control focused.
@@ -373,7 +376,7 @@ fn row_ground_ui(
     response.on_hover_ui(|ui| {
         let facts =
             [format::shape(&tensor.shape), tensor.dtype.name().to_lowercase(), tensor.role.name().replace('_', " ")];
-        ui.label(crate::formats::error::printable(&tensor.name));
+        ui.label(printable(&tensor.name));
         ui.label(facts.join("  "));
         if let Some(words) = constraint {
             ui.label(words);
@@ -390,7 +393,7 @@ fn paint_name(ui: &Ui, line: Rect, live: &Live, index: usize, pill: Option<Rect>
     let end = pill.map_or(end, |pill| end.min(pill.left() - 6.0));
     let colour = if touchable { t.text1 } else { t.text3 };
     let at = pos2(line.left() + 36.0, line.center().y);
-    let shown = crate::formats::error::printable(&rows::short_name(&live.model, index));
+    let shown = printable(&rows::short_name(&live.model, index));
     if end - at.x > 16.0 {
         paint_elided(ui, at, end - at.x, &shown, size::BODY, colour);
     }

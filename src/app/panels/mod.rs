@@ -1,5 +1,6 @@
 //! One file per part of the window; each draws from the session and pushes commands, and keeps nothing of its own.
 
+pub mod banner;
 mod clip;
 pub mod dials;
 pub mod digits;

@@ -21,7 +21,12 @@ pub fn totals_ui(ui: &mut Ui, live: &Live) {
     ui.spacing_mut().item_spacing.y = 3.0;
     ui.spacing_mut().interact_size.y = 18.0;
     let Some(totals) = &live.totals else {
-        ui.label(theme::hint("Reading the model…"));
+        let stands = !live.is_busy();
+        ui.label(theme::hint(if stands {
+            "Not every tensor could be read: no totals"
+        } else {
+            "Reading the model…"
+        }));
         return;
     };
     let fresh = live.is_fresh();
@@ -120,8 +125,13 @@ fn accuracy_ui(ui: &mut Ui, live: &Live) {
         if images > 0 { format!("Accuracy, {} images", format::grouped(images as u64)) } else { "Accuracy".into() };
     let fresh = measured.is_some_and(|m| m.fresh && m.whole);
     head_ui(ui, &name, Kind::Measured, !fresh);
+    if live.unmeasured.is_some() {
+        ui.label(theme::hint("not measured: a layer refuses its scheme"));
+    }
     let Some(measured) = measured else {
-        ui.label(theme::hint("running the network…"));
+        if live.unmeasured.is_none() {
+            ui.label(theme::hint(if live.is_busy() { "running the network…" } else { "not measured" }));
+        }
         return;
     };
     let accuracy = measured.accuracy;

@@ -1,6 +1,7 @@
 //! Nothing open: what went wrong if something did, and three ways on.
 
 use crate::app::command::Command;
+use crate::app::format;
 use crate::app::state::View;
 use crate::app::theme::{self, tokens};
 use crate::app::widgets::paint_logo;
@@ -21,7 +22,7 @@ pub fn welcome_ui(ui: &mut Ui, view: &mut View, commands: &mut Vec<Command>) {
         ui.label(theme::label("make a neural network smaller by hand"));
         ui.add_space(20.0);
         if let Some(failure) = &view.failure {
-            ui.add(egui::Label::new(theme::value(failure).color(t.bad)).wrap());
+            ui.add(egui::Label::new(theme::value(format::plain(failure)).color(t.bad)).wrap());
             ui.add_space(20.0);
         }
         if ui.add(theme::primary_button("Open the demo", t)).clicked() {

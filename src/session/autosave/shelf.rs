@@ -1,0 +1,307 @@
+//! The folder of kept recipes: one file per open model and window, a lock beside each, the newest few of what was left behind.
+
+use super::kept::{Kept, Unreadable};
+use std::fs::{File, TryLockError};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Files of sessions that are over, kept at most.
+const MOST: usize = 20;
+/// Bytes of a file that are read at most.
+const LARGEST: u64 = 16 << 20;
+const KEPT: &str = "autosave";
+const LOCK: &str = "lock";
+const PART: &str = "part";
+const DAMAGED: &str = "damaged";
+
+/// Where the program keeps what is not a model's: `$SPOKESHAVE_STATE`, else the system's folder for a program's own data;
+/// `None` where there is none.
+#[must_use]
+pub fn state_folder() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(folder) = set("SPOKESHAVE_STATE") {
+        return Some(folder);
+    }
+    // The same places as those of the window's preferences.
+    if cfg!(windows) {
+        Some(set("APPDATA")?.join("spokeshave").join("data"))
+    } else if cfg!(target_os = "macos") {
+        Some(set("HOME")?.join("Library/Application Support/spokeshave"))
+    } else {
+        let base = set("XDG_DATA_HOME").filter(|path| path.is_absolute());
+        Some(base.or_else(|| Some(set("HOME")?.join(".local/share")))?.join("spokeshave"))
+    }
+}
+
+/// The folder.
+#[derive(Clone, Debug)]
+pub struct Shelf {
+    folder: PathBuf,
+}
+
+/// What a session that is over left behind.
+#[derive(Clone, Debug)]
+pub struct Left {
+    /// What was kept.
+    pub kept: Kept,
+    /// The number of the place where its model was opened.
+    pub key: u64,
+    /// Its file.
+    pub file: PathBuf,
+}
+
+impl Left {
+    /// Deletes it.
+    pub fn discard(&self) {
+        // What will not go is offered again, which is the worst that can come of it.
+        drop(std::fs::remove_file(&self.file));
+    }
+}
+
+impl Shelf {
+    /// The user's own; `None` where the system has no place for it.
+    #[must_use]
+    pub fn of_user() -> Option<Self> {
+        Some(Self { folder: state_folder()?.join("recovery") })
+    }
+
+    /// A shelf in a folder of one's own.
+    #[must_use]
+    pub fn in_folder(folder: &Path) -> Self {
+        Self { folder: folder.to_path_buf() }
+    }
+
+    /// A place for the recipe of the model with this key, of this session alone.
+    pub(super) fn slot(&self, key: u64) -> Slot {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let file = self.folder.join(format!("{key:016x}-{}-{number}.{KEPT}", std::process::id()));
+        Slot { shelf: self.clone(), file, lock: None }
+    }
+
+    /// What sessions that are over left behind, the newest first. Sets damaged files aside, and deletes what is too much.
+    #[must_use]
+    pub fn left(&self) -> Vec<Left> {
+        let Ok(entries) = std::fs::read_dir(&self.folder) else { return Vec::new() };
+        let mut left = Vec::new();
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+            if !matches!(ending, KEPT | LOCK | PART) || is_held(&path.with_extension(LOCK)) {
+                continue;
+            }
+            match (ending, read(&path)) {
+                (KEPT, Ok(kept)) => {
+                    let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+                    let key = name.split('-').next().and_then(|hash| u64::from_str_radix(hash, 16).ok());
+                    left.push(Left { kept, key: key.unwrap_or_default(), file: path });
+                }
+                (KEPT, Err(Unreadable::Foreign)) => {}
+                (KEPT, Err(Unreadable::Damaged)) => set_aside(&path),
+                // Nobody's lock, or half a file: a killed program left it.
+                _ => drop(std::fs::remove_file(&path)),
+            }
+        }
+        left.sort_by_key(|left| std::cmp::Reverse(left.kept.saved));
+        if left.len() > MOST {
+            left.drain(MOST..).for_each(|old| old.discard());
+        }
+        left
+    }
+}
+
+/// Renames a file that cannot be trusted, so that it is neither read again nor lost. There is one of each name at most.
+pub fn set_aside(path: &Path) {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{DAMAGED}"));
+    if std::fs::rename(path, &name).is_err() {
+        // A folder in the way of an earlier one: what cannot be moved is left, and is not trusted either.
+        drop(std::fs::remove_file(path));
+    }
+}
+
+/// Whether a living session holds this lock.
+fn is_held(lock: &Path) -> bool {
+    if !lock.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return false;
+    }
+    let Ok(file) = File::open(lock) else { return false };
+    // Where there are no locks at all, a recipe offered once too often is better than one never found again.
+    matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+}
+
+fn read(path: &Path) -> Result<Kept, Unreadable> {
+    let damaged = |_| Unreadable::Damaged;
+    let metadata = std::fs::metadata(path).map_err(damaged)?;
+    // A pipe would block for ever.
+    if !metadata.is_file() || metadata.len() > LARGEST {
+        return Err(Unreadable::Damaged);
+    }
+    let mut text = String::new();
+    File::open(path).and_then(|file| file.take(LARGEST).read_to_string(&mut text)).map_err(damaged)?;
+    Kept::parse(&text)
+}
+
+/// The file of one session and one model, with its lock.
+#[derive(Debug)]
+pub(super) struct Slot {
+    shelf: Shelf,
+    file: PathBuf,
+    lock: Option<File>,
+}
+
+impl Slot {
+    /// Writes beside and renames, so that nobody ever reads half a file.
+    pub(super) fn write(&mut self, kept: &Kept) -> std::io::Result<()> {
+        std::fs::create_dir_all(&self.shelf.folder)?;
+        if self.lock.is_none() {
+            let lock = File::create(self.file.with_extension(LOCK))?;
+            // A file system without locks still keeps recipes.
+            drop(lock.try_lock());
+            self.lock = Some(lock);
+        }
+        let part = self.file.with_extension(PART);
+        let write = |mut file: File| file.write_all(kept.print().as_bytes()).and_then(|()| file.sync_all());
+        let done = File::create(&part).and_then(write).and_then(|()| std::fs::rename(&part, &self.file));
+        if done.is_err() {
+            drop(std::fs::remove_file(&part));
+        }
+        done
+    }
+
+    /// Deletes the file.
+    pub(super) fn remove(&mut self) {
+        drop(std::fs::remove_file(&self.file));
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if self.lock.take().is_some() {
+            drop(std::fs::remove_file(self.file.with_extension(LOCK)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Autosave, PAUSE};
+    use super::*;
+    use crate::model::{Model, OpenOptions, open};
+    use crate::recipe::Recipe;
+    use std::time::Duration;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("spokeshave-shelf-{name}-{}", std::process::id()));
+            drop(std::fs::remove_dir_all(&path));
+            Self(path)
+        }
+
+        fn endings(&self) -> Vec<String> {
+            let ending = |path: PathBuf| path.extension().unwrap().to_str().unwrap().to_owned();
+            let mut all: Vec<String> =
+                std::fs::read_dir(&self.0).unwrap().map(|entry| ending(entry.unwrap().path())).collect();
+            all.sort();
+            all
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            drop(std::fs::remove_dir_all(&self.0));
+        }
+    }
+
+    fn demo() -> Model {
+        open(Path::new("demo"), &OpenOptions::default()).unwrap()
+    }
+
+    fn changed(scheme: &str) -> Recipe {
+        let mut recipe = Recipe::default();
+        recipe.set_one("fc1.weight", scheme.parse().unwrap());
+        recipe
+    }
+
+    fn keep(shelf: &Shelf, recipe: &Recipe) -> Autosave {
+        let mut autosave = Autosave::new(shelf, &demo(), Recipe::default(), || {});
+        assert!(autosave.look(1, recipe, Vec::new).is_some());
+        std::thread::sleep(PAUSE + Duration::from_millis(10));
+        assert_eq!(autosave.look(1, recipe, Vec::new), None);
+        autosave
+    }
+
+    #[test]
+    fn what_a_living_window_keeps_is_not_offered_and_what_it_leaves_is() {
+        let folder = Folder::new("living");
+        let shelf = Shelf::in_folder(&folder.0);
+        let (first, second) = (keep(&shelf, &changed("int4")), keep(&shelf, &changed("int3")));
+        while folder.0.read_dir().map_or(0, Iterator::count) < 4 {
+            std::thread::yield_now();
+        }
+        assert!(shelf.left().is_empty(), "both are open");
+        second.close(&changed("int2"), || vec!["fc1.weight".into()]);
+        let left = shelf.left();
+        assert_eq!((left.len(), left[0].kept.closed), (1, true));
+        assert_eq!((&left[0].kept.recipe, left[0].key), (&changed("int2"), super::super::key_of(&demo())));
+        assert_eq!(left[0].kept.selected, ["fc1.weight"]);
+        first.close(&Recipe::default(), Vec::new);
+        left[0].discard();
+        assert_eq!(folder.endings(), Vec::<String>::new(), "a recipe taken back leaves nothing, and no lock stays");
+    }
+
+    #[test]
+    fn a_saved_recipe_is_not_kept_twice() {
+        let folder = Folder::new("saved");
+        let shelf = Shelf::in_folder(&folder.0);
+        let mut autosave = keep(&shelf, &changed("int4"));
+        autosave.is_safe(&changed("int4"));
+        autosave.close(&changed("int4"), Vec::new);
+        assert!(shelf.left().is_empty());
+        assert_eq!(folder.endings(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn damaged_files_are_set_aside_and_old_ones_go() {
+        let folder = Folder::new("damaged");
+        std::fs::create_dir_all(&folder.0).unwrap();
+        let at = |name: &str| folder.0.join(name);
+        let mut kept = Kept::of(&demo(), changed("int4"));
+        for i in 0..MOST as u64 + 5 {
+            kept.saved = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1000 + i);
+            std::fs::write(at(&format!("{i:016x}-9999999-0.autosave")), kept.print()).unwrap();
+        }
+        std::fs::write(at("a-1-0.autosave"), b"\xff\xfe garbage").unwrap();
+        std::fs::write(at("b-1-0.autosave"), b"").unwrap();
+        std::fs::create_dir(at("c-1-0.autosave")).unwrap();
+        std::fs::write(at("d-1-0.autosave"), "spokeshave autosave 77 of the future\n").unwrap();
+        std::fs::write(at("e-1-0.lock"), b"").unwrap();
+        std::fs::write(at("e-1-0.part"), b"half").unwrap();
+        std::fs::write(at("notes.txt"), b"not ours").unwrap();
+        let left = Shelf::in_folder(&folder.0).left();
+        assert_eq!((left.len(), left[0].key), (MOST, MOST as u64 + 4));
+        let endings = folder.endings();
+        let count = |ending: &str| endings.iter().filter(|e| *e == ending).count();
+        assert_eq!([count(KEPT), count(DAMAGED), count(LOCK), count(PART), count("txt")], [MOST + 1, 3, 0, 0, 1]);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_told_once() {
+        let folder = Folder::new("unwritable");
+        std::fs::create_dir_all(&folder.0).unwrap();
+        let blocked = folder.0.join("file");
+        std::fs::write(&blocked, b"in the way").unwrap();
+        let autosave = keep(&Shelf::in_folder(&blocked), &changed("int4"));
+        let started = std::time::Instant::now();
+        let failure = loop {
+            match autosave.failure() {
+                Some(failure) => break failure,
+                None => assert!(started.elapsed() < Duration::from_secs(10)),
+            }
+        };
+        assert!(!failure.is_empty());
+        autosave.close(&changed("int4"), Vec::new);
+    }
+}

@@ -1,0 +1,163 @@
+//! What the window's state does when work behind it fails: who is told, what is no longer believed, how it is begun again.
+
+use super::jobs;
+use super::live::{Live, Outcome};
+use super::trouble::{Cause, Work};
+use std::path::PathBuf;
+
+impl Live {
+    /// Takes in a failure.
+    pub(super) fn fail(&mut self, work: Work, cause: Cause) {
+        if work == Work::Export {
+            self.outcome = Some(Outcome::Failed(cause.words()));
+        }
+        if matches!(cause, Cause::Changed(_)) && !self.troubles.is_source_changed() {
+            // What is still being read is of no use; an artifact that is being written finds out by itself.
+            let running = &mut self.running;
+            (running.profile, running.estimate, running.measure) = (None, None, None);
+            (running.source, running.baseline) = (None, None);
+        }
+        self.troubles.report(work, &cause, self.in_pieces);
+        if self.troubles.is_source_changed() {
+            self.mistrust();
+        }
+    }
+
+    /// Marks every number as old: they are of a file that is no longer there.
+    pub(super) fn mistrust(&mut self) {
+        self.rows.iter_mut().for_each(|row| row.fresh = false);
+        self.cache.clear();
+        if let Some(measured) = &mut self.measured {
+            measured.fresh = false;
+        }
+    }
+
+    /// Begins work again that failed.
+    pub fn try_again(&mut self, work: Work) {
+        if self.troubles.is_source_changed() {
+            return;
+        }
+        match work {
+            Work::Profile => self.resume_profile(),
+            Work::Estimate => {
+                // A refusal may have been of the moment.
+                self.rows.iter_mut().for_each(|row| row.refusal = None);
+                self.start_estimates(None);
+            }
+            Work::Measure => self.start_measure(),
+            Work::Source => self.start_source(),
+            Work::Baseline => self.start_baseline(),
+            Work::Export => {
+                if let Some((out, force)) = self.last_export.clone() {
+                    self.export(out, force);
+                }
+            }
+        }
+    }
+
+    /// Measures the untouched network, where there is one that can be run.
+    pub(super) fn start_source(&mut self) {
+        if let Some(network) = &self.network {
+            let job = jobs::measure_source(self.model.clone(), network.clone(), self.reporter.clone());
+            self.running.source = Some(job);
+        }
+    }
+
+    /// Why a tensor has not been read, when reading it failed.
+    #[must_use]
+    pub fn unread(&self, index: usize) -> Option<&str> {
+        self.unread.get(&index).map(String::as_str)
+    }
+
+    /// How many tensors could not be read.
+    #[must_use]
+    pub fn unread_count(&self) -> usize {
+        self.unread.len()
+    }
+
+    /// Why nothing can be exported now, if so.
+    #[must_use]
+    pub fn export_refusal(&self) -> Option<&'static str> {
+        self.troubles.is_source_changed().then_some("The model changed while it was open; open it again, then export")
+    }
+
+    /// Starts to write the artifact.
+    pub fn export(&mut self, out: PathBuf, force: bool) {
+        if let Some(why) = self.export_refusal() {
+            self.outcome = Some(Outcome::Failed(why.to_owned()));
+            return;
+        }
+        self.outcome = None;
+        self.last_export = Some((out.clone(), force));
+        let (model, plan, recipe) = (self.model.clone(), self.plan.clone(), self.recipe.clone());
+        self.running.export = Some(jobs::export(model, plan, recipe, out, force, self.reporter.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::jobs::Event;
+    use super::super::trouble::Next;
+    use super::*;
+    use crate::model::{OpenOptions, open};
+    use crate::recipe::Recipe;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    fn demo() -> Live {
+        let model = open(Path::new("demo"), &OpenOptions::default()).unwrap();
+        Live::new(Arc::new(model), Recipe::default(), None, Arc::new(|| {})).unwrap()
+    }
+
+    fn settle(live: &mut Live) {
+        while live.is_busy() {
+            live.poll();
+            std::thread::yield_now();
+        }
+        live.poll();
+    }
+
+    #[test]
+    fn one_tensor_that_cannot_be_read_is_told_and_the_others_have_their_numbers() {
+        let mut live = demo();
+        settle(&mut live);
+        live.reporter.send(Event::Unread(1, Cause::Unread("m: cannot be read".into())));
+        live.poll();
+        assert_eq!((live.unread(1), live.unread(0)), (Some("m: cannot be read"), None));
+        assert!(live.is_fresh() && !live.is_busy());
+        assert_eq!(live.troubles.newest().unwrap().next, Some(Next::ReadInPieces));
+        live.in_pieces = true;
+        live.reporter.send(Event::Failed(Work::Baseline, Cause::Panic("odd".into())));
+        live.poll();
+        assert_eq!(live.troubles.count(), 2);
+        live.try_again(Work::Baseline);
+        settle(&mut live);
+        assert_eq!(live.baseline.len(), 6);
+    }
+
+    #[test]
+    fn numbers_of_a_changed_source_are_old_and_stay_so() {
+        let mut live = demo();
+        live.reporter.send(Event::Failed(Work::Profile, Cause::Changed("m changed".into())));
+        settle(&mut live);
+        assert!(live.rows.iter().all(|row| !row.fresh));
+        live.set_target(crate::recipe::Target::Safetensors).unwrap();
+        for work in [Work::Profile, Work::Estimate, Work::Measure, Work::Baseline, Work::Export] {
+            live.try_again(work);
+        }
+        live.export(PathBuf::from("nowhere/out.spk"), false);
+        settle(&mut live);
+        assert!(live.rows.iter().all(|row| !row.fresh));
+        assert!(matches!(&live.outcome, Some(Outcome::Failed(why)) if why.contains("changed")));
+        assert!(!live.troubles.dismiss() && live.troubles.newest().is_some());
+    }
+
+    #[test]
+    fn an_export_that_panics_is_an_export_that_failed() {
+        let mut live = demo();
+        live.reporter.send(Event::Failed(Work::Export, Cause::Panic("odd".into())));
+        settle(&mut live);
+        assert!(matches!(&live.outcome, Some(Outcome::Failed(why)) if why.contains("odd")));
+        assert_eq!(live.troubles.newest().unwrap().next, Some(Next::TryAgain(Work::Export)));
+    }
+}
