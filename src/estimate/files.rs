@@ -30,7 +30,9 @@ pub fn files(model: &Model, target: Target) -> Vec<FilePlan> {
     let one = |(shard, source): (usize, &crate::formats::Source)| {
         let name = source.path().strip_prefix(folder).unwrap_or(Path::new("model.safetensors"));
         // A packed file spelled out is safetensors, and says so.
-        let name = name.with_extension("safetensors").to_string_lossy().into_owned();
+        let name = name.with_extension("safetensors");
+        let parts: Vec<_> = name.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+        let name = parts.join("/");
         let tensors = all.iter().copied().filter(|&i| model.tensors[i].shard() == shard).collect();
         FilePlan { name: Some(name), tensors }
     };

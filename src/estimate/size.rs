@@ -61,13 +61,10 @@ pub fn stored_dtype(dtype: Dtype, scheme: &Scheme) -> Dtype {
     }
 }
 
-/// How `packed` codes a touched tensor of which `nonzeros` elements have q ≠ 0; `None` for plain elements.
+/// How `packed` codes a touched tensor of which `nonzeros` elements have q ≠ 0; `None` for plain elements. `name` is the
+/// scheme's text, or empty where nobody asks for it.
 #[must_use]
-pub fn packed_coding(tensor: &Tensor, scheme: &Scheme, nonzeros: u64) -> Option<Coding> {
-    coding_named(scheme.to_string(), tensor, scheme, nonzeros)
-}
-
-fn coding_named(name: String, tensor: &Tensor, scheme: &Scheme, nonzeros: u64) -> Option<Coding> {
+pub fn packed_coding(name: String, tensor: &Tensor, scheme: &Scheme, nonzeros: u64) -> Option<Coding> {
     let dtype = stored_dtype(tensor.dtype, scheme);
     let coding = Coding::least(name, code_of(scheme), dtype, tensor.elements() as u64, nonzeros);
     (coding.form == Form::Mask || coding.code != Code::Element).then_some(coding)
@@ -82,7 +79,7 @@ pub fn stored(tensor: &Tensor, scheme: &Scheme, target: Target, nonzeros: u64) -
     }
     let dtype = stored_dtype(tensor.dtype, scheme);
     // The name of the scheme takes no room in a payload, and spelling it in every frame would take time.
-    let coding = if target == Target::Packed { coding_named(String::new(), tensor, scheme, nonzeros) } else { None };
+    let coding = if target == Target::Packed { packed_coding(String::new(), tensor, scheme, nonzeros) } else { None };
     match coding {
         None => Sizes { values: code_bytes(n, dtype.bits()), ..Sizes::default() },
         Some(coding) => {

@@ -9,7 +9,7 @@ use crate::compress::{Error, Task, cut_pools};
 use crate::control::Control;
 use crate::formats::{packed, safetensors};
 use crate::model::{Model, RECIPE_KEY, Tensor};
-use crate::recipe::{Plan, Recipe, Target, file};
+use crate::recipe::{Plan, Recipe, Scheme, Target, file};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -81,28 +81,35 @@ pub fn dense_listings(model: &Model, plan: &Plan, tensors: &[usize]) -> Vec<safe
 
 /// The dtype that a tensor has in the artifact.
 #[must_use]
-pub fn stored_dtype(tensor: &Tensor, scheme: &crate::recipe::Scheme) -> crate::formats::Dtype {
+pub fn stored_dtype(tensor: &Tensor, scheme: &Scheme) -> crate::formats::Dtype {
     if size::is_kept(tensor, scheme) { tensor.dtype } else { size::stored_dtype(tensor.dtype, scheme) }
 }
 
 /// What `packed` lists, given each tensor's number of elements with q ≠ 0.
 #[must_use]
 pub fn packed_listings(model: &Model, plan: &Plan, nonzeros: impl Fn(usize) -> u64) -> Vec<packed::Listing> {
-    let listing = |(i, (tensor, assignment)): (usize, (&Tensor, &crate::recipe::Assignment))| {
+    // Neighbours mostly have the same scheme, and this is laid out in every frame: it is spelled once for all of them.
+    let mut spelled: Option<(&Scheme, String)> = None;
+    let mut listings = Vec::with_capacity(model.tensors.len());
+    for (i, (tensor, assignment)) in model.tensors.iter().zip(&plan.assignments).enumerate() {
         let scheme = &assignment.stored;
         let coding = if size::is_kept(tensor, scheme) {
             tensor.coding.clone()
         } else {
-            size::packed_coding(tensor, scheme, nonzeros(i))
+            let (_, name) =
+                spelled.take_if(|(last, _)| *last == scheme).unwrap_or_else(|| (scheme, scheme.to_string()));
+            let coding = size::packed_coding(name.clone(), tensor, scheme, nonzeros(i));
+            spelled = Some((scheme, name));
+            coding
         };
-        packed::Listing {
+        listings.push(packed::Listing {
             name: tensor.name.clone(),
             dtype: stored_dtype(tensor, scheme),
             shape: tensor.shape.clone(),
             coding,
-        }
-    };
-    model.tensors.iter().zip(&plan.assignments).enumerate().map(listing).collect()
+        });
+    }
+    listings
 }
 
 /// Estimates every tensor of a plan, exactly.

@@ -1,137 +1,270 @@
-//! JSON without blind spots: a value whose objects keep every key, so that a name given twice is seen and refused.
+//! JSON as it goes by: a value is met, judged and kept only where somebody asked for it, so that a header costs what its
+//! tensors cost however it is written, and a name given twice is seen.
 //!
 //! Maps would silently keep one of two equal keys, and readers disagree on which; a header that means two things is
-//! refused here instead. Depth is bounded by `serde_json` (128).
+//! refused instead. Depth is bounded by `serde_json` (128), and what nobody reads by a count.
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use super::error::{ErrorKind, printable, quoted};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use std::cell::Cell;
+use std::collections::HashSet;
 use std::fmt;
 
-/// Why a text is not an acceptable JSON document.
-#[derive(Debug, PartialEq, Eq)]
-pub enum JsonError {
-    /// One object has this key twice.
-    DuplicateKey(String),
-    /// Not JSON, with `serde_json`'s words and place.
-    Syntax(String),
-}
-
-/// A JSON value; objects keep their keys in the order of the text, all different.
-#[derive(Clone, Debug, PartialEq)]
+/// A value as it is met. Its text, for messages, says what it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the variants are JSON's own")]
-pub enum Json {
+pub enum Found<'a> {
     Null,
     Bool(bool),
     Unsigned(u64),
-    /// A number that is not a non-negative integer below 2^64.
-    Number(f64),
-    Text(String),
-    List(Vec<Json>),
-    Object(Vec<(String, Json)>),
+    Negative(i64),
+    /// A number with a point or an exponent, or past 64 bits.
+    Real(f64),
+    Text(&'a str),
+    List,
+    Object,
 }
 
-const DUPLICATE: &str = "\u{1}duplicate key\u{1}";
-
-impl Json {
-    /// Parses one document; white space around it is allowed, anything else is not.
-    ///
-    /// # Errors
-    /// [`JsonError`] with the key or the place.
-    pub fn parse(text: &str) -> Result<Self, JsonError> {
-        serde_json::from_str(text).map_err(|error| {
-            let words = error.to_string();
-            match words.split_once(DUPLICATE) {
-                Some((_, rest)) => JsonError::DuplicateKey(rest.split(DUPLICATE).next().unwrap_or(rest).to_owned()),
-                None => JsonError::Syntax(words),
-            }
-        })
-    }
-
-    /// The member `key` of an object.
-    #[must_use]
-    pub fn get(&self, key: &str) -> Option<&Self> {
+impl fmt::Display for Found<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Object(members) => members.iter().find(|(k, _)| k == key).map(|(_, v)| v),
-            _ => None,
-        }
-    }
-
-    /// The text of a string.
-    #[must_use]
-    pub fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// The value of a non-negative integer.
-    #[must_use]
-    pub fn unsigned(&self) -> Option<u64> {
-        match self {
-            Self::Unsigned(n) => Some(*n),
-            _ => None,
-        }
-    }
-
-    /// The items of a list.
-    #[must_use]
-    pub fn list(&self) -> Option<&[Self]> {
-        match self {
-            Self::List(items) => Some(items),
-            _ => None,
+            Self::Null => f.write_str("null"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Unsigned(number) => write!(f, "{number}"),
+            Self::Negative(number) => write!(f, "{number}"),
+            Self::Real(number) => write!(f, "{number:?}"),
+            Self::Text(text) => write!(f, "the text {}", quoted(text)),
+            Self::List => f.write_str("a list"),
+            Self::Object => f.write_str("an object"),
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Json {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(JsonVisitor)
+/// Where a broken rule waits while the parser unwinds: the parser's own errors can carry text only.
+#[derive(Default)]
+pub(super) struct Verdict(Cell<Option<ErrorKind>>);
+
+impl Verdict {
+    /// Stops the parser with a broken rule.
+    pub(super) fn refuse<T, E: Error>(&self, kind: ErrorKind) -> Result<T, E> {
+        self.0.set(Some(kind));
+        Err(E::custom("refused"))
     }
 }
 
-struct JsonVisitor;
+/// What is made of one value.
+pub(super) trait Take<'de>: Sized {
+    /// The result.
+    type Out;
 
-impl<'de> Visitor<'de> for JsonVisitor {
-    type Value = Json;
+    /// Everything but lists and objects, and these too where they are not wanted.
+    fn plain<E: Error>(self, found: Found<'_>) -> Result<Self::Out, E>;
+
+    /// A list, item by item.
+    fn list<A: SeqAccess<'de>>(self, _items: A) -> Result<Self::Out, A::Error> {
+        self.plain(Found::List)
+    }
+
+    /// An object, member by member.
+    fn object<A: MapAccess<'de>>(self, _members: A) -> Result<Self::Out, A::Error> {
+        self.plain(Found::Object)
+    }
+}
+
+/// Hands a value of the parser to a [`Take`].
+pub(super) struct Seed<T>(pub T);
+
+impl<'de, T: Take<'de>> DeserializeSeed<'de> for Seed<T> {
+    type Value = T::Out;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T::Out, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, T: Take<'de>> Visitor<'de> for Seed<T> {
+    type Value = T::Out;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
-    fn visit_unit<E>(self) -> Result<Json, E> {
-        Ok(Json::Null)
+    fn visit_unit<E: Error>(self) -> Result<T::Out, E> {
+        self.0.plain(Found::Null)
     }
-    fn visit_bool<E>(self, v: bool) -> Result<Json, E> {
-        Ok(Json::Bool(v))
+    fn visit_bool<E: Error>(self, v: bool) -> Result<T::Out, E> {
+        self.0.plain(Found::Bool(v))
     }
-    fn visit_u64<E>(self, v: u64) -> Result<Json, E> {
-        Ok(Json::Unsigned(v))
+    fn visit_u64<E: Error>(self, v: u64) -> Result<T::Out, E> {
+        self.0.plain(Found::Unsigned(v))
     }
-    fn visit_i64<E>(self, v: i64) -> Result<Json, E> {
-        Ok(Json::Number(v as f64))
+    fn visit_i64<E: Error>(self, v: i64) -> Result<T::Out, E> {
+        self.0.plain(Found::Negative(v))
     }
-    fn visit_f64<E>(self, v: f64) -> Result<Json, E> {
-        Ok(Json::Number(v))
+    fn visit_f64<E: Error>(self, v: f64) -> Result<T::Out, E> {
+        self.0.plain(Found::Real(v))
     }
-    fn visit_str<E>(self, v: &str) -> Result<Json, E> {
-        Ok(Json::Text(v.to_owned()))
+    fn visit_str<E: Error>(self, v: &str) -> Result<T::Out, E> {
+        self.0.plain(Found::Text(v))
     }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = seq.next_element()? {
-            items.push(item);
-        }
-        Ok(Json::List(items))
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<T::Out, A::Error> {
+        self.0.list(items)
     }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
-        let mut members = Vec::new();
-        let mut seen = std::collections::HashSet::new();
-        while let Some(key) = map.next_key::<String>()? {
-            if !seen.insert(key.clone()) {
-                return Err(serde::de::Error::custom(format_args!("{DUPLICATE}{key}{DUPLICATE}")));
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T::Out, A::Error> {
+        self.0.object(members)
+    }
+}
+
+/// Reads one document; white space around it is allowed, anything else is not. `place` is what messages call it.
+pub(super) fn read<'de, T: Take<'de>>(
+    text: &'de str,
+    place: &'static str,
+    verdict: &Verdict,
+    take: T,
+) -> Result<T::Out, ErrorKind> {
+    if text.starts_with('\u{feff}') {
+        return Err(ErrorKind::ByteOrderMark { place });
+    }
+    let mut parser = serde_json::Deserializer::from_str(text);
+    let out = Seed(take).deserialize(&mut parser).and_then(|out| parser.end().map(|()| out));
+    out.map_err(|error| {
+        verdict.0.take().unwrap_or_else(|| ErrorKind::Json { place, what: printable(&error.to_string()) })
+    })
+}
+
+/// A value that is a text, a number or true and false: what the function makes of it.
+pub(super) struct One<'v, F>(pub &'v Verdict, pub F);
+
+impl<'de, T, F: FnOnce(Found<'_>) -> Result<T, ErrorKind>> Take<'de> for One<'_, F> {
+    type Out = T;
+
+    fn plain<E: Error>(self, found: Found<'_>) -> Result<T, E> {
+        (self.1)(found).or_else(|kind| self.0.refuse(kind))
+    }
+}
+
+/// A list of counts, with how many there are: no more than `most` are kept, and the rest only counted.
+pub(super) struct Counts<'v, F> {
+    /// Where an error goes.
+    pub verdict: &'v Verdict,
+    /// What is kept at most.
+    pub most: usize,
+    /// The error for what is no list (then the position is `None`), or no count at this position.
+    pub wrong: F,
+}
+
+impl<'de, F: Fn(Option<usize>, Found<'_>) -> ErrorKind> Take<'de> for Counts<'_, F> {
+    type Out = (Vec<u64>, usize);
+
+    fn plain<E: Error>(self, found: Found<'_>) -> Result<Self::Out, E> {
+        self.verdict.refuse((self.wrong)(None, found))
+    }
+
+    fn list<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Out, A::Error> {
+        let (mut kept, mut count) = (Vec::new(), 0_usize);
+        loop {
+            let at = count;
+            let number = |found: Found<'_>| match found {
+                Found::Unsigned(number) => Ok(number),
+                other => Err((self.wrong)(Some(at), other)),
+            };
+            let Some(item) = items.next_element_seed(Seed(One(self.verdict, number)))? else { break };
+            if count < self.most {
+                kept.push(item);
             }
-            members.push((key, map.next_value()?));
+            count = count.saturating_add(1);
         }
-        Ok(Json::Object(members))
+        Ok((kept, count))
+    }
+}
+
+/// Values that nobody asked for: read past, with their names still different from each other.
+#[derive(Clone, Copy)]
+pub(super) struct Skip<'v> {
+    /// Where an error goes.
+    pub verdict: &'v Verdict,
+    /// How many more may be skipped in this document.
+    pub left: &'v Cell<usize>,
+    /// What messages call the document.
+    pub place: &'static str,
+    /// How many may be skipped in all.
+    pub allowed: usize,
+}
+
+impl Skip<'_> {
+    fn spend<E: Error>(self) -> Result<(), E> {
+        match self.left.get().checked_sub(1) {
+            Some(left) => {
+                self.left.set(left);
+                Ok(())
+            }
+            None => self.verdict.refuse(ErrorKind::TooMuchElse { place: self.place, allowed: self.allowed }),
+        }
+    }
+}
+
+impl<'de> Take<'de> for Skip<'_> {
+    type Out = ();
+
+    fn plain<E: Error>(self, _: Found<'_>) -> Result<(), E> {
+        self.spend()
+    }
+
+    fn list<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        self.spend()?;
+        while items.next_element_seed(Seed(self))?.is_some() {}
+        Ok(())
+    }
+
+    fn object<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        self.spend()?;
+        let mut seen = HashSet::new();
+        while let Some(key) = members.next_key::<String>()? {
+            if let Some(twice) = seen.replace(key) {
+                let (place, name) = (self.place.to_owned(), printable(&twice));
+                return self.verdict.refuse(ErrorKind::DuplicateKey { place, name });
+            }
+            members.next_value_seed(Seed(self))?;
+        }
+        Ok(())
+    }
+}
+
+/// Text to text, as files describe themselves.
+pub(super) struct Texts<'v> {
+    /// Where an error goes.
+    pub verdict: &'v Verdict,
+    /// The error for what is no object, or holds something else than text under a key.
+    pub wrong: fn(Option<&str>, Found<'_>) -> ErrorKind,
+    /// Whether `null` stands for none.
+    pub or_null: bool,
+}
+
+impl<'de> Take<'de> for Texts<'_> {
+    type Out = std::collections::BTreeMap<String, String>;
+
+    fn plain<E: Error>(self, found: Found<'_>) -> Result<Self::Out, E> {
+        if self.or_null && found == Found::Null {
+            return Ok(Self::Out::new());
+        }
+        self.verdict.refuse((self.wrong)(None, found))
+    }
+
+    fn object<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Out, A::Error> {
+        let mut out = Self::Out::new();
+        while let Some(key) = members.next_key::<String>()? {
+            let value = members.next_value_seed(Seed(One(self.verdict, |found: Found<'_>| match found {
+                Found::Text(text) => Ok(text.to_owned()),
+                other => Err((self.wrong)(Some(&key), other)),
+            })))?;
+            match out.entry(key) {
+                std::collections::btree_map::Entry::Vacant(place) => drop(place.insert(value)),
+                std::collections::btree_map::Entry::Occupied(there) => {
+                    let (place, name) = ("the metadata".to_owned(), printable(there.key()));
+                    return self.verdict.refuse(ErrorKind::DuplicateKey { place, name });
+                }
+            }
+        }
+        Ok(out)
     }
 }
 
@@ -178,21 +311,44 @@ pub(super) fn push_number(out: &mut String, mut number: u64) {
 mod tests {
     use super::*;
 
+    fn skip(text: &str, allowed: usize) -> Result<(), ErrorKind> {
+        let (verdict, left) = (Verdict::default(), Cell::new(allowed));
+        read(text, "the text", &verdict, Skip { verdict: &verdict, left: &left, place: "the text", allowed })
+    }
+
     #[test]
     fn duplicate_keys_are_seen_at_any_depth() {
-        assert_eq!(Json::parse(r#"{"a":1,"a":1}"#), Err(JsonError::DuplicateKey("a".into())));
-        assert_eq!(Json::parse(r#"{"x":[{"b\u0061":1,"ba":2}]}"#), Err(JsonError::DuplicateKey("ba".into())));
-        assert!(Json::parse(r#"{"a":{"b":1},"c":{"b":1}}"#).is_ok());
+        let twice = |text| matches!(skip(text, 100), Err(ErrorKind::DuplicateKey { .. }));
+        assert!(twice(r#"{"a":1,"a":1}"#));
+        assert!(twice(r#"{"x":[{"b\u0061":1,"ba":2}]}"#));
+        assert!(skip(r#"{"a":{"b":1},"c":{"b":1}}"#, 100).is_ok());
     }
 
     #[test]
     fn only_one_document_and_only_json() {
-        for bad in ["", "{", "{} {}", "{'a':1}", "\u{feff}{}", "{\"a\":1,}", "NaN", &"[".repeat(200)] {
-            assert!(matches!(Json::parse(bad), Err(JsonError::Syntax(_))), "{bad}");
+        let nested = "[".repeat(200);
+        for bad in ["", "{", "{} {}", "{'a':1}", "{\"a\":1,}", "NaN", "\"\\ud800\"", "[1e999]", nested.as_str()] {
+            assert!(matches!(skip(bad, 1000), Err(ErrorKind::Json { .. })), "{bad}");
         }
-        let value = Json::parse(" {\"a\":[1,2.5,-1,null,true,\"t\"]}\n").unwrap();
-        assert_eq!(value.get("a").and_then(Json::list).map(<[_]>::len), Some(6));
-        assert_eq!(Json::parse("18446744073709551615").unwrap().unsigned(), Some(u64::MAX));
-        assert_eq!(Json::parse("18446744073709551616").unwrap().unsigned(), None);
+        assert!(matches!(skip("\u{feff}{}", 9), Err(ErrorKind::ByteOrderMark { .. })));
+        assert!(skip(" {\"a\":[1,2.5,-1,null,true,\"t\"]}\n", 8).is_ok());
+        assert!(matches!(
+            skip(" {\"a\":[1,2.5,-1,null,true,\"t\"]}\n", 7),
+            Err(ErrorKind::TooMuchElse { allowed: 7, .. })
+        ));
+    }
+
+    #[test]
+    fn counts_are_counted_past_what_is_kept() {
+        let verdict = Verdict::default();
+        let counts = |text| {
+            let wrong = |at, found: Found<'_>| ErrorKind::Index { what: format!("{at:?} {found}") };
+            read(text, "the text", &verdict, Counts { verdict: &verdict, most: 2, wrong })
+        };
+        assert_eq!(counts("[18446744073709551615,2,3]").unwrap(), (vec![u64::MAX, 2], 3));
+        let told = |text| counts(text).unwrap_err().to_string();
+        assert!(told("[0,-4]").ends_with("Some(1) -4"));
+        assert!(told("[18446744073709551616]").ends_with("Some(0) 1.8446744073709552e19"));
+        assert!(told("7").ends_with("None 7"));
     }
 }

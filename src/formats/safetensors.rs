@@ -2,18 +2,27 @@
 //!
 //! The rules are the reference reader's (`safetensors` 0.8), in its order, each before any tensor is touched: length,
 //! UTF-8, JSON, metadata, dtype, shape, bits, size, then one unbroken run of tensors from 0 to the end of the file. Ours
-//! is stricter in one thing: a name given twice is refused. What passes is shown to the reference as well, and its
-//! verdict counts. The writer is our own because the reference's keeps metadata in a hash map (two runs, two files) and
-//! cannot stop or report in the middle of a tensor.
+//! is stricter where readers could disagree: a name given twice is refused, and so is a tensor that is no object. Tests
+//! and a fuzz target hold every verdict against the reference's. The header is read as it goes by, without a tree. The
+//! writer is our own because the reference's keeps metadata in a hash map (two runs, two files) and cannot stop or report
+//! in the middle of a tensor.
 
-use super::error::{Error, ErrorKind, printable};
-use super::json::{Json, JsonError, push_number, push_shape, push_text};
+use super::error::{Error, ErrorKind, NoSize, printable};
+use super::json::{Counts, Found, One, Seed, Skip, Take, Texts, Verdict, push_number, push_shape, push_text, read};
 use super::{Dtype, Entry, Limits, Source, Table};
-use std::collections::BTreeMap;
+use serde::de::MapAccess;
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 /// The key that holds text about the file instead of a tensor.
 pub const METADATA: &str = "__metadata__";
+
+/// What messages call the document that is read here.
+const HEADER: &str = "the header";
+
+/// Bytes before the header: its length.
+const PREFIX: u64 = 8;
 
 /// Reads and checks the header of a safetensors file.
 ///
@@ -21,114 +30,276 @@ pub const METADATA: &str = "__metadata__";
 /// The first rule that the file breaks.
 pub fn read_table(source: &Source, limits: &Limits) -> Result<Table, Error> {
     let fail = |kind| Error::new(source.path(), kind);
+    let first = source.read(0..source.len().min(PREFIX), &mut Vec::new())?.to_vec();
+    let place = header_place(&first, source.len(), limits).map_err(fail)?;
     let mut scratch = Vec::new();
-    let text = header_text(source, limits, &mut scratch)?;
-    let data_start = 8 + text.len() as u64;
-    let json = Json::parse(text).map_err(|error| {
-        fail(match error {
-            JsonError::DuplicateKey(name) => ErrorKind::DuplicateKey { name: printable(&name) },
-            JsonError::Syntax(words) => ErrorKind::HeaderJson(printable(&words)),
-        })
-    })?;
-    let Json::Object(members) = json else {
-        return Err(fail(ErrorKind::HeaderJson("it is not an object".into())));
+    table(source.read(place, &mut scratch)?, source.len(), limits).map_err(fail)
+}
+
+/// [`read_table`] for a file that is in memory already.
+///
+/// # Errors
+/// As [`read_table`].
+pub fn read_bytes(file: &[u8], limits: &Limits) -> Result<Table, ErrorKind> {
+    let place = header_place(file, file.len() as u64, limits)?;
+    let header = usize::try_from(place.start).ok().zip(usize::try_from(place.end).ok());
+    let header = header.and_then(|(start, end)| file.get(start..end)).unwrap_or_default();
+    table(header, file.len() as u64, limits)
+}
+
+/// Where the header lies, from the file's first bytes and its length.
+fn header_place(first: &[u8], file_len: u64, limits: &Limits) -> Result<Range<u64>, ErrorKind> {
+    let (Some(length), Some(available)) = (first.first_chunk(), file_len.checked_sub(PREFIX)) else {
+        return Err(ErrorKind::TooShort { bytes: file_len });
     };
-    if members.len() > limits.tensors {
-        return Err(fail(ErrorKind::TooManyTensors { found: members.len(), allowed: limits.tensors }));
+    let length = u64::from_le_bytes(*length);
+    if length > limits.header_bytes {
+        let allowed = limits.header_bytes;
+        return Err(ErrorKind::HeaderTooLarge { format: "safetensors", found: length, allowed });
     }
-    let mut table = Table::default();
-    for (name, value) in members {
-        if name == METADATA {
-            table.metadata = metadata(value).map_err(fail)?;
-        } else {
-            table.tensors.push(entry(name, &value, data_start, limits).map_err(fail)?);
-        }
+    if length > available {
+        return Err(ErrorKind::HeaderPastEnd { found: length, available });
     }
-    check_contiguous(&mut table.tensors, data_start, source.len()).map_err(fail)?;
-    serde_json::from_str::<::safetensors::tensor::Metadata>(text)
-        .map_err(|error| fail(ErrorKind::Reference(printable(&error.to_string()))))?;
+    if length == 0 {
+        return Err(ErrorKind::HeaderEmpty);
+    }
+    Ok(PREFIX..PREFIX + length)
+}
+
+/// What a header lists, each rule in its turn.
+fn table(header: &[u8], file_len: u64, limits: &Limits) -> Result<Table, ErrorKind> {
+    let text = std::str::from_utf8(header).map_err(|e| ErrorKind::NotUtf8 { place: HEADER, at: e.valid_up_to() })?;
+    let (verdict, left) = (Verdict::default(), Cell::new(limits.skipped));
+    let skip = Skip { verdict: &verdict, left: &left, place: HEADER, allowed: limits.skipped };
+    let mut table = read(text, HEADER, &verdict, Members { limits, skip })?;
+    check_names(&table.tensors)?;
+    let data_start = PREFIX.saturating_add(header.len() as u64);
+    for entry in &mut table.tensors {
+        check_size(entry)?;
+        let absolute = |offset: u64| data_start.checked_add(offset);
+        let (Some(start), Some(end)) = (absolute(entry.range.start), absolute(entry.range.end)) else {
+            let what = "its data_offsets are past any file".into();
+            return Err(ErrorKind::Entry { name: printable(&entry.name), what });
+        };
+        entry.range = start..end;
+    }
+    check_contiguous(&mut table.tensors, data_start, file_len)?;
     Ok(table)
 }
 
-/// The header's text: length checks, then UTF-8.
-fn header_text<'a>(source: &'a Source, limits: &Limits, scratch: &'a mut Vec<u8>) -> Result<&'a str, Error> {
-    let fail = |kind| Error::new(source.path(), kind);
-    if source.len() < 8 {
-        return Err(fail(ErrorKind::TooShort { bytes: source.len() }));
-    }
-    let mut first = [0; 8];
-    first.copy_from_slice(source.read(0..8, &mut Vec::new())?);
-    let length = u64::from_le_bytes(first);
-    if length > limits.header_bytes {
-        return Err(fail(ErrorKind::HeaderTooLarge { found: length, allowed: limits.header_bytes }));
-    }
-    if length > source.len() - 8 {
-        return Err(fail(ErrorKind::HeaderPastEnd { found: length, available: source.len() - 8 }));
-    }
-    let bytes = source.read(8..8 + length, scratch)?;
-    std::str::from_utf8(bytes).map_err(|e| fail(ErrorKind::HeaderNotUtf8 { at: e.valid_up_to() }))
+/// The header's object: tensors by name, and the file's own text.
+struct Members<'h> {
+    limits: &'h Limits,
+    skip: Skip<'h>,
 }
 
-/// `__metadata__`: text to text; `null` stands for none, as in the reference.
-fn metadata(value: Json) -> Result<BTreeMap<String, String>, ErrorKind> {
-    let members = match value {
-        Json::Object(members) => members,
-        Json::Null => Vec::new(),
-        _ => return Err(ErrorKind::MetadataNotText { key: METADATA.into() }),
-    };
-    members
-        .into_iter()
-        .map(|(key, value)| match value {
-            Json::Text(text) => Ok((key, text)),
-            _ => Err(ErrorKind::MetadataNotText { key: printable(&key) }),
-        })
-        .collect()
+impl<'de> Take<'de> for Members<'_> {
+    type Out = Table;
+
+    fn plain<E: serde::de::Error>(self, found: Found<'_>) -> Result<Table, E> {
+        self.skip.verdict.refuse(ErrorKind::NotAnObject { place: HEADER, found: found.to_string() })
+    }
+
+    fn object<A: MapAccess<'de>>(self, mut members: A) -> Result<Table, A::Error> {
+        let verdict = self.skip.verdict;
+        let (mut table, mut described) = (Table::default(), false);
+        while let Some(name) = members.next_key::<String>()? {
+            if name == METADATA {
+                if std::mem::replace(&mut described, true) {
+                    return verdict.refuse(ErrorKind::DuplicateKey { place: HEADER.into(), name });
+                }
+                table.metadata =
+                    members.next_value_seed(Seed(Texts { verdict, wrong: bad_metadata, or_null: true }))?;
+                continue;
+            }
+            if table.tensors.len() == self.limits.tensors {
+                return verdict.refuse(ErrorKind::TooManyTensors { allowed: self.limits.tensors });
+            }
+            let (dtype, shape, range) =
+                members.next_value_seed(Seed(Tensor { name: &name, limits: self.limits, skip: self.skip }))?;
+            table.tensors.push(Entry { name, dtype, shape, range, packed: None });
+        }
+        Ok(table)
+    }
 }
 
-/// One tensor's members, checked on their own.
-fn entry(name: String, value: &Json, data_start: u64, limits: &Limits) -> Result<Entry, ErrorKind> {
-    let shown = printable(&name);
-    let bad = |what: &str| ErrorKind::HeaderJson(format!("tensor {shown:?}: {what}"));
-    let dtype = value.get("dtype").and_then(Json::text).ok_or_else(|| bad("it has no \"dtype\" text"))?;
-    let dtype = Dtype::from_name(dtype)
-        .ok_or_else(|| ErrorKind::UnknownDtype { name: shown.clone(), found: printable(dtype) })?;
-    let dimensions = value.get("shape").and_then(Json::list).ok_or_else(|| bad("it has no \"shape\" list"))?;
-    if dimensions.len() > limits.rank {
-        return Err(ErrorKind::TooManyDimensions { name: shown, rank: dimensions.len(), allowed: limits.rank });
+/// What is wrong with `__metadata__`. A list under one of a tensor's keys gives away a tensor of that name.
+fn bad_metadata(key: Option<&str>, found: Found<'_>) -> ErrorKind {
+    match key {
+        Some("shape" | "data_offsets") if found == Found::List => ErrorKind::TensorNamedMetadata,
+        Some(key) => ErrorKind::MetadataNotText { key: printable(key), found: found.to_string() },
+        None => ErrorKind::MetadataNotObject { found: found.to_string() },
     }
-    let dimension = |item: &Json| item.unsigned().and_then(|n| usize::try_from(n).ok());
-    let shape: Option<Vec<usize>> = dimensions.iter().map(dimension).collect();
-    let shape = shape.ok_or_else(|| bad("a dimension is not a non-negative integer"))?;
-    let offsets = value.get("data_offsets").and_then(Json::list).unwrap_or_default();
-    let (Some(begin), Some(end), 2) =
-        (offsets.first().and_then(Json::unsigned), offsets.get(1).and_then(Json::unsigned), offsets.len())
-    else {
-        return Err(bad("\"data_offsets\" is not a pair of non-negative integers"));
-    };
-    let needed = needed_bytes(&shown, dtype, &shape)?;
-    if begin > end {
-        return Err(ErrorKind::OffsetsBackwards { name: shown, begin, end });
+}
+
+/// One tensor's object, its members judged on their own; offsets are still from the start of the data.
+struct Tensor<'h> {
+    name: &'h str,
+    limits: &'h Limits,
+    skip: Skip<'h>,
+}
+
+impl Tensor<'_> {
+    fn bad(&self, what: impl Into<String>) -> ErrorKind {
+        ErrorKind::Entry { name: printable(self.name), what: what.into() }
     }
-    if end - begin != needed {
-        return Err(ErrorKind::WrongSize { name: shown, needed, found: end - begin });
+
+    fn dtype(&self, found: Found<'_>) -> Result<Dtype, ErrorKind> {
+        let Found::Text(text) = found else { return Err(self.bad(format!("its \"dtype\" is {found}, not a text"))) };
+        Dtype::from_name(text)
+            .ok_or_else(|| ErrorKind::UnknownDtype { name: printable(self.name), found: printable(text) })
     }
-    let absolute = |offset: u64| data_start.checked_add(offset).ok_or_else(|| bad("an offset is past any file"));
-    Ok(Entry { name, dtype, range: absolute(begin)?..absolute(end)?, shape, packed: None })
+
+    fn shape(&self, (dimensions, rank): (Vec<u64>, usize)) -> Result<Vec<usize>, ErrorKind> {
+        if rank > self.limits.rank {
+            let (name, allowed) = (printable(self.name), self.limits.rank);
+            return Err(ErrorKind::TooManyDimensions { name, rank, allowed });
+        }
+        let dimension = |d: u64| {
+            usize::try_from(d).map_err(|_| self.bad(format!("dimension {d} is more than this machine can count")))
+        };
+        dimensions.into_iter().map(dimension).collect()
+    }
+
+    fn offsets(&self, (offsets, count): (Vec<u64>, usize)) -> Result<Range<u64>, ErrorKind> {
+        match offsets.as_slice() {
+            [begin, end] if count == 2 => Ok(*begin..*end),
+            _ => {
+                Err(self.bad(format!("its \"data_offsets\" hold {count} numbers, not the two that are begin and end")))
+            }
+        }
+    }
+
+    fn bad_dimension(&self, at: Option<usize>, found: Found<'_>) -> ErrorKind {
+        match at {
+            None => self.bad(format!("its \"shape\" is {found}, not a list of dimensions")),
+            Some(at) => self.bad(format!("dimension {at} is {found}; {COUNT}")),
+        }
+    }
+
+    fn bad_offset(&self, at: Option<usize>, found: Found<'_>) -> ErrorKind {
+        match at {
+            None => self.bad(format!("its \"data_offsets\" are {found}, not a list of begin and end")),
+            Some(at) => self.bad(format!("number {at} of its \"data_offsets\" is {found}; {COUNT}")),
+        }
+    }
+}
+
+/// What a dimension or an offset may be.
+pub(super) const COUNT: &str =
+    "allowed are whole numbers from 0 to 18446744073709551615, written without point or exponent";
+
+impl<'de> Take<'de> for Tensor<'_> {
+    type Out = (Dtype, Vec<usize>, Range<u64>);
+
+    fn plain<E: serde::de::Error>(self, found: Found<'_>) -> Result<Self::Out, E> {
+        let what = format!("it is {found}, not an object with dtype, shape and data_offsets");
+        self.skip.verdict.refuse(self.bad(what))
+    }
+
+    fn object<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Out, A::Error> {
+        let verdict = self.skip.verdict;
+        let (mut dtype, mut shape, mut offsets) = (None, None, None);
+        let mut others = HashSet::new();
+        while let Some(key) = members.next_key_seed(Seed(One(verdict, |key: Found<'_>| Ok(Key::of(key)))))? {
+            let twice = match &key {
+                Key::Dtype => dtype
+                    .replace(members.next_value_seed(Seed(One(verdict, |found: Found<'_>| self.dtype(found))))?)
+                    .is_some(),
+                Key::Shape => {
+                    let wrong = |at: Option<usize>, found: Found<'_>| self.bad_dimension(at, found);
+                    let seed = Seed(Counts { verdict, most: self.limits.rank, wrong });
+                    let read = self.shape(members.next_value_seed(seed)?);
+                    shape.replace(read.or_else(|kind| verdict.refuse(kind))?).is_some()
+                }
+                Key::Offsets => {
+                    let wrong = |at: Option<usize>, found: Found<'_>| self.bad_offset(at, found);
+                    let read = self.offsets(members.next_value_seed(Seed(Counts { verdict, most: 2, wrong }))?);
+                    offsets.replace(read.or_else(|kind| verdict.refuse(kind))?).is_some()
+                }
+                Key::Other(name) => {
+                    members.next_value_seed(Seed(self.skip))?;
+                    !others.insert(name.clone())
+                }
+            };
+            if twice {
+                let place = format!("tensor \"{}\"", printable(self.name));
+                return verdict.refuse(ErrorKind::DuplicateKey { place, name: printable(key.name()) });
+            }
+        }
+        match (dtype, shape, offsets) {
+            (Some(dtype), Some(shape), Some(offsets)) => Ok((dtype, shape, offsets)),
+            (None, ..) => verdict.refuse(self.bad("it has no \"dtype\"")),
+            (_, None, _) => verdict.refuse(self.bad("it has no \"shape\"")),
+            (.., None) => verdict.refuse(self.bad("it has no \"data_offsets\"")),
+        }
+    }
+}
+
+/// A key of a tensor's object.
+enum Key {
+    Dtype,
+    Shape,
+    Offsets,
+    Other(String),
+}
+
+impl Key {
+    fn of(key: Found<'_>) -> Self {
+        match key {
+            Found::Text("dtype") => Self::Dtype,
+            Found::Text("shape") => Self::Shape,
+            Found::Text("data_offsets") => Self::Offsets,
+            Found::Text(other) => Self::Other(other.to_owned()),
+            other => Self::Other(other.to_string()),
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Dtype => "dtype",
+            Self::Shape => "shape",
+            Self::Offsets => "data_offsets",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+/// No name is given twice, however it is spelled.
+fn check_names(tensors: &[Entry]) -> Result<(), ErrorKind> {
+    let mut names: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| matches!(pair, [a, b] if a == b)) {
+        Some([name, ..]) => Err(ErrorKind::DuplicateKey { place: HEADER.into(), name: printable(name) }),
+        _ => Ok(()),
+    }
+}
+
+/// Shape and dtype need just the bytes that the offsets hold.
+fn check_size(entry: &Entry) -> Result<(), ErrorKind> {
+    let name = || printable(&entry.name);
+    let Range { start: begin, end } = entry.range;
+    let needed = needed_bytes(entry.dtype, &entry.shape).map_err(|what| ErrorKind::NoSize { name: name(), what })?;
+    match end.checked_sub(begin) {
+        None => Err(ErrorKind::OffsetsBackwards { name: name(), begin, end }),
+        Some(found) if found != needed => Err(ErrorKind::WrongSize { name: name(), needed, found }),
+        Some(_) => Ok(()),
+    }
 }
 
 /// Bytes of a tensor: the product of its dimensions from left to right, each step checked, times its bits.
-pub(super) fn needed_bytes(name: &str, dtype: Dtype, shape: &[usize]) -> Result<u64, ErrorKind> {
-    let overflow = || ErrorKind::ShapeOverflow { name: name.to_owned(), shape: format!("{shape:?}") };
-    let elements = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).ok_or_else(overflow)?;
-    let bits = (elements as u64).checked_mul(dtype.bits()).ok_or_else(overflow)?;
+pub(super) fn needed_bytes(dtype: Dtype, shape: &[usize]) -> Result<u64, NoSize> {
+    let shown = || printable(&format!("{shape:?}"));
+    let elements = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).ok_or_else(|| NoSize::Elements(shown()))?;
+    let bits = (elements as u64).checked_mul(dtype.bits()).ok_or_else(|| NoSize::Bytes(shown()))?;
     if bits % 8 != 0 {
-        return Err(ErrorKind::NotWholeBytes { name: name.to_owned(), bits: u128::from(bits) });
+        return Err(NoSize::Bits(bits));
     }
     Ok(bits / 8)
 }
 
 /// Sorted by offset, each tensor begins where the last one ended, and the last one ends with the file.
-pub(super) fn check_contiguous(tensors: &mut [Entry], data_start: u64, file_end: u64) -> Result<(), ErrorKind> {
+fn check_contiguous(tensors: &mut [Entry], data_start: u64, file_end: u64) -> Result<(), ErrorKind> {
     tensors.sort_by_key(|a| (a.range.start, a.range.end));
     let mut expected = data_start;
     for tensor in tensors.iter() {
@@ -205,14 +376,11 @@ pub fn lay_out(listings: &[Listing], metadata: &BTreeMap<String, String>) -> Res
     for &i in &order {
         let Some((listing, range)) = listings.get(i).zip(ranges.get_mut(i)) else { continue };
         if listing.name == METADATA {
-            return Err(ErrorKind::HeaderJson(
-                "a tensor is named __metadata__, which no reader could tell from the file's own text".into(),
-            ));
+            return Err(ErrorKind::TensorNamedMetadata);
         }
-        // Only an error needs a name that is fit to be shown.
-        let bytes = needed_bytes(&listing.name, listing.dtype, &listing.shape)
-            .or_else(|_| needed_bytes(&printable(&listing.name), listing.dtype, &listing.shape))?;
-        let end = at.checked_add(bytes).ok_or(ErrorKind::HeaderTooLarge { found: u64::MAX, allowed: u64::MAX })?;
+        let no_size = |what| ErrorKind::NoSize { name: printable(&listing.name), what };
+        let bytes = needed_bytes(listing.dtype, &listing.shape).map_err(no_size)?;
+        let end = at.checked_add(bytes).ok_or_else(|| no_size(NoSize::Bytes("of the whole file".into())))?;
         *range = at..end;
         if json.len() > 1 {
             json.push(',');
@@ -245,7 +413,7 @@ mod tests {
     use super::*;
 
     /// A file from a header text and this many data bytes, as the reader sees it.
-    fn read(header: &str, data: usize) -> Result<Table, ErrorKind> {
+    fn file(header: &str, data: usize) -> Result<Table, ErrorKind> {
         let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
         bytes.extend_from_slice(header.as_bytes());
         bytes.resize(bytes.len() + data, 0);
@@ -253,8 +421,11 @@ mod tests {
     }
 
     fn read_raw(bytes: Vec<u8>) -> Result<Table, ErrorKind> {
+        let whole = read_bytes(&bytes, &Limits::default());
         let source = Source::embedded("test", Vec::leak(bytes));
-        read_table(&source, &Limits::default()).map_err(|e| e.kind)
+        let read = read_table(&source, &Limits::default()).map_err(|e| e.kind);
+        assert_eq!(format!("{read:?}"), format!("{whole:?}"));
+        read
     }
 
     fn one(dtype: &str, shape: &str, begin: u64, end: u64) -> String {
@@ -263,38 +434,42 @@ mod tests {
 
     #[test]
     fn legal_corners_open() {
-        assert!(read("{}", 0).unwrap().tensors.is_empty());
-        assert!(read("  {} \n", 0).is_ok());
-        let table = read(&format!("{{{}}}", one("F32", "[]", 0, 4)), 4).unwrap();
+        assert!(file("{}", 0).unwrap().tensors.is_empty());
+        assert!(file("  {} \n", 0).is_ok());
+        let table = file(&format!("{{{}}}", one("F32", "[]", 0, 4)), 4).unwrap();
         assert_eq!((table.tensors[0].shape.len(), table.tensors[0].elements()), (0, 1));
-        assert!(read(&format!("{{{}}}", one("F64", "[0,9999]", 0, 0)), 0).is_ok());
-        assert!(read(&format!("{{\"__metadata__\":{{\"k\":\"v\"}},{}}}", one("F4", "[2]", 0, 1)), 1).is_ok());
-        assert!(read("{\"__metadata__\":null}", 0).is_ok());
+        assert!(file(&format!("{{{}}}", one("F64", "[0,9999]", 0, 0)), 0).is_ok());
+        assert!(file(&format!("{{\"__metadata__\":{{\"k\":\"v\"}},{}}}", one("F4", "[2]", 0, 1)), 1).is_ok());
+        assert!(file("{\"__metadata__\":null}", 0).is_ok());
     }
 
     #[test]
     fn each_rule_has_its_own_error() {
         use ErrorKind as K;
-        let with = |header: &str, data| read(&format!("{{{header}}}"), data).unwrap_err();
+        let with = |header: &str, data| file(&format!("{{{header}}}"), data).unwrap_err();
         assert!(matches!(read_raw(vec![1, 2, 3]).unwrap_err(), K::TooShort { bytes: 3 }));
         assert!(matches!(read_raw(u64::MAX.to_le_bytes().to_vec()).unwrap_err(), K::HeaderTooLarge { .. }));
         assert!(matches!(
             read_raw(9_u64.to_le_bytes().to_vec()).unwrap_err(),
             K::HeaderPastEnd { found: 9, available: 0 }
         ));
-        assert!(matches!(read_raw(vec![1, 0, 0, 0, 0, 0, 0, 0, 0xff]).unwrap_err(), K::HeaderNotUtf8 { at: 0 }));
-        assert!(matches!(read("[]", 0).unwrap_err(), K::HeaderJson(_)));
-        assert!(matches!(read("{\"a\":1}", 0).unwrap_err(), K::HeaderJson(_)));
+        assert!(matches!(read_raw(vec![1, 0, 0, 0, 0, 0, 0, 0, 0xff]).unwrap_err(), K::NotUtf8 { at: 0, .. }));
+        assert!(matches!(read_raw(vec![0; 8]).unwrap_err(), K::HeaderEmpty));
+        assert!(matches!(file("[]", 0).unwrap_err(), K::NotAnObject { .. }));
+        assert!(matches!(file("{\"a\":1}", 0).unwrap_err(), K::Entry { .. }));
         assert!(matches!(with("\"__metadata__\":{\"k\":1}", 0), K::MetadataNotText { .. }));
         let a = one("F32", "[1]", 0, 4);
         assert!(matches!(with(&format!("{a},{a}"), 4), K::DuplicateKey { .. }));
         assert!(matches!(with(&one("F31", "[1]", 0, 4), 4), K::UnknownDtype { .. }));
-        assert!(matches!(with(&one("F32", "[-1]", 0, 4), 4), K::HeaderJson(_)));
-        assert!(matches!(with(&one("F32", "[1.0]", 0, 4), 4), K::HeaderJson(_)));
+        assert!(matches!(with(&one("F32", "[-1]", 0, 4), 4), K::Entry { .. }));
+        assert!(matches!(with(&one("F32", "[1.0]", 0, 4), 4), K::Entry { .. }));
         let wide = format!("[{}1]", "1,".repeat(64));
         assert!(matches!(with(&one("F32", &wide, 0, 4), 4), K::TooManyDimensions { rank: 65, .. }));
-        assert!(matches!(with(&one("F32", "[4294967296,4294967296,4]", 0, 4), 4), K::ShapeOverflow { .. }));
-        assert!(matches!(with(&one("F4", "[3]", 0, 2), 2), K::NotWholeBytes { bits: 12, .. }));
+        assert!(matches!(
+            with(&one("F32", "[4294967296,4294967296,4]", 0, 4), 4),
+            K::NoSize { what: NoSize::Elements(_), .. }
+        ));
+        assert!(matches!(with(&one("F4", "[3]", 0, 2), 2), K::NoSize { what: NoSize::Bits(12), .. }));
         assert!(matches!(with(&one("F32", "[1]", 4, 0), 4), K::OffsetsBackwards { .. }));
         assert!(matches!(with(&one("F32", "[2]", 0, 4), 4), K::WrongSize { needed: 8, found: 4, .. }));
         assert!(matches!(with(&one("F32", "[1]", 4, 8), 8), K::NotContiguous { what: "a gap", .. }));

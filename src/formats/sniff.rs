@@ -1,7 +1,10 @@
 //! The first bytes of a file tell what it is, and for every stranger there is a road that works.
 
+use super::error::quoted;
+use std::borrow::Cow;
+
 /// What a file turns out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Looks like safetensors, or at least like nothing else.
     Safetensors,
@@ -10,28 +13,56 @@ pub enum Kind {
     /// Something else that people try to open, with its name and what to do.
     Stranger {
         /// "this is a …"
-        found: &'static str,
+        found: Cow<'static, str>,
         /// The next step.
         advice: &'static str,
     },
 }
 
-/// Judges a file by its first bytes (32 are enough).
+/// Bytes that are enough to judge a file by.
+pub const HEAD: u64 = 512;
+
+/// The next step where weights were expected and an archive came.
+const UNPACK: &str = "unpack it first and open what is inside";
+
+/// Files that begin with fixed bytes: these, what such a file is, and what to do.
+const MAGICS: &[(&[u8], &str, &str)] = &[
+    (b"GGUF", "this is a GGUF file", "reading GGUF is not built yet; open the safetensors it was made from"),
+    (b"lmgg", "this is an old GGML file", OLD_GGML),
+    (b"fmgg", "this is an old GGML file", OLD_GGML),
+    (b"tjgg", "this is an old GGML file", OLD_GGML),
+    (
+        b"PK\x03\x04",
+        "this is a zip archive (a PyTorch .pt or .bin checkpoint, or .npz)",
+        "it is not opened; save the weights with safetensors.torch.save_file and open that",
+    ),
+    (b"PK\x05\x06", "this is an empty zip archive", "download it again, or save the weights as safetensors"),
+    (b"version https://git-lfs", "this is a Git LFS pointer, not the file itself", "run `git lfs pull` in its folder"),
+    (b"\x28\xb5\x2f\xfd", "this is a file compressed with zstd", UNPACK),
+    (b"\xfd7zXZ\0", "this is a file compressed with xz", UNPACK),
+    (b"BZh", "this is a file compressed with bzip2", UNPACK),
+    (b"7z\xbc\xaf\x27\x1c", "this is a 7z archive", UNPACK),
+    (b"\x1f\x8b", "this is a gzip file", "unpack it with `gunzip` first"),
+    (b"\x93NUMPY", "this is a NumPy array (.npy)", "save it with safetensors.numpy.save_file and open that"),
+    (b"\x89HDF\r\n\x1a\n", "this is an HDF5 file (Keras weights)", "convert the weights to safetensors and open that"),
+    (b"\x7fELF", "this is a program, not a weight file", "give the .safetensors file or its folder"),
+    (b"\x89PNG\r\n\x1a\n", "this is a picture (PNG), not a weight file", "give the .safetensors file or its folder"),
+];
+
+const OLD_GGML: &str = "it is not read; open the safetensors it was made from";
+
+/// Judges a file by its first bytes ([`HEAD`] are enough).
 #[must_use]
 pub fn sniff(head: &[u8]) -> Kind {
-    let stranger = |found, advice| Kind::Stranger { found, advice };
-    let text = head.trim_ascii_start().to_ascii_lowercase();
+    let stranger = |found, advice| Kind::Stranger { found: Cow::Borrowed(found), advice };
     if head.starts_with(&super::packed_layout::MAGIC) {
         return Kind::Packed;
     }
-    if head.starts_with(b"GGUF") {
-        return stranger("this is a GGUF file", "reading GGUF is not built yet; open the safetensors it was made from");
+    if looks_like_header(head) {
+        return Kind::Safetensors;
     }
-    if head.starts_with(b"PK\x03\x04") {
-        return stranger(
-            "this is a zip archive (a PyTorch .pt or .bin checkpoint, or .npz)",
-            "it is not opened; save the weights with safetensors.torch.save_file and open that",
-        );
+    if let Some((_, found, advice)) = MAGICS.iter().find(|(magic, ..)| head.starts_with(magic)) {
+        return stranger(found, advice);
     }
     if matches!(head, [0x80, 2..=5, ..]) {
         return stranger(
@@ -39,23 +70,11 @@ pub fn sniff(head: &[u8]) -> Kind {
             "pickles can run code and are never opened; save the weights with safetensors.torch.save_file",
         );
     }
-    if head.starts_with(b"version https://git-lfs") {
-        return stranger("this is a Git LFS pointer, not the weights", "run `git lfs pull` in its folder");
+    if head.get(4..8) == Some(b"TFL3") {
+        return stranger("this is a TensorFlow Lite model", "convert its weights to safetensors and open that");
     }
-    if text.starts_with(b"<!doctype") || text.starts_with(b"<html") {
-        return stranger(
-            "this is an HTML page",
-            "the download was answered with a web page; log in or check the address",
-        );
-    }
-    if head.starts_with(&[0x1f, 0x8b]) {
-        return stranger("this is a gzip file", "unpack it with `gunzip` first");
-    }
-    if head.starts_with(b"\x93NUMPY") {
-        return stranger("this is a NumPy array (.npy)", "save it with safetensors.numpy.save_file and open that");
-    }
-    if head.starts_with(b"\x89HDF\r\n\x1a\n") {
-        return stranger("this is an HDF5 file (Keras weights)", "convert the weights to safetensors and open that");
+    if head.get(257..262) == Some(b"ustar") {
+        return stranger("this is a tar archive", UNPACK);
     }
     // An ONNX model is a protobuf that opens with field 1 (ir_version, a small varint) and then field 2 or 7.
     if matches!(head, [0x08, 1..=20, 0x12 | 0x3a, ..]) {
@@ -64,10 +83,54 @@ pub fn sniff(head: &[u8]) -> Kind {
             "reading ONNX is not built yet; export the weights to safetensors",
         );
     }
-    if text.starts_with(b"{\"") || text.starts_with(b"{}") {
+    text(head).unwrap_or(Kind::Safetensors)
+}
+
+/// Whether eight bytes that can be a header's length stand before what can be its beginning. Short magics are legal
+/// lengths, and a damaged file should be told its damage, not be taken for something else.
+fn looks_like_header(head: &[u8]) -> bool {
+    matches!(head, [_, _, _, _, 0, 0, 0, 0, b'{' | b' ' | b'\t' | b'\n' | b'\r', ..])
+}
+
+/// What a text is; `None` when these bytes are none.
+fn text(head: &[u8]) -> Option<Kind> {
+    // The eight bytes of a length hold zeros, which no text does.
+    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    let text = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        // The head may end inside a character.
+        Err(e) if e.error_len().is_none() => std::str::from_utf8(head.get(..e.valid_up_to())?).ok()?,
+        Err(_) => return None,
+    };
+    let text = text.trim_start();
+    if text.is_empty() || text.contains(|c: char| c.is_control() && !c.is_whitespace()) {
+        return None;
+    }
+    let stranger = |found, advice| Some(Kind::Stranger { found: Cow::Borrowed(found), advice });
+    let lower = text.to_ascii_lowercase();
+    let web = "the download was answered with a web page; log in or check the address";
+    if ["<!doctype", "<html", "<!--", "<head", "<body"].iter().any(|tag| lower.starts_with(tag)) {
+        return stranger("this is an HTML page", web);
+    }
+    if lower.starts_with("<?xml") || lower.starts_with("<error") {
+        return stranger("this is an XML text, as a server's error message is", web);
+    }
+    if text.starts_with('{') && text.contains("\"weight_map\"") {
+        return stranger("this is the JSON index of a folder's shards", "give the folder instead");
+    }
+    if text.starts_with(['{', '[']) {
         return stranger("this is a JSON text, not a weight file", "give the .safetensors file or its folder");
     }
-    Kind::Safetensors
+    let of_recipe = |line: &str| {
+        let line = line.trim();
+        line.starts_with("[[rule]]") || line.starts_with("[[override]]") || line.replace(' ', "") == "version=1"
+    };
+    if text.lines().any(of_recipe) {
+        return stranger("this looks like a recipe", "give it with --recipe, and a model before it");
+    }
+    let begins: String = text.lines().next().unwrap_or_default().chars().take(40).collect();
+    let found = format!("this is a text file that begins {}", quoted(begins.trim_end()));
+    Some(Kind::Stranger { found: Cow::Owned(found), advice: "give the .safetensors file or its folder" })
 }
 
 #[cfg(test)]
@@ -76,15 +139,29 @@ mod tests {
 
     #[test]
     fn strangers_are_named() {
+        let mut tar = vec![b'm'; 512];
+        tar[257..262].copy_from_slice(b"ustar");
         for (head, word) in [
             (&b"GGUF\x03\0\0\0"[..], "GGUF"),
             (b"PK\x03\x04\0\0", "zip"),
+            (b"PK\x05\x06\0\0", "zip"),
             (b"\x80\x02}q\x00", "pickle"),
             (b"version https://git-lfs.github.com/spec/v1\n", "LFS"),
             (b"\n <!DOCTYPE html>", "HTML"),
-            (b"<HTML><head>", "HTML"),
+            (b"\xef\xbb\xbf<HTML><head>", "HTML"),
+            (b"<?xml version='1.0'?><Error>", "XML"),
             (b"\x08\x07\x12\x07pytorch", "ONNX"),
-            (b"{\"weight_map\": {", "JSON"),
+            (b"{\"weight_map\": {", "index"),
+            (b"{\n  \"a\": 1", "JSON"),
+            (b"[1]", "JSON"),
+            (b"lmgg\0\0\0\0", "GGML"),
+            (b"\x1c\0\0\0TFL3\0", "TensorFlow Lite"),
+            (b"\x28\xb5\x2f\xfd\0", "zstd"),
+            (b"# mine\nversion = 1\n", "recipe"),
+            (b"Please log in\nfirst", "begins \"Please log in\""),
+            ("Войдите".as_bytes(), "begins \"Войдите\""),
+            (&"Войдите".as_bytes()[..13], "begins \"Войдит\""),
+            (&tar, "tar"),
         ] {
             match sniff(head) {
                 Kind::Stranger { found, .. } => assert!(found.contains(word), "{found}"),
@@ -92,6 +169,8 @@ mod tests {
             }
         }
         assert_eq!(sniff(b"\x10\0\0\0\0\0\0\0{\"a\":"), Kind::Safetensors);
+        assert_eq!(sniff(b"\x80\x02\0\0\0\0\0\0{\"a\":"), Kind::Safetensors);
         assert_eq!(sniff(b""), Kind::Safetensors);
+        assert_eq!(sniff(&[0xff; 64]), Kind::Safetensors);
     }
 }

@@ -8,6 +8,7 @@
 use super::Real;
 use super::dispatch::{self, Kernel};
 use super::quant::{Extent, Grid};
+use super::trial::padded;
 
 /// The tightest clip that is tried, in percent of the full range; the widest is 100.
 pub const TIGHTEST: i32 = 20;
@@ -61,16 +62,30 @@ impl<T: Real> Kernel for Exact<'_, T> {
     #[inline(always)]
     fn run(self) -> f64 {
         let grid = self.grid;
-        let flat = grid.scale == T::ZERO;
+        if grid.scale == T::ZERO {
+            return self.values.iter().map(|w| w.to_f64() * w.to_f64()).sum();
+        }
         let mut lanes = [0.0_f64; LANES];
-        for values in self.values.chunks(LANES) {
-            for (sum, &w) in lanes.iter_mut().zip(values) {
-                let q = if flat { T::ZERO } else { grid.value(grid.level(w)) };
-                let difference = w.to_f64() - q.to_f64();
-                *sum += difference * difference;
-            }
+        let (whole, rest) = self.values.as_chunks::<LANES>();
+        for values in whole {
+            add_exact(values, grid, &mut lanes);
+        }
+        if !rest.is_empty() {
+            // Zeros lose nothing on any grid.
+            let mut padded = [T::ZERO; LANES];
+            padded[..rest.len()].copy_from_slice(rest);
+            add_exact(&padded, grid, &mut lanes);
         }
         lanes.iter().sum()
+    }
+}
+
+#[inline(always)]
+fn add_exact<T: Real>(values: &[T; LANES], grid: Grid<T>, lanes: &mut [f64; LANES]) {
+    for lane in 0..LANES {
+        let w = values[lane];
+        let difference = w.to_f64() - grid.value(grid.level(w)).to_f64();
+        lanes[lane] += difference * difference;
     }
 }
 
@@ -89,30 +104,42 @@ impl Kernel for FirstLook<'_> {
 
     #[inline(always)]
     fn run(self) -> [f64; 2] {
-        /// 1.5·2²³: adding it leaves the nearest whole number.
-        const MAGIC: f32 = 12_582_912.0;
-        let (inverse, [lowest, highest]) = (1.0 / self.step, self.ends);
-        let [low, high] = self.limits;
+        let inverse = 1.0 / self.step;
         let mut sums = [0.0_f64; 2];
         for block in self.units.chunks(BLOCK) {
             let (mut all, mut beyond) = ([0.0_f32; LANES], [0.0_f32; LANES]);
-            for values in block.chunks(LANES) {
-                for (lane, &u) in values.iter().enumerate() {
-                    let level = (u * inverse + MAGIC) - MAGIC;
-                    let level = if level > lowest { level } else { lowest };
-                    let level = if level < highest { level } else { highest };
-                    let difference = u - level * self.step;
-                    let inside = if u > low { u } else { low };
-                    let inside = if inside < high { inside } else { high };
-                    let over = u - inside;
-                    all[lane] += difference * difference;
-                    beyond[lane] += over * over;
-                }
+            let (whole, rest) = block.as_chunks::<LANES>();
+            for units in whole {
+                self.look(units, inverse, &mut all, &mut beyond);
+            }
+            if !rest.is_empty() {
+                self.look(&padded(rest), inverse, &mut all, &mut beyond);
             }
             sums[0] += f64::from(all.iter().sum::<f32>());
             sums[1] += f64::from(beyond.iter().sum::<f32>());
         }
         sums
+    }
+}
+
+impl FirstLook<'_> {
+    #[inline(always)]
+    fn look(&self, units: &[f32; LANES], inverse: f32, all: &mut [f32; LANES], beyond: &mut [f32; LANES]) {
+        /// 1.5·2²³: adding it leaves the nearest whole number.
+        const MAGIC: f32 = 12_582_912.0;
+        let ([lowest, highest], [low, high]) = (self.ends, self.limits);
+        for lane in 0..LANES {
+            let u = units[lane];
+            let level = (u * inverse + MAGIC) - MAGIC;
+            let level = if level > lowest { level } else { lowest };
+            let level = if level < highest { level } else { highest };
+            let difference = u - level * self.step;
+            let inside = if u > low { u } else { low };
+            let inside = if inside < high { inside } else { high };
+            let over = u - inside;
+            all[lane] += difference * difference;
+            beyond[lane] += over * over;
+        }
     }
 }
 

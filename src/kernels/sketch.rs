@@ -144,16 +144,14 @@ impl Kernel for FinestPeaks<'_> {
     }
 }
 
-/// The greatest of 16 lanes by halves: a chain of 16 comparisons would wait for each.
+/// The greatest of 16 lanes by halves, each an array of its own: a chain of 16 comparisons would wait for each, and halves of
+/// one array would go through memory.
 #[inline(always)]
-pub(super) fn peak_of_lanes(mut lanes: [f32; 16]) -> f32 {
-    for half in [8, 4, 2, 1] {
-        let (low, high) = lanes.split_at_mut(half);
-        for (a, &b) in low.iter_mut().zip(high.iter()) {
-            *a = if b > *a { b } else { *a };
-        }
-    }
-    lanes[0]
+pub(super) fn peak_of_lanes(lanes: [f32; 16]) -> f32 {
+    let greater = |a: f32, b: f32| if b > a { b } else { a };
+    let eight: [f32; 8] = std::array::from_fn(|i| greater(lanes[i], lanes[i + 8]));
+    let four: [f32; 4] = std::array::from_fn(|i| greater(eight[i], eight[i + 4]));
+    greater(greater(four[0], four[2]), greater(four[1], four[3]))
 }
 
 #[inline(always)]

@@ -6,6 +6,9 @@ use super::dispatch::{self, Kernel};
 use super::quant::{Extent, Grid};
 use super::sketch::peak_of_lanes;
 
+/// Lanes of the sums.
+const LANES: usize = 16;
+
 /// Symmetric grids with `top` levels above zero on groups of `size`; the range is each group's max|w|, or `peak` for all.
 /// Gives Σ(w − q)², and Σw² where `ENERGY` asks for it.
 struct Trial<'a, const ENERGY: bool> {
@@ -20,86 +23,110 @@ impl<const ENERGY: bool> Kernel for Trial<'_, ENERGY> {
 
     #[inline(always)]
     fn run(self) -> [f64; 2] {
-        let mut sums = [0.0; 2];
+        // What a group adds stays in lanes, in f64: a sum over lanes would be waited for after every group.
+        let mut lanes = [[0.0_f64; LANES]; 2];
+        let mut lost = 0.0;
         for group in self.values.chunks(self.size) {
             let peak = match self.peak {
                 Some(peak) => peak,
                 None => group_peak(group),
             };
             let scale = peak / self.top as f32;
-            let [error, energy] = if scale >= f32::MIN_POSITIVE && scale.is_finite() {
-                group_error::<ENERGY>(group, scale)
+            if scale >= f32::MIN_POSITIVE && scale.is_finite() {
+                add_group::<ENERGY>(group, scale, &mut lanes);
             } else {
-                [group.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>(); 2]
-            };
-            sums = [sums[0] + error, sums[1] + energy];
+                lost += group.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>();
+            }
         }
-        sums
+        lanes.map(|lanes| lanes.iter().sum::<f64>() + lost)
     }
+}
+
+/// The last values of a run, filled up with zeros, which move no maximum and no sum: a loop over fewer lanes would take all of
+/// them through memory.
+#[inline(always)]
+pub(super) fn padded<const N: usize>(rest: &[f32]) -> [f32; N] {
+    let mut out = [0.0; N];
+    out[..rest.len()].copy_from_slice(rest);
+    out
 }
 
 #[inline(always)]
 fn group_peak(group: &[f32]) -> f32 {
-    let mut lanes = [0.0_f32; 16];
-    let (whole, rest) = group.as_chunks::<16>();
+    let mut lanes = [0.0_f32; LANES];
+    let (whole, rest) = group.as_chunks::<LANES>();
     for values in whole {
-        for lane in 0..16 {
-            let magnitude = values[lane].abs();
-            lanes[lane] = if magnitude > lanes[lane] { magnitude } else { lanes[lane] };
-        }
+        look_for_peak(values, &mut lanes);
     }
-    for (lane, value) in lanes.iter_mut().zip(rest) {
-        let magnitude = value.abs();
-        *lane = if magnitude > *lane { magnitude } else { *lane };
+    if !rest.is_empty() {
+        look_for_peak(&padded(rest), &mut lanes);
     }
     peak_of_lanes(lanes)
 }
 
-/// Σ(w − q)² of one group whose largest magnitude is `top` steps at most, and Σw² where it is asked for.
 #[inline(always)]
-fn group_error<const ENERGY: bool>(group: &[f32], scale: f32) -> [f64; 2] {
-    const LANES: usize = 16;
-    /// 1.5·2²³: adding it leaves the nearest whole number, ties to even; codes are far below 2²².
-    const MAGIC: f32 = 12_582_912.0;
+fn look_for_peak(values: &[f32; LANES], lanes: &mut [f32; LANES]) {
+    for lane in 0..LANES {
+        let magnitude = values[lane].abs();
+        lanes[lane] = if magnitude > lanes[lane] { magnitude } else { lanes[lane] };
+    }
+}
+
+/// Adds Σ(w − q)² of one group whose largest magnitude is `top` steps at most, and Σw² where it is asked for.
+#[inline(always)]
+fn add_group<const ENERGY: bool>(group: &[f32], scale: f32, sums: &mut [[f64; LANES]; 2]) {
     // In units of the step, so that tiny weights do not vanish when squared. Multiplying by the reciprocal may put what stands
     // within 10⁻⁷ of half-way on the other side; its error is the same there.
     let steps = 1.0 / scale;
-    let (mut errors, mut energies) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+    let mut errors = [0.0_f32; LANES];
     let (whole, rest) = group.as_chunks::<LANES>();
     for values in whole {
-        for lane in 0..LANES {
-            let w = values[lane];
-            let place = w * steps;
-            let code = (place + MAGIC) - MAGIC;
-            let difference = (w - code * scale) * steps;
-            errors[lane] += difference * difference;
-            if ENERGY {
-                energies[lane] += place * place;
-            }
-        }
+        add_errors(values, scale, steps, &mut errors);
     }
-    for (lane, &w) in rest.iter().enumerate() {
-        let place = w * steps;
-        let code = (place + MAGIC) - MAGIC;
-        let difference = (w - code * scale) * steps;
-        errors[lane] += difference * difference;
-        if ENERGY {
-            energies[lane] += place * place;
-        }
+    if !rest.is_empty() {
+        add_errors(&padded(rest), scale, steps, &mut errors);
     }
     let square = f64::from(scale) * f64::from(scale);
-    [f64::from(sum_of(errors)) * square, f64::from(sum_of(energies)) * square]
+    add_squared(&errors, square, &mut sums[0]);
+    if ENERGY {
+        // A loop of its own over a group that is at hand: with both sums in one, the compiler keeps neither in registers.
+        let mut energies = [0.0_f32; LANES];
+        for values in whole {
+            add_energies(values, steps, &mut energies);
+        }
+        if !rest.is_empty() {
+            add_energies(&padded(rest), steps, &mut energies);
+        }
+        add_squared(&energies, square, &mut sums[1]);
+    }
 }
 
-/// The sum of lanes, by halves.
 #[inline(always)]
-fn sum_of(mut lanes: [f32; 16]) -> f32 {
-    for half in [8, 4, 2, 1] {
-        for lane in 0..half {
-            lanes[lane] += lanes[lane + half];
-        }
+fn add_errors(values: &[f32; LANES], scale: f32, steps: f32, errors: &mut [f32; LANES]) {
+    /// 1.5·2²³: adding it leaves the nearest whole number, ties to even; codes are far below 2²².
+    const MAGIC: f32 = 12_582_912.0;
+    for lane in 0..LANES {
+        let w = values[lane];
+        let code = (w * steps + MAGIC) - MAGIC;
+        let difference = (w - code * scale) * steps;
+        errors[lane] += difference * difference;
     }
-    lanes[0]
+}
+
+#[inline(always)]
+fn add_energies(values: &[f32; LANES], steps: f32, energies: &mut [f32; LANES]) {
+    for lane in 0..LANES {
+        let place = values[lane] * steps;
+        energies[lane] += place * place;
+    }
+}
+
+/// Adds lanes in units of `square` to sums in f64.
+#[inline(always)]
+fn add_squared(lanes: &[f32; LANES], square: f64, sums: &mut [f64; LANES]) {
+    for lane in 0..LANES {
+        sums[lane] += f64::from(lanes[lane]) * square;
+    }
 }
 
 /// Σ(w − q)² of symmetric grids with `top` levels above zero on groups of `size`, each with the range max|w|, or all with
@@ -155,9 +182,6 @@ pub struct Tried {
     /// Σ(w − q)² on the same grid without pruning.
     pub plain_error: f64,
 }
-
-/// Lanes of the sums.
-const LANES: usize = 16;
 
 struct Survey<'a> {
     values: &'a [f32],

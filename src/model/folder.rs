@@ -1,57 +1,50 @@
 //! A folder in the Hugging Face layout: one file, or shards behind an index that is believed only as far as it can be checked.
 
-use super::open::{assemble, read_table};
+use super::open::{assemble, packed_in_folder, read_table};
 use super::{Format, Model, OpenOptions, Origin};
-use crate::formats::error::{display_path, printable};
-use crate::formats::json::{Json, JsonError};
+use crate::formats::error::{display_path, printable, quoted};
+use crate::formats::index::{self, Index};
+use crate::formats::sniff::{HEAD, Kind, sniff};
 use crate::formats::{Error, ErrorKind, Source, Table};
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
+const PACKED: &str = "model.spk";
 /// Bytes of an index that are read at most; it lists names and file names only.
 const INDEX_BYTES: u64 = 100_000_000;
 
 /// Opens a folder: its index, unless a single file also stands there; else its safetensors files.
 pub(super) fn open(folder: &Path, options: &OpenOptions) -> Result<Model, Error> {
-    let (index, single) = (folder.join(INDEX), folder.join(SINGLE));
+    // What stands under one of the three names is meant, even when it turns out to be a pipe or a link to nowhere.
+    let stands = |name: &str| folder.join(name).symlink_metadata().is_ok();
     let mut warnings = Vec::new();
-    let mut index_bytes = 0;
-    let mut wanted: Option<BTreeMap<String, String>> = None;
-    let packed = folder.join("model.spk");
-    if packed.is_file() && !single.is_file() && !index.is_file() {
-        return super::open::packed_in_folder(folder, &packed, options);
+    if stands(PACKED) && !stands(SINGLE) && !stands(INDEX) {
+        warnings.extend(told_others(&safetensors_files(folder)?, &format!("stands beside {PACKED}"), PACKED));
+        return packed_in_folder(folder, &folder.join(PACKED), options, warnings);
     }
-    let files = if single.is_file() {
-        if index.is_file() {
+    let mut index_bytes = 0;
+    let shards = if stands(SINGLE) {
+        if stands(INDEX) {
             warnings.push(format!("{SINGLE} stands beside {INDEX}; the single file was opened, the index left alone"));
         }
-        vec![single]
-    } else if index.is_file() {
-        let (map, bytes) = read_index(&index, options)?;
+        read_shards(&[folder.join(SINGLE)], options)?
+    } else if stands(INDEX) {
+        let path = folder.join(INDEX);
+        let (index, bytes) = read_index(&path, options)?;
         index_bytes = bytes;
-        let files: BTreeSet<&String> = map.values().collect();
-        let files: Vec<PathBuf> = files.into_iter().map(|file| folder.join(file)).collect();
-        let missing: Vec<&PathBuf> = files.iter().filter(|f| !f.is_file()).collect();
-        if let Some(first) = missing.first() {
-            let what = format!(
-                "{} of its {} files are missing, the first is {}",
-                missing.len(),
-                files.len(),
-                display_path(first)
-            );
-            return Err(Error::new(&index, ErrorKind::Packed { place: "weight_map".into(), what }));
-        }
-        wanted = Some(map);
-        files
+        let files = shards_of(&index, folder, &path)?;
+        let others: Vec<PathBuf> = safetensors_files(folder)?.into_iter().filter(|f| !files.contains(f)).collect();
+        warnings.extend(told_others(&others, "is not in the index", "what the index names"));
+        let shards = read_shards(&files, options)?;
+        keep_mapped(shards, &index, &path, &mut warnings)?
     } else {
-        safetensors_files(folder)?
-    };
-    let shards = read_shards(&files, options)?;
-    let shards = match &wanted {
-        Some(map) => keep_mapped(shards, map, &index)?,
-        None => shards,
+        let files = safetensors_files(folder)?;
+        if files.is_empty() {
+            return Err(no_weights(folder));
+        }
+        read_shards(&files, options)?
     };
     let bytes = index_bytes + shards.iter().map(|(source, _)| source.len()).sum::<u64>();
     let name = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
@@ -59,6 +52,17 @@ pub(super) fn open(folder: &Path, options: &OpenOptions) -> Result<Model, Error>
     assemble(name, Origin::Folder(folder.to_path_buf()), Format::Safetensors, shards, bytes, warnings)
 }
 
+/// A warning about weights that were left alone.
+fn told_others(others: &[PathBuf], why: &str, opened: &str) -> Option<String> {
+    let name = quoted(&others.first()?.file_name().unwrap_or_default().to_string_lossy());
+    let more = match others.len() - 1 {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    Some(format!("{name} {why}{more}; only {opened} was opened"))
+}
+
+/// The folder's own safetensors files, by name.
 fn safetensors_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let read = |e| Error::new(folder, ErrorKind::Open(e));
     let mut files = Vec::new();
@@ -69,114 +73,140 @@ fn safetensors_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
         }
     }
     files.sort();
-    if files.is_empty() {
-        let (found, advice) =
-            ("this folder has no .safetensors file", "give the folder that holds the weights, or the file itself");
-        return Err(Error::new(folder, ErrorKind::Stranger { found, advice }));
-    }
     Ok(files)
 }
 
+/// What to say of a folder without weights that can be read.
+fn no_weights(folder: &Path) -> Error {
+    let pickles = ["pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth"];
+    let (found, advice) = match pickles.iter().find(|name| folder.join(name).is_file()) {
+        Some(name) => (
+            Cow::Owned(format!("this folder has no .safetensors file, only PyTorch's {name}")),
+            "pickles can run code and are never opened; save the weights with save_pretrained(…, safe_serialization=True)",
+        ),
+        None => (
+            Cow::Borrowed("this folder has no .safetensors file"),
+            "give the folder that holds the weights, or the file itself",
+        ),
+    };
+    Error::new(folder, ErrorKind::Stranger { found, advice })
+}
+
+/// Opens the files one by one. An export gives each its name again, and an index is text: both need one that is.
 fn read_shards(files: &[PathBuf], options: &OpenOptions) -> Result<Vec<(Source, Table)>, Error> {
     let mut shards = Vec::new();
     for file in files {
+        if file.file_name().is_some_and(|name| name.to_str().is_none()) {
+            return Err(Error::new(file, ErrorKind::ShardName));
+        }
         let source = Source::open(file, options.access)?;
         let (format, table) = read_table(&source, &options.limits)?;
         if format != Format::Safetensors {
             let (found, advice) =
                 ("this shard is not safetensors", "a folder holds safetensors shards only; open the file itself");
-            return Err(Error::new(file, ErrorKind::Stranger { found, advice }));
+            return Err(Error::new(file, ErrorKind::Stranger { found: found.into(), advice }));
         }
         shards.push((source, table));
     }
     Ok(shards)
 }
 
-/// The name-to-file map of an index, each file judged as a string before it becomes a path.
-fn read_index(path: &Path, options: &OpenOptions) -> Result<(BTreeMap<String, String>, u64), Error> {
-    let fail = |what: String| Error::new(path, ErrorKind::Packed { place: "weight_map".into(), what });
+/// The index, and its length. What is no index is named for what it looks like.
+fn read_index(path: &Path, options: &OpenOptions) -> Result<(Index, u64), Error> {
+    let fail = |kind| Error::new(path, kind);
     let source = Source::open(path, options.access)?;
     if source.len() > INDEX_BYTES {
-        return Err(Error::new(path, ErrorKind::HeaderTooLarge { found: source.len(), allowed: INDEX_BYTES }));
+        return Err(fail(ErrorKind::IndexTooLarge { found: source.len(), allowed: INDEX_BYTES }));
     }
     let mut scratch = Vec::new();
     let bytes = source.read(0..source.len(), &mut scratch)?;
-    let text =
-        std::str::from_utf8(bytes).map_err(|e| Error::new(path, ErrorKind::HeaderNotUtf8 { at: e.valid_up_to() }))?;
-    let json = Json::parse(text).map_err(|error| {
-        Error::new(
-            path,
-            match error {
-                JsonError::DuplicateKey(name) => ErrorKind::DuplicateKey { name: printable(&name) },
-                JsonError::Syntax(words) => ErrorKind::HeaderJson(printable(&words)),
-            },
-        )
+    let index = index::read_bytes(bytes, &options.limits).map_err(|kind| {
+        let head = bytes.get(..HEAD as usize).unwrap_or(bytes);
+        let begins = bytes.trim_ascii_start().first();
+        match sniff(head) {
+            // A text that begins like JSON is told where its JSON breaks, and so is any that is named like one.
+            Kind::Stranger { found, advice } if !matches!(begins, Some(b'{' | b'[')) && !is_told(&kind) => {
+                fail(ErrorKind::Index { what: format!("{found}, not valid JSON: {advice}") })
+            }
+            _ => fail(kind),
+        }
     })?;
-    let Some(Json::Object(members)) = json.get("weight_map") else {
-        return Err(fail("there is none; an index maps tensor names to files".into()));
-    };
-    let mut map = BTreeMap::new();
-    for (tensor, file) in members {
-        let file = file.text().filter(|f| is_plain_shard_name(f));
-        let Some(file) = file else {
-            let what = "is not given a plain file name that ends in .safetensors inside this folder";
-            return Err(fail(format!("tensor {:?} {what}", printable(tensor))));
-        };
-        map.insert(tensor.clone(), file.to_owned());
+    Ok((index, source.len()))
+}
+
+/// Whether an error says more than a look at the first bytes would.
+fn is_told(kind: &ErrorKind) -> bool {
+    !matches!(kind, ErrorKind::Json { .. } | ErrorKind::NotUtf8 { .. } | ErrorKind::ByteOrderMark { .. })
+}
+
+/// The files that an index names, all of them there.
+fn shards_of(index: &Index, folder: &Path, path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let files: Vec<PathBuf> = index.files.iter().map(|file| folder.join(file)).collect();
+    let missing: Vec<&PathBuf> = files.iter().filter(|file| file.metadata().is_err()).collect();
+    if let Some(first) = missing.first() {
+        let (n, of, first) = (missing.len(), files.len(), display_path(first));
+        let what = format!("{n} of its {of} files are missing, the first is {first}; download the whole folder again");
+        return Err(Error::new(path, ErrorKind::Index { what }));
     }
-    Ok((map, source.len()))
+    match files.iter().find(|file| !file.is_file()) {
+        Some(odd) => Err(Error::new(odd, ErrorKind::NotAFile)),
+        None => Ok(files),
+    }
 }
 
-/// Relative, slash-separated plain components, no way up, no drive, ends in `.safetensors`.
-fn is_plain_shard_name(file: &str) -> bool {
-    let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
-    file.ends_with(".safetensors") && !file.contains(['\\', ':', '\0']) && file.split('/').all(plain)
-}
-
-/// Keeps what the index names, where it says; a tensor that is not where it should be is an error.
+/// Keeps what the index names, where it says. A tensor that is not where it should be is an error, and so is one that is
+/// there and elsewhere too; what the index does not name is left alone, and told.
 fn keep_mapped(
     mut shards: Vec<(Source, Table)>,
-    map: &BTreeMap<String, String>,
-    index: &Path,
+    index: &Index,
+    path: &Path,
+    warnings: &mut Vec<String>,
 ) -> Result<Vec<(Source, Table)>, Error> {
-    let folder = index.parent().unwrap_or(Path::new(""));
     let mut found = 0;
-    for (source, table) in &mut shards {
-        table.tensors.retain(|t| map.get(&t.name).is_some_and(|file| folder.join(file) == source.path()));
-        found += table.tensors.len();
-    }
-    if found < map.len() {
-        let present: BTreeSet<&str> = shards.iter().flat_map(|(_, t)| &t.tensors).map(|t| t.name.as_str()).collect();
-        let lost = map.iter().find(|(name, _)| !present.contains(name.as_str()));
-        let what = lost.map_or_else(String::new, |(name, file)| {
-            format!("tensor {:?} is not in {}", printable(name), printable(file))
+    let (mut elsewhere, mut unnamed) = (Vec::new(), Vec::new());
+    for (shard, (_, table)) in shards.iter_mut().enumerate() {
+        table.tensors.retain(|tensor| {
+            let mapped = index.tensors.get(&tensor.name);
+            match mapped {
+                Some(&file) if file == shard => found += 1,
+                Some(&file) => elsewhere.push((tensor.name.clone(), file, shard)),
+                None => unnamed.push((tensor.name.clone(), shard)),
+            }
+            mapped == Some(&shard)
         });
-        return Err(Error::new(index, ErrorKind::Packed { place: "weight_map".into(), what }));
+    }
+    let shown = |shard: usize| shards.get(shard).map_or_else(String::new, |(source, _)| display_path(source.path()));
+    if found < index.tensors.len() {
+        let present = |name: &String, file: usize| {
+            shards.get(file).is_some_and(|(_, table)| table.tensors.iter().any(|tensor| tensor.name == *name))
+        };
+        let what = match elsewhere.iter().find(|(name, file, _)| !present(name, *file)) {
+            Some((name, file, shard)) => {
+                format!("tensor {} is not in {}, but in {}", quoted(name), shown(*file), shown(*shard))
+            }
+            None => lost(&shards, index),
+        };
+        return Err(Error::new(path, ErrorKind::Index { what }));
+    }
+    if let Some((name, file, shard)) = elsewhere.into_iter().next() {
+        let kind = ErrorKind::InTwoFiles { name: printable(&name), first: shown(file), second: shown(shard) };
+        return Err(Error::new(path, kind));
+    }
+    if let Some((name, shard)) = unnamed.first() {
+        let (n, name, file) = (unnamed.len(), quoted(name), shown(*shard));
+        let are = if n == 1 { "1 tensor is" } else { &format!("{n} tensors are") };
+        warnings.push(format!("{are} not in the index and left alone, the first is {name} in {file}"));
     }
     Ok(shards)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_plain_names_are_shards() {
-        for good in ["model-00001-of-00002.safetensors", "sub/a.safetensors", "a..b.safetensors"] {
-            assert!(is_plain_shard_name(good), "{good}");
-        }
-        for bad in [
-            "../a.safetensors",
-            "/a.safetensors",
-            "a/../b.safetensors",
-            "c:a.safetensors",
-            "a\\b.safetensors",
-            "a.bin",
-            "./a.safetensors",
-            "a//b.safetensors",
-            "http://x/a.safetensors",
-        ] {
-            assert!(!is_plain_shard_name(bad), "{bad}");
-        }
-    }
+/// The first tensor that the index names and no file has.
+fn lost(shards: &[(Source, Table)], index: &Index) -> String {
+    let present: std::collections::HashSet<&str> =
+        shards.iter().flat_map(|(_, table)| &table.tensors).map(|tensor| tensor.name.as_str()).collect();
+    let lost = index.tensors.iter().find(|(name, _)| !present.contains(name.as_str()));
+    lost.map_or_else(String::new, |(name, &file)| {
+        let file = index.files.get(file).map_or("", String::as_str);
+        format!("tensor {} is not in {}; download the whole folder again", quoted(name), quoted(file))
+    })
 }

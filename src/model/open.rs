@@ -1,12 +1,12 @@
 //! From what the user typed to a [`Model`]: a file, a folder, or a demo; checked whole before anything is shown.
 
 use super::roles::{block_of, layer_of, role_of};
-use super::{Format, Model, Origin, Tensor, demo, folder};
+use super::{Format, Model, Origin, Role, Tensor, demo, folder};
 use crate::formats::error::{display_path, printable};
-use crate::formats::sniff::{Kind, sniff};
+use crate::formats::sniff::{HEAD, Kind, sniff};
 use crate::formats::source::Access;
 use crate::formats::{Dtype, Entry, Error, ErrorKind, Limits, Source, Table, packed, safetensors};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -67,17 +67,22 @@ fn demo_name(index: usize) -> Option<&'static str> {
 }
 
 /// The one `packed` file of a folder that was exported from a folder.
-pub(super) fn packed_in_folder(folder: &Path, file: &Path, options: &OpenOptions) -> Result<Model, Error> {
+pub(super) fn packed_in_folder(
+    folder: &Path,
+    file: &Path,
+    options: &OpenOptions,
+    warnings: Vec<String>,
+) -> Result<Model, Error> {
     let source = Source::open(file, options.access)?;
     let table = packed::read_table(&source, &options.limits)?;
     let (name, bytes) = (folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy(), source.len());
     let origin = Origin::Folder(folder.to_path_buf());
-    assemble(printable(&name), origin, Format::Packed, vec![(source, table)], bytes, Vec::new())
+    assemble(printable(&name), origin, Format::Packed, vec![(source, table)], bytes, warnings)
 }
 
 /// Reads the header of one file. A file that is no model is named for what it looks like, where that is known.
 pub(super) fn read_table(source: &Source, limits: &Limits) -> Result<(Format, Table), Error> {
-    let head = source.read(0..source.len().min(32), &mut Vec::new()).map(<[u8]>::to_vec)?;
+    let head = source.read(0..source.len().min(HEAD), &mut Vec::new()).map(<[u8]>::to_vec)?;
     match sniff(&head) {
         Kind::Packed => Ok((Format::Packed, packed::read_table(source, limits)?)),
         Kind::Safetensors => Ok((Format::Safetensors, safetensors::read_table(source, limits)?)),
@@ -107,29 +112,36 @@ pub(super) fn assemble(
         entries.extend(table.tensors.into_iter().map(|entry| (shard, entry)));
         sources.push(source);
     }
-    entries.sort_by(|a, b| a.1.name.cmp(&b.1.name));
+    entries.sort_unstable_by(|a, b| a.1.name.cmp(&b.1.name));
     if let Some([(first, entry), (second, _)]) =
         entries.windows(2).find(|w| matches!(w, [a, b] if a.1.name == b.1.name))
     {
         let path = |shard: &usize| sources.get(*shard).map(|s| display_path(s.path())).unwrap_or_default();
-        let what = format!("tensor {:?} is in {} and in {}", printable(&entry.name), path(first), path(second));
+        let kind = ErrorKind::InTwoFiles { name: printable(&entry.name), first: path(first), second: path(second) };
         let at = sources.get(*second).map_or(Path::new(""), Source::path);
-        return Err(Error::new(at, ErrorKind::Packed { place: "the shards".into(), what }));
+        return Err(Error::new(at, kind));
     }
-    let dtypes: HashMap<String, Dtype> = entries.iter().map(|(_, e)| (e.name.clone(), e.dtype)).collect();
-    let tensors = entries.into_iter().map(|(shard, entry)| tensor(shard, entry, &dtypes)).collect();
+    let beside = Beside::of(&entries);
+    let mut roles = Roles::default();
+    let parts: Vec<Part> = entries.iter().map(|(_, entry)| beside.part(entry, &mut roles)).collect();
+    let tensors = entries.into_iter().zip(parts).map(|((shard, entry), part)| tensor(shard, entry, part)).collect();
     Ok(Model { name, origin, format, shards: sources, metadata, tensors, bytes, warnings, access: Access::default() })
 }
 
-fn tensor(shard: usize, entry: Entry, dtypes: &HashMap<String, Dtype>) -> Tensor {
-    let layer = layer_of(&entry.name).to_owned();
-    let role = role_of(&entry.name, &entry.shape, dtypes.contains_key(&format!("{layer}.running_mean")));
+/// What a name and the names beside it say of a tensor.
+struct Part {
+    role: Role,
+    beside_scale: bool,
+    side_of_codes: bool,
+}
+
+fn tensor(shard: usize, entry: Entry, part: Part) -> Tensor {
     Tensor {
-        role,
-        layer,
+        role: part.role,
+        layer: layer_of(&entry.name).to_owned(),
         block: block_of(&entry.name),
-        beside_scale: is_codes(&entry, dtypes),
-        side_of_codes: is_side(&entry.name, dtypes),
+        beside_scale: part.beside_scale,
+        side_of_codes: part.side_of_codes,
         dtype: entry.dtype,
         shape: entry.shape,
         coding: entry.packed,
@@ -137,6 +149,36 @@ fn tensor(shard: usize, entry: Entry, dtypes: &HashMap<String, Dtype>) -> Tensor
         range: entry.range,
         ranks: OnceLock::new(),
         name: entry.name,
+    }
+}
+
+/// Roles by name with its numbers taken out: blocks repeat their names, and a rule never asks which block it is.
+#[derive(Default)]
+struct Roles {
+    known: HashMap<(String, usize, bool), Role>,
+    key: String,
+}
+
+impl Roles {
+    fn of(&mut self, name: &str, shape: &[usize], beside_statistics: bool) -> Role {
+        self.key.clear();
+        for (i, part) in name.split('.').enumerate() {
+            let number = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+            self.key.push_str(if i > 0 { "." } else { "" });
+            self.key.push_str(if number { "0" } else { part });
+        }
+        // A name without a number repeats nowhere.
+        if self.key == name {
+            return role_of(name, shape, beside_statistics);
+        }
+        let key = (std::mem::take(&mut self.key), shape.len().min(3), beside_statistics);
+        if let Some(&role) = self.known.get(&key) {
+            self.key = key.0;
+            return role;
+        }
+        let role = role_of(name, shape, beside_statistics);
+        self.known.insert(key, role);
+        role
     }
 }
 
@@ -161,19 +203,55 @@ fn is_narrow(dtype: Dtype) -> bool {
     dtype.bits() <= 8 || !dtype.is_float()
 }
 
-/// Whether a tensor is somebody's codes: `X.weight`, `X.weight_packed` or `X.qweight` in at most 8 bits or integers, with
-/// `X.weight_scale`, `X.scales`, … standing beside.
-fn is_codes(entry: &Entry, dtypes: &HashMap<String, Dtype>) -> bool {
-    let name = entry.name.as_str();
-    let base = [".weight", "_packed", ".qweight"].iter().find_map(|end| name.strip_suffix(end));
-    let beside = |stem: &str| SIDE.iter().any(|suffix| dtypes.contains_key(&format!("{stem}{suffix}")));
-    is_narrow(entry.dtype) && (beside(name) || base.is_some_and(beside))
+/// What stands beside what in a model, found once: most models have neither scales nor running statistics, and then no
+/// tensor costs a look.
+struct Beside<'e> {
+    /// Every tensor, by name.
+    entries: &'e [(usize, Entry)],
+    /// Names without the suffix of a scale or zero point.
+    scaled: HashSet<&'e str>,
+    /// Layers with a running mean.
+    averaged: HashSet<&'e str>,
 }
 
-/// Whether a tensor is a scale or zero point beside such codes.
-fn is_side(name: &str, dtypes: &HashMap<String, Dtype>) -> bool {
-    let partners = ["", ".weight", "_packed", ".qweight", ".weight_packed"];
-    SIDE.iter()
-        .filter_map(|suffix| name.strip_suffix(suffix))
-        .any(|stem| partners.iter().any(|end| dtypes.get(&format!("{stem}{end}")).is_some_and(|&d| is_narrow(d))))
+impl<'e> Beside<'e> {
+    /// `entries` are in order of name.
+    fn of(entries: &'e [(usize, Entry)]) -> Self {
+        let names = || entries.iter().map(|(_, entry)| entry.name.as_str());
+        let stems = |name: &'e str| SIDE.iter().filter_map(move |suffix| name.strip_suffix(suffix));
+        let scaled = names().flat_map(stems).collect();
+        let averaged = names().filter_map(|name| name.strip_suffix(".running_mean")).collect();
+        Self { entries, scaled, averaged }
+    }
+
+    fn part(&self, entry: &Entry, roles: &mut Roles) -> Part {
+        let averaged = !self.averaged.is_empty() && self.averaged.contains(layer_of(&entry.name));
+        Part {
+            role: roles.of(&entry.name, &entry.shape, averaged),
+            beside_scale: self.is_codes(entry),
+            side_of_codes: self.is_side(&entry.name),
+        }
+    }
+
+    fn dtype(&self, name: &str) -> Option<Dtype> {
+        let at = self.entries.binary_search_by(|(_, entry)| entry.name.as_str().cmp(name)).ok()?;
+        self.entries.get(at).map(|(_, entry)| entry.dtype)
+    }
+
+    /// Whether a tensor is somebody's codes: `X.weight`, `X.weight_packed` or `X.qweight` in at most 8 bits or integers,
+    /// with `X.weight_scale`, `X.scales`, … standing beside.
+    fn is_codes(&self, entry: &Entry) -> bool {
+        let name = entry.name.as_str();
+        let base = || [".weight", "_packed", ".qweight"].iter().find_map(|end| name.strip_suffix(end));
+        !self.scaled.is_empty()
+            && is_narrow(entry.dtype)
+            && (self.scaled.contains(name) || base().is_some_and(|base| self.scaled.contains(base)))
+    }
+
+    /// Whether a tensor is a scale or zero point beside such codes.
+    fn is_side(&self, name: &str) -> bool {
+        let partners = ["", ".weight", "_packed", ".qweight", ".weight_packed"];
+        let narrow = |stem: &str| partners.iter().any(|end| self.dtype(&[stem, end].concat()).is_some_and(is_narrow));
+        !self.scaled.is_empty() && SIDE.iter().filter_map(|suffix| name.strip_suffix(suffix)).any(narrow)
+    }
 }

@@ -159,7 +159,11 @@ impl Model {
             let mut total = 0;
             for start in (0..n).step_by(RANK_STEP) {
                 let end = (start + RANK_STEP).min(n);
-                total += ones(self.payload(tensor, (start / 8) as u64..(end as u64).div_ceil(8), scratch)?);
+                let mask = self.payload(tensor, (start / 8) as u64..(end as u64).div_ceil(8), scratch)?;
+                total += ones(mask);
+                if end % 8 > 0 && mask.last().is_some_and(|last| last >> (end % 8) != 0) {
+                    return Err(self.damaged(tensor, "its mask has ones past its last element"));
+                }
                 table.push(total);
             }
             if total != coding.nonzeros {
@@ -209,7 +213,7 @@ impl Model {
     }
 
     fn damaged(&self, tensor: &Tensor, what: &str) -> Error {
-        let place = format!("tensor {:?}", crate::formats::error::printable(&tensor.name));
+        let place = format!("tensor {}", crate::formats::error::quoted(&tensor.name));
         Error::new(self.shard_of(tensor).path(), ErrorKind::Packed { place, what: what.to_owned() })
     }
 }

@@ -301,7 +301,7 @@ mod tests {
                 segments: vec![Segment { at: 0..2, weight: 3.0, low: -1.0, high: 1.0 }],
                 values: vec![0.5, -0.25],
                 quantiles: vec![0.125; QUANTILES],
-                clips: vec![80; 14],
+                clips: vec![80; 7],
                 looks: vec![Look { values: vec![0.5, -0.25], largest: 1, weight: 9.5 }],
             }),
             direct: [[1.5, 0.25]; 4],

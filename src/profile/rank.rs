@@ -20,8 +20,8 @@ pub const QUANTILES: usize = STEPS + TAIL.len() + 1;
 const LARGEST: usize = 32;
 /// Elements that stand for the others there.
 const SPREAD: usize = 160;
-/// Clips kept for a row: one for each kind of search and width.
-pub const CLIPS: usize = 2 * WIDTHS;
+/// Clips kept for a row: one for each width.
+pub const CLIPS: usize = WIDTHS;
 
 /// The share of a row that lies below its i-th quantile.
 fn share_of(i: usize) -> f64 {
@@ -117,12 +117,10 @@ impl Look {
         weighted_search([(&left(single), 1.0), (&left(others), self.weight)], wanted, extent)
     }
 
-    /// Appends the best clip at each width: without and with a zero point.
+    /// Appends the best clip of a symmetric grid at each width.
     pub fn clips(&self, extent: Extent<f32>, out: &mut Vec<u8>) {
-        for kind in [Kind::Searched, Kind::SearchedAsymmetric] {
-            let clip = |bits: u32| self.clip(kind.wanted(bits), extent, 0.0);
-            out.extend((2..=8).map(|bits| u8::try_from(clip(bits)).unwrap_or(100)));
-        }
+        let clip = |bits: u32| self.clip(Kind::Searched.wanted(bits), extent, 0.0);
+        out.extend((2..=8).map(|bits| u8::try_from(clip(bits)).unwrap_or(100)));
     }
 }
 
@@ -176,11 +174,10 @@ mod tests {
         assert_eq!(found.len(), CLIPS);
         let mut costs = 0.0;
         for (place, &percent) in found.iter().enumerate() {
-            let kind = [Kind::Searched, Kind::SearchedAsymmetric][place / WIDTHS];
-            let errors = clip_errors(&row, kind.wanted((place % WIDTHS) as u32 + 2), extent);
+            let errors = clip_errors(&row, Kind::Searched.wanted(place as u32 + 2), extent);
             let best = errors[(best_clip(&errors) - TIGHTEST) as usize];
             let chosen = errors[(i32::from(percent) - TIGHTEST) as usize];
-            assert!(chosen <= best * 1.08, "{kind:?} {place}: {percent} {chosen} {best}");
+            assert!(chosen <= best * 1.08, "{place}: {percent} {chosen} {best}");
             costs += chosen / best - 1.0;
         }
         assert!(costs / CLIPS as f64 <= 0.025, "{costs}");

@@ -9,7 +9,6 @@
 
 use super::Error;
 use super::rank::{CLIPS, Look, QUANTILES, between_quantiles, quantiles};
-use super::tables::WIDTHS;
 use crate::control::Control;
 use crate::kernels::layout::{CHUNK, Geometry};
 use crate::kernels::quant::Extent;
@@ -170,12 +169,11 @@ impl Sample {
         self.quantiles.get(segment * QUANTILES..(segment + 1) * QUANTILES).unwrap_or_default()
     }
 
-    /// The best clip of the row of group `segment`, in percent of its range; `None` where it is not known.
+    /// The best clip of a symmetric grid over the row of group `segment`, in percent of its range; `None` where it is not known.
     #[must_use]
-    pub fn clip(&self, segment: usize, bits: u32, asymmetric: bool) -> Option<i32> {
-        let kind = if asymmetric { WIDTHS } else { 0 };
+    pub fn clip(&self, segment: usize, bits: u32) -> Option<i32> {
         let known = self.clips.get(segment * CLIPS..(segment + 1) * CLIPS)?;
-        known.get(kind + bits.checked_sub(2)? as usize).map(|&percent| i32::from(percent))
+        known.get(bits.checked_sub(2)? as usize).map(|&percent| i32::from(percent))
     }
 
     /// Groups whose row's best clips are known.

@@ -3,7 +3,7 @@
 //! | kind | pruned before |
 //! |---|---|
 //! | the full range, symmetric | not, or by one threshold at any of [`KNOTS`] |
-//! | with a zero point; with a searched clip; with both | not |
+//! | with a zero point; with a searched clip | not |
 //!
 //! Each cell is a ratio over drawn groups with its standard error (see `sample`): against the error of the plain symmetric
 //! grid, which the sketch knows for the whole tensor and with which errors go closely, and against energy, where the
@@ -22,11 +22,11 @@ pub const KNOTS: [f64; 21] = [
     0.98,
 ];
 /// Groups that are tried at least and at most.
-const TRIED: std::ops::RangeInclusive<usize> = 32..=96;
+const TRIED: std::ops::RangeInclusive<usize> = 32..=64;
 /// One group is tried for this many elements of the tensor.
 const ELEMENTS_A_GROUP: usize = 1 << 11;
 /// Searches are dear: they try this many groups at most.
-const SEARCHED: usize = 48;
+const SEARCHED: usize = 24;
 /// Part of the difference between two ways to interpolate that counts as standard error.
 const DOUBT: f32 = 0.2;
 /// Levels of integer codes less their zero point lie within ±255.
@@ -39,35 +39,33 @@ pub enum Kind {
     Max,
     /// Over the full range, with a zero point.
     Asymmetric,
-    /// Clipped where the squared error is least.
+    /// Clipped where the squared error is least, about zero.
     Searched,
-    /// The same with a zero point.
-    SearchedAsymmetric,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Max, Self::Asymmetric, Self::Searched, Self::SearchedAsymmetric];
+    pub const ALL: [Self; 3] = [Self::Max, Self::Asymmetric, Self::Searched];
 
-    /// The kind with or without a search and a zero point.
+    /// The kind with or without a search and a zero point; both together are too dear to be tried beforehand.
     #[must_use]
-    pub const fn of(searched: bool, asymmetric: bool) -> Self {
+    pub const fn of(searched: bool, asymmetric: bool) -> Option<Self> {
         match (searched, asymmetric) {
-            (false, false) => Self::Max,
-            (false, true) => Self::Asymmetric,
-            (true, false) => Self::Searched,
-            (true, true) => Self::SearchedAsymmetric,
+            (false, false) => Some(Self::Max),
+            (false, true) => Some(Self::Asymmetric),
+            (true, false) => Some(Self::Searched),
+            (true, true) => None,
         }
     }
 
     /// Its grid at a width.
     #[must_use]
     pub const fn wanted(self, bits: u32) -> Wanted {
-        Wanted { bits, asymmetric: matches!(self, Self::Asymmetric | Self::SearchedAsymmetric) }
+        Wanted { bits, asymmetric: matches!(self, Self::Asymmetric) }
     }
 
     const fn is_searched(self) -> bool {
-        matches!(self, Self::Searched | Self::SearchedAsymmetric)
+        matches!(self, Self::Searched)
     }
 }
 
@@ -276,7 +274,8 @@ impl Trial<'_> {
     fn run(&self, bench: &mut Bench, plain_errors: &mut Vec<f64>) -> Option<Vec<Cell>> {
         let points = if self.kind == Kind::Max { POINTS } else { 1 };
         let most = match (self.kind.is_searched(), self.grain) {
-            (true, Grain::Row) => SEARCHED.min(self.sample.clipped()),
+            // Their clips are known already.
+            (true, Grain::Row) => self.sample.clipped(),
             (true, _) => SEARCHED,
             _ => usize::MAX,
         };
@@ -360,10 +359,7 @@ impl Trial<'_> {
         let whole = Extent { low: segment.low, high: segment.high };
         match (self.grain, self.kind.is_searched()) {
             // A row that is no longer than a group is there whole.
-            (Grain::Row, true) if values.len() == GROUP => {
-                let asymmetric = self.kind == Kind::SearchedAsymmetric;
-                Some(scaled(whole, self.sample.clip(i, self.bits, asymmetric)?))
-            }
+            (Grain::Row, true) if values.len() == GROUP => Some(scaled(whole, self.sample.clip(i, self.bits)?)),
             (Grain::Row, false) => Some(whole),
             (_, false) => Some(Extent::of(values)),
             (_, true) => least_error(values, self.kind.wanted(self.bits), Extent::of(values), units),
@@ -479,7 +475,7 @@ mod tests {
                     assert!(near(cell.against_plain[0], error / plain.0) && near(cell.zeros, zeros));
                 }
                 let searched = tables.plain(Kind::Searched, grain, bits).unwrap();
-                assert!(searched.against_plain[0] <= 1.0, "{searched:?}");
+                assert!(searched.against_plain[0] <= 1.0 + 1e-6, "{searched:?}");
                 for share in [0.13, 0.3, 0.5, 0.87, 0.96] {
                     let threshold = table.magnitude(table.cut((share * n) as u64)) as f32;
                     let gone = sample.values.iter().filter(|w| w.abs() < threshold).count() as f64 / n;

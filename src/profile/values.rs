@@ -365,7 +365,9 @@ impl ValueTable {
             let (magnitudes, weights) = (&self.magnitudes[..], &self.weights[..]);
             dispatch::run(OnLevels { magnitudes, weights, scale, top: top as f32 })[0]
         };
-        if self.bins.is_empty() { 100 } else { least_of(error) }
+        // Fine grids lose more by clipping than by rounding long before half their range is gone.
+        let tightest = if bits > 4 { 52 } else { TIGHTEST };
+        if self.bins.is_empty() { 100 } else { least_of(tightest, error) }
     }
 
     /// Every bin: left edge, right edge (the same for points), elements above and below zero.
@@ -385,10 +387,10 @@ impl ValueTable {
 
 /// The percent of the candidates with the least of a smooth error: coarse steps from the widest, then fine ones about the best.
 #[must_use]
-pub fn least_of(error: impl Fn(i32) -> f64) -> i32 {
+pub fn least_of(tightest: i32, error: impl Fn(i32) -> f64) -> i32 {
     let mut best = (error(100), 100);
     let look = |percents: &mut dyn Iterator<Item = i32>, mut best: (f64, i32)| {
-        for percent in percents.filter(|percent| (TIGHTEST..=100).contains(percent)) {
+        for percent in percents.filter(|percent| (tightest..=100).contains(percent)) {
             let found = error(percent);
             best = if found < best.0 { (found, percent) } else { best };
         }
@@ -510,7 +512,7 @@ mod tests {
             let found = table(&values, points).best_clip(bits);
             assert!(at(found) <= at(best_clip(&errors)) * 1.001, "{bits}: {found} {}", best_clip(&errors));
         }
-        assert_eq!((least_of(|k| f64::from((k - 20).abs())), least_of(|_| 1.0)), (20, 100));
+        assert_eq!((least_of(20, |k| f64::from((k - 20).abs())), least_of(20, |_| 1.0)), (20, 100));
     }
 
     #[test]

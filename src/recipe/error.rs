@@ -1,34 +1,38 @@
 //! What can be wrong with a request: the fault is the one who asks, and the message says what would be accepted.
 
+use crate::formats::error::{display_path, quoted};
 use std::path::PathBuf;
 
 /// A request that is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant's message is its documentation; fields are named in it")]
 pub enum Error {
-    #[error("scheme {text:?}: {what}")]
+    #[error("scheme {}: {what}", quoted(text))]
     Scheme { text: String, what: String },
-    #[error("{0:?} is not PATTERN=SCHEME, for example '*.weight=int4:g64'")]
+    #[error("{} is not PATTERN=SCHEME, for example '*.weight=int4:g64'", quoted(.0))]
     NotASetting(String),
-    #[error("unknown target {found:?}; there are safetensors, packed, gguf, compressed-tensors and mlx")]
+    #[error("unknown target {}; there are safetensors, packed, gguf, compressed-tensors and mlx", quoted(found))]
     Target { found: String },
-    #[error("pattern {text:?}: {what}")]
+    #[error("pattern {}: {what}", quoted(text))]
     Pattern { text: String, what: String },
-    #[error("pattern {pattern:?} touches no tensor: {why}")]
+    #[error("pattern {} touches no tensor: {why}", quoted(pattern))]
     TouchesNothing { pattern: String, why: String },
-    #[error("tensor {tensor:?} cannot be touched: {why}")]
+    #[error("there is no tensor {}: {why}", quoted(name))]
+    NoSuchTensor { name: String, why: String },
+    #[error("tensor {} cannot be touched: {why}", quoted(tensor))]
     Untouchable { tensor: String, why: String },
-    #[error("tensor {0:?} is locked; unlock it or choose another")]
+    #[error("tensor {} is locked; unlock it or choose another", quoted(.0))]
     Locked(String),
     #[error("{what} is not built yet; {instead}")]
     NotBuilt { what: String, instead: String },
     #[error(
-        "tensor {tensor:?}: target {target} cannot hold {scheme}; the nearest it can hold is {nearest} (--nearest accepts it)"
+        "tensor {}: target {target} cannot hold {scheme}; the nearest it can hold is {nearest} (--nearest accepts it)",
+        quoted(tensor)
     )]
     CannotHold { tensor: String, target: &'static str, scheme: String, nearest: String },
-    #[error("{}, line {line}: {what}", path.display())]
+    #[error("{}, line {line}: {what}", display_path(path))]
     File { path: PathBuf, line: usize, what: String },
-    #[error("{}: cannot be read: {what}", path.display())]
+    #[error("{}: cannot be read: {what}", display_path(path))]
     Unreadable { path: PathBuf, what: String },
 }
 

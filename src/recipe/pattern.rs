@@ -1,15 +1,23 @@
 //! Which tensors a line touches: a glob over the whole name, `re:` and a regex over the whole name, or a name in full.
+//!
+//! A recipe may come from a stranger, and a pattern is a small program: how long, how deep and how large when compiled one
+//! may be is bounded before anything is built from it.
 
 use super::Error;
+use crate::formats::error::printable;
 use crate::model::Model;
-use globset::{GlobBuilder, GlobMatcher};
+use globset::GlobBuilder;
 use regex::Regex;
+use std::path::Path;
+use std::sync::Arc;
 
-/// A compiled pattern that remembers its text.
+/// A compiled pattern that remembers its text, and the line of a file it was read from.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     text: String,
     matcher: Matcher,
+    weight: usize,
+    read_at: Option<(Arc<Path>, usize)>,
 }
 
 #[derive(Clone, Debug)]
@@ -17,8 +25,71 @@ enum Matcher {
     Exact,
     /// `*`: every name, without asking.
     All,
-    Glob(GlobMatcher),
+    /// A glob's regex, which goes over bytes.
+    Glob(regex::bytes::Regex),
     Regex(Regex),
+}
+
+/// Bytes of a glob: its reader goes one call deeper for each brace.
+const GLOB_BYTES: usize = 4096;
+/// Braces within braces.
+const GLOB_DEPTH: usize = 16;
+/// Bytes of a regex; the window writes long ones, a name for every expert of a model.
+const REGEX_BYTES: usize = 1 << 18;
+/// Bytes that a compiled pattern may take, tried in this order: what it weighs is known only by trying.
+const WEIGHTS: [usize; 5] = [1 << 12, 1 << 14, 1 << 16, 1 << 19, 1 << 22];
+/// Bytes that matching may keep beside a compiled pattern.
+const MATCHING: usize = 1 << 18;
+
+/// The smallest of the allowed sizes in which a pattern can be compiled.
+fn compile<T>(build: impl Fn(usize) -> Result<T, regex::Error>) -> Result<(T, usize), String> {
+    for weight in WEIGHTS {
+        match build(weight) {
+            Ok(built) => return Ok((built, weight)),
+            Err(regex::Error::CompiledTooBig(_)) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    let most = WEIGHTS.iter().max().copied().unwrap_or_default();
+    Err(format!("it takes more than the {most} bytes allowed when compiled; use fewer or shorter alternatives"))
+}
+
+/// Compiles a regex over the whole name.
+fn regex(text: &str) -> Result<(Matcher, usize), String> {
+    if text.len() > REGEX_BYTES {
+        return Err(format!("it is {} bytes long, more than the {REGEX_BYTES} allowed for a regex", text.len()));
+    }
+    // Anchored at both ends; the group keeps alternatives together.
+    let whole = format!("^(?:{text})$");
+    let build = |weight| regex::RegexBuilder::new(&whole).size_limit(weight).dfa_size_limit(MATCHING).build();
+    compile(build).map(|(regex, weight)| (Matcher::Regex(regex), weight))
+}
+
+/// Compiles a glob. Its own library would compile without a bound, and gives up with a panic.
+fn glob(text: &str) -> Result<(Matcher, usize), String> {
+    if text.len() > GLOB_BYTES {
+        return Err(format!("it is {} bytes long, more than the {GLOB_BYTES} allowed for a glob", text.len()));
+    }
+    let mut depth = 0_usize;
+    for byte in text.bytes() {
+        match byte {
+            b'{' => depth += 1,
+            b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > GLOB_DEPTH {
+            return Err(format!("more than the {GLOB_DEPTH} braces allowed stand within each other"));
+        }
+    }
+    let built = GlobBuilder::new(text).literal_separator(false).build().map_err(|e| {
+        let hint = if text.contains('[') { " (it is read as a glob; write [[] for a bracket of a name)" } else { "" };
+        format!("{}{hint}", e.kind())
+    })?;
+    let build = |weight| {
+        let mut builder = regex::bytes::RegexBuilder::new(built.regex());
+        builder.dot_matches_new_line(true).size_limit(weight).dfa_size_limit(MATCHING).build()
+    };
+    compile(build).map(|(regex, weight)| (Matcher::Glob(regex), weight))
 }
 
 impl PartialEq for Pattern {
@@ -31,29 +102,38 @@ impl Pattern {
     /// Compiles a pattern's text.
     ///
     /// # Errors
-    /// [`Error::Pattern`] when it is no valid glob or regex.
+    /// [`Error::Pattern`] when it is no valid glob or regex, or too large.
     pub fn new(text: &str) -> Result<Self, Error> {
-        let fail = |what: String| Error::Pattern { text: text.to_owned(), what };
-        let matcher = if let Some(regex) = text.strip_prefix("re:") {
-            // Anchored at both ends; the group keeps alternatives together.
-            let whole = regex::RegexBuilder::new(&format!("^(?:{regex})$")).size_limit(1 << 22).build();
-            Matcher::Regex(whole.map_err(|e| fail(e.to_string()))?)
-        } else if text == "*" {
-            Matcher::All
+        let compiled = if let Some(text) = text.strip_prefix("re:") {
+            regex(text)
+        } else if !text.is_empty() && text.bytes().all(|b| b == b'*') {
+            Ok((Matcher::All, 0))
         } else if text.contains(['*', '?', '[', '{']) {
-            let glob =
-                GlobBuilder::new(text).literal_separator(false).build().map_err(|e| fail(e.kind().to_string()))?;
-            Matcher::Glob(glob.compile_matcher())
+            glob(text)
         } else {
-            Matcher::Exact
+            Ok((Matcher::Exact, 0))
         };
-        Ok(Self { text: text.to_owned(), matcher })
+        let (matcher, weight) = compiled.map_err(|what| Error::Pattern { text: text.to_owned(), what })?;
+        Ok(Self { text: text.to_owned(), matcher, weight, read_at: None })
+    }
+
+    /// The same, remembering where it was read: its errors name the file and the line.
+    #[must_use]
+    pub fn read_at(mut self, path: &Arc<Path>, line: usize) -> Self {
+        self.read_at = Some((path.clone(), line));
+        self
+    }
+
+    /// Bytes that it may take when compiled, for whoever keeps many.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.weight
     }
 
     /// A pattern that names one tensor in full, whatever characters its name has.
     #[must_use]
     pub fn exactly(name: &str) -> Self {
-        Self { text: name.to_owned(), matcher: Matcher::Exact }
+        Self { text: name.to_owned(), matcher: Matcher::Exact, weight: 0, read_at: None }
     }
 
     /// A pattern for all weight matrices that play the same role as tensor `index`: its name with the block number
@@ -98,7 +178,7 @@ impl Pattern {
         match &self.matcher {
             Matcher::All => true,
             Matcher::Exact => self.text == name,
-            Matcher::Glob(glob) => glob.is_match(name),
+            Matcher::Glob(glob) => glob.is_match(name.as_bytes()),
             Matcher::Regex(regex) => regex.is_match(name),
         }
     }
@@ -108,9 +188,14 @@ impl Pattern {
     /// # Errors
     /// Says why when there is none: why those that match are left alone, or which names are near.
     pub fn touched(&self, model: &Model) -> Result<Vec<usize>, Error> {
-        if self.is_exact() {
-            return self.exact(model);
-        }
+        let touched = if self.is_exact() { self.exact(model) } else { self.matrices(model) };
+        touched.map_err(|error| match &self.read_at {
+            Some((path, line)) => Error::File { path: path.to_path_buf(), line: *line, what: error.to_string() },
+            None => error,
+        })
+    }
+
+    fn matrices(&self, model: &Model) -> Result<Vec<usize>, Error> {
         let matching: Vec<usize> = (0..model.tensors.len()).filter(|&i| self.matches(&model.tensors[i].name)).collect();
         let touched: Vec<usize> = matching.iter().copied().filter(|&i| model.tensors[i].is_weight_matrix()).collect();
         if !touched.is_empty() {
@@ -118,38 +203,53 @@ impl Pattern {
         }
         let reason = |&i: &usize| {
             let tensor = &model.tensors[i];
-            tensor.why_left_alone().map(|why| format!("{} ({why})", crate::formats::error::printable(&tensor.name)))
+            tensor.why_left_alone().map(|why| format!("{} ({why})", printable(&tensor.name)))
         };
         let reasons: Vec<String> = matching.iter().filter_map(reason).take(3).collect();
-        let why = if reasons.is_empty() {
-            format!("no name matches; {}", near_names(&self.text, model))
-        } else {
+        let why = if !reasons.is_empty() {
             format!(
                 "it matches {}, but patterns touch float weight matrices only: {}; name a tensor in full to touch it",
                 count(matching.len()),
                 reasons.join(", ")
             )
+        } else if model.find(&self.text).is_some() {
+            "a tensor has just this name, but * ? [ { are signs of a pattern: put each in brackets, as [[] for [, or \
+             name the tensor in an [[override]] of a recipe"
+                .into()
+        } else {
+            format!("no name matches; {}", near_names(&self.text, model))
         };
         Err(Error::TouchesNothing { pattern: self.text.clone(), why })
     }
 
     fn exact(&self, model: &Model) -> Result<Vec<usize>, Error> {
-        let Some(index) = model.find(&self.text) else {
+        if model.find(&self.text).is_none() {
             let why = format!("there is no tensor of this name; {}", near_names(&self.text, model));
             return Err(Error::TouchesNothing { pattern: self.text.clone(), why });
-        };
-        let tensor = &model.tensors[index];
-        if tensor.is_touchable() {
-            return Ok(vec![index]);
         }
-        let why = if tensor.is_coded() || tensor.side_of_codes {
-            "it is stored as codes of an earlier quantization; --requantize is not built yet, open the source instead"
-                .into()
-        } else {
-            format!("its dtype {} is not a float that can be compressed", tensor.dtype)
-        };
-        Err(Error::Untouchable { tensor: self.text.clone(), why })
+        touchable(&self.text, model).map(|index| vec![index])
     }
+}
+
+/// The tensor of a name, when a line that names it in full may touch it.
+pub(super) fn touchable(name: &str, model: &Model) -> Result<usize, Error> {
+    let index = named(name, model)?;
+    let tensor = &model.tensors[index];
+    if tensor.is_touchable() {
+        return Ok(index);
+    }
+    let why = if tensor.is_coded() || tensor.side_of_codes {
+        "it is stored as codes of an earlier quantization; --requantize is not built yet, open the source instead"
+            .into()
+    } else {
+        format!("its dtype {} is not a float that can be compressed", tensor.dtype)
+    };
+    Err(Error::Untouchable { tensor: name.to_owned(), why })
+}
+
+/// The tensor of a name, whatever characters the name has.
+pub(super) fn named(name: &str, model: &Model) -> Result<usize, Error> {
+    model.find(name).ok_or_else(|| Error::NoSuchTensor { name: name.to_owned(), why: near_names(name, model) })
 }
 
 fn count(n: usize) -> String {
@@ -162,7 +262,7 @@ fn near_names(text: &str, model: &Model) -> String {
     let mut ranked: Vec<(usize, &str)> =
         model.tensors.iter().take(5000).map(|t| (distance(&plain, &t.name), t.name.as_str())).collect();
     ranked.sort_unstable();
-    let names: Vec<String> = ranked.iter().take(3).map(|(_, n)| crate::formats::error::printable(n)).collect();
+    let names: Vec<String> = ranked.iter().take(3).map(|(_, n)| printable(n)).collect();
     if names.is_empty() { "the model has no tensors".into() } else { format!("near names: {}", names.join(", ")) }
 }
 
@@ -200,6 +300,26 @@ mod tests {
         assert!(hit("fc1.weight", "fc1.weight") && !hit("fc1.weight", "xfc1.weight"));
         assert!(Pattern::new("re:(").unwrap_err().is_usage());
         assert!(Pattern::new("[").unwrap_err().is_usage());
+        assert!(hit("***", "a") && hit("a*", "a\n") && hit("é?", "éb"));
+    }
+
+    #[test]
+    fn what_a_stranger_writes_is_bounded() {
+        let told = |text: &str| match Pattern::new(text) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        assert!(told(&("{".repeat(30_000) + &"}".repeat(30_000))).contains("4096 allowed"));
+        assert!(told(&("{".repeat(17) + &"}".repeat(17))).contains("16 braces"));
+        assert!(told(&format!("re:{}", "x".repeat(1 << 19))).contains("262144 allowed"));
+        assert!(told("re:(a{1000}){1000}").contains("when compiled"));
+        assert!(told("x[").contains("[[]") && told("{a").contains("unclosed"));
+        // The reason stays in sight behind the longest text.
+        assert!(told(&("[".to_owned() + &"y".repeat(4000))).chars().count() < 400);
+        let alternatives: Vec<String> = (0..600).map(|i| format!("a{i}*")).collect();
+        assert_eq!(told(&format!("{{{}}}", alternatives.join(","))), "");
+        let weight = |text: &str| Pattern::new(text).unwrap().weight();
+        assert!(weight("model.layers.*.mlp.up_proj.weight") <= 1 << 14 && weight(r"re:.*\w{60}|fc.*") >= 1 << 19);
     }
 
     #[test]

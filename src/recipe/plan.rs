@@ -1,5 +1,6 @@
 //! What a recipe comes to on a given model: one scheme per tensor, as asked and as the target stores it.
 
+use super::pattern::{named, touchable};
 use super::{Error, Override, Pattern, Recipe, Rule, Scheme, Target};
 use crate::model::Model;
 use std::collections::BTreeMap;
@@ -77,12 +78,11 @@ impl Plan {
             assign(rule.pattern.touched(model)?, &rule.scheme, Line::Rule(i));
         }
         for (i, item) in recipe.overrides.iter().enumerate() {
-            assign(touched_by_name(&item.tensor, model)?, &item.scheme, Line::Override(i));
+            let found = touchable(&item.tensor, model).map_err(|e| recipe.lines.told(e, "override", &item.tensor))?;
+            assign(vec![found], &item.scheme, Line::Override(i));
         }
         for name in &recipe.locked {
-            if model.find(name).is_none() {
-                Pattern::exactly(name).touched(model)?;
-            }
+            named(name, model).map_err(|e| recipe.lines.told(e, "locked", name))?;
         }
         let mut pools: BTreeMap<Line, Vec<usize>> = BTreeMap::new();
         for (index, assignment) in assignments.iter().enumerate().filter(|(_, a)| a.scheme.is_global()) {
@@ -102,15 +102,6 @@ impl Plan {
 #[must_use]
 pub fn default_target(model: &Model) -> Target {
     if model.is_demo() { Target::Packed } else { Target::Safetensors }
-}
-
-/// A tensor by its full name, which may hold characters that a pattern would read as signs.
-fn touched_by_name(name: &str, model: &Model) -> Result<Vec<usize>, Error> {
-    match model.find(name) {
-        Some(index) if model.tensors[index].is_touchable() => Ok(vec![index]),
-        // Everything else is an error whose words Pattern knows.
-        Some(_) | None => Pattern::exactly(name).touched(model),
-    }
 }
 
 impl Recipe {

@@ -2,6 +2,7 @@
 
 use super::scheme::{Factorize, Prune, Quantize, Range, Scheme, Scope, Structure};
 use super::{Decimal, Error};
+use crate::formats::error::quoted;
 use crate::kernels::layout::Unit;
 use std::fmt;
 use std::str::FromStr;
@@ -41,7 +42,8 @@ impl FromStr for Scheme {
                 scheme.quantize = Some(quantize);
             } else {
                 return Err(fail(format!(
-                    "unknown step {step:?}; try keep, prune:0.5, int4:g64, f16, or prune:0.5+int4:row"
+                    "unknown step {}; try keep, prune:0.5, int4:g64, f16, or prune:0.5+int4:row",
+                    quoted(step)
                 )));
             }
         }
@@ -58,7 +60,8 @@ fn share(text: Option<&&str>) -> Result<Decimal, String> {
     let text = text.ok_or("a share from 0 to 1 is missing, as in prune:0.5")?;
     let parsed = Decimal::parse(text).filter(|p| p.at_most(1));
     parsed.ok_or_else(|| {
-        format!("{text:?} is not a share from 0 to 1, written like 0.5 with at most 15 digits after the point")
+        let text = quoted(text);
+        format!("{text} is not a share from 0 to 1, written like 0.5 with at most 15 digits after the point")
     })
 }
 
@@ -66,13 +69,15 @@ fn number(text: Option<&&str>, range: std::ops::RangeInclusive<u64>, what: &str)
     let text = text.ok_or_else(|| format!("{what} is missing"))?;
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let parsed = text.parse().ok().filter(|n| digits && range.contains(n));
-    parsed.ok_or_else(|| format!("{what} is {text:?}; it is a whole number from {} to {}", range.start(), range.end()))
+    parsed.ok_or_else(|| {
+        format!("{what} is {}; it is a whole number from {} to {}", quoted(text), range.start(), range.end())
+    })
 }
 
 fn no_more(rest: &[&str]) -> Result<(), String> {
     match rest.first() {
         None => Ok(()),
-        Some(extra) => Err(format!("{extra:?} does not belong here")),
+        Some(extra) => Err(format!("{} does not belong here", quoted(extra))),
     }
 }
 
@@ -87,7 +92,7 @@ fn prune(name: &str, words: &[&str], step: &str) -> Result<Option<Prune>, String
                 [] => Scope::Tensor,
                 ["row"] => Scope::Row,
                 ["global"] => Scope::Global,
-                [other, ..] => return Err(format!("{other:?} is not a scope; there are row and global")),
+                [other, ..] => return Err(format!("{} is not a scope; there are row and global", quoted(other))),
             };
             Prune::Magnitude { share, scope }
         }
@@ -184,7 +189,7 @@ fn quantize(name: &str, words: &[&str]) -> Result<Option<Quantize>, String> {
 fn int(name: &str, words: &[&str]) -> Result<Quantize, String> {
     let bits = match name.as_bytes() {
         [b'i', b'n', b't', digit @ b'2'..=b'8'] => u32::from(digit - b'0'),
-        _ => return Err(format!("{name:?}: integers have 2 to 8 bits, int2 to int8")),
+        _ => return Err(format!("{}: integers have 2 to 8 bits, int2 to int8", quoted(name))),
     };
     let mut words = words;
     let unit = match take(&mut words, &["row", "tensor", "g32", "g64", "g128"]) {
@@ -207,7 +212,7 @@ fn int(name: &str, words: &[&str]) -> Result<Quantize, String> {
             let q = percentile.strip_prefix('p').and_then(Decimal::parse).filter(|q| q.at_most(100) && !q.is_zero());
             words = rest;
             Range::Percentile(q.ok_or_else(|| {
-                format!("{percentile:?} does not belong here; suffixes go unit (row, tensor, g32, g64, g128), asym, range (max, mse, p99.9)")
+                format!("{} does not belong here; suffixes go unit (row, tensor, g32, g64, g128), asym, range (max, mse, p99.9)", quoted(percentile))
             })?)
         }
     };

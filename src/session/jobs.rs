@@ -163,6 +163,7 @@ fn spawn(
     let (inner, spare) = (control.clone(), reporter.clone());
     let end = AtEnd { finished: finished.clone(), reporter: reporter.clone() };
     let run = move || {
+        step_back();
         // Moved in: dropped last, and even if telling itself goes wrong.
         let _end = end;
         if let Err(cause) = caught(|| task(&inner, &reporter)).and_then(|result| result) {
@@ -174,6 +175,21 @@ fn spawn(
         spare.fail(work, Cause::Refused(format!("a thread could not be started: {error}")));
     }
     Job { control, finished }
+}
+
+/// Lets the thread that draws go first: on a machine whose cores are all at work, frames would otherwise wait for them.
+#[cfg(target_os = "linux")]
+fn step_back() {
+    // A priority that cannot be lowered is left as it is.
+    rustix::process::setpriority_process(Some(rustix::thread::gettid()), 10).unwrap_or(());
+}
+
+#[cfg(not(target_os = "linux"))]
+fn step_back() {}
+
+/// The same for the threads that all jobs share.
+pub fn stand_behind_the_window() {
+    rayon::broadcast(|_| step_back());
 }
 
 /// Profiles of every tensor that is not in `known` yet: from the cache, or a guess from a few rows of each first, then from

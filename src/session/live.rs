@@ -92,6 +92,7 @@ impl Live {
         let mut recipe = recipe;
         recipe.target.get_or_insert(plan::default_target(&model));
         let plan = Arc::new(Plan::new(&model, &recipe, false)?);
+        jobs::stand_behind_the_window();
         let (sender, events) = channel();
         let reporter = Reporter::new(sender, wake);
         let network = Network::of(&model);

@@ -17,6 +17,8 @@ use crate::control::Control;
 use crate::estimate::total;
 use crate::estimate::{Label, TensorEstimate, TensorStats, size};
 use crate::profile::{self, Profile};
+use crate::recipe::plan::Line;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Estimates kept for schemes that were left again.
@@ -34,8 +36,11 @@ impl Live {
         self.asked = self.engine.ask(&self.model, &self.plan);
         let other_samples = self.asked.tried != tried;
         let mut small = SMALL_IN_A_FRAME;
+        let pools: BTreeMap<Line, u64> = self.plan.pools.iter().map(|(&line, m)| (line, fingerprint(m))).collect();
         for index in 0..self.rows.len() {
-            let members = self.pool_of(index);
+            let assignment = &self.plan.assignments[index];
+            let pool = assignment.line.filter(|_| assignment.stored.is_global());
+            let members = pool.and_then(|line| pools.get(&line)).copied().unwrap_or(0);
             let (target, scheme) = (self.plan.target, &self.plan.assignments[index].stored);
             let row = &mut self.rows[index];
             let same = row.fresh && row.key.is(target, scheme, members);
@@ -161,13 +166,6 @@ impl Live {
         let row = &mut self.rows[index];
         row.estimate = Some(Arc::new(estimate));
         row.fresh = known;
-    }
-
-    /// A number for the members of a tensor's pool: what an estimate depends on besides target and scheme.
-    fn pool_of(&self, index: usize) -> u64 {
-        let assignment = &self.plan.assignments[index];
-        let pool = assignment.line.filter(|_| assignment.stored.is_global());
-        pool.and_then(|line| self.plan.pools.get(&line)).map_or(0, |members| fingerprint(members))
     }
 
     /// Takes in what the jobs have sent. Call once a frame, before drawing.
@@ -352,7 +350,7 @@ impl Live {
     }
 }
 
-/// FNV-1a over the positions of a pool's tensors.
+/// A number for the members of a pool, which an estimate depends on besides target and scheme: FNV-1a over their positions.
 fn fingerprint(members: &[usize]) -> u64 {
     let step = |hash: u64, &member: &usize| (hash ^ member as u64).wrapping_mul(0x0100_0000_01b3);
     members.iter().fold(0xcbf2_9ce4_8422_2325, step)

@@ -375,7 +375,8 @@ fn searched(
         Unit::Row if case.tensor.geometry().cols > values.len() => {
             let wanted = clip::Wanted { bits, asymmetric };
             let sought = || sample.looks.get(i).map(|look| look.clip(wanted, whole, threshold));
-            Some(scaled(whole, if threshold > 0.0 { sought()? } else { sample.clip(i, bits, asymmetric)? }))
+            let known = if threshold > 0.0 || asymmetric { sought()? } else { sample.clip(i, bits)? };
+            Some(scaled(whole, known))
         }
         _ => least_error(values, clip::Wanted { bits, asymmetric }, Extent::of(values), units),
     }

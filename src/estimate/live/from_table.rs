@@ -3,7 +3,7 @@
 use super::{Answer, Case, entropy_of};
 use crate::estimate::stats::table_histogram;
 use crate::formats::Dtype;
-use crate::kernels::clip::{Wanted, scaled};
+use crate::kernels::clip::{TIGHTEST, Wanted, scaled};
 use crate::kernels::convert;
 use crate::kernels::histogram::{BINS, Histogram};
 use crate::kernels::quant::{Extent, Grid};
@@ -71,7 +71,7 @@ pub(super) fn range_of(case: &Case<'_>) -> Option<Extent<f32>> {
                 let grid = wanted.grid(full, percent);
                 grid.map_or(f64::INFINITY, |grid| lay(case, cut, 0.0, &grid).squared_error)
             };
-            Some(scaled(full, known.unwrap_or_else(|| least_of(error))))
+            Some(scaled(full, known.unwrap_or_else(|| least_of(TIGHTEST, error))))
         }
     }
 }

@@ -2,6 +2,7 @@
 //! weights whose sketch is not trusted. A dial over them is a look-up.
 
 use super::{Answer, Case, Rounding, rounding};
+use crate::kernels::layout::{CHUNK, Unit};
 use crate::profile::tables::Cell;
 use crate::profile::{Grain, Kind};
 use crate::recipe::{Prune, Quantize, Range, Scope};
@@ -12,10 +13,12 @@ pub(super) fn answer(case: &Case<'_>) -> Option<Answer> {
     let Some(Quantize::Int { bits, unit, asymmetric, range }) = case.scheme.quantize else { return None };
     let grain = Grain::of(unit)?;
     let rounding = rounding(case.tensor, case.target);
-    if matches!(range, Range::Percentile(_)) || rounding == Rounding::Other {
+    // A few very long rows stand or fall with single weights: those are answered from as many groups as there are.
+    let long = unit == Unit::Row && case.tensor.geometry().cols > CHUNK;
+    if matches!(range, Range::Percentile(_)) || rounding == Rounding::Other || long {
         return None;
     }
-    let kind = Kind::of(range == Range::Mse, asymmetric);
+    let kind = Kind::of(range == Range::Mse, asymmetric)?;
     let (gone, pruned) = case.below_the_cut();
     let n = case.profile.moments.finite.max(1) as f64;
     let cell = match &case.scheme.prune {

@@ -38,6 +38,8 @@ const TRIED_IN_ALL: usize = 1 << 20;
 /// How far the best clip of a row may be from the one that a look at it found, as a share of the error: what was looked at
 /// are some of its elements, before pruning.
 const OTHER_CLIP: f64 = 0.02;
+/// The same for groups.
+const MISSED_CLIP: f64 = 0.001;
 /// Groups tried per tensor at least.
 const TRIED: usize = 32;
 
@@ -284,10 +286,16 @@ impl Case<'_> {
         }
     }
 
-    /// How far a row's clip may be from the best, as a share of the error; 0 for all that is not searched row by row.
+    /// How far the error of a searched clip may be off besides what the groups show, as a share of it: a row is searched in a
+    /// look at it, and of groups that few are drawn, those where a clip pays may all be missed.
     fn other_clip(&self) -> f64 {
-        let by_rows = matches!(self.scheme.quantize, Some(Quantize::Int { unit: Unit::Row, range: Range::Mse, .. }));
-        if by_rows && self.tensor.geometry().cols > GROUP { OTHER_CLIP } else { 0.0 }
+        match self.scheme.quantize {
+            Some(Quantize::Int { unit: Unit::Row, range: Range::Mse, .. }) if self.tensor.geometry().cols > GROUP => {
+                OTHER_CLIP
+            }
+            Some(Quantize::Int { range: Range::Mse, .. }) => MISSED_CLIP,
+            _ => 0.0,
+        }
     }
 
     /// Whether the exact pass may refuse the scheme on what the tensor holds: then it alone answers.
