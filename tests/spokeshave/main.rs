@@ -7,11 +7,14 @@ mod cli_manners;
 mod cli_safety;
 mod command;
 #[cfg(target_os = "linux")]
+mod corpus;
 mod faults;
+mod headers;
 mod json_text;
 mod live;
 mod pictures;
 mod raster_renderer;
+mod verdict;
 mod window;
 mod window_rows;
 mod window_trust;
