@@ -1,39 +1,112 @@
 //! A file that does not exist until it is whole: a temporary beside its place, synced, renamed, and the folder synced.
+//!
+//! While its owner lives, a temporary is locked (`flock`), which the system undoes however the owner ends: that is how
+//! [`super::stale`] tells one that was left behind from one that is being written. Every temporary of this process is
+//! also listed, so that a run that is told to go can take them along ([`delete_all`]).
 
 use super::Error;
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What every temporary's name begins with, so that one left by a killed run is recognised.
 pub const PREFIX: &str = ".spokeshave-";
+/// What it ends with. In between stand the process and a number.
+pub const SUFFIX: &str = ".tmp";
+
+/// The temporaries of this process that are on disk.
+static LIVE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn live() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    LIVE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether this process is writing a temporary of this name.
+pub(super) fn is_live(name: &std::ffi::OsStr) -> bool {
+    live().iter().any(|path| path.file_name() == Some(name))
+}
+
+/// Deletes every temporary of this process: the last thing before it ends in the middle of its work.
+pub fn delete_all() {
+    for path in live().iter() {
+        // Nothing more can be done about a temporary that will not go; the next export names it.
+        drop(std::fs::remove_file(path).or_else(|_| std::fs::remove_dir_all(path)));
+    }
+}
+
+/// A path of this process's own beside an output: listed while it is there, and locked where the system can.
+#[derive(Debug)]
+struct Claim {
+    path: PathBuf,
+    _lock: Option<File>,
+}
+
+impl Claim {
+    /// Creates something under the first free name.
+    fn new<T>(out: &Path, create: impl Fn(&Path) -> std::io::Result<T>) -> Result<(PathBuf, T), Error> {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let folder = folder_of(out);
+        let fail = |source| Error::Io { path: out.to_path_buf(), doing: "its folder cannot be written to", source };
+        for _ in 0..1000 {
+            let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+            let path = folder.join(format!("{PREFIX}{}-{number}{SUFFIX}", std::process::id()));
+            match create(&path) {
+                Ok(made) => {
+                    live().insert(path.clone());
+                    return Ok((path, made));
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(fail(error)),
+            }
+        }
+        Err(fail(std::io::ErrorKind::AlreadyExists.into()))
+    }
+
+    /// Keeps a handle whose lock says that the owner lives. Where locks are not to be had, the process in the name does.
+    fn of(path: PathBuf, handle: std::io::Result<File>) -> Self {
+        // Locks on Windows keep the owner itself from reading the file back.
+        let lock = handle.ok().filter(|file| cfg!(unix) && file.try_lock().is_ok());
+        Self { path, _lock: lock }
+    }
+
+    /// Gives what was claimed its final name. A list that is held keeps [`delete_all`] from coming in between.
+    fn rename(&self, to: &Path) -> std::io::Result<()> {
+        let mut live = live();
+        std::fs::rename(&self.path, to)?;
+        live.remove(&self.path);
+        Ok(())
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        live().remove(&self.path);
+    }
+}
 
 /// A file being written. Dropped before [`Temporary::persist`], it is deleted.
 #[derive(Debug)]
 pub struct Temporary {
     path: PathBuf,
     file: Option<File>,
+    claim: Option<Claim>,
 }
 
 impl Temporary {
-    /// Creates an empty file in the folder of `out`, under a short name of its own.
+    /// Creates an empty file in the folder of `out`, under a short name of its own. Where it will replace a file that
+    /// fewer may read or write, it is no more open than that one.
     ///
     /// # Errors
     /// When the folder is missing or cannot be written to.
     pub fn beside(out: &Path) -> Result<Self, Error> {
-        static COUNTER: AtomicU32 = AtomicU32::new(0);
-        let folder = folder_of(out);
-        let fail = |source| Error::Io { path: out.to_path_buf(), doing: "its folder cannot be written to", source };
-        for _ in 0..1000 {
-            let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-            let path = folder.join(format!("{PREFIX}{}-{number}.tmp", std::process::id()));
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(file) => return Ok(Self { path, file: Some(file) }),
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(fail(error)),
-            }
-        }
-        Err(fail(std::io::ErrorKind::AlreadyExists.into()))
+        let create = |path: &Path| OpenOptions::new().write(true).create_new(true).open(path);
+        let (path, file) = Claim::new(out, create)?;
+        let claim = Some(Claim::of(path.clone(), file.try_clone()));
+        let temporary = Self { path, file: Some(file), claim };
+        keep_narrow(&temporary.path, out, 0o600);
+        Ok(temporary)
     }
 
     /// Creates a file inside a temporary folder, under its final name.
@@ -47,7 +120,7 @@ impl Temporary {
             std::fs::create_dir_all(parent).map_err(fail)?;
         }
         let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(fail)?;
-        Ok(Self { path, file: Some(file) })
+        Ok(Self { path, file: Some(file), claim: None })
     }
 
     /// Syncs a file of a temporary folder and leaves it there.
@@ -94,7 +167,10 @@ impl Temporary {
     pub fn persist(mut self, out: &Path) -> Result<(), Error> {
         self.finish_writing()?;
         let fail = |source| Error::Io { path: out.to_path_buf(), doing: "giving the finished file its name", source };
-        std::fs::rename(&self.path, out).map_err(fail)?;
+        match &self.claim {
+            Some(claim) => claim.rename(out).map_err(fail)?,
+            None => std::fs::rename(&self.path, out).map_err(fail)?,
+        }
         self.path = PathBuf::new();
         sync_folder(&folder_of(out)).map_err(fail)
     }
@@ -114,6 +190,7 @@ impl Drop for Temporary {
 #[derive(Debug)]
 pub struct TemporaryFolder {
     path: PathBuf,
+    claim: Claim,
 }
 
 impl TemporaryFolder {
@@ -122,11 +199,10 @@ impl TemporaryFolder {
     /// # Errors
     /// When the folder around it is missing or cannot be written to.
     pub fn beside(out: &Path) -> Result<Self, Error> {
-        // The name of a temporary file, taken and given back, serves for the folder.
-        let name = Temporary::beside(out)?.path().to_path_buf();
-        let fail = |source| Error::Io { path: out.to_path_buf(), doing: "its folder cannot be written to", source };
-        std::fs::create_dir(&name).map_err(fail)?;
-        Ok(Self { path: name })
+        let (path, ()) = Claim::new(out, |path| std::fs::create_dir(path))?;
+        keep_narrow(&path, out, 0o700);
+        let claim = Claim::of(path.clone(), File::open(&path));
+        Ok(Self { path, claim })
     }
 
     /// Where it is now.
@@ -135,25 +211,37 @@ impl TemporaryFolder {
         &self.path
     }
 
-    /// Gives the folder its name. What had it is first moved aside, and deleted when the new one is in place.
+    /// Gives the folder its name. What had it changes places with it in one step where the system can do that, so that
+    /// the name is never without a whole folder; it is deleted afterwards.
     ///
     /// # Errors
     /// When it cannot be renamed; what was there is then there again.
     pub fn persist(mut self, out: &Path) -> Result<(), Error> {
         let fail = |source| Error::Io { path: out.to_path_buf(), doing: "giving the finished folder its name", source };
         sync_folder(&self.path).map_err(fail)?;
-        let aside = if out.symlink_metadata().is_ok() { Some(Self::beside(out)?) } else { None };
-        if let Some(aside) = &aside {
-            std::fs::rename(out, aside.path.join("old")).map_err(fail)?;
+        if out.symlink_metadata().is_err() {
+            self.claim.rename(out).map_err(fail)?;
+            self.path = PathBuf::new();
+        } else if exchange(&self.path, out).is_err() {
+            self.move_aside(out)?;
         }
-        if let Err(error) = std::fs::rename(&self.path, out) {
-            if let Some(aside) = &aside {
-                std::fs::rename(aside.path.join("old"), out).map_err(fail)?;
-            }
+        // What had the name is under the temporary's own now, and goes with it.
+        sync_folder(&folder_of(out)).map_err(fail)
+    }
+
+    /// The way without an exchange: two renames. A run killed between them leaves the old folder whole under a name that
+    /// is never taken for a temporary.
+    fn move_aside(&mut self, out: &Path) -> Result<(), Error> {
+        let fail = |source| Error::Io { path: out.to_path_buf(), doing: "giving the finished folder its name", source };
+        let aside = self.path.with_extension("old");
+        std::fs::rename(out, &aside).map_err(fail)?;
+        if let Err(error) = self.claim.rename(out) {
+            std::fs::rename(&aside, out).map_err(fail)?;
             return Err(fail(error));
         }
         self.path = PathBuf::new();
-        sync_folder(&folder_of(out)).map_err(fail)
+        drop(std::fs::remove_file(&aside).or_else(|_| std::fs::remove_dir_all(&aside)));
+        Ok(())
     }
 }
 
@@ -161,12 +249,41 @@ impl Drop for TemporaryFolder {
     fn drop(&mut self) {
         if !self.path.as_os_str().is_empty() {
             // Nothing more can be done about a temporary that will not go; its name tells what it is.
-            drop(std::fs::remove_dir_all(&self.path));
+            drop(std::fs::remove_file(&self.path).or_else(|_| std::fs::remove_dir_all(&self.path)));
         }
     }
 }
 
-fn folder_of(out: &Path) -> PathBuf {
+/// Swaps two names in one step.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn exchange(a: &Path, b: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE)?)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn exchange(_a: &Path, _b: &Path) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+/// Takes from a new file or folder what the one that it will replace does not allow either, but for `needed` of its owner.
+#[cfg(unix)]
+fn keep_narrow(path: &Path, out: &Path, needed: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    let (Ok(old), Ok(new)) = (out.symlink_metadata(), path.symlink_metadata()) else { return };
+    if old.file_type() == new.file_type() {
+        let mode = new.permissions().mode() & 0o777 & (old.permissions().mode() | needed);
+        // Where modes cannot be set there are none to keep.
+        drop(std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)));
+    }
+}
+
+#[cfg(not(unix))]
+fn keep_narrow(_path: &Path, _out: &Path, _needed: u32) {}
+
+/// The folder that a path lies in.
+#[must_use]
+pub fn folder_of(out: &Path) -> PathBuf {
     match out.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
@@ -212,6 +329,16 @@ mod tests {
         assert_eq!(std::fs::read(&out).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
         assert!(Temporary::beside(&folder.join("no/such/a.txt")).is_err());
+        let out = folder.join("b");
+        for name in ["one", "two"] {
+            let new = TemporaryFolder::beside(&out).unwrap();
+            std::fs::write(new.path().join(name), b"x").unwrap();
+            assert!(is_live(new.path().file_name().unwrap()));
+            new.persist(&out).unwrap();
+            assert!(out.join(name).exists());
+        }
+        assert!(!out.join("one").exists());
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

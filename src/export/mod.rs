@@ -12,6 +12,7 @@ mod dense;
 mod folder;
 mod output;
 mod packed;
+pub mod stale;
 mod verify;
 
 pub use verify::{TensorCheck, Verification, plan_of_artifact, verify};
