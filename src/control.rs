@@ -1,12 +1,13 @@
 //! A way to stop long work and to see how far it is: one small value that passes over files, pools and exports all take.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Shared between the one who works and the one who watches.
 #[derive(Debug)]
 pub struct Control {
-    cancelled: AtomicBool,
+    cancelled: Arc<AtomicBool>,
     done: AtomicU64,
     total: AtomicU64,
     started: Instant,
@@ -14,12 +15,15 @@ pub struct Control {
 
 impl Default for Control {
     fn default() -> Self {
-        Self {
-            cancelled: AtomicBool::new(false),
-            done: AtomicU64::new(0),
-            total: AtomicU64::new(0),
-            started: Instant::now(),
-        }
+        Self::stopped_by(Arc::default())
+    }
+}
+
+impl Control {
+    /// Work that also stops when somebody else raises a flag, such as the handler of a signal.
+    #[must_use]
+    pub fn stopped_by(flag: Arc<AtomicBool>) -> Self {
+        Self { cancelled: flag, done: AtomicU64::new(0), total: AtomicU64::new(0), started: Instant::now() }
     }
 }
 

@@ -50,8 +50,9 @@ pub fn compare(a: &Model, b: &Model, control: &Control) -> Result<Comparison, Er
     let pairs: Vec<(&Tensor, &Tensor)> =
         a.tensors.iter().filter_map(|t| b.find(&t.name).map(|i| (t, &b.tensors[i]))).collect();
     control.expect(pairs.iter().map(|(t, _)| t.bytes()).sum());
-    let tensors: Result<Vec<_>, Error> = pairs.par_iter().map(|(t, u)| one(a, t, b, u, control)).collect();
-    Ok(Comparison { tensors: tensors?, only_a: only(a, b), only_b: only(b, a) })
+    let all = || pairs.par_iter().map(|(t, u)| one(a, t, b, u, control)).collect::<Result<Vec<_>, Error>>();
+    let tensors = a.steadily(|| b.steadily(all))?;
+    Ok(Comparison { tensors, only_a: only(a, b), only_b: only(b, a) })
 }
 
 fn one(a: &Model, t: &Tensor, b: &Model, u: &Tensor, control: &Control) -> Result<TensorComparison, Error> {

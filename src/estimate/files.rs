@@ -37,10 +37,12 @@ pub fn files(model: &Model, target: Target) -> Vec<FilePlan> {
     model.shards.iter().enumerate().map(one).collect()
 }
 
-/// The index of a sharded artifact: names to files, and the sum of the tensors' bytes.
+/// The index of a sharded artifact: names to files, and the sum of the tensors' bytes. One file needs none, unless it lies
+/// deeper, where only an index leads to it.
 #[must_use]
 pub fn index_text(model: &Model, plan: &Plan, files: &[FilePlan]) -> Option<String> {
-    if plan.target == Target::Packed || files.len() < 2 {
+    let deeper = files.iter().any(|file| file.name.as_ref().is_some_and(|name| name.contains(['/', '\\'])));
+    if plan.target == Target::Packed || (files.len() < 2 && !deeper) {
         return None;
     }
     let mut map = serde_json::Map::new();

@@ -96,7 +96,7 @@ pub fn tensor_stats(
 /// The first tensor that cannot be read.
 pub fn model_stats(model: &Model, control: &Control) -> Result<Vec<Option<TensorStats>>, Error> {
     control.expect(model.tensors.iter().map(Tensor::bytes).sum());
-    model.tensors.par_iter().map(|tensor| tensor_stats(model, tensor, false, control)).collect()
+    model.steadily(|| model.tensors.par_iter().map(|tensor| tensor_stats(model, tensor, false, control)).collect())
 }
 
 fn measure<T: Real>(

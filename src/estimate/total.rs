@@ -118,6 +118,10 @@ pub fn packed_listings(model: &Model, plan: &Plan, nonzeros: impl Fn(usize) -> u
 /// The first tensor, in order, that cannot be read or refuses its scheme.
 pub fn estimate_model(model: &Model, plan: &Plan, recipe: &Recipe, control: &Control) -> Result<ModelEstimate, Error> {
     control.expect(model.tensors.iter().map(Tensor::bytes).sum());
+    model.steadily(|| estimate_all(model, plan, recipe, control))
+}
+
+fn estimate_all(model: &Model, plan: &Plan, recipe: &Recipe, control: &Control) -> Result<ModelEstimate, Error> {
     let cuts = cut_pools(model, plan, control)?;
     let one = |(i, tensor): (usize, &Tensor)| {
         let scheme = &plan.assignments[i].stored;

@@ -1,33 +1,31 @@
 //! A folder model becomes a folder: the same shards and a fresh index, or one packed file; everything else in it comes along.
 
 use super::atomic::{Temporary, TemporaryFolder};
-use super::{Artifact, Error, check_destination, check_written, write_file};
-use crate::control::Control;
+use super::{Artifact, Error, Job, others, space};
 use crate::estimate::estimate_model;
 use crate::estimate::files::{FilePlan, INDEX, files, index_text};
-use crate::model::{Model, Origin, Tensor};
-use crate::recipe::{Plan, Recipe};
+use crate::model::{Origin, Tensor};
+use crate::recipe::Target;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Writes a folder beside `out`, reads it back, compares, and gives it its name.
-pub(super) fn export(
-    model: &Model,
-    plan: &Plan,
-    recipe: &Recipe,
-    out: &Path,
-    force: bool,
-    control: &Control,
-) -> Result<Artifact, Error> {
+pub(super) fn export(job: &Job<'_>, needed: &mut u64) -> Result<Artifact, Error> {
+    let Job { model, plan, out, control, .. } = *job;
+    check_names(job)?;
     let folder = TemporaryFolder::beside(out)?;
-    let estimate = estimate_model(model, plan, recipe, control)?;
+    let estimate = estimate_model(model, plan, job.recipe, control)?;
+    let others = others::of(model);
+    *needed = estimate.bytes.unwrap_or_default() + others.copied.iter().map(|other| other.bytes).sum::<u64>();
+    // Set aside in one piece, to hear whether it is there, and given back to be written.
+    space::reserve(&mut Temporary::inside(&folder, ".room")?, *needed)?;
     control.expect(model.tensors.iter().map(Tensor::bytes).sum());
     let files: Vec<FilePlan> = files(model, plan.target);
     let mut written = Vec::new();
     for file in &files {
         let name = file.name.as_deref().unwrap_or("model.safetensors");
         let mut temporary = Temporary::inside(&folder, name)?;
-        write_file(model, plan, recipe, &estimate, &file.tensors, &mut temporary, control)?;
+        job.write_file(&estimate, &file.tensors, &mut temporary)?;
         temporary.leave()?;
         written.push(name.to_owned());
     }
@@ -39,9 +37,9 @@ pub(super) fn export(
         temporary.leave()?;
         written.push(INDEX.to_owned());
     }
-    copy_others(model, &folder)?;
-    let verification = check_written(model, plan, &estimate, folder.path(), out, control)?;
-    check_destination(model, out, force)?;
+    others.copy(model, &folder, control)?;
+    let verification = job.check_written(&estimate, folder.path())?;
+    job.check_before_renaming()?;
     folder.persist(out)?;
     let size = |name: String| {
         let path = out.join(name);
@@ -49,44 +47,18 @@ pub(super) fn export(
         (path, bytes)
     };
     let files: Vec<(PathBuf, u64)> = written.into_iter().map(size).collect();
-    Ok(Artifact { out: out.to_path_buf(), files, verification, estimate })
+    let notes = others.note().into_iter().collect();
+    Ok(Artifact { out: out.to_path_buf(), files, verification, estimate, notes })
 }
 
-/// Copies what is not weights: config, tokenizer and whatever else a runtime looks for.
-fn copy_others(model: &Model, folder: &TemporaryFolder) -> Result<(), Error> {
-    let Origin::Folder(source) = &model.origin else { return Ok(()) };
-    let fail = |path: &Path, source| Error::Io { path: path.to_path_buf(), doing: "copying it along", source };
-    for item in std::fs::read_dir(source).map_err(|e| fail(source, e))? {
-        let path = item.map_err(|e| fail(source, e))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let weights = name.ends_with(".safetensors") || name.ends_with(".spk") || name == INDEX;
-        if weights || name.starts_with(super::atomic::PREFIX) || !path.is_file() {
-            continue;
-        }
-        let copy = folder.path().join(path.file_name().unwrap_or_default());
-        std::fs::copy(&path, &copy).map_err(|e| fail(&path, e))?;
-    }
-    Ok(())
-}
-
-/// Lets a folder be replaced only when nothing in it would be lost: it is empty, or it holds weights that carry a recipe
-/// of ours, the index, and files that the source has too.
-pub(super) fn check_replaceable(model: &Model, out: &Path) -> Result<(), Error> {
-    let foreign = |found: &Path| Err(Error::ForeignFolder { folder: out.to_path_buf(), found: found.to_path_buf() });
-    let fail = |source| Error::Io { path: out.to_path_buf(), doing: "looking into the folder to be replaced", source };
-    let Origin::Folder(source) = &model.origin else { return Ok(()) };
-    for item in std::fs::read_dir(out).map_err(fail)? {
-        let path = item.map_err(fail)?.path();
-        let name = path.file_name().unwrap_or_default();
-        let weights = path.extension().is_some_and(|e| e == "safetensors" || e == "spk");
-        let ours = if weights {
-            let opened = crate::model::open(&path, &crate::model::OpenOptions::default());
-            opened.is_ok_and(|model| model.embedded_recipe().is_some())
-        } else {
-            path.is_file() && (name == INDEX || source.join(name).is_file())
-        };
-        if !ours {
-            return foreign(&path);
+/// Shards keep their names, and an index can only hold names that are text.
+fn check_names(job: &Job<'_>) -> Result<(), Error> {
+    let Origin::Folder(folder) = &job.model.origin else { return Ok(()) };
+    let names = job.model.shards.iter().filter(|_| job.plan.target != Target::Packed).map(|shard| shard.path());
+    for path in names {
+        if path.strip_prefix(folder).is_ok_and(|name| name.to_str().is_none()) {
+            let what = "its name is not Unicode, and its copy bears the same; rename it, or take the packed target";
+            return Err(Error::Layout { path: path.to_path_buf(), what: what.into() });
         }
     }
     Ok(())

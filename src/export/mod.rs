@@ -5,16 +5,31 @@
 //! ```
 //!
 //! At no moment does OUT's name point to a file that is not whole. The source is never written: OUT is compared with every
-//! file of the model by path and by inode.
+//! file of the model by path and by inode. A source that changes meanwhile is looked for around every pass and once more
+//! before the rename, and then nothing gets the name.
+//!
+//! | file | what it settles |
+//! |---|---|
+//! | this, `folder` | the order of the work, for a file and for a folder |
+//! | `destination` | where an artifact may go |
+//! | [`space`] | whether it will fit |
+//! | [`others`] | what comes along with a folder's weights |
+//! | [`atomic`], [`stale`] | temporaries: made, renamed, deleted; left behind and found again |
+//! | `dense`, `packed`, `output` | the bytes |
+//! | `verify` | reading back |
 
 pub mod atomic;
 mod dense;
+mod destination;
 mod folder;
+pub mod others;
 mod output;
 mod packed;
+pub mod space;
 pub mod stale;
 mod verify;
 
+pub use destination::{check_destination, check_not_input};
 pub use verify::{TensorCheck, Verification, plan_of_artifact, verify};
 
 use crate::compress;
@@ -42,6 +57,33 @@ pub enum Error {
     Exists(PathBuf),
     #[error("{} is a file of the model that is being read; choose another name", display_path(.0))]
     OverSource(PathBuf),
+    #[error("{} is read by this very command; choose another name", display_path(.0))]
+    OverInput(PathBuf),
+    #[error("{} lies inside the folder that is being read, and would become a part of that model; choose a place outside of it", display_path(.0))]
+    InsideSource(PathBuf),
+    #[error(
+        "{} holds {}, a file of the model that is being read; choose another name",
+        display_path(folder),
+        display_path(found)
+    )]
+    HoldsSource { folder: PathBuf, found: PathBuf },
+    #[error("{}: its folder {} {what}", display_path(out), display_path(folder))]
+    NoFolder { out: PathBuf, folder: PathBuf, what: &'static str },
+    #[error("{:?} is no name; give the name of a file", display_path(.0))]
+    NoName(PathBuf),
+    #[error(
+        "{}: the disk is full: {} needed, {}; nothing was written",
+        display_path(path),
+        space::bytes(*needed),
+        free.map_or_else(|| "less free".to_owned(), |free| format!("{} free", space::bytes(free)))
+    )]
+    DiskFull { path: PathBuf, needed: u64, free: Option<u64> },
+    #[error(
+        "{}: {} needed, and no file may be that large here (a limit of the shell, `ulimit -f`, or of the file system); nothing was written",
+        display_path(path),
+        space::bytes(*needed)
+    )]
+    TooLarge { path: PathBuf, needed: u64 },
     #[error("{} is a device or a pipe, not a file; give the name of a file", display_path(.0))]
     Device(PathBuf),
     #[error(
@@ -76,6 +118,8 @@ pub struct Artifact {
     pub verification: Verification,
     /// What was promised.
     pub estimate: ModelEstimate,
+    /// What should be told: what was not copied along, a link that was replaced, a disk that looked too small.
+    pub notes: Vec<String>,
 }
 
 /// Writes a plan to `out`, reads it back and compares.
@@ -91,97 +135,86 @@ pub fn export(
     control: &Control,
 ) -> Result<Artifact, Error> {
     check_destination(model, out, force)?;
-    if matches!(model.origin, Origin::Folder(_)) {
-        return folder::export(model, plan, recipe, out, force, control);
-    }
-    // First of all the file: a folder that cannot be written is found out before an hour of work.
-    let mut temporary = atomic::Temporary::beside(out)?;
-    let estimate = estimate_model(model, plan, recipe, control)?;
-    control.expect(model.tensors.iter().map(model::Tensor::bytes).sum());
-    let all: Vec<usize> = (0..model.tensors.len()).collect();
-    write_file(model, plan, recipe, &estimate, &all, &mut temporary, control)?;
-    temporary.finish_writing()?;
-    let verification = check_written(model, plan, &estimate, temporary.path(), out, control)?;
-    check_destination(model, out, force)?;
-    temporary.persist(out)?;
-    let files = vec![(out.to_path_buf(), estimate.bytes.unwrap_or_default())];
-    Ok(Artifact { out: out.to_path_buf(), files, verification, estimate })
-}
-
-/// Writes one file of an artifact: `tensors` in the plan's target.
-fn write_file(
-    model: &Model,
-    plan: &Plan,
-    recipe: &Recipe,
-    estimate: &ModelEstimate,
-    tensors: &[usize],
-    temporary: &mut atomic::Temporary,
-    control: &Control,
-) -> Result<(), Error> {
-    match plan.target {
-        Target::Packed => packed::write(model, plan, recipe, estimate, temporary, control),
-        _ => dense::write(model, plan, recipe, tensors, temporary, control),
-    }
-}
-
-/// Re-opens what was written at `path` and compares it with the plan, value by value and to the byte.
-fn check_written(
-    model: &Model,
-    plan: &Plan,
-    estimate: &ModelEstimate,
-    path: &Path,
-    out: &Path,
-    control: &Control,
-) -> Result<Verification, Error> {
-    model.check_unchanged()?;
-    let written = model::open(path, &OpenOptions::default())?;
-    let verification = verify(model, &written, plan, control)?;
-    if let Some(bad) = verification.tensors.iter().find(|t| !t.ok) {
-        let what = format!("largest difference {:e}", bad.max_abs_difference.unwrap_or(f64::NAN));
-        return Err(Error::Mismatch { path: out.to_path_buf(), tensor: bad.name.clone(), what });
-    }
-    if estimate.bytes != Some(written.bytes) {
-        let what = format!("{} bytes were planned, {} written", estimate.bytes.unwrap_or_default(), written.bytes);
-        return Err(Error::Mismatch { path: out.to_path_buf(), tensor: "(all)".into(), what });
-    }
-    Ok(verification)
-}
-
-/// Refuses a destination that is a folder, a file of the source in any disguise, or there already.
-///
-/// # Errors
-/// Which of these it is.
-pub fn check_destination(model: &Model, out: &Path, force: bool) -> Result<(), Error> {
-    let Ok(metadata) = std::fs::metadata(out) else {
-        // A dangling link is there all the same: renaming would replace it.
-        let link = out.symlink_metadata().is_ok();
-        return if link && !force { Err(Error::Exists(out.to_path_buf())) } else { Ok(()) };
+    let link = destination::link_note(out);
+    let shortage = space::foresee(model, plan, recipe, out)?.map(|shortage| shortage.to_string());
+    let job = Job { model, plan, recipe, out, force, control };
+    let mut needed = 0;
+    let artifact = if matches!(model.origin, Origin::Folder(_)) {
+        folder::export(&job, &mut needed)
+    } else {
+        job.export_file(&mut needed)
     };
-    if let Origin::Folder(source) = &model.origin {
-        if !metadata.is_dir() {
-            return Err(Error::NotAFolder(out.to_path_buf()));
-        }
-        // Replacing a folder that holds the source, or lies over it, would delete what is being read.
-        let (out_path, source) = (out.canonicalize().ok(), source.canonicalize().ok());
-        if out_path.zip(source).is_none_or(|(out, source)| source.starts_with(&out)) {
-            return Err(Error::OverSource(out.to_path_buf()));
-        }
-        if force {
-            folder::check_replaceable(model, out)?;
-        }
-    } else if metadata.is_dir() {
-        return Err(Error::Folder(out.to_path_buf()));
-    } else if !metadata.is_file() {
-        return Err(Error::Device(out.to_path_buf()));
+    let mut artifact = artifact.map_err(|error| space::told(error, out, needed))?;
+    artifact.notes.extend(link.into_iter().chain(shortage));
+    Ok(artifact)
+}
+
+/// One export: what is written, and where.
+struct Job<'a> {
+    model: &'a Model,
+    plan: &'a Plan,
+    recipe: &'a Recipe,
+    out: &'a Path,
+    force: bool,
+    control: &'a Control,
+}
+
+impl Job<'_> {
+    fn export_file(&self, needed: &mut u64) -> Result<Artifact, Error> {
+        // First of all the file: a folder that cannot be written is found out before an hour of work.
+        let mut temporary = atomic::Temporary::beside(self.out)?;
+        let estimate = estimate_model(self.model, self.plan, self.recipe, self.control)?;
+        *needed = estimate.bytes.unwrap_or_default();
+        space::reserve(&mut temporary, *needed)?;
+        self.control.expect(self.model.tensors.iter().map(model::Tensor::bytes).sum());
+        let all: Vec<usize> = (0..self.model.tensors.len()).collect();
+        self.write_file(&estimate, &all, &mut temporary)?;
+        temporary.finish_writing()?;
+        let verification = self.check_written(&estimate, temporary.path())?;
+        self.check_before_renaming()?;
+        temporary.persist(self.out)?;
+        let files = vec![(self.out.to_path_buf(), estimate.bytes.unwrap_or_default())];
+        Ok(Artifact { out: self.out.to_path_buf(), files, verification, estimate, notes: Vec::new() })
     }
-    let identity = formats::source::Identity::of(&metadata);
-    let canonical = out.canonicalize().ok();
-    let is_source = |shard: &formats::Source| {
-        let same_node = shard.identity().is_some_and(|i| i.node.is_some() && i.node == identity.node);
-        same_node || (canonical.is_some() && shard.path().canonicalize().ok() == canonical)
-    };
-    if model.shards.iter().any(is_source) {
-        return Err(Error::OverSource(out.to_path_buf()));
+
+    /// Writes one file of an artifact: `tensors` in the plan's target.
+    fn write_file(
+        &self,
+        estimate: &ModelEstimate,
+        tensors: &[usize],
+        temporary: &mut atomic::Temporary,
+    ) -> Result<(), Error> {
+        let Self { model, plan, recipe, control, .. } = *self;
+        match plan.target {
+            Target::Packed => packed::write(model, plan, recipe, estimate, temporary, control),
+            _ => dense::write(model, plan, recipe, tensors, temporary, control),
+        }
     }
-    if force { Ok(()) } else { Err(Error::Exists(out.to_path_buf())) }
+
+    /// Re-opens what was written at `path`, in the way that the source is read, and compares it with the plan, value by
+    /// value and to the byte.
+    fn check_written(&self, estimate: &ModelEstimate, path: &Path) -> Result<Verification, Error> {
+        let options = OpenOptions { access: self.model.access, ..OpenOptions::default() };
+        let written = model::open(path, &options)?;
+        let verification = verify(self.model, &written, self.plan, self.control)?;
+        let mismatch = |tensor: String, what| Error::Mismatch { path: self.out.to_path_buf(), tensor, what };
+        if let Some(bad) = verification.tensors.iter().find(|t| !t.ok) {
+            let what = format!("largest difference {:e}", bad.max_abs_difference.unwrap_or(f64::NAN));
+            return Err(mismatch(bad.name.clone(), what));
+        }
+        if estimate.bytes != Some(written.bytes) {
+            let planned = estimate.bytes.unwrap_or_default();
+            return Err(mismatch("(all)".into(), format!("{planned} bytes were planned, {} written", written.bytes)));
+        }
+        Ok(verification)
+    }
+
+    /// The last look before the name is given: at the destination, the source, and whether this is still wanted.
+    fn check_before_renaming(&self) -> Result<(), Error> {
+        check_destination(self.model, self.out, self.force)?;
+        if self.control.is_cancelled() {
+            return Err(compress::Error::Cancelled.into());
+        }
+        Ok(self.model.check_unchanged()?)
+    }
 }

@@ -44,7 +44,7 @@ impl<'a> Output<'a> {
     }
 
     fn fail(&self, source: std::io::Error) -> Error {
-        Error::Io { path: self.path.clone(), doing: "writing (is the disk full?)", source }
+        Error::Io { path: self.path.clone(), doing: "writing", source }
     }
 
     /// Copies a tensor's payload as it lies in the source.

@@ -77,6 +77,10 @@ pub fn plan_of_artifact(model: &Model, artifact: &Model) -> Result<(Recipe, Plan
 /// # Errors
 /// When either cannot be read, or the work is cancelled.
 pub fn verify(model: &Model, artifact: &Model, plan: &Plan, control: &Control) -> Result<Verification, Error> {
+    model.steadily(|| artifact.steadily(|| check_all(model, artifact, plan, control)))
+}
+
+fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) -> Result<Verification, Error> {
     let cuts = cut_pools(model, plan, control)?;
     let mut tensors = Vec::new();
     for (i, tensor) in model.tensors.iter().enumerate() {
@@ -97,7 +101,7 @@ pub fn verify(model: &Model, artifact: &Model, plan: &Plan, control: &Control) -
         };
         let as_stored = is_kept(tensor, scheme) && read.coding == tensor.coding;
         let differs = match differs {
-            None if as_stored && !same_payload(model, tensor, artifact, read)? => Some("its bytes differ"),
+            None if as_stored && !same_payload(model, tensor, artifact, read, control)? => Some("its bytes differ"),
             other => other,
         };
         if let Some(why) = differs {
@@ -156,7 +160,7 @@ fn check<T: Real>(task: &Task<'_>, artifact: &Model, read: &Tensor) -> Result<Te
 }
 
 /// Whether two payloads have the same bytes.
-fn same_payload(a: &Model, tensor: &Tensor, b: &Model, other: &Tensor) -> Result<bool, Error> {
+fn same_payload(a: &Model, tensor: &Tensor, b: &Model, other: &Tensor, control: &Control) -> Result<bool, Error> {
     const BLOCK: u64 = 1 << 20;
     if tensor.bytes() != other.bytes() {
         return Ok(false);
@@ -164,6 +168,9 @@ fn same_payload(a: &Model, tensor: &Tensor, b: &Model, other: &Tensor) -> Result
     let (mut one, mut two) = (Scratch::default(), Scratch::default());
     let mut at = 0;
     while at < tensor.bytes() {
+        if control.is_cancelled() {
+            return Err(crate::compress::Error::Cancelled.into());
+        }
         let end = (at + BLOCK).min(tensor.bytes());
         if a.payload(tensor, at..end, &mut one)? != b.payload(other, at..end, &mut two)? {
             return Ok(false);

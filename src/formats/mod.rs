@@ -21,8 +21,10 @@
     )
 )]
 
+mod descriptors;
 pub mod dtype;
 pub mod error;
+mod fault;
 pub mod json;
 pub mod limits;
 pub mod packed;

@@ -1,9 +1,13 @@
-//! A file opened for reading: mapped once and kept, or read in pieces where mapping is not wanted; the one room with `unsafe`.
+//! A file opened for reading: mapped once and kept, or read in pieces where mapping is not wanted; with [`fault`](super::fault) the
+//! one place with `unsafe`.
 //!
-//! Nothing outside this file holds a slice of the map for longer than one chunk's work, so that a later, stricter
-//! handling of files that change under the map has one place to live.
+//! No slice of a map leaves this file but into a closure ([`Source::with`]): when the closure has used the bytes, the map is
+//! asked whether all of them were really there. What must outlive that, or must not change while it is looked at (text!),
+//! is a copy ([`Source::read`]).
 
+use super::descriptors::Reader;
 use super::error::{Error, ErrorKind};
+use super::fault::Guard;
 use std::fs::{File, Metadata};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -12,7 +16,8 @@ use std::time::SystemTime;
 /// How files are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Access {
-    /// Memory-mapped: the operating system brings in what is touched.
+    /// Memory-mapped: the operating system brings in what is touched. Files of a network, where a map waits without end or
+    /// faults when the other side is gone, are read in pieces all the same, and so is what cannot be mapped.
     #[default]
     Map,
     /// Positioned reads into a buffer (`--no-mmap`).
@@ -25,13 +30,29 @@ pub struct Source {
     path: PathBuf,
     bytes: Bytes,
     identity: Option<Identity>,
+    note: Option<String>,
 }
 
 #[derive(Debug)]
 enum Bytes {
     Embedded(&'static [u8]),
-    Mapped(memmap2::Mmap),
-    File { file: File, len: u64 },
+    Mapped(Map),
+    File(Reader),
+}
+
+/// A map and who watches over it. Fields go in this order: the guard before what it guards.
+#[derive(Debug)]
+struct Map {
+    guard: Guard,
+    bytes: memmap2::Mmap,
+}
+
+impl Map {
+    fn of(file: &File) -> std::io::Result<Self> {
+        let bytes = map_read_only(file)?;
+        let guard = Guard::over(&bytes).ok_or_else(|| std::io::Error::other("there are too many maps"))?;
+        Ok(Self { guard, bytes })
+    }
 }
 
 /// What tells one state of a file from another.
@@ -58,13 +79,24 @@ impl Identity {
         let node = None;
         Self { len: metadata.len(), modified: metadata.modified().ok(), node }
     }
+
+    /// What is no longer as it was, if anything.
+    #[must_use]
+    pub fn difference(&self, now: &Self) -> Option<&'static str> {
+        match () {
+            () if now.len != self.len => Some("its size is different"),
+            () if now.node != self.node => Some("another file has taken its place"),
+            () if now.modified != self.modified => Some("it was written to"),
+            () => None,
+        }
+    }
 }
 
 impl Source {
     /// Opens a regular file for reading.
     ///
     /// # Errors
-    /// When it is missing, not a regular file (a pipe would block for ever), or cannot be opened or mapped.
+    /// When it is missing, not a regular file (a pipe would block for ever), or cannot be opened.
     pub fn open(path: &Path, access: Access) -> Result<Self, Error> {
         let fail = |kind| Error::new(path, kind);
         let before = std::fs::metadata(path).map_err(|e| fail(ErrorKind::Open(e)))?;
@@ -73,21 +105,32 @@ impl Source {
         }
         let file = File::open(path).map_err(|e| fail(ErrorKind::Open(e)))?;
         let metadata = file.metadata().map_err(|e| fail(ErrorKind::Open(e)))?;
-        let identity = Some(Identity::of(&metadata));
-        let bytes = match access {
-            // A zero-length file cannot be mapped everywhere.
-            Access::Map if metadata.len() > 0 => {
-                Bytes::Mapped(map_read_only(&file).map_err(|e| fail(ErrorKind::Open(e)))?)
+        let identity = Identity::of(&metadata);
+        let mut note = None;
+        // A zero-length file cannot be mapped everywhere.
+        let map = match access {
+            Access::Map if metadata.len() > 0 && !is_remote(&file) => {
+                Map::of(&file).map_err(|e| note = Some(format!("it is read in pieces, it cannot be mapped: {e}"))).ok()
             }
-            _ => Bytes::File { len: metadata.len(), file },
+            _ => None,
         };
-        Ok(Self { path: path.to_path_buf(), bytes, identity })
+        let bytes = match map {
+            Some(map) => Bytes::Mapped(map),
+            None => Bytes::File(Reader::new(path, identity.clone(), file)),
+        };
+        Ok(Self { path: path.to_path_buf(), bytes, identity: Some(identity), note })
     }
 
     /// Wraps bytes that are part of the program.
     #[must_use]
     pub fn embedded(name: &str, bytes: &'static [u8]) -> Self {
-        Self { path: PathBuf::from(name), bytes: Bytes::Embedded(bytes), identity: None }
+        Self { path: PathBuf::from(name), bytes: Bytes::Embedded(bytes), identity: None, note: None }
+    }
+
+    /// What was odd when it was opened, for people.
+    #[must_use]
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     /// Where it was opened from; the asset's name for an embedded one.
@@ -107,8 +150,8 @@ impl Source {
     pub fn len(&self) -> u64 {
         match &self.bytes {
             Bytes::Embedded(bytes) => bytes.len() as u64,
-            Bytes::Mapped(map) => map.len() as u64,
-            Bytes::File { len, .. } => *len,
+            Bytes::Mapped(map) => map.bytes.len() as u64,
+            Bytes::File(reader) => reader.len(),
         }
     }
 
@@ -118,29 +161,70 @@ impl Source {
         self.len() == 0
     }
 
-    /// The bytes of a range: a view of the map, or `scratch` filled by positioned reads.
+    /// Works on the bytes of a range where they lie: in the map, or in `scratch`, filled by positioned reads. The bytes of
+    /// a map may change or turn to zeros at any moment, so `work` must be content with any; when some were missing, what
+    /// it made of them is dropped.
     ///
     /// # Errors
-    /// When the range leaves the file or the read fails.
-    pub fn read<'a>(&'a self, range: Range<u64>, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], Error> {
-        let fail = |kind| Error::new(&self.path, kind);
-        let past_end = || fail(ErrorKind::Changed { what: "it is shorter than its header says" });
-        if range.start > range.end || range.end > self.len() {
-            return Err(past_end());
-        }
-        let (Ok(start), Ok(end)) = (usize::try_from(range.start), usize::try_from(range.end)) else {
-            return Err(past_end());
-        };
+    /// When the range leaves the file, the read fails, or the file was cut short.
+    #[inline]
+    pub fn with<R>(&self, range: Range<u64>, scratch: &mut Vec<u8>, work: impl FnOnce(&[u8]) -> R) -> Result<R, Error> {
+        let at = self.bounds(&range)?;
+        let outside = || self.past_end();
         match &self.bytes {
-            Bytes::Embedded(bytes) => bytes.get(start..end).ok_or_else(past_end),
-            Bytes::Mapped(map) => map.get(start..end).ok_or_else(past_end),
-            Bytes::File { file, .. } => {
+            Bytes::Embedded(bytes) => bytes.get(at).map(work).ok_or_else(outside),
+            Bytes::Mapped(map) => {
+                let result = map.bytes.get(at).map(work).ok_or_else(outside);
+                if map.guard.is_cut() { Err(self.cut()) } else { result }
+            }
+            Bytes::File(reader) => {
                 scratch.clear();
-                scratch.resize(end - start, 0);
-                read_exact_at(file, scratch, range.start).map_err(|e| fail(ErrorKind::Read(e)))?;
+                scratch.resize(at.len(), 0);
+                reader.fill(scratch, range.start).map_err(|kind| Error::new(&self.path, kind))?;
+                Ok(work(scratch))
+            }
+        }
+    }
+
+    /// The bytes of a range, as a copy in `scratch` that nothing can change any more; those of an asset where they are.
+    ///
+    /// # Errors
+    /// As [`Source::with`].
+    pub fn read<'a>(&'a self, range: Range<u64>, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], Error> {
+        match &self.bytes {
+            Bytes::Embedded(bytes) => bytes.get(self.bounds(&range)?).ok_or_else(|| self.past_end()),
+            Bytes::Mapped(_) => {
+                scratch.clear();
+                self.with(range, &mut Vec::new(), |bytes| scratch.extend_from_slice(bytes))?;
+                Ok(scratch)
+            }
+            Bytes::File(_) => {
+                self.with(range, scratch, |_| ())?;
                 Ok(scratch)
             }
         }
+    }
+
+    /// A range as addresses.
+    fn bounds(&self, range: &Range<u64>) -> Result<Range<usize>, Error> {
+        let inside = range.start <= range.end && range.end <= self.len();
+        match (usize::try_from(range.start), usize::try_from(range.end)) {
+            (Ok(start), Ok(end)) if inside => Ok(start..end),
+            _ => Err(self.past_end()),
+        }
+    }
+
+    #[cold]
+    fn past_end(&self) -> Error {
+        Error::new(&self.path, ErrorKind::Changed { what: "it is shorter than its header says" })
+    }
+
+    /// What to say of a map with missing bytes: that the file changed, or, when it did not, that the disk failed.
+    #[cold]
+    fn cut(&self) -> Error {
+        let disk =
+            || ErrorKind::Read(std::io::Error::other("the system did not give all of its bytes; is the disk sound?"));
+        self.check_unchanged().err().unwrap_or_else(|| Error::new(&self.path, disk()))
     }
 
     /// Says so when the file on disk is no longer the one that was opened.
@@ -149,45 +233,43 @@ impl Source {
     /// [`ErrorKind::Changed`] when size, time or inode differ, or the file is gone.
     pub fn check_unchanged(&self) -> Result<(), Error> {
         let Some(opened) = &self.identity else { return Ok(()) };
-        let fail = |what| Err(Error::new(&self.path, ErrorKind::Changed { what }));
-        let now = match std::fs::metadata(&self.path) {
-            Ok(metadata) => Identity::of(&metadata),
-            Err(_) => return fail("it is no longer there"),
+        let difference = match std::fs::metadata(&self.path) {
+            Ok(metadata) => opened.difference(&Identity::of(&metadata)),
+            Err(_) => Some("it is no longer there"),
         };
-        match () {
-            () if now.len != opened.len => fail("its size is different"),
-            () if now.node != opened.node => fail("another file has taken its place"),
-            () if now.modified != opened.modified => fail("it was written to"),
-            () => Ok(()),
-        }
+        difference.map_or(Ok(()), |what| Err(Error::new(&self.path, ErrorKind::Changed { what })))
     }
 }
 
-#[cfg(unix)]
-fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
+/// Whether a file lies on another machine, or in another program: NFS, SMB, Plan 9, AFS, Ceph, FUSE.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn is_remote(file: &File) -> bool {
+    const MAGIC: [i128; 8] = [
+        0x6969,      // NFS
+        0x517b,      // SMB
+        0xff53_4d42, // CIFS
+        0xfe53_4d42, // SMB 2
+        0x0102_1997, // 9P
+        0x5346_414f, // AFS
+        0x00c3_6400, // Ceph
+        0x6573_5546, // FUSE
+    ];
+    rustix::fs::fstatfs(file).is_ok_and(|system| MAGIC.contains(&(i128::from(system.f_type) & 0xffff_ffff)))
 }
 
-#[cfg(windows)]
-fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> std::io::Result<()> {
-    use std::os::windows::fs::FileExt;
-    while !buffer.is_empty() {
-        let n = file.seek_read(buffer, offset)?;
-        if n == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        buffer = &mut buffer[n..];
-        offset += n as u64;
-    }
-    Ok(())
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn is_remote(_file: &File) -> bool {
+    false
 }
 
 /// Maps a file for reading.
 ///
 /// The contract of a map is that nobody changes the file meanwhile. The program itself never does: sources are opened
 /// read-only and outputs are written beside and renamed, which leaves a mapped file's own bytes in place. Another
-/// program may, and then reads through the map see its bytes, or fault where the file was cut; no Rust value other than
-/// plain bytes is ever formed over the map, so what is read can be wrong but never invalid.
+/// program may, and then reads through the map see its bytes, or, where the file was cut, a fault that the [`Guard`] over
+/// the map turns into zeros and a flag. No Rust value other than plain bytes is ever formed over the map, so what is read
+/// can be wrong but never invalid; that it was wrong is found by the flag, and by looking at the file before and after a
+/// pass ([`Source::check_unchanged`]).
 #[expect(unsafe_code, reason = "mapping a file is the one thing the safe standard library cannot do")]
 fn map_read_only(file: &File) -> std::io::Result<memmap2::Mmap> {
     // SAFETY: the file is open for reading and only `u8`s are read from the map, within its length; see above for
@@ -220,5 +302,39 @@ mod tests {
         std::fs::write(&path, b"").unwrap();
         assert!(Source::open(&path, Access::Map).unwrap().is_empty());
         std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    /// The fault itself: pages that were there when the file was mapped are gone when they are read, by many threads.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_cut_short_under_its_map_is_an_error_for_every_reader() {
+        let path = std::env::temp_dir().join(format!("spokeshave-cut-{}", std::process::id()));
+        let len = 1 << 20;
+        std::fs::write(&path, vec![1_u8; len]).unwrap();
+        let (source, whole) = (Source::open(&path, Access::Map).unwrap(), Source::open(&path, Access::Map).unwrap());
+        assert!(matches!(source.bytes, Bytes::Mapped(_)), "the test needs a file system whose files are mapped");
+        let sum = |source: &Source, range: Range<u64>| {
+            source.with(range, &mut Vec::new(), |bytes| bytes.iter().map(|&b| u64::from(b)).sum::<u64>())
+        };
+        assert_eq!(sum(&source, 0..len as u64).unwrap(), len as u64);
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(4096).unwrap();
+        std::thread::scope(|scope| {
+            for i in 0..8_u64 {
+                let source = &source;
+                scope.spawn(move || {
+                    let error = sum(source, 65_536 * i + 8192..65_536 * (i + 1) + 8192).unwrap_err();
+                    assert!(matches!(error.kind, ErrorKind::Changed { what: "its size is different" }), "{error}");
+                });
+            }
+        });
+        // Nothing out of that map is believed again; another map of the file has a flag of its own.
+        assert!(sum(&source, 0..16).is_err() && source.read(0..16, &mut Vec::new()).is_err());
+        assert_eq!(sum(&whole, 0..16).unwrap(), 16);
+        file.set_len(len as u64).unwrap();
+        assert_eq!(sum(&whole, 0..len as u64).unwrap(), 4096);
+        assert!(whole.check_unchanged().is_err());
+        drop((source, whole));
+        std::fs::remove_file(&path).unwrap();
     }
 }

@@ -15,6 +15,7 @@ pub use roles::Role;
 pub use values::Scratch;
 
 use crate::formats::packed_layout::{Code, Coding};
+use crate::formats::source::Access;
 use crate::formats::{Dtype, Source};
 use crate::kernels::layout::Geometry;
 use std::collections::BTreeMap;
@@ -72,6 +73,8 @@ pub struct Model {
     pub bytes: u64,
     /// What was odd but not wrong when it was opened.
     pub warnings: Vec<String>,
+    /// How it was asked to be read; what is made of it is read back in the same way.
+    pub access: Access,
 }
 
 /// One tensor of a model.
@@ -202,6 +205,33 @@ impl Model {
     /// The first file that is not what it was.
     pub fn check_unchanged(&self) -> Result<(), crate::formats::Error> {
         self.shards.iter().try_for_each(Source::check_unchanged)
+    }
+
+    /// Does a pass over the weights between two looks at the files, so that its answer is about one state of them. Files
+    /// that changed are the reason that is told, whatever else the pass ran into.
+    ///
+    /// # Errors
+    /// Those of the pass, or that a file changed.
+    pub fn steadily<T, E: From<crate::formats::Error>>(&self, pass: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        self.check_unchanged()?;
+        let result = pass();
+        self.check_unchanged()?;
+        result
+    }
+
+    /// The same for a pass over one tensor, by a look at its own file.
+    ///
+    /// # Errors
+    /// As [`Model::steadily`].
+    pub fn steadily_on<T, E: From<crate::formats::Error>>(
+        &self,
+        tensor: &Tensor,
+        pass: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.shards[tensor.shard].check_unchanged()?;
+        let result = pass();
+        self.shards[tensor.shard].check_unchanged()?;
+        result
     }
 }
 

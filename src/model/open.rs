@@ -24,6 +24,19 @@ pub struct OpenOptions {
 /// # Errors
 /// What is wrong with which file; for an unknown demo, the names there are.
 pub fn open(spec: &Path, options: &OpenOptions) -> Result<Model, Error> {
+    let mut model = find(spec, options)?;
+    model.access = options.access;
+    let notes = model.shards.iter().filter_map(|s| Some((s.path(), s.note()?)));
+    let mut notes: Vec<String> = notes.map(|(path, note)| format!("{}: {note}", display_path(path))).collect();
+    if let more @ 1.. = notes.len().saturating_sub(1) {
+        notes.truncate(1);
+        notes.push(format!("{more} more of its files are read in the same way"));
+    }
+    model.warnings.extend(notes);
+    Ok(model)
+}
+
+fn find(spec: &Path, options: &OpenOptions) -> Result<Model, Error> {
     let text = spec.to_string_lossy();
     let name = match text.as_ref() {
         "demo" => demo_name(0),
@@ -105,7 +118,7 @@ pub(super) fn assemble(
     }
     let dtypes: HashMap<String, Dtype> = entries.iter().map(|(_, e)| (e.name.clone(), e.dtype)).collect();
     let tensors = entries.into_iter().map(|(shard, entry)| tensor(shard, entry, &dtypes)).collect();
-    Ok(Model { name, origin, format, shards: sources, metadata, tensors, bytes, warnings })
+    Ok(Model { name, origin, format, shards: sources, metadata, tensors, bytes, warnings, access: Access::default() })
 }
 
 fn tensor(shard: usize, entry: Entry, dtypes: &HashMap<String, Dtype>) -> Tensor {

@@ -20,7 +20,7 @@ pub struct Scratch {
 }
 
 impl Model {
-    /// The whole payload's bytes `range` (from the payload's start), as they lie in the file.
+    /// The whole payload's bytes `range` (from the payload's start), as they lie in the file: a copy in `scratch`.
     ///
     /// # Errors
     /// When the file cannot be read there any more.
@@ -51,10 +51,9 @@ impl Model {
     ) -> Result<(), Error> {
         out.clear();
         let Some(coding) = &tensor.coding else {
-            let width = tensor.dtype.bytes() as u64;
-            let bytes = self.payload(tensor, range.start as u64 * width..range.end as u64 * width, scratch)?;
-            tensor.dtype.decode(bytes, out);
-            return Ok(());
+            let (start, width) = (tensor.range.start, tensor.dtype.bytes() as u64);
+            let place = start + range.start as u64 * width..start + range.end as u64 * width;
+            return self.shard_of(tensor).with(place, &mut scratch.bytes, |bytes| tensor.dtype.decode(bytes, out));
         };
         self.coded_values(tensor, coding, range, out, scratch)
     }

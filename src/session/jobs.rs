@@ -178,7 +178,12 @@ pub fn profile(model: Arc<Model>, known: Vec<Option<Arc<Profile>>>, cache: Optio
         left.par_iter().for_each(guess);
         let all = std::sync::Mutex::new(known);
         let sampled = profile::sample_size(&model);
-        let one = |&i: &usize| match profile_tensor(&model, &model.tensors[i], sampled, control) {
+        // A file that changed under the pass has no profile, of no tensor in it.
+        let steady = |i: usize| {
+            let tensor = &model.tensors[i];
+            model.steadily_on(tensor, || profile_tensor(&model, tensor, sampled, control))
+        };
+        let one = |&i: &usize| match steady(i) {
             Ok(Some(profile)) => {
                 let profile = Arc::new(profile);
                 send(i, &profile);
@@ -191,7 +196,7 @@ pub fn profile(model: Arc<Model>, known: Vec<Option<Arc<Profile>>>, cache: Optio
         let (wide, narrow): (Vec<usize>, Vec<usize>) = left.iter().partition(|&&i| is_wide(&model.tensors[i]));
         narrow.par_iter().for_each(one);
         wide.iter().for_each(one);
-        if let Some(cache) = cache.filter(|_| !control.is_cancelled()) {
+        if let Some(cache) = cache.filter(|_| !control.is_cancelled() && model.check_unchanged().is_ok()) {
             cache.store(&model, &all.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner));
         }
     })
@@ -226,7 +231,7 @@ pub fn estimate(model: Arc<Model>, plan: Arc<Plan>, wanted: Vec<Wanted>, reporte
             let (tensor, scheme) = (&model.tensors[w.index], &plan.assignments[w.index].stored);
             let pool = cuts.get(&w.index).copied();
             let task = Task { model: &model, tensor, scheme, target: plan.target, pool, control };
-            let result = match estimate_tensor(&task, w.reach) {
+            let result = match model.steadily_on(tensor, || estimate_tensor(&task, w.reach)) {
                 Err(compress::Error::Cancelled) => return,
                 other => other.map(Arc::new).map_err(|e| e.to_string()),
             };
@@ -262,7 +267,9 @@ pub fn measure(
     reporter: Reporter,
 ) -> Job {
     spawn("measure", reporter, move |control, reporter| {
-        let built = cut_pools(&model, &plan, control).and_then(|cuts| runnable.build(&model, &plan, &cuts, control));
+        let built = model.steadily(|| {
+            cut_pools(&model, &plan, control).and_then(|cuts| runnable.build(&model, &plan, &cuts, control))
+        });
         // A scheme that a tensor refuses is told by its estimate; there is nothing to run then.
         let Ok(mlp) = built else { return };
         let seen = Arc::new(network::pixel_map(&mlp));

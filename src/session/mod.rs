@@ -126,7 +126,8 @@ impl Request {
         let profiles = if let Some(profiles) = known {
             profiles
         } else {
-            let made = profile::profile_model(&self.model, control).map_err(compress::Error::from)?;
+            let made = self.model.steadily(|| profile::profile_model(&self.model, control));
+            let made = made.map_err(compress::Error::from)?;
             if let Some(cache) = cache {
                 cache.store(&self.model, &made);
             }
@@ -156,8 +157,10 @@ impl Request {
     /// When the program cannot run this model.
     pub fn measure(&self, control: &Control) -> Result<Accuracy, Error> {
         let runnable = Network::of(&self.model).ok_or(Error::NotRunnable)?;
-        let cuts = compress::cut_pools(&self.model, &self.plan, control)?;
-        let mlp = runnable.build(&self.model, &self.plan, &cuts, control)?;
+        let mlp = self.model.steadily(|| {
+            let cuts = compress::cut_pools(&self.model, &self.plan, control)?;
+            runnable.build(&self.model, &self.plan, &cuts, control)
+        })?;
         let all = 0..runnable.images();
         network::accuracy(&mlp, all, control).ok_or(Error::Compress(compress::Error::Cancelled))
     }

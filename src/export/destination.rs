@@ -1,0 +1,257 @@
+//! Where an artifact may go: never over what is being read, in any disguise, and never where it would be found out only after the work.
+//!
+//! | OUT is | answer |
+//! |---|---|
+//! | a file of the model: same path, `./` path, hard link, symbolic link; its index or config; the next shard of an opened shard | refused, also with `--force` |
+//! | a folder that holds such a file, or the folder that is read, or one inside it | refused, also with `--force` |
+//! | another folder | replaced with `--force` when all in it is an artifact's or the source's too |
+//! | another file | replaced with `--force` |
+//! | a link | the link itself is replaced with `--force`, not what it points to |
+//!
+//! A folder inside the folder that is read would be a part of the model from then on, copied along by the next export.
+
+use super::{Error, others};
+use crate::estimate::files::INDEX;
+use crate::formats::source::Identity;
+use crate::model::{Model, OpenOptions, Origin, open};
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+/// Bytes of an index that are read at most.
+const INDEX_BYTES: u64 = 100_000_000;
+
+/// Refuses a destination that is the model itself in any disguise, that cannot be written, or that is there already.
+///
+/// # Errors
+/// Which of these it is.
+pub fn check_destination(model: &Model, out: &Path, force: bool) -> Result<(), Error> {
+    check_name(model, out)?;
+    let there = match out.symlink_metadata() {
+        Ok(_) => true,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(source) => return Err(Error::Io { path: out.to_path_buf(), doing: "it cannot be its name", source }),
+    };
+    if let Origin::Folder(source) = &model.origin {
+        check_apart(source, out)?;
+    }
+    if !there {
+        return Ok(());
+    }
+    // A dangling link is there all the same: renaming would replace it.
+    if let Ok(metadata) = std::fs::metadata(out) {
+        check_kind(model, out, &metadata)?;
+        let taken = Protected::of(model);
+        if taken.contains(out) {
+            return Err(Error::OverSource(out.to_path_buf()));
+        }
+        if metadata.is_dir() && force {
+            if let Some(found) = taken.find_in(out) {
+                return Err(Error::HoldsSource { folder: out.to_path_buf(), found });
+            }
+            check_replaceable(model, out, out)?;
+        }
+    }
+    if force { Ok(()) } else { Err(Error::Exists(out.to_path_buf())) }
+}
+
+/// Refuses an output that is some other file of the same command, such as its recipe.
+///
+/// # Errors
+/// When it is.
+pub fn check_not_input(out: &Path, input: &Path) -> Result<(), Error> {
+    let mut taken = Protected::default();
+    taken.add(input);
+    if taken.contains(out) { Err(Error::OverInput(out.to_path_buf())) } else { Ok(()) }
+}
+
+/// What will be told about a link in the output's place.
+pub(super) fn link_note(out: &Path) -> Option<String> {
+    let shown = crate::formats::error::display_path;
+    let target = std::fs::read_link(out).ok()?;
+    Some(format!("{} was a link to {}; the link was replaced, what it points to was not", shown(out), shown(&target)))
+}
+
+/// Finds out what can be known from the name alone, before hours of work.
+fn check_name(model: &Model, out: &Path) -> Result<(), Error> {
+    let last = out.as_os_str().as_encoded_bytes().last().copied();
+    if !matches!(model.origin, Origin::Folder(_)) && last.is_some_and(|c| std::path::is_separator(char::from(c))) {
+        return Err(Error::Folder(out.to_path_buf()));
+    }
+    let folder = super::atomic::folder_of(out);
+    match std::fs::metadata(&folder) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => return Err(Error::NoFolder { out: out.to_path_buf(), folder, what: "is not a folder" }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::NoFolder {
+                out: out.to_path_buf(),
+                folder,
+                what: "does not exist; make that folder first",
+            });
+        }
+        Err(source) => {
+            return Err(Error::Io { path: out.to_path_buf(), doing: "its folder cannot be reached", source });
+        }
+    }
+    if out.file_name().is_none() && out.symlink_metadata().is_err() {
+        return Err(Error::NoName(out.to_path_buf()));
+    }
+    Ok(())
+}
+
+/// Replacing a folder that holds the source, or lies over it, would delete what is being read; one inside it would become
+/// a part of it.
+fn check_apart(source: &Path, out: &Path) -> Result<(), Error> {
+    let Ok(source) = source.canonicalize() else { return Ok(()) };
+    let over = out.canonicalize().is_ok_and(|out| source.starts_with(out));
+    if over {
+        return Err(Error::OverSource(out.to_path_buf()));
+    }
+    let inside = super::atomic::folder_of(out).canonicalize().is_ok_and(|folder| folder.starts_with(&source));
+    if inside { Err(Error::InsideSource(out.to_path_buf())) } else { Ok(()) }
+}
+
+fn check_kind(model: &Model, out: &Path, metadata: &std::fs::Metadata) -> Result<(), Error> {
+    match (&model.origin, metadata.is_dir(), metadata.is_file()) {
+        (Origin::Folder(_), false, _) => Err(Error::NotAFolder(out.to_path_buf())),
+        (Origin::Folder(_), ..) | (_, false, true) => Ok(()),
+        (_, true, _) => Err(Error::Folder(out.to_path_buf())),
+        _ => Err(Error::Device(out.to_path_buf())),
+    }
+}
+
+/// Files that nothing may be written over, by path and by inode.
+#[derive(Default)]
+struct Protected {
+    nodes: HashSet<(u64, u64)>,
+    paths: HashSet<PathBuf>,
+}
+
+impl Protected {
+    /// The files of a model: what is read, and what belongs to it.
+    fn of(model: &Model) -> Self {
+        let mut taken = Self::default();
+        for shard in &model.shards {
+            taken.nodes.extend(shard.identity().and_then(|identity| identity.node));
+            taken.add(shard.path());
+        }
+        match &model.origin {
+            Origin::Folder(folder) => {
+                taken.add(&folder.join(INDEX));
+                others::of(model).copied.iter().for_each(|other| taken.add(&folder.join(&other.name)));
+            }
+            Origin::File(file) => siblings(file).iter().for_each(|path| taken.add(path)),
+            Origin::Demo(_) => {}
+        }
+        taken
+    }
+
+    fn add(&mut self, path: &Path) {
+        self.nodes.extend(std::fs::metadata(path).ok().and_then(|metadata| Identity::of(&metadata).node));
+        self.paths.extend(path.canonicalize());
+    }
+
+    /// Whether a path is one of them, or leads to one.
+    fn contains(&self, path: &Path) -> bool {
+        let node = std::fs::metadata(path).ok().and_then(|metadata| Identity::of(&metadata).node);
+        let known = path.canonicalize().is_ok_and(|path| self.paths.contains(&path));
+        known || node.is_some_and(|node| self.nodes.contains(&node))
+    }
+
+    /// The first of them inside a folder. Links are no files: replacing one takes nothing from where it points.
+    fn find_in(&self, folder: &Path) -> Option<PathBuf> {
+        let items = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+        items
+            .filter_map(|item| {
+                let kind = item.file_type().ok()?;
+                match () {
+                    () if kind.is_symlink() => None,
+                    () if kind.is_dir() => self.find_in(&item.path()),
+                    () => self.contains(&item.path()).then(|| item.path()),
+                }
+            })
+            .next()
+    }
+}
+
+/// The files that make one model with an opened file: the other shards, by their names or by an index, and every JSON text
+/// beside it (index, config, tokenizer).
+fn siblings(file: &Path) -> Vec<PathBuf> {
+    let (folder, own) = (super::atomic::folder_of(file), file.file_name().unwrap_or_default().to_string_lossy());
+    let items = std::fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok);
+    let names: Vec<PathBuf> = items.map(|item| PathBuf::from(item.file_name())).collect();
+    let is_text = |name: &&PathBuf| name.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
+    let family = family(&own);
+    let same = |name: &&PathBuf| family.is_some() && name.to_str().and_then(self::family) == family;
+    let mut found: Vec<PathBuf> = names.iter().filter(|name| is_text(name) || same(name)).cloned().collect();
+    for index in names.iter().filter(|name| name.to_string_lossy().ends_with(".index.json")) {
+        let named = named_by(&folder.join(index));
+        if named.iter().any(|name| *name == own) {
+            found.extend(named.into_iter().map(PathBuf::from));
+        }
+    }
+    found.into_iter().map(|name| folder.join(name)).collect()
+}
+
+/// `model-00001-of-00002.safetensors`: what all shards of one model have in common.
+fn family(name: &str) -> Option<(&str, &str)> {
+    let (rest, count) = name.rsplit_once("-of-")?;
+    let (stem, number) = rest.rsplit_once('-')?;
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    (digits(number) && digits(count.split('.').next()?)).then_some((stem, count))
+}
+
+/// The files that an index names; none when it is no index.
+fn named_by(index: &Path) -> HashSet<String> {
+    #[derive(serde::Deserialize)]
+    struct Map {
+        weight_map: std::collections::BTreeMap<String, String>,
+    }
+    let small = std::fs::metadata(index).is_ok_and(|m| m.is_file() && m.len() <= INDEX_BYTES);
+    let text = if small { std::fs::read(index).unwrap_or_default() } else { Vec::new() };
+    serde_json::from_slice::<Map>(&text).map(|map| map.weight_map.into_values().collect()).unwrap_or_default()
+}
+
+/// Lets a folder be replaced only when nothing in it would be lost: it is empty, or it holds weights that carry a recipe
+/// of ours, the index, and files that the source has too.
+fn check_replaceable(model: &Model, out: &Path, folder: &Path) -> Result<(), Error> {
+    let fail = |source| Error::Io { path: out.to_path_buf(), doing: "looking into the folder to be replaced", source };
+    let Origin::Folder(source) = &model.origin else { return Ok(()) };
+    for item in std::fs::read_dir(folder).map_err(fail)? {
+        let path = item.map_err(fail)?.path();
+        if path.is_dir() && !path.is_symlink() {
+            check_replaceable(model, out, &path)?;
+            continue;
+        }
+        let name = path.strip_prefix(out).unwrap_or(&path);
+        let beside = path.is_file() && source.join(name).is_file();
+        let is_shard = model.shards.iter().any(|shard| shard.path() == source.join(name));
+        let weights = path.extension().is_some_and(|e| e == OsStr::new("safetensors") || e == OsStr::new("spk"));
+        let options = OpenOptions { access: model.access, ..OpenOptions::default() };
+        let made_here = || open(&path, &options).is_ok_and(|model| model.embedded_recipe().is_some());
+        let ours = if weights {
+            (beside && !is_shard && name.components().count() > 1) || made_here()
+        } else {
+            beside || (path.is_file() && name == Path::new(INDEX))
+        };
+        if !ours {
+            return Err(Error::ForeignFolder { folder: out.to_path_buf(), found: path });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_know_their_family() {
+        assert_eq!(family("m-00001-of-00002.safetensors"), family("m-00002-of-00002.safetensors"));
+        assert_ne!(family("m-00001-of-00002.safetensors"), family("n-00001-of-00002.safetensors"));
+        assert_ne!(family("m-00001-of-00002.safetensors"), family("m-00001-of-00003.safetensors"));
+        for lone in ["model.safetensors", "piece-of-cake.safetensors", "one-1-of-them.safetensors"] {
+            assert_eq!(family(lone), None, "{lone}");
+        }
+    }
+}
