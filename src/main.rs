@@ -5,6 +5,7 @@
 //! | 0 | done; a pipe whose reader had enough counts as done |
 //! | 1 | it could not be done |
 //! | 2 | the command line is wrong |
+//! | 130, 143, 129 | SIGINT, SIGTERM or SIGHUP stopped it, and nothing was written |
 
 use clap::Parser;
 use spokeshave::app;

@@ -236,6 +236,9 @@ pub struct ExportArgs {
     /// Replace OUT if it exists; a file of the model itself is never replaced
     #[arg(long)]
     pub force: bool,
+    /// Remove what killed exports left in the folder of OUT first; without it they are only named
+    #[arg(long)]
+    pub clean: bool,
     /// What is done to it.
     #[command(flatten)]
     pub recipe: RecipeArgs,

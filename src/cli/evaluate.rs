@@ -1,12 +1,14 @@
 //! `evaluate`: measured quality. The model is really run, here where the program can, else by a command of the user's own.
 
 use super::args::{EvaluateArgs, Global};
-use super::{Failure, estimate, json, progress, text};
+use super::{Failure, estimate, json, progress, signals, text};
 use crate::session::Request;
 use serde_json::json;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Stands for the path of the exported model in a command.
 const PLACE: &str = "{model}";
@@ -37,6 +39,8 @@ fn here(request: &Request, global: &Global) -> Result<(), Failure> {
 }
 
 fn with_command(request: &Request, command: &str, global: &Global) -> Result<(), Failure> {
+    // A signal must not end the program while the folder is there.
+    let _patience = signals::patience();
     let folder = TemporaryFolder::new()?;
     let file = folder.0.join(format!("model.{}", request.plan.target.extension()));
     progress::watch(global.quiet, "exporting", |control| request.export(&file, false, control))?;
@@ -54,11 +58,39 @@ fn output_of(command: &str, model: &Path) -> Result<String, Failure> {
     let line = command.replace(PLACE, &shell_quoted(model)?);
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(line).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-    let output = shell.output().map_err(|error| Failure::Told(format!("sh cannot be started for --with: {error}")))?;
-    if !output.status.success() {
-        return Err(Failure::Told(format!("the command of --with ended with {}", output.status)));
+    let fail = |error| Failure::Told(format!("sh cannot be started for --with: {error}"));
+    let mut child = shell.spawn().map_err(fail)?;
+    let mut stdout = child.stdout.take();
+    let read = move || {
+        let mut bytes = Vec::new();
+        stdout.as_mut().map(|pipe| pipe.read_to_end(&mut bytes)).transpose().map(|_| bytes)
+    };
+    let reader = std::thread::Builder::new().name("spokeshave-with".into()).spawn(read).map_err(fail)?;
+    let status = wait(&mut child).map_err(fail)?;
+    if let Some(signal) = signals::caught() {
+        return Err(Failure::Stopped(signal));
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    if !status.success() {
+        return Err(Failure::Told(format!("the command of --with ended with {status}")));
+    }
+    let bytes = reader.join().ok().and_then(Result::ok).unwrap_or_default();
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Waits until a child ends; a signal that stops this program is passed on to it.
+fn wait(child: &mut Child) -> std::io::Result<ExitStatus> {
+    const STEP: Duration = Duration::from_millis(10);
+    let mut told = false;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if !told && signals::caught().is_some() {
+            signals::pass_on(child);
+            told = true;
+        }
+        std::thread::sleep(STEP);
+    }
 }
 
 /// A path as one word of a shell command. Most need no quotes, and then a command that brings its own is right too.

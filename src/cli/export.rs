@@ -2,8 +2,10 @@
 
 use super::args::{ExportArgs, Global};
 use super::estimate::{self, Report};
-use super::{Failure, json, progress, text};
-use crate::export::{Artifact, check_destination};
+use super::{Failure, json, progress, signals, text};
+use crate::export::atomic::folder_of;
+use crate::export::stale::{self, Stale};
+use crate::export::{Artifact, check_destination, check_not_input, space};
 use crate::formats::error::display_path;
 use crate::session::{Error, Request};
 use serde_json::{Value, json};
@@ -11,11 +13,43 @@ use serde_json::{Value, json};
 /// Opens, writes, verifies, prints.
 pub fn run(args: &ExportArgs, global: &Global) -> Result<(), Failure> {
     let request = estimate::open(&args.model, &args.recipe, global)?;
+    // From here on there may be a temporary, and a signal must not end the program while it is there.
+    let _patience = signals::patience();
     check_destination(&request.model, &args.out, args.force).map_err(Error::from)?;
+    if let Some(recipe) = &args.recipe.recipe {
+        check_not_input(&args.out, recipe).map_err(Error::from)?;
+    }
+    global.notes(&what_was_left(args)?);
+    let shortage = space::foresee(&request.model, &request.plan, &request.recipe, &args.out).map_err(Error::from)?;
+    global.notes(&shortage.map(|shortage| shortage.to_string()).into_iter().collect::<Vec<_>>());
     let artifact =
         progress::watch(global.quiet, "exporting", |control| request.export(&args.out, args.force, control))?;
+    global.notes(&artifact.notes);
     let report = Report { request: &request, estimate: &artifact.estimate, values_read: true };
     global.tell(|| document(&artifact, &report), || told(&artifact, &report, &request))
+}
+
+/// Temporaries of killed exports in the folder of the output: told, or removed with `--clean`.
+fn what_was_left(args: &ExportArgs) -> Result<Vec<String>, Failure> {
+    const SHOWN: usize = 3;
+    let left = stale::find(&folder_of(&args.out));
+    if left.is_empty() {
+        return Ok(Vec::new());
+    }
+    let total = text::size(left.iter().map(|one| one.bytes).sum());
+    if args.clean {
+        let freed = stale::remove(&left).map_err(Error::from)?;
+        return Ok(vec![format!("removed what killed exports had left, {}", text::size(freed))]);
+    }
+    let one = |Stale { path, bytes }: &Stale| {
+        format!("{} was left by a killed export, {}", display_path(path), text::size(*bytes))
+    };
+    let mut notes: Vec<String> = left.iter().take(SHOWN).map(one).collect();
+    notes.push(match left.len() {
+        1 => "--clean removes it".to_owned(),
+        count => format!("--clean removes all {count}, {total}"),
+    });
+    Ok(notes)
 }
 
 fn document(artifact: &Artifact, report: &Report<'_>) -> Value {
@@ -23,6 +57,7 @@ fn document(artifact: &Artifact, report: &Report<'_>) -> Value {
     json!({
         "out": json::path(&artifact.out),
         "files": artifact.files.iter().map(file).collect::<Vec<_>>(),
+        "notes": artifact.notes,
         "verified": {
             "tensors": artifact.verification.tensors.len(),
             "max_abs_difference": json::number(artifact.verification.max_abs_difference()),

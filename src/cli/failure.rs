@@ -21,6 +21,9 @@ pub enum Failure {
     /// Something else, in words.
     #[error("{0}")]
     Told(String),
+    /// A signal stopped the work, which has cleaned up behind itself.
+    #[error("stopped by {}; nothing was written", super::signals::name(*.0))]
+    Stopped(i32),
     /// The answer could not be printed.
     #[error("the answer cannot be written to standard output: {0}")]
     Output(std::io::Error),
@@ -33,12 +36,13 @@ impl Failure {
         Self::Told(format!("{what} is not built yet; {instead}"))
     }
 
-    /// 2 when the command line is wrong, 1 when what it asks for cannot be done.
+    /// 2 when the command line is wrong, 1 when what it asks for cannot be done, 128 and its number for a signal.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
             Self::Session(session::Error::Recipe(error)) if error.is_usage() => 2,
+            Self::Stopped(signal) => u8::try_from(128 + signal).unwrap_or(1),
             Self::Session(_) | Self::Told(_) | Self::Output(_) => 1,
         }
     }
@@ -82,9 +86,11 @@ impl From<formats::Error> for Failure {
 #[must_use]
 pub fn refuse(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        // Help into `| head` ends early, and that is fine.
-        drop(error.print());
-        return ExitCode::SUCCESS;
+        // Help into `| head` ends early, and that is fine; help that nobody can read is not.
+        return match error.print().and_then(|()| std::io::stdout().flush()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Failure::Output(error).report(),
+            _ => ExitCode::SUCCESS,
+        };
     }
     let rendered = error.render().to_string();
     let told = rendered.lines().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
@@ -123,5 +129,6 @@ mod tests {
         let line = failure.line();
         assert!(!line.contains('\n') && line.matches("unclosed group").count() == 1, "{line}");
         assert_eq!(Failure::not_built("that", "do this").exit_code(), 1);
+        assert_eq!((Failure::Stopped(2).exit_code(), Failure::Stopped(15).exit_code()), (130, 143));
     }
 }

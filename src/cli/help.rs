@@ -69,7 +69,9 @@ Exit codes:
   1  it could not be done: a bad file or recipe file, a pattern that touches
      nothing, a target that cannot hold a scheme, something not built yet, a
      verification that failed
-  2  the command line is wrong: an unknown option, scheme or target";
+  2  the command line is wrong: an unknown option, scheme or target
+  130, 143, 129  stopped by Ctrl+C, SIGTERM, SIGHUP: nothing was written. A
+     second one ends the program at once";
 
 /// Below the options of `inspect`.
 pub const INSPECT: &str = "\
@@ -97,6 +99,14 @@ Examples:
   spokeshave export model.safetensors --recipe mine.toml -o new.safetensors
 
 The file is written beside OUT, read back, compared, and only then named OUT.
+When it is stopped with Ctrl+C nothing of it stays. When it is killed, a file
+.spokeshave-PROCESS-NUMBER.tmp stays beside OUT; the next export there names it,
+and removes it with --clean.
+
+A folder model becomes a folder, with all that stands beside its weights but
+hidden folders, pipes and links that lead to folders or nowhere. OUT lies
+outside of the folder that is read.
+
 spokeshave --help explains patterns, schemes and targets.";
 
 /// Below the options of `verify`.

@@ -11,6 +11,8 @@
 //! |---|---|
 //! | [`args`], `picture`, `help` | the words that are understood, and how they are taught |
 //! | `failure` | one line for what went wrong, and the exit code |
+//! | `signals` | what Ctrl+C does |
+//! | `threads` | how many compute |
 //! | `text`, `json` | numbers and tables for people; numbers for programs |
 //! | `progress` | the line on stderr while something takes long |
 //! | the rest | one file per command |
@@ -26,7 +28,9 @@ mod inspect;
 mod json;
 mod picture;
 mod progress;
+mod signals;
 mod text;
+mod threads;
 mod verify;
 
 pub use args::{Cli, Renderer, ScreenshotOptions, Theme, WindowOptions};
@@ -53,9 +57,24 @@ pub fn run(
     if let Some(command) = &cli.command {
         cli.check_nothing_before(command)?;
     }
-    set_threads(global.threads)?;
+    let in_window = matches!(cli.command, None | Some(Command::Screenshot(_)));
+    global.notes(&threads::set(global.threads, in_window)?);
+    if cli.command.is_none() {
+        signals::for_window();
+        return open_window(&cli.window()?).map_err(Failure::Told);
+    }
+    signals::for_commands();
+    let done = carry_out(cli, shoot);
+    match signals::caught() {
+        Some(signal) if done.is_err() => Err(Failure::Stopped(signal)),
+        _ => done,
+    }
+}
+
+fn carry_out(cli: &Cli, shoot: impl FnOnce(&ScreenshotOptions) -> Result<(), String>) -> Result<(), Failure> {
+    let global = &cli.global;
     match &cli.command {
-        None => open_window(&cli.window()?).map_err(Failure::Told),
+        None => Ok(()),
         Some(Command::Inspect(args)) => inspect::run(args, global),
         Some(Command::Estimate(args)) => estimate::run(args, global),
         Some(Command::Allocate(_)) => Err(Failure::not_built(
@@ -88,13 +107,6 @@ fn screenshot(
         || serde_json::json!({"out": out, "view": options.view, "width": width, "height": height, "scale": options.scale}),
         || format!("wrote {}\n", crate::formats::error::display_path(&options.out)),
     )
-}
-
-/// Bounds the threads of every computation; without a wish there is one per core.
-fn set_threads(threads: Option<u16>) -> Result<(), Failure> {
-    let Some(threads) = threads else { return Ok(()) };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
-    pool.map_err(|error| Failure::Told(format!("--threads {threads}: {error}")))
 }
 
 impl Global {

@@ -1,5 +1,6 @@
 //! One line on stderr while something takes long: drawn over itself by a small thread, and gone when the work is done.
 
+use super::signals;
 use super::text::units;
 use crate::control::{Control, Progress};
 use std::io::{IsTerminal, Write};
@@ -11,16 +12,18 @@ const STEP: Duration = Duration::from_millis(120);
 /// Work that is done sooner shows nothing: a line that flashes is noise.
 const PATIENCE_SECONDS: f64 = 0.4;
 
-/// Does some work and shows how far it is, on a terminal and unless `quiet`.
+/// Does some work that a signal stops, and shows how far it is, on a terminal and unless `quiet`.
 pub fn watch<T>(quiet: bool, doing: &str, work: impl FnOnce(&Control) -> T) -> T {
-    let control = Control::default();
+    let control = Control::stopped_by(signals::stop_flag());
+    let _patience = signals::patience();
     if quiet || !std::io::stderr().is_terminal() {
         return work(&control);
     }
     let watched = &control;
     std::thread::scope(|scope| {
         let (working, ended) = mpsc::channel::<()>();
-        scope.spawn(move || draw(watched, doing, &ended));
+        // Where no thread is to be had, the work goes on unseen.
+        drop(std::thread::Builder::new().spawn_scoped(scope, move || draw(watched, doing, &ended)));
         // Dropped when the work ends, however it ends; that is what stops the drawing.
         let _working = working;
         work(watched)

@@ -48,7 +48,7 @@ pub(super) fn export(job: &Job<'_>, needed: &mut u64) -> Result<Artifact, Error>
     };
     let files: Vec<(PathBuf, u64)> = written.into_iter().map(size).collect();
     let notes = others.note().into_iter().collect();
-    Ok(Artifact { out: out.to_path_buf(), files, verification, estimate, notes })
+    Ok(Artifact { out: out.to_path_buf(), files, verification, estimate, notes, shortage: None })
 }
 
 /// Shards keep their names, and an index can only hold names that are text.

@@ -30,6 +30,7 @@ pub mod stale;
 mod verify;
 
 pub use destination::{check_destination, check_not_input};
+pub use space::Shortage;
 pub use verify::{TensorCheck, Verification, plan_of_artifact, verify};
 
 use crate::compress;
@@ -118,8 +119,10 @@ pub struct Artifact {
     pub verification: Verification,
     /// What was promised.
     pub estimate: ModelEstimate,
-    /// What should be told: what was not copied along, a link that was replaced, a disk that looked too small.
+    /// What should be told: what was not copied along, a link that was replaced.
     pub notes: Vec<String>,
+    /// That the disk looked too small before the work.
+    pub shortage: Option<Shortage>,
 }
 
 /// Writes a plan to `out`, reads it back and compares.
@@ -136,7 +139,7 @@ pub fn export(
 ) -> Result<Artifact, Error> {
     check_destination(model, out, force)?;
     let link = destination::link_note(out);
-    let shortage = space::foresee(model, plan, recipe, out)?.map(|shortage| shortage.to_string());
+    let shortage = space::foresee(model, plan, recipe, out)?;
     let job = Job { model, plan, recipe, out, force, control };
     let mut needed = 0;
     let artifact = if matches!(model.origin, Origin::Folder(_)) {
@@ -145,7 +148,8 @@ pub fn export(
         job.export_file(&mut needed)
     };
     let mut artifact = artifact.map_err(|error| space::told(error, out, needed))?;
-    artifact.notes.extend(link.into_iter().chain(shortage));
+    artifact.notes.extend(link);
+    artifact.shortage = shortage;
     Ok(artifact)
 }
 
@@ -174,7 +178,7 @@ impl Job<'_> {
         self.check_before_renaming()?;
         temporary.persist(self.out)?;
         let files = vec![(self.out.to_path_buf(), estimate.bytes.unwrap_or_default())];
-        Ok(Artifact { out: self.out.to_path_buf(), files, verification, estimate, notes: Vec::new() })
+        Ok(Artifact { out: self.out.to_path_buf(), files, verification, estimate, notes: Vec::new(), shortage: None })
     }
 
     /// Writes one file of an artifact: `tensors` in the plan's target.

@@ -6,6 +6,8 @@ mod cli;
 mod cli_manners;
 mod cli_safety;
 mod command;
+#[cfg(target_os = "linux")]
+mod faults;
 mod live;
 mod pictures;
 mod raster_renderer;
