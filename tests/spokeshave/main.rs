@@ -6,8 +6,8 @@ mod cli;
 mod cli_manners;
 mod cli_safety;
 mod command;
-#[cfg(target_os = "linux")]
 mod corpus;
+#[cfg(target_os = "linux")]
 mod faults;
 mod headers;
 mod json_text;
