@@ -212,7 +212,7 @@ def packed() -> list[tuple[str, bytes, str]]:
         ("version_2", spk("{}", version=2), "version 2 of the packed format"),
         ("not_zero", spk("{}", zero=1), "packed file, bytes 12 to 15"),
         ("length_too_large", spk("{}", length=100_000_001), "not a packed file, or it is damaged"),
-        ("length_past_end", spk("{}", length=100), "said to be 100 bytes long but only 2"),
+        ("length_past_end", spk("{}", length=100), "the header of this packed file is said to be 100 bytes long but only 2"),
         ("not_utf8", spk(b"{\xff}"), "the header of this packed file is not UTF-8"),
         ("not_json", spk("{a}"), "the header of this packed file is not valid JSON"),
         ("list", spk("[]"), "the header of this packed file is a list"),
