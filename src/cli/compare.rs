@@ -63,9 +63,9 @@ fn table(compared: &Comparison) -> impl Display {
     let table = Table::new(&HEADINGS, compared.tensors.len(), row);
     std::fmt::from_fn(move |f| {
         if compared.tensors.is_empty() {
-            writeln!(f, "no tensor is in both")?
+            writeln!(f, "no tensor is in both")?;
         } else {
-            write!(f, "{table}")?
+            write!(f, "{table}")?;
         }
         for (names, side) in [(&compared.only_a, "A"), (&compared.only_b, "B")] {
             names.iter().try_for_each(|name| writeln!(f, "only in {side}: {}", printable(name)))?;

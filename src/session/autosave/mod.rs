@@ -125,7 +125,7 @@ impl Autosave {
         }
         let order = if differs || replaced.is_some() {
             let (recipe, selected, saved) = (recipe.clone(), selected(), SystemTime::now());
-            Order::Keep(Box::new(Kept { recipe, selected, saved, closed, ..self.about.clone() }), replaced)
+            Order::Keep(Box::new(Kept { saved, closed, selected, recipe, ..self.about.clone() }), replaced)
         } else {
             Order::Forget
         };
