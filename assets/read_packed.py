@@ -22,6 +22,7 @@ BITS = {"BOOL": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "U8": 8, "I8": 8, "F8_E5
         "C64": 64, "F64": 64, "I64": 64, "U64": 64}  # fmt: skip
 NUMPY = {"BOOL": "?", "U8": "u1", "I8": "i1", "I16": "<i2", "U16": "<u2", "F16": "<f2", "I32": "<i4", "U32": "<u4", "F32": "<f4",
          "C64": "<c8", "F64": "<f8", "I64": "<i8", "U64": "<u8"}  # fmt: skip
+FLOATS = {"F64", "F32", "F16", "BF16", "F8_E5M2", "F8_E4M3", "F8_E4M3FNUZ", "F8_E5M2FNUZ"}  # may have a coding
 ENTRY_KEYS = {"name", "dtype", "shape", "bytes"}
 CODING_KEYS = {"scheme", "form", "nonzeros"}
 INTEGER_KEYS = {"bits", "unit", "zero_points"}
@@ -88,6 +89,7 @@ def decode(dtype, shape, coding, data):
     """A coded payload -> the dtype and bytes of what it stands for."""
     keys = set(coding)
     need(keys in (CODING_KEYS, CODING_KEYS | INTEGER_KEYS), f"coding keys {sorted(keys)}")
+    need(dtype in FLOATS, f"a coding of dtype {dtype}")
     n, mask, at = int(np.prod(shape, dtype=object)), None, 0
     stored = count(coding["nonzeros"], "nonzeros")
     if coding["form"] == "mask":

@@ -1,41 +1,52 @@
-//! How many threads compute: one per core, or as many as were asked for, or, where no more are to be had, the one there is.
+//! How many threads compute: one per core, or as many as were asked for, or, where fewer are to be had, those.
 
 use super::Failure;
-use std::sync::mpsc;
+use rayon::{ThreadBuilder, ThreadPoolBuilder};
+use std::sync::Mutex;
+use std::sync::mpsc::{self, Sender};
 
-/// Starts the threads of every computation. What should be told comes back; an error comes only where the one thread there
-/// is has to draw a window, and cannot compute as well.
+/// Starts the threads of every computation, and gives what should be told. Where not one can be started, the one there is
+/// computes; a window needs it for itself, and more beside, so that too few of them are an error there.
 pub fn set(wanted: Option<u16>, in_window: bool) -> Result<Vec<String>, Failure> {
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let wanted = wanted.map_or_else(cores, usize::from);
-    let pool = rayon::ThreadPoolBuilder::new();
-    let (pool, notes) = match can_start(wanted) {
-        Ok(()) => (pool.num_threads(wanted), Vec::new()),
-        Err(error) if in_window => {
-            return Err(Failure::Told(format!("{wanted} threads cannot be started ({error}); try --threads 1")));
+    let (started, trouble) = start(wanted);
+    let count = started.len();
+    let notes = match trouble {
+        None => Vec::new(),
+        Some(error) if in_window => {
+            return Err(Failure::Told(format!("{wanted} threads cannot be started: {error}")));
         }
-        Err(error) => {
-            let note = format!("{wanted} threads cannot be started ({error}); one computes");
-            (pool.num_threads(1).use_current_thread(), vec![note])
-        }
+        Some(error) => vec![format!("{wanted} threads cannot be started ({error}); {} computing", count.max(1))],
     };
-    pool.build_global().map_err(|error| Failure::Told(format!("no threads to compute with: {error}")))?;
+    let pool = ThreadPoolBuilder::new().num_threads(count.max(1));
+    let built = if count == 0 {
+        pool.use_current_thread().build_global()
+    } else {
+        let started = Mutex::new(started);
+        let hand_over = |work: ThreadBuilder| {
+            let idle = started.lock().ok().and_then(|mut started| started.pop());
+            idle.and_then(|idle| idle.send(work).ok()).ok_or_else(|| std::io::Error::other("a thread was lost"))
+        };
+        pool.spawn_handler(hand_over).build_global()
+    };
+    built.map_err(|error| Failure::Told(format!("no threads to compute with: {error}")))?;
     Ok(notes)
 }
 
-/// Whether so many threads can run side by side. The pool itself can be built once, and a failure of it is for good.
-fn can_start(threads: usize) -> std::io::Result<()> {
-    std::thread::scope(|scope| {
-        let mut waiting = Vec::new();
-        for _ in 0..threads {
-            let (go, wait) = mpsc::channel::<()>();
-            // It ends when `go` is dropped.
-            let idle = move || wait.recv().is_ok();
-            std::thread::Builder::new().spawn_scoped(scope, idle)?;
-            waiting.push(go);
+/// Starts threads that wait for work, as many as the system gives, and says why it gave no more. The pool is built once
+/// and a failure of it is for good, so its threads are there before it is.
+fn start(wanted: usize) -> (Vec<Sender<ThreadBuilder>>, Option<std::io::Error>) {
+    let mut started = Vec::new();
+    for number in 0..wanted {
+        let (hand, wait) = mpsc::channel::<ThreadBuilder>();
+        let worker = move || wait.recv().map_or((), ThreadBuilder::run);
+        match std::thread::Builder::new().name(format!("spokeshave-{number}")).spawn(worker) {
+            Ok(_) => started.push(hand),
+            Err(error) => return (started, Some(error)),
         }
-        Ok(())
-    })
+    }
+    (started, None)
 }
 
 #[cfg(test)]
@@ -43,7 +54,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threads_are_tried_and_given_back() {
-        assert!(can_start(3).is_ok() && can_start(0).is_ok());
+    fn threads_are_started_before_there_is_work() {
+        let (started, trouble) = start(3);
+        assert!(started.len() == 3 && trouble.is_none());
+        assert!(start(0).0.is_empty());
     }
 }

@@ -45,7 +45,7 @@ struct Claim {
 
 impl Claim {
     /// Creates something under the first free name.
-    fn new<T>(out: &Path, create: impl Fn(&Path) -> std::io::Result<T>) -> Result<(PathBuf, T), Error> {
+    fn first_free<T>(out: &Path, create: impl Fn(&Path) -> std::io::Result<T>) -> Result<(PathBuf, T), Error> {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let folder = folder_of(out);
         let fail = |source| Error::Io { path: out.to_path_buf(), doing: "its folder cannot be written to", source };
@@ -102,7 +102,7 @@ impl Temporary {
     /// When the folder is missing or cannot be written to.
     pub fn beside(out: &Path) -> Result<Self, Error> {
         let create = |path: &Path| OpenOptions::new().write(true).create_new(true).open(path);
-        let (path, file) = Claim::new(out, create)?;
+        let (path, file) = Claim::first_free(out, create)?;
         let claim = Some(Claim::of(path.clone(), file.try_clone()));
         let temporary = Self { path, file: Some(file), claim };
         keep_narrow(&temporary.path, out, 0o600);
@@ -199,7 +199,7 @@ impl TemporaryFolder {
     /// # Errors
     /// When the folder around it is missing or cannot be written to.
     pub fn beside(out: &Path) -> Result<Self, Error> {
-        let (path, ()) = Claim::new(out, |path| std::fs::create_dir(path))?;
+        let (path, ()) = Claim::first_free(out, |path| std::fs::create_dir(path))?;
         keep_narrow(&path, out, 0o700);
         let claim = Claim::of(path.clone(), File::open(&path));
         Ok(Self { path, claim })

@@ -160,17 +160,15 @@ impl Protected {
 
     /// The first of them inside a folder. Links are no files: replacing one takes nothing from where it points.
     fn find_in(&self, folder: &Path) -> Option<PathBuf> {
-        let items = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-        items
-            .filter_map(|item| {
-                let kind = item.file_type().ok()?;
-                match () {
-                    () if kind.is_symlink() => None,
-                    () if kind.is_dir() => self.find_in(&item.path()),
-                    () => self.contains(&item.path()).then(|| item.path()),
-                }
-            })
-            .next()
+        let mut items = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+        items.find_map(|item| {
+            let kind = item.file_type().ok()?;
+            match () {
+                () if kind.is_symlink() => None,
+                () if kind.is_dir() => self.find_in(&item.path()),
+                () => self.contains(&item.path()).then(|| item.path()),
+            }
+        })
     }
 }
 

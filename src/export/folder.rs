@@ -4,6 +4,7 @@ use super::atomic::{Temporary, TemporaryFolder};
 use super::{Artifact, Error, Job, others, space};
 use crate::estimate::estimate_model;
 use crate::estimate::files::{FilePlan, INDEX, files, index_text};
+use crate::formats::Source;
 use crate::model::{Origin, Tensor};
 use crate::recipe::Target;
 use std::io::Write;
@@ -54,8 +55,10 @@ pub(super) fn export(job: &Job<'_>, needed: &mut u64) -> Result<Artifact, Error>
 /// Shards keep their names, and an index can only hold names that are text.
 fn check_names(job: &Job<'_>) -> Result<(), Error> {
     let Origin::Folder(folder) = &job.model.origin else { return Ok(()) };
-    let names = job.model.shards.iter().filter(|_| job.plan.target != Target::Packed).map(|shard| shard.path());
-    for path in names {
+    if job.plan.target == Target::Packed {
+        return Ok(());
+    }
+    for path in job.model.shards.iter().map(Source::path) {
         if path.strip_prefix(folder).is_ok_and(|name| name.to_str().is_none()) {
             let what = "its name is not Unicode, and its copy bears the same; rename it, or take the packed target";
             return Err(Error::Layout { path: path.to_path_buf(), what: what.into() });

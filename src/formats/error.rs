@@ -101,9 +101,9 @@ pub enum ErrorKind {
     )]
     HeaderTooLarge { format: &'static str, found: u64, allowed: u64 },
     #[error(
-        "the header is said to be {found} bytes long but only {available} bytes follow; the file is cut short (download it again)"
+        "{place} is said to be {found} bytes long but only {available} bytes follow; the file is cut short (download it again)"
     )]
-    HeaderPastEnd { found: u64, available: u64 },
+    HeaderPastEnd { place: &'static str, found: u64, available: u64 },
     #[error(
         "the index is {found} bytes long, more than the {allowed} allowed; it lists names of tensors and files only"
     )]

@@ -134,7 +134,7 @@ pub(super) fn read<'de, T: Take<'de>>(
 /// A value that is a text, a number or true and false: what the function makes of it.
 pub(super) struct One<'v, F>(pub &'v Verdict, pub F);
 
-impl<'de, T, F: FnOnce(Found<'_>) -> Result<T, ErrorKind>> Take<'de> for One<'_, F> {
+impl<T, F: FnOnce(Found<'_>) -> Result<T, ErrorKind>> Take<'_> for One<'_, F> {
     type Out = T;
 
     fn plain<E: Error>(self, found: Found<'_>) -> Result<T, E> {

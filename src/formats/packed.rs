@@ -66,7 +66,7 @@ fn header_place(first: &[u8], file_len: u64, limits: &Limits) -> Result<Range<u6
         return Err(ErrorKind::HeaderTooLarge { format: "packed", found: length, allowed: limits.header_bytes });
     }
     if length > available {
-        return Err(ErrorKind::HeaderPastEnd { found: length, available });
+        return Err(ErrorKind::HeaderPastEnd { place: HEADER, found: length, available });
     }
     Ok(PREFIX..PREFIX + length)
 }

@@ -58,7 +58,7 @@ fn header_place(first: &[u8], file_len: u64, limits: &Limits) -> Result<Range<u6
         return Err(ErrorKind::HeaderTooLarge { format: "safetensors", found: length, allowed });
     }
     if length > available {
-        return Err(ErrorKind::HeaderPastEnd { found: length, available });
+        return Err(ErrorKind::HeaderPastEnd { place: HEADER, found: length, available });
     }
     if length == 0 {
         return Err(ErrorKind::HeaderEmpty);
@@ -451,7 +451,7 @@ mod tests {
         assert!(matches!(read_raw(u64::MAX.to_le_bytes().to_vec()).unwrap_err(), K::HeaderTooLarge { .. }));
         assert!(matches!(
             read_raw(9_u64.to_le_bytes().to_vec()).unwrap_err(),
-            K::HeaderPastEnd { found: 9, available: 0 }
+            K::HeaderPastEnd { found: 9, available: 0, .. }
         ));
         assert!(matches!(read_raw(vec![1, 0, 0, 0, 0, 0, 0, 0, 0xff]).unwrap_err(), K::NotUtf8 { at: 0, .. }));
         assert!(matches!(read_raw(vec![0; 8]).unwrap_err(), K::HeaderEmpty));

@@ -232,12 +232,25 @@ impl Source {
     /// # Errors
     /// [`ErrorKind::Changed`] when size, time or inode differ, or the file is gone.
     pub fn check_unchanged(&self) -> Result<(), Error> {
-        let Some(opened) = &self.identity else { return Ok(()) };
-        let difference = match std::fs::metadata(&self.path) {
+        self.changed(true).map_or(Ok(()), |what| Err(Error::new(&self.path, ErrorKind::Changed { what })))
+    }
+
+    /// The same, but content with a file that was deleted: what is held open of it is what it was, and so is an answer
+    /// about it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Changed`] when size, time or inode differ.
+    pub fn check_steady(&self) -> Result<(), Error> {
+        self.changed(false).map_or(Ok(()), |what| Err(Error::new(&self.path, ErrorKind::Changed { what })))
+    }
+
+    fn changed(&self, must_be_there: bool) -> Option<&'static str> {
+        let opened = self.identity.as_ref()?;
+        match std::fs::metadata(&self.path) {
             Ok(metadata) => opened.difference(&Identity::of(&metadata)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_be_there => None,
             Err(_) => Some("it is no longer there"),
-        };
-        difference.map_or(Ok(()), |what| Err(Error::new(&self.path, ErrorKind::Changed { what })))
+        }
     }
 }
 
@@ -333,8 +346,9 @@ mod tests {
         assert_eq!(sum(&whole, 0..16).unwrap(), 16);
         file.set_len(len as u64).unwrap();
         assert_eq!(sum(&whole, 0..len as u64).unwrap(), 4096);
-        assert!(whole.check_unchanged().is_err());
-        drop((source, whole));
+        assert!(whole.check_unchanged().is_err() && whole.check_steady().is_err());
+        let new = Source::open(&path, Access::Map).unwrap();
         std::fs::remove_file(&path).unwrap();
+        assert!(new.check_unchanged().is_err() && new.check_steady().is_ok());
     }
 }

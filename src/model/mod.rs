@@ -208,14 +208,15 @@ impl Model {
     }
 
     /// Does a pass over the weights between two looks at the files, so that its answer is about one state of them. Files
-    /// that changed are the reason that is told, whatever else the pass ran into.
+    /// that changed are the reason that is told, whatever else the pass ran into. A file that was deleted is still what it was.
     ///
     /// # Errors
     /// Those of the pass, or that a file changed.
     pub fn steadily<T, E: From<crate::formats::Error>>(&self, pass: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        self.check_unchanged()?;
+        let look = || self.shards.iter().try_for_each(Source::check_steady);
+        look()?;
         let result = pass();
-        self.check_unchanged()?;
+        look()?;
         result
     }
 
@@ -228,9 +229,9 @@ impl Model {
         tensor: &Tensor,
         pass: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        self.shards[tensor.shard].check_unchanged()?;
+        self.shards[tensor.shard].check_steady()?;
         let result = pass();
-        self.shards[tensor.shard].check_unchanged()?;
+        self.shards[tensor.shard].check_steady()?;
         result
     }
 }

@@ -161,7 +161,7 @@ impl Model {
                 let end = (start + RANK_STEP).min(n);
                 let mask = self.payload(tensor, (start / 8) as u64..(end as u64).div_ceil(8), scratch)?;
                 total += ones(mask);
-                if end % 8 > 0 && mask.last().is_some_and(|last| last >> (end % 8) != 0) {
+                if !end.is_multiple_of(8) && mask.last().is_some_and(|last| last >> (end % 8) != 0) {
                     return Err(self.damaged(tensor, "its mask has ones past its last element"));
                 }
                 table.push(total);

@@ -37,7 +37,7 @@ const GLOB_DEPTH: usize = 16;
 /// Bytes of a regex; the window writes long ones, a name for every expert of a model.
 const REGEX_BYTES: usize = 1 << 18;
 /// Bytes that a compiled pattern may take, tried in this order: what it weighs is known only by trying.
-const WEIGHTS: [usize; 5] = [1 << 12, 1 << 14, 1 << 16, 1 << 19, 1 << 22];
+const WEIGHTS: [usize; 7] = [1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 21, 1 << 22];
 /// Bytes that matching may keep beside a compiled pattern.
 const MATCHING: usize = 1 << 18;
 
@@ -47,7 +47,11 @@ fn compile<T>(build: impl Fn(usize) -> Result<T, regex::Error>) -> Result<(T, us
         match build(weight) {
             Ok(built) => return Ok((built, weight)),
             Err(regex::Error::CompiledTooBig(_)) => {}
-            Err(error) => return Err(error.to_string()),
+            // Its words are a drawing of the pattern on several lines; the last says what is wrong.
+            Err(error) => {
+                let told = error.to_string();
+                return Err(told.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned());
+            }
         }
     }
     let most = WEIGHTS.iter().max().copied().unwrap_or_default();

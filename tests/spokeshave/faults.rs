@@ -363,5 +363,7 @@ fn subfolders_come_along_and_what_does_not_is_told() {
     // It is recognised as an artifact with all its folders.
     run(&[&words[..], &["--force"]].concat()).done();
     fs::write(format!("{out}/1_Pooling/thesis.txt"), "precious").unwrap();
+    // Without what the index does not name, whose note would be a second line.
+    fs::remove_file(format!("{model}/extra.safetensors")).unwrap();
     run(&[&words[..], &["--force"]].concat()).refused(1, "thesis.txt");
 }

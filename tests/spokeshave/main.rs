@@ -6,12 +6,15 @@ mod cli;
 mod cli_manners;
 mod cli_safety;
 mod command;
+mod corpus;
 #[cfg(target_os = "linux")]
 mod faults;
+mod headers;
 mod json_text;
 mod live;
 mod pictures;
 mod raster_renderer;
+mod verdict;
 mod window;
 mod window_rows;
 mod window_trust;

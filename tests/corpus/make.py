@@ -1,0 +1,388 @@
+"""Writes the corpus: `python make.py` in this folder. The tables below are the point: file, content, what must be said of it.
+
+An expectation of `ok` means that the file opens, `ok: words` that it opens with a warning that says these words, and
+anything else is a phrase of the one error that is right.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+DATA = struct.pack("<16f", *(0.25 * i - 2 for i in range(16)))
+BIG = 2**64 - 1
+
+
+def entry(dtype="F32", shape=(8,), offsets=(0, 32)) -> dict:
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
+
+
+def raw(header: bytes | str, data: bytes = b"", length: int | None = None) -> bytes:
+    header = header.encode() if isinstance(header, str) else header
+    return struct.pack("<Q", len(header) if length is None else length) + header + data
+
+
+def tensors(data: bytes = DATA, **entries) -> bytes:
+    return raw(json.dumps(entries), data)
+
+
+def one(data: int = 64, **k) -> bytes:
+    return tensors(DATA[:data], a=entry(**k))
+
+
+GOOD = {"a": entry(), "b": entry(offsets=(32, 64))}
+PAIR = json.dumps(GOOD)
+ONE = json.dumps(entry())
+EVIL = "\x1b[2J\x07\n\u202e\u00ad\u200b\U000e0041evil\\"
+
+
+def headers() -> list[tuple[str, bytes, str]]:
+    wide = [1] * 63
+    return [
+        # 1. lengths
+        ("empty", b"", "has 0 bytes"),
+        ("seven_bytes", b"\1" * 7, "has 7 bytes"),
+        ("length_zero", raw("", DATA), "said to be 0 bytes long"),
+        ("length_past_end", raw(PAIR, DATA, 5000), "5000 bytes long but only"),
+        ("length_too_large", raw(PAIR, DATA, 100_000_001), "100000001 bytes long, more than the 100000000 allowed"),
+        ("length_wraps", raw(PAIR, DATA, BIG - 7), "more than the 100000000 allowed"),
+        ("length_short", raw(PAIR, DATA, 30), "not valid JSON: EOF"),
+        # 2. UTF-8, then JSON
+        ("not_utf8", raw(b'{"\xff":' + ONE.encode() + b"}", DATA[:32]), "not UTF-8: byte 2"),
+        ("overlong_utf8", raw(b'{"\xc0\xaf":' + ONE.encode() + b"}", DATA[:32]), "not UTF-8"),
+        ("byte_order_mark", raw(b"\xef\xbb\xbf" + PAIR.encode(), DATA), "byte-order mark"),
+        ("unquoted", raw("{a: 1}", DATA), "not valid JSON: key must be a string"),
+        ("comment", raw("{/* hi */" + PAIR[1:], DATA), "not valid JSON"),
+        ("trailing_comma", raw(PAIR[:-1] + ",}", DATA), "trailing comma"),
+        ("rest", raw(PAIR + "{}", DATA), "trailing characters"),
+        ("rest_nul", raw(PAIR + "\0\0", DATA), "trailing characters"),
+        ("nan", raw('{"a": NaN}', DATA), "not valid JSON"),
+        ("number_too_large", raw('{"a":{"dtype":"F32","shape":[1e999],"data_offsets":[0,64]}}', DATA), "out of range"),
+        ("deep", raw('{"a":{"x":' + "[" * 200 + "]" * 200 + "}}"), "recursion limit"),
+        ("lone_surrogate", raw('{"\\ud800":' + ONE + "}", DATA[:32]), "not valid JSON"),
+        ("control_in_name", raw('{"a\1":' + ONE + "}", DATA[:32]), "control character"),
+        ("list", raw("[1, 2]"), "the header is a list, not a JSON object"),
+        ("string", raw('"hello"'), 'the header is the text "hello"'),
+        ("null", raw("null"), "the header is null"),
+        # 3. metadata maps text to text
+        ("metadata_number", tensors(__metadata__={"n": 1}, **GOOD), '__metadata__ must map text to text, but its key "n" holds 1'),
+        ("metadata_nested", tensors(__metadata__={"n": {}}, **GOOD), "holds an object"),
+        ("metadata_list", tensors(__metadata__=["pt"], **GOOD), "__metadata__ must map text to text, but it is a list"),
+        ("metadata_tensor", tensors(__metadata__=entry(), b=entry(offsets=(32, 64))), "a tensor is named __metadata__"),
+        # 4. each tensor by itself
+        ("entry_number", tensors(a=1), 'tensor "a": it is 1, not an object'),
+        ("entry_list", tensors(a=["F32", [8], [0, 32]]), 'tensor "a": it is a list, not an object'),
+        ("entry_empty", tensors(a={}), 'tensor "a": it has no "dtype"'),
+        ("no_shape", tensors(a={"dtype": "F32", "data_offsets": [0, 64]}), 'it has no "shape"'),
+        ("no_offsets", tensors(a={"dtype": "F32", "shape": [16]}), 'it has no "data_offsets"'),
+        ("dtype_unknown", one(dtype="F128", shape=(4,), offsets=(0, 64)), 'dtype "F128" is none of the 22 that safetensors defines: BOOL, F4,'),
+        ("dtype_number", one(dtype=32, shape=(16,), offsets=(0, 64)), 'its "dtype" is 32, not a text'),
+        ("dtype_object", one(dtype={"F32": None}, shape=(16,), offsets=(0, 64)), 'its "dtype" is an object, not a text'),
+        ("shape_number", tensors(a={"dtype": "F32", "shape": 16, "data_offsets": [0, 64]}), 'its "shape" is 16, not a list'),
+        ("shape_negative", one(shape=(-4, -4), offsets=(0, 64)), "dimension 0 is -4; allowed are whole numbers from 0 to"),
+        ("shape_fraction", one(40, shape=(4, 2.5), offsets=(0, 40)), "dimension 1 is 2.5; allowed"),
+        ("shape_2e64", one(shape=(2**64,), offsets=(0, 64)), "dimension 0 is 1.8446744073709552e19; allowed"),
+        ("shape_text", one(shape=("16",), offsets=(0, 64)), 'dimension 0 is the text "16"; allowed'),
+        ("shape_wraps", one(shape=(2**32, 2**32, 16), offsets=(0, 64)), "more elements than can be counted"),
+        ("shape_wraps_before_zero", tensors(b"", a=entry(shape=(2**32, 2**32, 0), offsets=(0, 0))), "more elements than can be counted"),
+        ("bytes_wrap", one(shape=(2**63,), offsets=(0, 64)), "more bytes than can be counted"),
+        ("rank_65", one(shape=wide + [1, 16], offsets=(0, 64)), "65 dimensions, more than the 64 allowed"),
+        ("half_byte_f4", one(2, dtype="F4", shape=(3,), offsets=(0, 2)), "its 12 bits in all do not end on a whole byte"),
+        ("half_byte_f6", one(2, dtype="F6_E2M3", shape=(2,), offsets=(0, 2)), "its 12 bits in all"),
+        ("offsets_one", tensors(a={"dtype": "F32", "shape": [16], "data_offsets": [64]}), '"data_offsets" hold 1 numbers, not the two'),
+        ("offsets_three", tensors(a={"dtype": "F32", "shape": [16], "data_offsets": [0, 32, 64]}), "hold 3 numbers, not the two"),
+        ("offsets_object", tensors(a={"dtype": "F32", "shape": [16], "data_offsets": {}}), '"data_offsets" are an object, not a list'),
+        ("offsets_negative", one(shape=(16,), offsets=(-64, 0)), 'number 0 of its "data_offsets" is -64; allowed'),
+        ("offsets_fraction", one(shape=(16,), offsets=(0, 64.0)), 'number 1 of its "data_offsets" is 64.0; allowed'),
+        ("offsets_backwards", one(shape=(16,), offsets=(64, 0)), "data_offsets [64, 0] run backwards; the file is damaged"),
+        ("offsets_near_2e64", one(shape=(16,), offsets=(BIG - 64, BIG)), "past any file"),
+        ("size_small", one(shape=(17,), offsets=(0, 64)), "need 68 bytes, data_offsets hold 64; the file is damaged"),
+        ("size_large", one(shape=(15,), offsets=(0, 64)), "need 60 bytes, data_offsets hold 64"),
+        # 5. all tensors together
+        ("gap", tensors(DATA + bytes(4), a=entry(), b=entry(offsets=(36, 68))), 'tensor "b" starts at byte 36 of the data, expected 32: there is a gap'),
+        ("gap_first", tensors(DATA[:36], a=entry(offsets=(4, 36))), "there is a gap"),
+        ("overlap", tensors(DATA[:60], a=entry(), b=entry(offsets=(28, 60))), "expected 32: there is an overlap"),
+        ("alias", tensors(DATA[:32], a=entry(), b=entry()), "there is an overlap"),
+        ("zero_inside", tensors(DATA[:32], a=entry(), z=entry(shape=(0,), offsets=(16, 16))), "there is an overlap"),
+        ("tail", tensors(DATA + b"PK\3\4", **GOOD), "describes 64 bytes of data, the file holds 68: bytes that no tensor owns"),
+        ("only_tail", raw("{}", DATA), "describes 0 bytes of data, the file holds 64"),
+        ("cut_short", tensors(DATA[:50], **GOOD), "the file holds 50: the download was cut short"),
+        # stricter than the reference: names twice
+        ("twice", raw('{"a":' + ONE + ',"a":' + ONE + "}", DATA[:32]), 'the header names "a" twice'),
+        ("twice_escaped", raw('{"a":' + ONE + ',"\\u0061":' + ONE + "}", DATA[:32]), 'the header names "a" twice'),
+        ("twice_shape", raw('{"a":{"dtype":"F32","shape":[4,2],"sh\\u0061pe":[8],"data_offsets":[0,32]}}', DATA[:32]), 'tensor "a" names "shape" twice'),
+        ("twice_extra", raw('{"a":{"dtype":"F32","shape":[8],"data_offsets":[0,32],"x":1,"x":1}}', DATA[:32]), 'tensor "a" names "x" twice'),
+        ("twice_within_extra", raw('{"a":{"dtype":"F32","shape":[8],"data_offsets":[0,32],"x":{"y":1,"y":1}}}', DATA[:32]), 'names "y" twice'),
+        ("twice_metadata", raw('{"__metadata__":{},"__metadata__":{},"a":' + ONE + "}", DATA[:32]), 'names "__metadata__" twice'),
+        ("twice_metadata_key", raw('{"__metadata__":{"a":"b","\\u0061":"c"},"a":' + ONE + "}", DATA[:32]), 'the metadata names "a" twice'),
+        # names in messages
+        ("name_evil", tensors(**{EVIL: entry(shape=(9,))}), "\\u{1b}[2J\\u{7}\\u{a}\\u{202e}\\u{ad}\\u{200b}\\u{e0041}evil\\\":"),
+        ("name_long", tensors(**{"n" * 3000: entry(shape=(9,))}), "n…\": shape and dtype need 36 bytes"),
+        # legal corners
+        ("ok_nothing", raw("{}"), "ok"),
+        ("ok_space_around", raw(" \n\t\r" + PAIR + " \n", DATA), "ok"),
+        ("ok_metadata", tensors(__metadata__={"format": "pt", "é": EVIL}, **GOOD), "ok"),
+        ("ok_metadata_null", tensors(__metadata__=None, **GOOD), "ok"),
+        ("ok_metadata_last", tensors(**GOOD, __metadata__={"k": "v"}), "ok"),
+        ("ok_scalar", tensors(DATA[:4], s=entry(shape=(), offsets=(0, 4))), "ok"),
+        ("ok_zero_elements", tensors(DATA, z=entry(shape=(0,), offsets=(32, 32)), y=entry(shape=(0, 2**62), offsets=(0, 0)), **GOOD), "ok"),
+        ("ok_unaligned", tensors(b"\7" + DATA, u=entry("U8", (1,), (0, 1)), a=entry(shape=(4, 4), offsets=(1, 65))), "ok"),
+        ("ok_sub_byte", tensors(DATA[:7], a=entry("F4", (2, 4), (0, 4)), b=entry("F6_E3M2", (4,), (4, 7))), "ok"),
+        ("ok_rank_64", one(shape=wide + [16], offsets=(0, 64)), "ok"),
+        ("ok_scrambled", tensors(b=entry(offsets=(32, 64)), a=entry()), "ok"),
+        ("ok_extra_field", tensors(a=dict(entry(), extra=[1, {"x": None}]), b=entry(offsets=(32, 64))), "ok"),
+        ("ok_names", tensors(DATA, **{"": entry(), "../[x]{y}\\.": entry(offsets=(32, 64))}), "ok"),
+    ]
+
+
+def strangers() -> list[tuple[str, bytes, str]]:
+    tar = b"model.safetensors".ljust(257, b"\0") + b"ustar\x0000".ljust(255, b"\0")
+    return [
+        ("page.safetensors", b"<!DOCTYPE html>\n<html></html>\n", "this is an HTML page"),
+        ("page_bom.safetensors", b"\xef\xbb\xbf\n<HTML></HTML>", "this is an HTML page"),
+        ("page_comment.safetensors", b"<!-- saved --><html></html>", "this is an HTML page"),
+        ("error.safetensors", b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "this is an XML text"),
+        ("pointer.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "Git LFS pointer"),
+        ("note.safetensors", b"Please log in to download this model.\n", 'this is a text file that begins "Please log in to download this model."'),
+        ("api.safetensors", b'{"error":"Repository not found"}', "this is a JSON text"),
+        ("config.json", b'{\n  "architectures": ["Llama"]\n}', "this is a JSON text"),
+        ("list.json", b'[{"a": 1}]', "this is a JSON text"),
+        ("index.json", b'{"weight_map": {"a": "x.safetensors"}}', "JSON index of a folder's shards"),
+        ("recipe.toml", b'# mine\nversion = 1\n[[rule]]\nmatch = "*"\nscheme = "int4"\n', "looks like a recipe: give it with --recipe"),
+        ("checkpoint.bin", b"PK\x03\x04" + bytes(60), "this is a zip archive (a PyTorch"),
+        ("nothing.pt", b"PK\x05\x06" + bytes(18), "empty zip archive"),
+        ("old.pth", b"\x80\x02}q\x00.", "Python pickle"),
+        ("llama.gguf", b"GGUF\3\0\0\0" + bytes(16), "this is a GGUF file"),
+        ("llama.bin", b"lmgg" + bytes(60), "old GGML file"),
+        ("net.onnx", b"\x08\x07\x12\x07pytorch\x1a\x051.13.1", "ONNX"),
+        ("net.tflite", b"\x1c\0\0\0TFL3" + bytes(20), "TensorFlow Lite"),
+        ("array.npy", b"\x93NUMPY\1\0v\0", "NumPy array"),
+        ("keras.h5", b"\x89HDF\r\n\x1a\n" + bytes(20), "HDF5"),
+        ("model.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\3", "gzip"),
+        ("model.zst", b"\x28\xb5\x2f\xfd" + bytes(20), "zstd"),
+        ("model.xz", b"\xfd7zXZ\0" + bytes(20), "xz"),
+        ("model.bz2", b"BZh91AY&SY", "bzip2"),
+        ("model.7z", b"7z\xbc\xaf\x27\x1c" + bytes(20), "7z archive"),
+        ("model.tar", tar, "tar archive"),
+        ("zeros.safetensors", bytes(64), "said to be 0 bytes long"),
+        ("ones.safetensors", b"\xff" * 64, "more than the 100000000 allowed"),
+        # a damaged model keeps its own error where its length looks like another file's first bytes
+        ("not_a_pickle.safetensors", raw("{" + " " * 638 + "}", b"x"), "bytes that no tensor owns"),
+    ]
+
+
+MAGIC = b"\x89SPK\r\n\x1a\n"
+
+
+def spk(header: str | bytes, data: bytes = b"", version=1, zero=0, length=None) -> bytes:
+    header = header.encode() if isinstance(header, str) else header
+    return MAGIC + struct.pack("<IIQ", version, zero, len(header) if length is None else length) + header + data
+
+
+def listed(*items: dict, data: bytes = b"", metadata=None) -> bytes:
+    return spk(json.dumps({"metadata": metadata or {}, "tensors": list(items)}), data)
+
+
+def item(name="w", dtype="F32", shape=(2, 8), size=64, **coding) -> dict:
+    out = {"name": name, "dtype": dtype, "shape": list(shape), "bytes": size}
+    return out | ({"coding": coding} if coding else {})
+
+
+def masked(nonzeros=3, **k) -> dict:
+    return item(**{"size": 2 + 4 * nonzeros, "scheme": "prune:0.8", "form": "mask", "nonzeros": nonzeros} | k)
+
+
+def integers(**k) -> dict:
+    codes = {"scheme": "int4", "form": "dense", "nonzeros": 16, "bits": 4, "unit": "row", "zero_points": False}
+    return item(**{"size": 16} | codes | k)
+
+
+def packed() -> list[tuple[str, bytes, str]]:
+    floats = DATA[:12]
+    grid = struct.pack("<2f", 0.5, 0.25) + bytes(range(16, 24))
+    return [
+        ("ok_plain", listed(item(), data=DATA), "ok"),
+        ("ok_mask", listed(masked(), data=b"\7\0" + floats), "ok"),
+        ("ok_integers", listed(integers(), data=grid), "ok"),
+        ("ok_nothing", listed(metadata={"spokeshave.recipe": "version = 1\n"}), "ok"),
+        ("cut_in_prefix", MAGIC, "packed file, the first 24 bytes"),
+        ("version_2", spk("{}", version=2), "version 2 of the packed format"),
+        ("not_zero", spk("{}", zero=1), "packed file, bytes 12 to 15"),
+        ("length_too_large", spk("{}", length=100_000_001), "not a packed file, or it is damaged"),
+        ("length_past_end", spk("{}", length=100), "the header of this packed file is said to be 100 bytes long but only 2"),
+        ("not_utf8", spk(b"{\xff}"), "the header of this packed file is not UTF-8"),
+        ("not_json", spk("{a}"), "the header of this packed file is not valid JSON"),
+        ("list", spk("[]"), "the header of this packed file is a list"),
+        ("no_tensors", spk('{"metadata":{}}'), 'packed file, the header: it has no "tensors"'),
+        ("no_metadata", spk('{"tensors":[]}'), 'it has no "metadata"'),
+        ("metadata_null", spk('{"metadata":null,"tensors":[]}'), "packed file, the metadata: it maps text to text, but is null"),
+        ("metadata_number", listed(metadata={"n": 1}), 'but its key "n" holds 1'),
+        ("unknown_key", spk('{"metadata":{},"tensors":[],"x":1}'), 'unknown key "x"'),
+        ("unknown_member", listed(dict(item(), x=1), data=DATA), 'packed file, tensor "w": unknown key "x"'),
+        ("unknown_in_coding", listed(masked(x=1), data=b"\7\0" + floats), 'unknown key "x" in its coding'),
+        ("twice", spk('{"metadata":{},"metadata":{},"tensors":[]}'), 'names "metadata" twice'),
+        ("twice_member", spk('{"metadata":{},"tensors":[{"name":"w","n\\u0061me":"w"}]}'), 'names "name" twice'),
+        ("tensors_object", spk('{"metadata":{},"tensors":{}}'), '"tensors" are an object, not a list'),
+        ("item_null", spk('{"metadata":{},"tensors":[null]}'), "tensor 0 of the list: it is null"),
+        ("no_name", spk('{"metadata":{},"tensors":[{"dtype":"F32"}]}'), 'tensor 0 of the list: it has no "name"'),
+        ("no_bytes", spk('{"metadata":{},"tensors":[{"name":"w","dtype":"F32","shape":[1]}]}'), 'it has no "bytes"'),
+        ("dtype_unknown", listed(item(dtype="F31"), data=DATA), 'its "dtype" is the text "F31", not one of the 22'),
+        ("dimension_negative", listed(item(shape=(-1,)), data=DATA), "dimension 0 is -1; allowed"),
+        ("rank_65", listed(item(shape=[1] * 65)), "packed file, tensor \"w\": 65 dimensions, more than the 64 allowed"),
+        ("shape_wraps", listed(item(shape=(2**32, 2**32)), data=DATA), "more elements than can be counted"),
+        ("bytes_differ", listed(item(size=60), data=DATA[:60]), 'need 64 bytes, "bytes" says 60'),
+        ("order", listed(item("b"), item("a"), data=DATA * 2), "names are not in order"),
+        ("same_name", listed(item("a"), item("a"), data=DATA * 2), "or one is there twice"),
+        ("cut_short", listed(item(), data=DATA[:-1]), "packed file, the data: its tensors take 64 bytes, the file holds 63"),
+        ("tail", listed(item(), data=DATA + b"x"), "unowned bytes follow"),
+        ("form_unknown", listed(masked(form="x"), data=b"\7\0" + floats), 'its "form" is the text "x"'),
+        ("nonzeros_too_many", listed(masked(nonzeros=17), data=bytes(70)), '"nonzeros" is 17, at most 16'),
+        ("dense_too_few", listed(integers(nonzeros=15), data=grid), '"nonzeros" is 15, just 16'),
+        ("bits_9", listed(integers(bits=9), data=grid), '"bits" is 9, allowed are 2 to 8'),
+        ("unit_g31", listed(integers(unit="g31"), data=grid), "not one of tensor, row, g32, g64, g128"),
+        ("half_a_grid", listed(item(size=64, scheme="int4", form="dense", nonzeros=16, bits=4), data=DATA), "come together or not at all"),
+        ("mask_over_i32", listed(masked(dtype="I32"), data=b"\7\0" + floats), "goes with a float dtype only, not with I32"),
+        ("mask_over_e8m0", listed(masked(dtype="F8_E8M0", size=5), data=b"\7\0\1\1\1"), "not with F8_E8M0"),
+        ("integers_over_u8", listed(integers(dtype="U8"), data=grid), "not with U8"),
+        ("mask_counts_other", listed(masked(), data=b"\3\0" + floats), "does not have the ones that its header counts"),
+        ("mask_past_end", listed(masked(shape=(1, 5), nonzeros=2, size=9), data=b"\x81" + floats[:8]), "its mask has ones past its last element"),
+    ]
+
+
+def indexes() -> list[tuple[str, bytes | str, str]]:
+    mapped = lambda to: json.dumps({"metadata": {"total_size": 1}, "weight_map": {"a": to}})
+    return [
+        ("ok", mapped("one.safetensors"), "ok"),
+        ("ok_below", mapped("sub/one.safetensors"), "ok"),
+        ("empty", b"", "the index is not valid JSON: EOF"),
+        ("not_utf8", b"{\xff}", "the index is not UTF-8"),
+        ("byte_order_mark", b"\xef\xbb\xbf{}", "the index begins with a byte-order mark"),
+        ("list", "[]", "the index is a list"),
+        ("no_map", '{"metadata": {}}', "the index: it has no weight_map"),
+        ("map_list", '{"weight_map": []}', "its weight_map is a list"),
+        ("map_empty", '{"weight_map": {}}', "its weight_map names no tensor"),
+        ("number", mapped(3), 'tensor "a" is mapped to 3, not to the name of a file'),
+        ("up", mapped("../one.safetensors"), '"../one.safetensors"; only names inside this folder are followed'),
+        ("absolute", mapped("/one.safetensors"), '"/one.safetensors"; only names inside'),
+        ("backslash", mapped("..\\one.safetensors"), '"..\\one.safetensors"; only names inside'),
+        ("drive", mapped("C:one.safetensors"), "only names inside"),
+        ("nul", mapped("one\0.safetensors"), "one\\u{0}.safetensors"),
+        ("nothing", mapped(""), "only names inside"),
+        ("other_suffix", mapped("pytorch_model.bin"), '"pytorch_model.bin"; only .safetensors files are opened'),
+        ("twice", '{"weight_map": {"a": "x.safetensors", "\\u0061": "y.safetensors"}}', 'the weight_map of the index names "a" twice'),
+        ("twice_map", '{"weight_map": {"a": "x.safetensors"}, "weight_map": {}}', 'the index names "weight_map" twice'),
+        ("deep", '{"metadata": ' + "[" * 200, "recursion limit"),
+    ]
+
+
+INDEX = "model.safetensors.index.json"
+
+
+def folders() -> list[tuple[str, dict[str, bytes | str], str]]:
+    small = lambda name: tensors(DATA[:32], **{name: entry(shape=(2, 4))})
+    a, b = small("a.weight"), small("b.weight")
+    both = tensors(DATA, **{"a.weight": entry(), "c.weight": entry(offsets=(32, 64))})
+    index = lambda **to: json.dumps({"weight_map": {f"{k}.weight": f"{v}.safetensors" for k, v in to.items()}})
+    own = listed(item("a.weight"), data=DATA)
+    return [
+        ("ok_single", {"model.safetensors": a, "config.json": "{"}, "ok"),
+        ("ok_union", {"x.safetensors": a, "y.safetensors": b}, "ok"),
+        ("ok_index", {INDEX: index(a="one", b="two"), "one.safetensors": a, "two.safetensors": b}, "ok"),
+        ("ok_below", {INDEX: index(a="sub/one"), "sub/one.safetensors": a}, "ok"),
+        ("ok_packed", {"model.spk": own}, "ok"),
+        ("both", {INDEX: index(a="one"), "one.safetensors": a, "model.safetensors": b}, "ok: the single file was opened"),
+        ("packed_beside", {"model.spk": own, "x.safetensors": a}, 'ok: "x.safetensors" stands beside model.spk'),
+        ("extra_shard", {INDEX: index(a="one"), "one.safetensors": a, "two.safetensors": b}, 'ok: "two.safetensors" is not in the index'),
+        ("extra_tensor", {INDEX: index(a="one"), "one.safetensors": both}, 'ok: 1 tensor is not in the index and left alone, the first is "c.weight"'),
+        ("only_config", {"config.json": "{}"}, "no .safetensors file: give the folder"),
+        ("only_pickle", {"pytorch_model.bin": b"PK\3\4"}, "only PyTorch's pytorch_model.bin"),
+        ("missing_shard", {INDEX: index(a="one", b="two"), "one.safetensors": a}, "the index: 1 of its 2 files are missing"),
+        ("missing_tensor", {INDEX: index(a="one", b="one"), "one.safetensors": a}, 'tensor "b.weight" is not in "one.safetensors"'),
+        ("elsewhere", {INDEX: index(a="two", b="two"), "one.safetensors": a, "two.safetensors": b}, 'tensor "a.weight" is not in'),
+        ("swapped", {INDEX: index(a="two", b="one"), "one.safetensors": a, "two.safetensors": b}, "but in"),
+        ("twice", {"x.safetensors": a, "y.safetensors": a}, 'tensor "a.weight" is in'),
+        ("twice_with_index", {INDEX: index(a="one", c="two"), "one.safetensors": a, "two.safetensors": both}, 'tensor "a.weight" is in'),
+        ("bad_shard", {INDEX: index(a="one"), "one.safetensors": a[:-5]}, "one.safetensors: the header describes 32 bytes"),
+        ("pointer_shard", {INDEX: index(a="one"), "one.safetensors": "version https://git-lfs.github.com/spec/v1\n"}, "Git LFS pointer"),
+        ("pointer_index", {INDEX: "version https://git-lfs.github.com/spec/v1\n", "one.safetensors": a}, "the index: this is a Git LFS pointer"),
+        ("page_index", {INDEX: "<!DOCTYPE html>", "one.safetensors": a}, "the index: this is an HTML page"),
+        ("shard_is_folder", {INDEX: index(a="one"), "one.safetensors/x": "y"}, "one.safetensors: is not a regular file"),
+        ("single_is_folder", {"model.safetensors/x": "y", "x.safetensors": a}, "model.safetensors: is not a regular file"),
+        ("packed_shard", {"x.safetensors": own}, "this shard is not safetensors"),
+    ]
+
+
+def recipes() -> list[tuple[str, bytes | str, str]]:
+    v = "version = 1\n"
+    rule = lambda pattern, scheme="int4": f"[[rule]]\nmatch = {json.dumps(pattern)}\nscheme = {json.dumps(scheme)}\n"
+    override = lambda tensor, scheme="int4": f"[[override]]\ntensor = {json.dumps(tensor)}\nscheme = {json.dumps(scheme)}\n"
+    return [
+        ("ok", v + 'target = "packed"\nlocked = ["fc3.weight"]\n' + rule("fc[12]*", "prune:0.5+int4:g64") + override("fc1.bias", "f16"), "ok"),
+        ("ok_crlf", (v + rule("*")).replace("\n", "\r\n"), "ok"),
+        ("ok_meta", v + '[meta]\nx = 1.5\ny = nan\n"z" = "' + "\\u202e" + '"\n', "ok"),
+        ("ok_regex", v + rule(r"re:fc\d\.weight"), "ok"),
+        ("ok_many_stars", v + rule("*" * 5000), "ok"),
+        ("empty", "", "begins with version = 1"),
+        ("not_utf8", b"version = 1\n\xff", "byte 12 is not UTF-8 text"),
+        ("json", '{"version": 1}', "line 1"),
+        ("nul", v + "\0", "line 2"),
+        ("version_2", "version = 2\n", "line 1: version 2 is not known"),
+        ("version_text", 'version = "1"\n', "must be the number 1"),
+        ("version_point", "version = 1.0\n", "version is 1.0; it must be the number 1"),
+        ("key_unknown", v + "surprise = 1\n", "line 2: unknown field `surprise`"),
+        ("key_unknown_in_rule", v + rule("*") + "bits = 4\n", "unknown field `bits`"),
+        ("key_twice", v + v, 'line 2: duplicate key "version"'),
+        ("key_twice_in_rule", v + rule("*") + 'scheme = "int8"\n', 'line 5: duplicate key "scheme"'),
+        ("one_bracket", v + '[rule]\nmatch = "*"\nscheme = "int4"\n', "write [[rule]]"),
+        ("no_scheme", v + '[[rule]]\nmatch = "*"\n', "line 2: missing field `scheme`"),
+        ("scheme_unknown", v + rule("*", "int9"), 'line 4: scheme "int9"'),
+        ("scheme_long", v + rule("*", "prune:0.5+" + "int4+" * 2000), "there is at most one quantize step"),
+        ("scheme_unbuilt", v + rule("*", "nf4"), "nf4:g64 is not built yet"),
+        ("target_unknown", v + 'target = "zip"\n', 'line 2: unknown target "zip"'),
+        ("glob_open", v + rule("fc["), "write [[] for a bracket"),
+        ("glob_long", v + rule("*a" * 2049), "4098 bytes long, more than the 4096 allowed for a glob"),
+        ("glob_deep", v + rule("{" * 17 + "}" * 17), "line 3: pattern \"{{{{{{{{{{{{{{{{{}}}}}}}}}}}}}}}}}\": more than the 16 braces"),
+        ("regex_open", v + rule("re:("), "line 3: pattern \"re:(\""),
+        ("regex_heavy", v + rule("re:(a{1000}){1000}"), "4194304 bytes allowed when compiled"),
+        ("regexes_heavy", v + "".join(rule(rf"re:.*\w{{60}}|fc{i}.*") for i in range(40)), "67108864 bytes allowed when compiled"),
+        ("regex_back", v + rule(r"re:(a)\1"), "backreferences are not supported"),
+        ("touches_nothing", v + "\n" + rule("nothing*"), 'line 4: pattern "nothing*" touches no tensor'),
+        ("touches_biases", v + rule("*.bias"), "patterns touch float weight matrices only"),
+        ("override_absent", v + override("fc9.weight"), 'line 3: override: there is no tensor "fc9.weight"'),
+        ("locked_absent", v + 'locked = [\n  "fc1.weight",\n  "fc9.weight",\n]\n', 'line 4: locked: there is no tensor "fc9.weight"'),
+        ("locked_evil", v + 'locked = ["\\u001b[31m\\u202e"]\n', 'there is no tensor "\\u{1b}[31m\\u{202e}"'),
+    ]
+
+
+def main() -> None:
+    lines = []
+
+    def put(path: str, content: bytes | str) -> None:
+        file = HERE / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    for folder in ("header", "stranger", "packed", "index", "folder", "recipe"):
+        shutil.rmtree(HERE / folder, ignore_errors=True)
+    for folder, suffix, cases in (
+        ("header", ".safetensors", headers()),
+        ("stranger", "", strangers()),
+        ("packed", ".spk", packed()),
+        ("index", ".json", indexes()),
+        ("recipe", ".toml", recipes()),
+    ):
+        for name, content, expected in cases:
+            put(f"{folder}/{name}{suffix}", content)
+            lines.append(f"{folder}/{name}{suffix}\t{expected}")
+    for name, files, expected in folders():
+        for file, content in files.items():
+            put(f"folder/{name}/{file}", content)
+        lines.append(f"folder/{name}\t{expected}")
+    put("expected.tsv", "".join(f"{line}\n" for line in lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+//! One small file for each rule: every one is opened, and must be answered with the error that is right, by its words.
+//!
+//! `tests/corpus/make.py` writes the files and says what is expected of each; see the README beside it.
+
+use super::command::Folder;
+use spokeshave::formats::{ErrorKind, Limits, index};
+use spokeshave::model::{Model, OpenOptions, Scratch, open};
+use spokeshave::recipe::{Plan, file};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus")
+}
+
+/// Paths below the corpus, and what is expected of each.
+fn expected() -> Vec<(String, String)> {
+    let text = fs::read_to_string(corpus().join("expected.tsv")).expect("the table of expectations");
+    let line = |line: &str| line.split_once('\t').map(|(path, words)| (path.to_owned(), words.to_owned()));
+    text.lines().map(|l| line(l).expect("a path, a tab, words")).collect()
+}
+
+/// What the program says of one item: its warnings when it opens, its error when it does not.
+fn answer(path: &str) -> Result<Vec<String>, String> {
+    let whole = corpus().join(path);
+    let (kind, _) = path.split_once('/').expect("a folder of the corpus");
+    match kind {
+        "index" => {
+            let bytes = fs::read(&whole).expect("a file of the corpus");
+            index::read_bytes(&bytes, &Limits::default()).map(|_| Vec::new()).map_err(|e| e.to_string())
+        }
+        "recipe" => {
+            let demo = open(Path::new("demo"), &OpenOptions::default()).expect("the demo");
+            let recipe = file::read(&whole).map_err(|e| e.to_string())?;
+            Plan::new(&demo, &recipe, false).map(|_| Vec::new()).map_err(|e| e.to_string())
+        }
+        _ => {
+            let model = open(&whole, &OpenOptions::default()).map_err(|e| e.to_string())?;
+            if kind == "packed" {
+                read_all(&model)?;
+            }
+            Ok(model.warnings)
+        }
+    }
+}
+
+/// Reads every value of every tensor that has numbers.
+fn read_all(model: &Model) -> Result<(), String> {
+    let (mut out, mut scratch) = (Vec::<f32>::new(), Scratch::default());
+    for tensor in model.tensors.iter().filter(|tensor| tensor.dtype.is_float()) {
+        model.values(tensor, 0..tensor.elements(), &mut out, &mut scratch).map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn every_file_is_answered_with_the_right_words() {
+    let mut faults = Vec::new();
+    for (path, wanted) in expected() {
+        let said = answer(&path);
+        let right = match (&said, wanted.strip_prefix("ok")) {
+            (Ok(warnings), Some("")) => warnings.is_empty(),
+            (Ok(warnings), Some(words)) => {
+                warnings.len() == 1 && warnings.iter().all(|w| w.contains(words.trim_start_matches(": ")))
+            }
+            (Err(error), None) => error.contains(&wanted),
+            _ => false,
+        };
+        if !right {
+            faults.push(format!("{path}: wanted {wanted:?}, got {said:?}"));
+        }
+        // Whatever is wrong is told on one line that a terminal can bear, and briefly.
+        if let Err(error) = said {
+            assert!(!error.chars().any(char::is_control) && error.len() < 1500, "{path}: {error:?}");
+        }
+    }
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+#[test]
+fn every_file_is_expected() {
+    let expected: Vec<String> = expected().into_iter().map(|(path, _)| path).collect();
+    let mut found = Vec::new();
+    for kind in ["folder", "header", "index", "packed", "recipe", "stranger"] {
+        for item in fs::read_dir(corpus().join(kind)).expect("a folder of the corpus") {
+            let name = item.expect("an item of the corpus").file_name().into_string().expect("a plain name");
+            found.push(format!("{kind}/{name}"));
+        }
+    }
+    let unexpected: Vec<&String> = found.iter().filter(|path| !expected.contains(path)).collect();
+    assert!(unexpected.is_empty() && found.len() == expected.len(), "{unexpected:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_git_cannot_keep_is_told_too() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = Folder::new("odd-shards");
+    let weights = fs::read(corpus().join("folder/ok_single/model.safetensors")).expect("a file of the corpus");
+    let open = |path: &Path| open(path, &OpenOptions::default()).map(|model| model.tensors.len());
+
+    // A name that is not text cannot be kept in an export, and is refused by name; the file by itself opens.
+    let unnamed = folder.0.join("unnamed");
+    fs::create_dir(&unnamed).expect("a folder");
+    let shard = unnamed.join(std::ffi::OsStr::from_bytes(b"w\xff.safetensors"));
+    fs::write(&shard, &weights).expect("a file");
+    assert!(matches!(open(&unnamed).unwrap_err().kind, ErrorKind::ShardName));
+    assert_eq!(open(&shard).expect("it is a model"), 1);
+
+    // A pipe under a shard's name must not be waited for.
+    let piped = folder.0.join("piped");
+    fs::create_dir(&piped).expect("a folder");
+    let made = std::process::Command::new("mkfifo").arg(piped.join("one.safetensors")).status();
+    assert!(made.expect("mkfifo runs").success());
+    let index = br#"{"weight_map": {"a.weight": "one.safetensors"}}"#;
+    fs::write(piped.join("model.safetensors.index.json"), index).expect("a file");
+    let error = open(&piped).unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::NotAFile) && error.to_string().contains("one.safetensors"), "{error}");
+}
+
+#[test]
+fn a_shard_below_its_folder_is_exported_with_an_index() {
+    let (folder, source) = (Folder::new("below"), corpus().join("folder/ok_below"));
+    let (source, out) = (source.to_str().expect("a Unicode path"), folder.at("out"));
+    super::command::run(&["export", source, "--set", "*=int4", "-o", &out]).done();
+    assert!(fs::exists(format!("{out}/sub/one.safetensors")).expect("it can be looked at"));
+    super::command::run(&["verify", source, &out]).done();
+}
