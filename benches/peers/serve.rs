@@ -11,8 +11,10 @@
 //! are those of the program. What it prints beside the time is what `run.py` holds against the others' answers.
 
 use rayon::prelude::*;
+use spokeshave::kernels::bracket::{self, Bracket, Found};
 use spokeshave::kernels::histogram::{BINS, Histogram};
 use spokeshave::kernels::layout::CHUNK;
+use spokeshave::kernels::quant::Extent;
 use spokeshave::kernels::select::{DIGITS, Select};
 use spokeshave::kernels::stats::{Moments, moments};
 use spokeshave::kernels::table::Counts;
@@ -91,7 +93,8 @@ fn statistics(weights: &[f32]) -> Vec<f64> {
 
 /// Finds the reach, then counts; gives the reach and the counts of all bins.
 fn histogram(weights: &[f32]) -> Vec<f64> {
-    let reach = all_moments(weights).abs_max();
+    let extents = by_span(weights, SUMS, Extent::of).into_iter();
+    let reach = f64::from(extents.fold(Extent::default(), Extent::join).abs_max());
     let of_span = |span: &[f32]| {
         let mut histogram = Histogram::new(reach);
         histogram.add(span);
@@ -103,8 +106,24 @@ fn histogram(weights: &[f32]) -> Vec<f64> {
     std::iter::once(reach).chain(sum.counts.iter().map(|&count| f64::from(count))).collect()
 }
 
-/// The magnitude below which nine tenths of the weights lie: the k-th smallest, k = 9n/10.
+/// The magnitude below which nine tenths of the weights lie: the k-th smallest, k = 9n/10; in one pass where a sample allows it,
+/// as in the program.
 fn threshold(weights: &[f32]) -> Vec<f64> {
+    let starts = bracket::clusters(weights.len());
+    let sample: Vec<f32> = starts.flat_map(|at| weights[at..at + bracket::CLUSTER].iter().copied()).collect();
+    let found = Bracket::of(&sample, 0.9).and_then(|about| {
+        let look = |span: &[f32]| {
+            let mut found = Found::default();
+            span.chunks(CHUNK).for_each(|chunk| found.add(chunk, about, Found::most(span.len())));
+            found
+        };
+        let found = by_span(weights, SUMS, look).into_iter().fold(Found::default(), Found::merge);
+        found.threshold(weights.len() as u64 * 9 / 10)
+    });
+    found.map_or_else(|| threshold_by_digits(weights), |found| vec![f64::from(f32::from_bits(found.key as u32))])
+}
+
+fn threshold_by_digits(weights: &[f32]) -> Vec<f64> {
     let Some(mut walk) = Select::new(weights.len() as u64 * 9 / 10, 32) else { return vec![0.0] };
     let mut table = vec![0; DIGITS];
     let count_first = |span: &[f32]| {

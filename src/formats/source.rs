@@ -1,4 +1,4 @@
-//! A file opened for reading: mapped once and kept, or read in pieces where mapping is not wanted; with [`fault`](super::fault) the
+//! A file opened for reading: mapped once and kept, or read in pieces where mapping is not wanted; with `fault.rs` beside it the
 //! one place with `unsafe`.
 //!
 //! No slice of a map leaves this file but into a closure ([`Source::with`]): when the closure has used the bytes, the map is

@@ -66,21 +66,31 @@ pub(super) fn clip_ui(ui: &mut Ui, axes: &Axes, live: &Live, view: &mut View, co
         Range::Max => "drag inwards to clip".to_owned(),
     };
     // At rest the words in the corner say it: a pill would lie on the prune lines.
-    paint(ui, axes, value, grip, (grip == Grip::Hover).then_some(&pill), t);
+    if range != Range::Max {
+        paint_zones(ui, axes, value, t);
+    }
+    paint_lines(ui, axes, value, grip, (grip == Grip::Hover).then_some(&pill), t);
     if range != Range::Max {
         paint_words(ui, axes, live, index, value, t);
     }
 }
 
-fn paint(ui: &Ui, axes: &Axes, value: f64, grip: Grip, pill: Option<&String>, t: &Tokens) {
+/// What the median unit gives up. A full range gives up nothing: what lies beyond its lines are units with a wider one.
+fn paint_zones(ui: &Ui, axes: &Axes, value: f64, t: &Tokens) {
+    let area = axes.area;
+    for (side, end) in [(-1.0, area.left()), (1.0, area.right())] {
+        let x = axes.x(side * value);
+        let zone = Rect::from_x_y_ranges(x.min(end)..=x.max(end), area.y_range());
+        ui.painter().rect_filled(zone, 0.0, t.text3.gamma_multiply(opacity::CLIP_ZONE));
+    }
+}
+
+fn paint_lines(ui: &Ui, axes: &Axes, value: f64, grip: Grip, pill: Option<&String>, t: &Tokens) {
     let painter = ui.painter();
     let area = axes.area;
     let height = area.top() + area.height() * 0.24;
     for side in [-1.0, 1.0] {
         let x = axes.x(side * value);
-        let end = if side < 0.0 { area.left() } else { area.right() };
-        let zone = Rect::from_x_y_ranges(x.min(end)..=x.max(end), area.y_range());
-        painter.rect_filled(zone, 0.0, t.text3.gamma_multiply(opacity::CLIP_ZONE));
         let line = [pos2(x, area.top()), pos2(x, area.bottom())];
         painter.extend(Shape::dashed_line(&line, Stroke::new(stroke::HANDLE, t.accent), 4.0, 3.0));
         paint_grip(painter, pos2(x, height), true, grip, GripLook::Outline, t);

@@ -12,7 +12,7 @@
 mod kept;
 mod shelf;
 
-pub use kept::{Kept, key_of};
+pub use kept::{Kept, Unreadable, key_of};
 pub use shelf::{Left, Shelf, set_aside, state_folder};
 
 use crate::model::Model;
