@@ -75,7 +75,7 @@ impl Shelf {
         Self { folder: folder.to_path_buf() }
     }
 
-    /// A place for the recipe of the model with this key, of this session alone.
+    /// A place for the recipe of the model with this key, of this window alone.
     pub(super) fn slot(&self, key: u64) -> Slot {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
