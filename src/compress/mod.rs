@@ -10,11 +10,13 @@
 
 mod chunk;
 mod fit;
+mod joint;
 mod pool;
 mod prepare;
 
 pub use chunk::{Chunk, Codes};
-pub use pool::{PoolCut, cut_pools};
+pub use joint::Joint;
+pub use pool::PoolCut;
 pub use prepare::{Prepared, prepare};
 
 use crate::control::Control;

@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::output::by_arithmetic;
-use crate::compress::{Task, cut_pools, fold_chunks, prepare};
+use crate::compress::{Joint, Task, fold_chunks, prepare};
 use crate::control::Control;
 use crate::estimate::size::is_kept;
 use crate::kernels::Real;
@@ -81,7 +81,7 @@ pub fn verify(model: &Model, artifact: &Model, plan: &Plan, control: &Control) -
 }
 
 fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) -> Result<Verification, Error> {
-    let cuts = cut_pools(model, plan, control)?;
+    let joint = Joint::new(model, plan, control)?;
     let mut tensors = Vec::new();
     for (i, tensor) in model.tensors.iter().enumerate() {
         let Some(read) = artifact.find(&tensor.name).map(|j| &artifact.tensors[j]) else {
@@ -117,7 +117,7 @@ fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) ->
             });
             continue;
         }
-        let task = Task { model, tensor, scheme, target: plan.target, pool: cuts.get(&i).copied(), control };
+        let task = joint.task(model, plan, i, control);
         tensors.push(by_arithmetic!(tensor.dtype, check(&task, artifact, read))?);
     }
     let only_there = artifact.tensors.iter().filter(|t| model.find(&t.name).is_none());

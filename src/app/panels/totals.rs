@@ -180,6 +180,9 @@ fn bytes_ui(ui: &mut Ui, totals: &Totals, fresh: bool) {
         ("scales", s.scales, t.scales),
         ("zero points", s.zero_points, t.zero_points),
         ("mask", s.mask, t.mask),
+        ("indices", s.indices, t.indices),
+        ("codebook", s.codebook, t.codebook),
+        ("factors", s.factors, t.factors),
         ("untouched", s.untouched, t.untouched),
         ("header", totals.overhead_bytes, t.header),
     ];
