@@ -6,7 +6,6 @@ use super::{Error, Task};
 use crate::formats::Dtype;
 use crate::kernels::quant::Grid;
 use crate::kernels::{Real, convert, select};
-use crate::model::Model;
 use crate::recipe::{Quantize, Target};
 use std::ops::Range;
 
@@ -70,8 +69,8 @@ impl<T> Default for Chunk<T> {
 
 impl<T: Real> Chunk<T> {
     /// Reads the elements of a range.
-    pub(super) fn read(&mut self, model: &Model, task: &Task<'_>, range: Range<usize>) -> Result<(), Error> {
-        model.values(task.tensor, range.clone(), &mut self.source, &mut self.scratch)?;
+    pub(super) fn read(&mut self, task: &Task<'_>, range: Range<usize>) -> Result<(), Error> {
+        task.values(range.clone(), &mut self.source, &mut self.scratch)?;
         self.range = range;
         Ok(())
     }
@@ -186,9 +185,9 @@ fn count_non_finite<T: Real>(task: &Task<'_>) -> Result<u64, Error> {
     let mut values: Vec<T> = Vec::new();
     let mut scratch = crate::model::Scratch::default();
     let mut count = 0;
-    for range in task.tensor.geometry().chunks() {
+    for range in task.geometry().chunks() {
         task.check_cancelled()?;
-        task.model.values(task.tensor, range, &mut values, &mut scratch)?;
+        task.values(range, &mut values, &mut scratch)?;
         count += values.iter().filter(|v| !v.is_finite()).count() as u64;
     }
     Ok(count)

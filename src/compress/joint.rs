@@ -1,7 +1,8 @@
 //! What tensors must know of each other before one of them is taken through its scheme: the cuts of the pools they share.
 
+use super::input::WHOLE;
 use super::pool::{PoolCut, cut_pool};
-use super::{Error, Task};
+use super::{Error, Input, Task};
 use crate::control::Control;
 use crate::model::Model;
 use crate::recipe::Plan;
@@ -13,6 +14,8 @@ use std::collections::HashMap;
 pub struct Joint {
     /// Cuts of global pools, by tensor position.
     pools: HashMap<usize, PoolCut>,
+    /// What remains of tensors that lose rows or columns, by tensor position.
+    inputs: HashMap<usize, Input>,
 }
 
 impl Joint {
@@ -47,6 +50,7 @@ impl Joint {
         Task {
             model,
             tensor: &model.tensors[index],
+            input: self.inputs.get(&index).unwrap_or(&WHOLE),
             scheme: &plan.assignments[index].stored,
             target: plan.target,
             pool: self.pools.get(&index).copied(),

@@ -10,11 +10,13 @@
 
 mod chunk;
 mod fit;
+mod input;
 mod joint;
 mod pool;
 mod prepare;
 
 pub use chunk::{Chunk, Codes};
+pub use input::Input;
 pub use joint::Joint;
 pub use pool::PoolCut;
 pub use prepare::{Prepared, prepare};
@@ -23,9 +25,11 @@ use crate::control::Control;
 use crate::formats;
 use crate::formats::error::printable;
 use crate::kernels::Real;
-use crate::model::{Model, Tensor};
+use crate::kernels::layout::Geometry;
+use crate::model::{Model, Scratch, Tensor};
 use crate::recipe::{Scheme, Target};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Why a tensor cannot be compressed as asked.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +71,8 @@ pub struct Task<'a> {
     pub model: &'a Model,
     /// The tensor.
     pub tensor: &'a Tensor,
+    /// What the scheme is applied to: the tensor, or a matrix derived from it.
+    pub input: &'a Input,
     /// What is done, as the target stores it.
     pub scheme: &'a Scheme,
     /// Decides how a value is finally rounded.
@@ -80,6 +86,38 @@ pub struct Task<'a> {
 impl Task<'_> {
     pub(crate) fn check_cancelled(&self) -> Result<(), Error> {
         if self.control.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    /// Rows and columns of what the scheme is applied to.
+    #[must_use]
+    pub fn geometry(&self) -> Geometry {
+        self.input.geometry(self.tensor)
+    }
+
+    /// Elements `range` of what the scheme is applied to, replacing what `out` held.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn values<T: Real>(
+        &self,
+        range: Range<usize>,
+        out: &mut Vec<T>,
+        scratch: &mut Scratch,
+    ) -> Result<(), formats::Error> {
+        self.input.values(self.model, self.tensor, range, out, scratch)
+    }
+
+    /// The same as plain bytes of the tensor's dtype, appended to `out`; `false` when they have none.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn plain_bytes(
+        &self,
+        range: Range<usize>,
+        out: &mut Vec<u8>,
+        scratch: &mut Scratch,
+    ) -> Result<bool, formats::Error> {
+        self.input.plain_bytes(self.model, self.tensor, range, out, scratch)
     }
 
     pub(crate) fn shown_name(&self) -> String {

@@ -99,7 +99,7 @@ impl<T: Real> Prepared<T> {
     }
 
     fn fill_unchecked(&self, task: &Task<'_>, index: usize, chunk: &mut Chunk<T>) -> Result<bool, Error> {
-        chunk.read(task.model, task, self.chunks[index].clone())?;
+        chunk.read(task, self.chunks[index].clone())?;
         chunk.prune(self, index);
         chunk.quantize(task, self)
     }
@@ -110,7 +110,7 @@ impl<T: Real> Prepared<T> {
 /// # Errors
 /// When the tensor cannot be read, or the work is cancelled.
 pub fn prepare<T: Real>(task: &Task<'_>) -> Result<Prepared<T>, Error> {
-    let geometry = task.tensor.geometry();
+    let geometry = task.geometry();
     let chunks = geometry.chunks();
     let mut prepared = Prepared { geometry, chunks, cut: Cut::None, extents: None, threshold: None };
     if let Some(Prune::Magnitude { share, scope }) = &task.scheme.prune {
@@ -171,7 +171,7 @@ fn in_one_pass<T: Real>(task: &Task<'_>, chunks: &[Range<usize>], share: Decimal
     let (mut sample, mut cluster, mut scratch) = (Vec::<T>::new(), Vec::new(), Scratch::default());
     for at in bracket::clusters(n) {
         let at = start + at;
-        task.model.values(task.tensor, at..at + bracket::CLUSTER, &mut cluster, &mut scratch)?;
+        task.values(at..at + bracket::CLUSTER, &mut cluster, &mut scratch)?;
         sample.extend_from_slice(&cluster);
     }
     let Some(bracket) = Bracket::of(&sample, share.to_f64()) else { return Ok(None) };
@@ -181,7 +181,7 @@ fn in_one_pass<T: Real>(task: &Task<'_>, chunks: &[Range<usize>], share: Decimal
         let most = Found::most(chunks.iter().map(Range::len).sum());
         for range in chunks {
             task.check_cancelled()?;
-            task.model.values(task.tensor, range.clone(), &mut values, &mut scratch)?;
+            task.values(range.clone(), &mut values, &mut scratch)?;
             found.add(&values, bracket, most);
         }
         Ok(found)
@@ -211,7 +211,7 @@ pub(super) fn digit_table<T: Real>(
                 let (mut counts, mut values) = (Counts::default(), Vec::<f32>::new());
                 for range in chunks {
                     task.check_cancelled()?;
-                    task.model.values(task.tensor, range.clone(), &mut values, &mut scratch)?;
+                    task.values(range.clone(), &mut values, &mut scratch)?;
                     counts.add(&values);
                 }
                 counts.add_magnitudes_to(&mut table);
@@ -219,7 +219,7 @@ pub(super) fn digit_table<T: Real>(
             }
             for range in chunks {
                 task.check_cancelled()?;
-                task.model.values(task.tensor, range.clone(), &mut values, &mut scratch)?;
+                task.values(range.clone(), &mut values, &mut scratch)?;
                 if wide {
                     let finite = values.iter().filter(|v| v.is_finite());
                     select.count_keys(finite.map(|v| v.to_f64().magnitude_key()), &mut table);
@@ -251,7 +251,7 @@ fn spread_ties<T: Real>(
     let count = |range: &Range<usize>| {
         task.check_cancelled()?;
         let mut values = Vec::<T>::new();
-        task.model.values(task.tensor, range.clone(), &mut values, &mut Scratch::default())?;
+        task.values(range.clone(), &mut values, &mut Scratch::default())?;
         Ok(if wide {
             select::count_ties(&values, threshold, |v| v.to_f64().magnitude_key())
         } else {

@@ -16,6 +16,7 @@
 //! | [`clip`] | ranges tighter than the maximum: least squares, percentiles |
 //! | [`entropy`] | Shannon bound of a code table, and the cost of relative indices |
 //! | [`histogram`] | counts over a symmetric range, for the eye |
+//! | [`kept`] | which indices of a dimension stay |
 //! | [`layout`] | rows, groups and chunks: where a tensor is cut |
 //! | [`table`] | counts by the upper 16 bits: the value table |
 //! | [`sketch`] | where weights lie in their group's range: errors of any width by a dot product |
@@ -30,6 +31,7 @@ pub mod dispatch;
 pub mod entropy;
 pub mod error;
 pub mod histogram;
+pub mod kept;
 pub mod layout;
 pub mod quant;
 pub mod real;
