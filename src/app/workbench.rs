@@ -237,7 +237,7 @@ impl Workbench {
                 view.dialog = Some(Dialog::SaveRecipe { path: format!("{}.toml", file_stem(&live.model.name)) });
             }
             Command::SaveRecipe(path) => {
-                let text = file::print(live.recipe());
+                let text = file::print(&live.recipe().written_to(&path));
                 write_whole(&path, text.as_bytes()).map_err(|e| e.to_string())?;
                 view.notice = Some(format!("recipe saved as {}", path.display()));
                 view.dialog = None;
