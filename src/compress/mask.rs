@@ -3,8 +3,10 @@
 //! The other model may be anything that opens: a pruned checkpoint, an artifact, or a file of masks alone, whose tensors of
 //! booleans or integers are 0 where something goes.
 
-use super::Error;
+use super::{Error, Task};
+use crate::formats::base64;
 use crate::formats::error::printable;
+use crate::kernels::bits::BitWriter;
 use crate::model::{Model, OpenOptions, Scratch, Tensor, open};
 use crate::recipe::{Plan, Prune};
 use std::collections::HashMap;
@@ -14,9 +16,14 @@ use std::sync::Arc;
 
 /// Where a tensor's zeros come from.
 #[derive(Clone, Debug)]
-pub struct Mask {
-    model: Arc<Model>,
-    index: usize,
+pub struct Mask(Zeros);
+
+#[derive(Clone, Debug)]
+enum Zeros {
+    /// The zeros of a tensor of another model.
+    Of(Arc<Model>, usize),
+    /// A bit per element, 1 where it stays: the mask that an artifact carries.
+    Carried(Arc<[u8]>),
 }
 
 impl Mask {
@@ -25,8 +32,29 @@ impl Mask {
     /// # Errors
     /// When the other model cannot be read any more.
     pub(super) fn zeros(&self, range: Range<usize>, out: &mut Vec<bool>, scratch: &mut Scratch) -> Result<(), Error> {
-        let tensor = &self.model.tensors[self.index];
-        Ok(self.model.zeros(tensor, range, out, scratch)?)
+        match &self.0 {
+            Zeros::Of(model, index) => Ok(model.zeros(&model.tensors[*index], range, out, scratch)?),
+            Zeros::Carried(bits) => {
+                out.clear();
+                out.extend(range.map(|i| bits.get(i / 8).is_some_and(|byte| byte >> (i % 8) & 1 == 0)));
+                Ok(())
+            }
+        }
+    }
+
+    /// The mask as an artifact carries it: a bit per element, 1 where it stays, least significant first, in base 64.
+    ///
+    /// # Errors
+    /// When the other model cannot be read any more, or the work is cancelled.
+    pub fn text(&self, task: &Task<'_>) -> Result<String, Error> {
+        let (mut writer, mut bits, mut zeros) = (BitWriter::default(), Vec::new(), Vec::new());
+        for range in task.geometry().chunks() {
+            task.check_cancelled()?;
+            self.zeros(range, &mut zeros, &mut Scratch::default())?;
+            zeros.iter().for_each(|&zero| writer.push(u32::from(!zero), 1, &mut bits));
+        }
+        writer.finish(&mut bits);
+        Ok(base64::encode(&bits))
     }
 }
 
@@ -75,5 +103,7 @@ fn fitting(tensor: &Tensor, file: &str, model: Arc<Model>) -> Result<Mask, Error
     if found.dtype.bytes() == 0 {
         return Err(Error::MaskDtype { tensor: name, file: shown, found: found.dtype });
     }
-    Ok(Mask { model, index })
+    let Some(text) = model.carried_mask(&tensor.name) else { return Ok(Mask(Zeros::Of(model, index))) };
+    let bits = base64::decode(text).filter(|bits| bits.len() == tensor.elements().div_ceil(8));
+    bits.map(|bits| Mask(Zeros::Carried(bits.into()))).ok_or(Error::MaskDamaged { tensor: name, file: shown })
 }

@@ -2,10 +2,13 @@
 
 use super::Error;
 use super::atomic::Temporary;
-use crate::compress::Task;
+use crate::compress::{Joint, Task};
 use crate::control::Control;
+use crate::estimate::total::carrying;
 use crate::formats::Dtype;
 use crate::model::{Model, Scratch, Tensor};
+use crate::recipe::Plan;
+use std::collections::HashMap;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
@@ -64,6 +67,21 @@ impl<'a> Output<'a> {
         }
         Ok(())
     }
+}
+
+/// The masks that a file with these tensors carries beside its zeros, as text, by tensor position.
+pub fn carried_masks(
+    joint: &Joint,
+    model: &Model,
+    plan: &Plan,
+    tensors: &[usize],
+    control: &Control,
+) -> Result<HashMap<usize, String>, Error> {
+    let text = |i| {
+        let task = joint.task(model, plan, i, control);
+        Ok((i, task.mask.map_or(Ok(String::new()), |mask| mask.text(&task))?))
+    };
+    carrying(plan, tensors).map(text).collect()
 }
 
 /// Runs `f32` or `f64` code by a tensor's dtype.
