@@ -13,6 +13,7 @@ mod fit;
 mod joint;
 mod pool;
 mod prepare;
+mod stored;
 
 pub use chunk::{Chunk, Codes};
 pub use joint::Joint;
