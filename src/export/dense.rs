@@ -5,7 +5,7 @@ use super::atomic::Temporary;
 use super::output::{Output, by_arithmetic, keeps_bits, width};
 use crate::compress::{Chunk, Codes, Joint, Task, prepare, stream_chunks};
 use crate::control::Control;
-use crate::estimate::size::is_kept;
+use crate::estimate::size::{is_kept, stored_dtype};
 use crate::estimate::total::{artifact_metadata, dense_listings};
 use crate::formats::{Dtype, safetensors};
 use crate::kernels::Real;
@@ -61,7 +61,10 @@ pub fn plain_elements<T: Real>(
 ) -> Result<(), Error> {
     let dtype = task.tensor.dtype;
     if chunk.kind == Codes::Pattern {
-        chunk.codes.iter().for_each(|&code| out.extend_from_slice(&(code as u16).to_le_bytes()));
+        match stored_dtype(dtype, task.scheme).bytes() {
+            1 => out.extend(chunk.codes.iter().map(|&code| code as u8)),
+            _ => chunk.codes.iter().for_each(|&code| out.extend_from_slice(&(code as u16).to_le_bytes())),
+        }
         return Ok(());
     }
     if keeps_bits(task) {

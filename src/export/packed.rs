@@ -13,6 +13,7 @@ use crate::formats::packed::{self, Listing};
 use crate::formats::packed_layout::{Code, Coding, Form, scale_bytes};
 use crate::kernels::Real;
 use crate::kernels::bits::BitWriter;
+use crate::kernels::levels::Levels;
 use crate::model::{Model, Scratch};
 use crate::recipe::{Plan, Recipe};
 
@@ -54,6 +55,7 @@ struct Side {
     mask_bytes: Vec<u8>,
     scales: Vec<u8>,
     zero_points: Vec<u8>,
+    codebooks: Vec<u8>,
 }
 
 fn write_coded<T: Real>(
@@ -72,7 +74,7 @@ fn write_coded<T: Real>(
     stream_chunks(task, &prepared, |chunk| {
         let mut bytes = Vec::new();
         add_side(&mut side, chunk, coding, listing);
-        push_codes(task, chunk, coding, &mut codes, &mut scratch, &mut bytes)?;
+        push_codes(task, chunk, (coding, listing), &mut codes, &mut scratch, &mut bytes)?;
         output.write(&bytes)
     })?;
     let mut last = Vec::new();
@@ -83,6 +85,7 @@ fn write_coded<T: Real>(
     output.write(&side.mask_bytes)?;
     output.write(&side.scales)?;
     output.write(&side.zero_points)?;
+    output.write(&side.codebooks)?;
     output.seek(start + parts.len())
 }
 
@@ -92,16 +95,27 @@ fn add_side<T: Real>(side: &mut Side, chunk: &Chunk<T>, coding: &Coding, listing
             side.mask.push(u32::from(*q != T::ZERO), 1, &mut side.mask_bytes);
         }
     }
-    if let Code::Integer { zero_points, .. } = coding.code {
-        for (_, grid) in &chunk.grids {
-            if scale_bytes(listing.dtype) == 8 {
-                grid.scale.to_f64().push_le(&mut side.scales);
-            } else {
-                f32::from_f64(grid.scale.to_f64()).push_le(&mut side.scales);
+    for piece in chunk.pieces.iter().filter(|piece| piece.begins) {
+        match &piece.levels {
+            Levels::Mx(exponent) => side.scales.push(*exponent),
+            Levels::Nv { scale, global } => {
+                if side.scales.is_empty() {
+                    global.push_le(&mut side.scales);
+                }
+                side.scales.push(*scale);
             }
-            if zero_points {
-                side.zero_points.push(grid.zero_point as u8);
+            Levels::Codebook(book) => book.centroids.iter().for_each(|centroid| centroid.push_le(&mut side.codebooks)),
+            levels => {
+                let scale = levels.scale().unwrap_or_default().to_f64();
+                if scale_bytes(listing.dtype) == 8 {
+                    scale.push_le(&mut side.scales);
+                } else {
+                    f32::from_f64(scale).push_le(&mut side.scales);
+                }
             }
+        }
+        if let (Levels::Grid(grid), Code::Integer { zero_points: true, .. }) = (&piece.levels, coding.code) {
+            side.zero_points.push(grid.zero_point as u8);
         }
     }
 }
@@ -110,13 +124,14 @@ fn add_side<T: Real>(side: &mut Side, chunk: &Chunk<T>, coding: &Coding, listing
 fn push_codes<T: Real>(
     task: &Task<'_>,
     chunk: &Chunk<T>,
-    coding: &Coding,
+    (coding, listing): (&Coding, &Listing),
     codes: &mut BitWriter,
     scratch: &mut Scratch,
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
     let has_code = |q: &T| coding.form == Form::Dense || *q != T::ZERO;
-    if let (Code::Integer { bits, .. }, Codes::Integer) = (coding.code, chunk.kind) {
+    if chunk.kind == Codes::Level {
+        let bits = coding.code.bits(listing.dtype) as u32;
         for (&code, q) in chunk.codes.iter().zip(&chunk.result) {
             if has_code(q) {
                 codes.push(code.cast_unsigned(), bits, out);

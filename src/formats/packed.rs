@@ -158,7 +158,7 @@ impl<'de> Take<'de> for Tensors<'_> {
     }
 }
 
-fn unit_name(unit: Unit) -> String {
+pub(super) fn unit_name(unit: Unit) -> String {
     match unit {
         Unit::Tensor => "tensor".into(),
         Unit::Row => "row".into(),
@@ -244,19 +244,39 @@ fn push_coding(json: &mut String, coding: &Coding) {
     json.push_str(if coding.form == Form::Mask { ",\"form\":\"mask\"" } else { ",\"form\":\"dense\"" });
     json.push_str(",\"nonzeros\":");
     push_number(json, coding.nonzeros);
-    if let Code::Integer { bits, unit, zero_points } = coding.code {
-        json.push_str(",\"bits\":");
-        push_number(json, u64::from(bits));
-        json.push_str(",\"unit\":\"");
-        json.push_str(&unit_name(unit));
-        json.push_str(if zero_points { "\",\"zero_points\":true" } else { "\",\"zero_points\":false" });
-    }
+    push_code(json, coding.code);
     json.push('}');
+}
+
+/// The members that say what codes are.
+fn push_code(json: &mut String, code: Code) {
+    let mut text = |key: &str, word: &str| json.push_str(&format!(",\"{key}\":\"{word}\""));
+    match code {
+        Code::Element => {}
+        Code::Integer { bits, unit, zero_points } => {
+            json.push_str(",\"bits\":");
+            push_number(json, u64::from(bits));
+            json.push_str(",\"unit\":\"");
+            json.push_str(&unit_name(unit));
+            json.push_str(if zero_points { "\",\"zero_points\":true" } else { "\",\"zero_points\":false" });
+        }
+        Code::Number { table, unit } => {
+            text("code", table.name());
+            text("unit", &unit_name(unit));
+        }
+        Code::Codebook { entries, unit } => {
+            text("code", "codebook");
+            text("unit", &unit_name(unit));
+            json.push_str(",\"entries\":");
+            push_number(json, u64::from(entries));
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::packed_layout::Numbers;
 
     fn open(bytes: Vec<u8>) -> Result<Table, ErrorKind> {
         let whole = read_bytes(&bytes, &Limits::default());
@@ -267,6 +287,7 @@ mod tests {
 
     fn example() -> (Vec<Listing>, Vec<u8>) {
         let code = Code::Integer { bits: 3, unit: Unit::Group(32), zero_points: true };
+        let number = Code::Number { table: Numbers::Nvfp4, unit: Unit::Group(16) };
         let coding = |form, nonzeros, code| Some(Coding { scheme: "int3:g32:asym".into(), form, nonzeros, code });
         let listing = |name: &str, coding| Listing { name: name.into(), dtype: Dtype::F32, shape: vec![2, 40], coding };
         let listings = vec![
@@ -274,6 +295,8 @@ mod tests {
             listing("b", coding(Form::Mask, 7, code)),
             listing("c", coding(Form::Dense, 80, code)),
             listing("d", coding(Form::Mask, 3, Code::Element)),
+            listing("e", coding(Form::Dense, 80, number)),
+            listing("f", coding(Form::Mask, 5, Code::Codebook { entries: 5, unit: Unit::Row })),
         ];
         let (mut bytes, ranges) = lay_out(&listings, &BTreeMap::from([("k".into(), "v".into())])).unwrap();
         bytes.resize(ranges.last().unwrap().end as usize, 0);
@@ -286,7 +309,7 @@ mod tests {
         let table = open(bytes).unwrap();
         assert_eq!(table.metadata.get("k").map(String::as_str), Some("v"));
         let sizes: Vec<u64> = table.tensors.iter().map(|t| t.range.end - t.range.start).collect();
-        assert_eq!(sizes, [320, 10 + 16 + 4 + 3, 16 + 4 + 30, 10 + 12]);
+        assert_eq!(sizes, [320, 10 + 16 + 4 + 3, 16 + 4 + 30, 10 + 12, 4 + 6 + 40, 10 + 40 + 2]);
         for (listing, entry) in listings.iter().zip(&table.tensors) {
             assert_eq!((&listing.name, &listing.coding), (&entry.name, &entry.packed));
         }
@@ -323,5 +346,10 @@ mod tests {
         assert!(matches!(swap(b"\"bits\":3", b"\"bits\":1"), ErrorKind::Packed { .. }));
         assert!(matches!(swap(b"\"unit\":\"g32\"", b"\"unit\":\"g31\""), ErrorKind::Packed { .. }));
         assert!(matches!(swap(b"\"form\":\"mask\"", b"\"from\":\"mask\""), ErrorKind::Packed { .. }));
+        assert!(matches!(swap(b"\"code\":\"nvfp4\"", b"\"code\":\"mxfp4\""), ErrorKind::Packed { .. }));
+        assert!(matches!(swap(b"\"code\":\"nvfp4\"", b"\"code\":\"nvfp5\""), ErrorKind::Packed { .. }));
+        assert!(matches!(swap(b"\"unit\":\"g16\"", b"\"unit\":\"g64\""), ErrorKind::Packed { .. }));
+        assert!(matches!(swap(b"\"entries\":5", b"\"entries\":1"), ErrorKind::Packed { .. }));
+        assert!(matches!(swap(b"\"entries\":5", b"\"unities\":5"), ErrorKind::Packed { .. }));
     }
 }

@@ -1,7 +1,8 @@
 //! How one tensor lies inside a `packed` file: forms, parts and their sizes (the byte layout itself is in `PACKED.md`).
 
 use super::Dtype;
-use crate::kernels::layout::{Geometry, Unit};
+pub use super::packed_code::{Code, Numbers, SideBytes, scale_bytes};
+use crate::kernels::layout::Geometry;
 use std::ops::Range;
 
 /// The first eight bytes of a `packed` file.
@@ -18,22 +19,6 @@ pub enum Form {
     Dense,
     /// Those whose bit is set in a mask that precedes the codes.
     Mask,
-}
-
-/// What a code is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
-    /// A plain element of the tensor's dtype.
-    Element,
-    /// A small integer on a grid.
-    Integer {
-        /// Width of a code, 2 to 8.
-        bits: u32,
-        /// Which elements share a scale.
-        unit: Unit,
-        /// Whether each unit has a zero point (asymmetric grids).
-        zero_points: bool,
-    },
 }
 
 /// How a coded tensor's payload is to be read.
@@ -58,6 +43,8 @@ pub struct Parts {
     pub scales: Range<u64>,
     /// One byte per unit.
     pub zero_points: Range<u64>,
+    /// One codebook per unit.
+    pub codebooks: Range<u64>,
     /// The codes.
     pub codes: Range<u64>,
 }
@@ -76,35 +63,6 @@ impl Parts {
     }
 }
 
-impl Code {
-    /// Bits of one code.
-    #[must_use]
-    pub fn bits(self, dtype: Dtype) -> u64 {
-        match self {
-            Self::Element => dtype.bits(),
-            Self::Integer { bits, .. } => u64::from(bits),
-        }
-    }
-
-    /// Bytes of scales and of zero points.
-    #[must_use]
-    pub fn side_bytes(self, dtype: Dtype, geometry: Geometry) -> (u64, u64) {
-        match self {
-            Self::Element => (0, 0),
-            Self::Integer { unit, zero_points, .. } => {
-                let units = unit.count(geometry) as u64;
-                (units * scale_bytes(dtype), if zero_points { units } else { 0 })
-            }
-        }
-    }
-}
-
-/// Bytes of one scale beside a tensor of this dtype: F64 tensors keep F64 scales.
-#[must_use]
-pub fn scale_bytes(dtype: Dtype) -> u64 {
-    if dtype == Dtype::F64 { 8 } else { 4 }
-}
-
 /// Bytes of `count` codes of `bits` bits. Counts come from checked shapes, so u128 cannot overflow and the result fits.
 #[must_use]
 pub fn code_bytes(count: u64, bits: u64) -> u64 {
@@ -117,7 +75,7 @@ impl Coding {
     pub fn parts(&self, dtype: Dtype, geometry: Geometry) -> Parts {
         let n = geometry.len() as u64;
         let mask = if self.form == Form::Mask { n.div_ceil(8) } else { 0 };
-        let (scales, zero_points) = self.code.side_bytes(dtype, geometry);
+        let side = self.code.side_bytes(dtype, geometry);
         let codes = code_bytes(if self.form == Form::Mask { self.nonzeros } else { n }, self.code.bits(dtype));
         let mut at = 0_u64;
         let mut part = |len: u64| {
@@ -125,15 +83,22 @@ impl Coding {
             at = at.saturating_add(len);
             start..at
         };
-        Parts { mask: part(mask), scales: part(scales), zero_points: part(zero_points), codes: part(codes) }
+        Parts {
+            mask: part(mask),
+            scales: part(side.scales),
+            zero_points: part(side.zero_points),
+            codebooks: part(side.codebooks),
+            codes: part(codes),
+        }
     }
 
-    /// The cheaper of the two forms for n elements of which `nonzeros` have q ≠ 0; dense when they tie.
+    /// The cheaper of the two forms for n elements of which `nonzeros` have q ≠ 0; dense when they tie. Without `zero_codes`
+    /// an element that is 0 has no code.
     #[must_use]
-    pub fn least(scheme: String, code: Code, dtype: Dtype, n: u64, nonzeros: u64) -> Self {
+    pub fn least(scheme: String, code: Code, zero_codes: bool, dtype: Dtype, n: u64, nonzeros: u64) -> Self {
         let bits = code.bits(dtype);
         let masked = n.div_ceil(8).saturating_add(code_bytes(nonzeros, bits));
-        if masked < code_bytes(n, bits) {
+        if masked < code_bytes(n, bits) || (nonzeros < n && !zero_codes) {
             Self { scheme, form: Form::Mask, nonzeros, code }
         } else {
             Self { scheme, form: Form::Dense, nonzeros: n, code }
@@ -144,26 +109,27 @@ impl Coding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::layout::Unit;
 
     #[test]
     fn the_worked_example_of_the_contract() {
         let geometry = Geometry::of(&[300, 784]);
         let code = |zero_points| Code::Integer { bits: 4, unit: Unit::Row, zero_points };
         let n = 235_200;
-        let coding = Coding::least(String::new(), code(false), Dtype::F32, n, n / 10);
+        let coding = Coding::least(String::new(), code(false), true, Dtype::F32, n, n / 10);
         let parts = coding.parts(Dtype::F32, geometry);
         assert_eq!(coding.form, Form::Mask);
         assert_eq!(parts.mask, 0..29_400);
         assert_eq!(parts.scales.end - parts.scales.start, 1_200);
         assert_eq!(parts.codes.end - parts.codes.start, 11_760);
         assert_eq!(parts.len(), 42_360);
-        let asymmetric = Coding::least(String::new(), code(true), Dtype::F32, n, n / 10);
+        let asymmetric = Coding::least(String::new(), code(true), true, Dtype::F32, n, n / 10);
         assert_eq!(asymmetric.parts(Dtype::F32, geometry).len(), 42_660);
     }
 
     #[test]
     fn a_mask_pays_only_past_one_over_bits() {
-        let form = |nonzeros| Coding::least(String::new(), Code::Element, Dtype::F32, 3200, nonzeros).form;
+        let form = |nonzeros| Coding::least(String::new(), Code::Element, true, Dtype::F32, 3200, nonzeros).form;
         assert_eq!([form(3200), form(3100), form(3099)], [Form::Dense, Form::Dense, Form::Mask]);
     }
 }

@@ -2,8 +2,8 @@
 
 use super::error::{ErrorKind, printable, quoted};
 use super::json::{Counts, Found, One, Seed, Take, Verdict};
-use super::packed::bad;
-use super::packed_layout::{Code, Coding, Form};
+use super::packed::{bad, unit_name};
+use super::packed_layout::{Code, Coding, Form, Numbers};
 use super::safetensors::{COUNT, needed_bytes};
 use super::{Dtype, Entry, Limits};
 use crate::kernels::layout::{Geometry, Unit};
@@ -37,9 +37,18 @@ struct Parts {
     scheme: Option<String>,
     form: Option<Form>,
     nonzeros: Option<u64>,
+    code: Option<CodeName>,
     bits: Option<u64>,
     unit: Option<Unit>,
     zero_points: Option<bool>,
+    entries: Option<u64>,
+}
+
+/// The word under `code`.
+#[derive(Clone, Copy)]
+enum CodeName {
+    Number(Numbers),
+    Codebook,
 }
 
 impl Tensor<'_> {
@@ -169,15 +178,26 @@ impl<'de> Take<'de> for CodingObject<'_> {
                     };
                     parts.form.replace(items.next_value_seed(Seed(One(verdict, form)))?).is_some()
                 }
+                "code" => {
+                    let name = |found: Found<'_>| {
+                        let name = if let Found::Text(name) = found { code_from_name(name) } else { None };
+                        name.ok_or_else(|| wrong(found, "a code that this version knows"))
+                    };
+                    parts.code.replace(items.next_value_seed(Seed(One(verdict, name)))?).is_some()
+                }
                 "unit" => {
                     let unit = |found: Found<'_>| {
                         let unit = if let Found::Text(name) = found { unit_from_name(name) } else { None };
-                        unit.ok_or_else(|| wrong(found, "one of tensor, row, g32, g64, g128"))
+                        unit.ok_or_else(|| wrong(found, "one of tensor, row, g16, g32, g64, g128"))
                     };
                     parts.unit.replace(items.next_value_seed(Seed(One(verdict, unit)))?).is_some()
                 }
-                "nonzeros" | "bits" => {
-                    let slot = if key == "bits" { &mut parts.bits } else { &mut parts.nonzeros };
+                "nonzeros" | "bits" | "entries" => {
+                    let slot = match key.as_str() {
+                        "bits" => &mut parts.bits,
+                        "entries" => &mut parts.entries,
+                        _ => &mut parts.nonzeros,
+                    };
                     let read = items.next_value_seed(Seed(One(verdict, |found: Found<'_>| number(found, &wrong))))?;
                     slot.replace(read).is_some()
                 }
@@ -207,6 +227,7 @@ impl Parts {
         if !dtype.is_float() || dtype == Dtype::F8_E8M0 {
             return Err(bad(place, format!("it has a coding, which goes with a float dtype only, not with {dtype}")));
         }
+        let code = self.code_of(place);
         let scheme = self.scheme.ok_or_else(|| missing("scheme"))?;
         let form = self.form.ok_or_else(|| missing("form"))?;
         let nonzeros = self.nonzeros.ok_or_else(|| missing("nonzeros"))?;
@@ -215,26 +236,50 @@ impl Parts {
             let which = if form == Form::Dense { "just" } else { "at most" };
             return Err(bad(place, format!("\"nonzeros\" is {nonzeros}, {which} {elements} are right for its shape")));
         }
-        let code = match (self.bits, self.unit, self.zero_points) {
-            (None, None, None) => Code::Element,
-            (Some(bits @ 2..=8), Some(unit), Some(zero_points)) => {
-                #[expect(clippy::cast_possible_truncation, reason = "the pattern above lets 2 to 8 through")]
-                let bits = bits as u32;
-                Code::Integer { bits, unit, zero_points }
-            }
-            (Some(bits), Some(_), Some(_)) => {
-                return Err(bad(place, format!("\"bits\" is {bits}, allowed are 2 to 8")));
-            }
-            _ => return Err(bad(place, "\"bits\", \"unit\" and \"zero_points\" come together or not at all")),
-        };
-        Ok(Coding { scheme, form, nonzeros, code })
+        Ok(Coding { scheme, form, nonzeros, code: code? })
     }
+
+    /// What the members say that codes are.
+    fn code_of(&self, place: &str) -> Result<Code, ErrorKind> {
+        #[expect(clippy::cast_possible_truncation, reason = "each pattern lets but small numbers through")]
+        match (self.code, self.bits, self.unit, self.zero_points, self.entries) {
+            (None, None, None, None, None) => Ok(Code::Element),
+            (None, Some(bits @ 2..=8), Some(unit), Some(zero_points), None) => {
+                Ok(Code::Integer { bits: bits as u32, unit, zero_points })
+            }
+            (None, Some(bits), Some(_), Some(_), None) => {
+                Err(bad(place, format!("\"bits\" is {bits}, allowed are 2 to 8")))
+            }
+            (None, ..) => Err(bad(place, "\"bits\", \"unit\" and \"zero_points\" come together or not at all")),
+            (Some(CodeName::Number(table)), None, Some(unit), None, None) => match table.only_unit() {
+                Some(only) if only != unit => {
+                    Err(bad(place, format!("{} goes with the unit {}", table.name(), unit_name(only))))
+                }
+                _ => Ok(Code::Number { table, unit }),
+            },
+            (Some(CodeName::Number(_)), ..) => Err(bad(place, "beside this \"code\" stands \"unit\" alone")),
+            (Some(CodeName::Codebook), None, Some(unit), None, Some(entries @ 2..=256)) => {
+                Ok(Code::Codebook { entries: entries as u32, unit })
+            }
+            (Some(CodeName::Codebook), None, Some(_), None, Some(entries)) => {
+                Err(bad(place, format!("\"entries\" is {entries}, allowed are 2 to 256")))
+            }
+            (Some(CodeName::Codebook), ..) => {
+                Err(bad(place, "beside the code \"codebook\" stand \"unit\" and \"entries\""))
+            }
+        }
+    }
+}
+
+fn code_from_name(name: &str) -> Option<CodeName> {
+    if name == "codebook" { Some(CodeName::Codebook) } else { Numbers::from_name(name).map(CodeName::Number) }
 }
 
 fn unit_from_name(name: &str) -> Option<Unit> {
     match name {
         "tensor" => Some(Unit::Tensor),
         "row" => Some(Unit::Row),
+        "g16" => Some(Unit::Group(16)),
         "g32" => Some(Unit::Group(32)),
         "g64" => Some(Unit::Group(64)),
         "g128" => Some(Unit::Group(128)),

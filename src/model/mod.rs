@@ -7,6 +7,7 @@ mod demo;
 mod folder;
 mod open;
 pub mod roles;
+mod units;
 mod values;
 
 pub use demo::DEMOS;

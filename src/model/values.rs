@@ -2,10 +2,9 @@
 
 use super::{Model, Tensor};
 use crate::formats::packed_layout::{Code, Coding, Form};
-use crate::formats::{Dtype, Error, ErrorKind};
+use crate::formats::{Error, ErrorKind};
 use crate::kernels::Real;
-use crate::kernels::bits::{read_bits, sign_extend};
-use crate::kernels::layout::Unit;
+use crate::kernels::bits::read_bits;
 use std::ops::Range;
 
 /// Elements between two entries of a mask's rank table.
@@ -91,8 +90,8 @@ impl Model {
         let last_byte = parts.codes.start + ((first_code + held) * width).div_ceil(8);
         scratch.codes = self.payload(tensor, first_byte..last_byte, scratch)?.to_vec();
         let mut bit = first_code * width % 8;
-        let grids = self.grids::<T>(tensor, coding, range.clone(), scratch)?;
-        let Some(grids) = grids else {
+        let units = self.units::<T>(tensor, coding, range.clone(), scratch)?;
+        let Some(units) = units else {
             // Plain elements begin at whole bytes: decode those that are held, then put each in its place.
             let mut held = Vec::with_capacity(range.len());
             tensor.dtype.decode::<T>(&scratch.codes, &mut held);
@@ -106,7 +105,8 @@ impl Model {
                 out.push(T::ZERO);
                 continue;
             }
-            out.push(grids.value(element, read_bits(&scratch.codes, bit, width as u32)));
+            let value = units.value(element, read_bits(&scratch.codes, bit, width as u32));
+            out.push(value.ok_or_else(|| self.damaged(tensor, "a code is past the end of its codebook"))?);
             bit += width;
         }
         Ok(())
@@ -183,58 +183,8 @@ impl Model {
         Ok(before + ones(bytes) - beyond)
     }
 
-    /// The scales and zero points of the units that a range touches.
-    fn grids<T: Real>(
-        &self,
-        tensor: &Tensor,
-        coding: &Coding,
-        range: Range<usize>,
-        scratch: &mut Scratch,
-    ) -> Result<Option<Grids<T>>, Error> {
-        let Code::Integer { bits, unit, zero_points } = coding.code else { return Ok(None) };
-        let geometry = tensor.geometry();
-        if range.is_empty() {
-            return Ok(Some(Grids { first: 0, scales: Vec::new(), zero_points: None, unit, geometry, bits }));
-        }
-        let parts = coding.parts(tensor.dtype, geometry);
-        let first = unit.index_of(geometry, range.start);
-        let last = unit.index_of(geometry, range.end - 1) + 1;
-        let kind = if tensor.dtype == Dtype::F64 { Dtype::F64 } else { Dtype::F32 };
-        let at = |unit: usize| parts.scales.start + (unit * kind.bytes()) as u64;
-        let mut scales = Vec::new();
-        kind.decode(self.payload(tensor, at(first)..at(last), scratch)?, &mut scales);
-        let zero_points = if zero_points {
-            let start = parts.zero_points.start;
-            Some(self.payload(tensor, start + first as u64..start + last as u64, scratch)?.to_vec())
-        } else {
-            None
-        };
-        Ok(Some(Grids { first, scales, zero_points, unit, geometry, bits }))
-    }
-
     fn damaged(&self, tensor: &Tensor, what: &str) -> Error {
         let place = format!("tensor {}", crate::formats::error::quoted(&tensor.name));
         Error::new(self.shard_of(tensor).path(), ErrorKind::Packed { place, what: what.to_owned() })
-    }
-}
-
-/// A run of units of an integer-coded tensor.
-struct Grids<T> {
-    first: usize,
-    scales: Vec<T>,
-    zero_points: Option<Vec<u8>>,
-    unit: Unit,
-    geometry: crate::kernels::layout::Geometry,
-    bits: u32,
-}
-
-impl<T: Real> Grids<T> {
-    fn value(&self, element: usize, code: u32) -> T {
-        let unit = self.unit.index_of(self.geometry, element) - self.first;
-        let level = match &self.zero_points {
-            Some(points) => code.cast_signed() - i32::from(points[unit]),
-            None => sign_extend(code, self.bits),
-        };
-        T::from_code(level).mul(self.scales[unit])
     }
 }
