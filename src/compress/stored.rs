@@ -5,6 +5,7 @@ use crate::formats::Dtype;
 use crate::formats::packed_layout::Code;
 use crate::kernels::Real;
 use crate::model::Scratch;
+use crate::recipe::Quantize;
 
 impl<T: Real> Chunk<T> {
     /// Appends the chunk as plain little-endian elements: of the tensor's own dtype, or of the one it is cast to. Elements
@@ -15,7 +16,11 @@ impl<T: Real> Chunk<T> {
     pub fn plain_elements(&self, task: &Task<'_>, scratch: &mut Scratch, out: &mut Vec<u8>) -> Result<(), Error> {
         let dtype = task.tensor.dtype;
         if self.kind == Codes::Pattern {
-            self.codes.iter().for_each(|&code| out.extend_from_slice(&(code as u16).to_le_bytes()));
+            let narrow = matches!(task.scheme.quantize, Some(Quantize::Fp8 { .. }));
+            match narrow {
+                true => out.extend(self.codes.iter().map(|&code| code as u8)),
+                false => self.codes.iter().for_each(|&code| out.extend_from_slice(&(code as u16).to_le_bytes())),
+            }
             return Ok(());
         }
         if task.scheme.quantize.is_none() {
@@ -50,13 +55,11 @@ impl<T: Real> Chunk<T> {
         scratch: &mut Scratch,
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
-        match code {
-            Code::Element => self.plain_elements(task, scratch, out),
-            Code::Integer { bits, .. } => {
-                let mask = (1_i32 << bits) - 1;
-                out.extend(self.codes.iter().map(|&code| (code & mask) as u8));
-                Ok(())
-            }
+        if code == Code::Element {
+            return self.plain_elements(task, scratch, out);
         }
+        let mask = (1_i32 << code.bits(task.tensor.dtype)) - 1;
+        out.extend(self.codes.iter().map(|&code| (code & mask) as u8));
+        Ok(())
     }
 }

@@ -28,8 +28,9 @@ impl CodeCounts {
         Self { nonzero: [0; 256], zero: [0; 256], gaps: GapCounts::at(start) }
     }
 
-    /// Appends elements: what a reader gets of them, and their codes in whole bytes of `width` each.
-    pub fn add<T: Real>(&mut self, result: &[T], codes: &[u8], width: usize) {
+    /// Appends elements: what a reader gets of them, and their codes in whole bytes of `width` each. Without `zero_codes` those
+    /// of elements that are 0 stand for nothing.
+    pub fn add<T: Real>(&mut self, result: &[T], codes: &[u8], width: usize, zero_codes: bool) {
         self.gaps.add(result);
         // Two tables in turn: the same symbol twice in a row would wait for itself.
         let mut tables = [[0_u64; 512]; 2];
@@ -40,7 +41,9 @@ impl CodeCounts {
             }
         }
         for table in tables {
-            self.zero.iter_mut().zip(&table[..256]).for_each(|(sum, count)| *sum += count);
+            if zero_codes {
+                self.zero.iter_mut().zip(&table[..256]).for_each(|(sum, count)| *sum += count);
+            }
             self.nonzero.iter_mut().zip(&table[256..]).for_each(|(sum, count)| *sum += count);
         }
     }
@@ -154,7 +157,7 @@ pub(super) mod tests {
         }
         let stored: Vec<u8> = codes.iter().map(|&code| (code as i8 & 15) as u8).collect();
         let mut counts = CodeCounts::at(0);
-        counts.add(&codes, &stored, 1);
+        counts.add(&codes, &stored, 1, true);
         let all: Vec<u64> = counts.zero.iter().zip(&counts.nonzero).map(|(a, b)| a + b).collect();
         (counts, shannon_bits(all))
     }
@@ -164,10 +167,10 @@ pub(super) mod tests {
         let values: Vec<f32> = (0..999_i16).map(|i| f32::from(i % 5 - 2)).collect();
         let stored: Vec<u8> = (0..2 * 999_u32).map(|i| (i * 7 % 251) as u8).collect();
         let mut whole = CodeCounts::at(0);
-        whole.add(&values, &stored, 2);
+        whole.add(&values, &stored, 2, true);
         let [mut first, mut second] = [CodeCounts::at(0), CodeCounts::at(333)];
-        first.add(&values[..333], &stored[..666], 2);
-        second.add(&values[333..], &stored[666..], 2);
+        first.add(&values[..333], &stored[..666], 2, true);
+        second.add(&values[333..], &stored[666..], 2, true);
         assert_eq!(first.merge(second), whole);
         let mut wanted = [0; 256];
         values
@@ -192,13 +195,13 @@ pub(super) mod tests {
         let even: Vec<f32> = (0..16_000_u16).map(|i| f32::from(i % 16 + 1)).collect();
         let stored: Vec<u8> = (0..16_000_u16).map(|i| (i % 16) as u8).collect();
         let mut counts = CodeCounts::at(0);
-        counts.add(&even, &stored, 1);
+        counts.add(&even, &stored, 1, true);
         let packing = Packing::least(INT4, Dtype::F32, Geometry::of(&[16, 1000]), &counts);
         assert_eq!(packing, Packing::dense(INT4, Geometry::of(&[16, 1000])));
         // A few hundred bytes are not worth the words.
         let few: Vec<f32> = (0..200_u8).map(|i| f32::from(i % 4)).collect();
         let mut counts = CodeCounts::at(0);
-        counts.add(&few, &stored[..200], 1);
+        counts.add(&few, &stored[..200], 1, true);
         let packing = Packing::least(INT4, Dtype::F32, Geometry::of(&[2, 100]), &counts);
         assert_eq!(packing.matrix, Matrix::plain(INT4, 200, 0, false));
     }

@@ -2,9 +2,9 @@
 
 use super::packing::Packing;
 use crate::formats::Dtype;
-use crate::formats::packed_layout::{Code, code_bytes};
+use crate::formats::packed_layout::{Code, Numbers, code_bytes};
 use crate::kernels::entropy::Gaps;
-use crate::kernels::layout::Geometry;
+use crate::kernels::layout::{Geometry, Unit};
 use crate::model::Tensor;
 use crate::recipe::{Quantize, Scheme, Target};
 
@@ -56,10 +56,28 @@ impl Sizes {
 /// The code that a scheme stores in `packed`.
 #[must_use]
 pub fn code_of(scheme: &Scheme) -> Code {
+    let unit = |row: bool| if row { Unit::Row } else { Unit::Tensor };
     match scheme.quantize {
         Some(Quantize::Int { bits, unit, asymmetric, .. }) => Code::Integer { bits, unit, zero_points: asymmetric },
-        _ => Code::Element,
+        // Three levels are the codes −1, 0 and 1 of two bits.
+        Some(Quantize::Ternary { row }) => Code::Integer { bits: 2, unit: unit(row), zero_points: false },
+        Some(Quantize::Fp8 { e5m2, row: true }) => {
+            Code::Number { table: if e5m2 { Numbers::Fp8E5m2 } else { Numbers::Fp8E4m3 }, unit: Unit::Row }
+        }
+        Some(Quantize::Mxfp4) => Code::Number { table: Numbers::Mxfp4, unit: Unit::Group(32) },
+        Some(Quantize::Nvfp4) => Code::Number { table: Numbers::Nvfp4, unit: Unit::Group(16) },
+        Some(Quantize::Nf4(size)) => Code::Number { table: Numbers::Nf4, unit: Unit::Group(size) },
+        Some(Quantize::Binary { row }) => Code::Number { table: Numbers::Binary, unit: unit(row) },
+        Some(Quantize::Codebook { k, row, .. }) => Code::Codebook { entries: k, unit: unit(row) },
+        None | Some(Quantize::F16 | Quantize::Bf16 | Quantize::Fp8 { row: false, .. } | Quantize::Gguf(_)) => {
+            Code::Element
+        }
     }
+}
+
+/// Whether an element that is 0 has a code: what was pruned before a codebook was fitted has none.
+pub fn zero_codes(scheme: &Scheme) -> bool {
+    scheme.prune.is_none() || !matches!(scheme.quantize, Some(Quantize::Codebook { .. }))
 }
 
 /// The dtype that a tensor has in the artifact: a plain cast changes it, nothing else does.
@@ -68,6 +86,8 @@ pub fn stored_dtype(dtype: Dtype, scheme: &Scheme) -> Dtype {
     match scheme.quantize {
         Some(Quantize::F16) => Dtype::F16,
         Some(Quantize::Bf16) => Dtype::BF16,
+        Some(Quantize::Fp8 { e5m2: false, row: false }) => Dtype::F8_E4M3,
+        Some(Quantize::Fp8 { e5m2: true, row: false }) => Dtype::F8_E5M2,
         _ => dtype,
     }
 }
@@ -92,6 +112,7 @@ pub fn stored(tensor: &Tensor, scheme: &Scheme, target: Target, packing: Option<
         scales: len(parts.scales),
         zero_points: len(parts.zero_points),
         mask: len(parts.mask),
+        codebook: len(parts.codebooks),
         indices: len(parts.index_table) + len(parts.blocks) + len(parts.indices),
         ..Sizes::default()
     }
@@ -150,8 +171,7 @@ fn side_and_bits(tensor: &Tensor, scheme: &Scheme) -> (u64, u64) {
     let geometry: Geometry = tensor.geometry();
     let dtype = stored_dtype(tensor.dtype, scheme);
     let code = code_of(scheme);
-    let (scales, zero_points) = code.side_bytes(dtype, geometry);
-    (scales + zero_points, code.bits(dtype))
+    (code.side_bytes(dtype, geometry).total(), code.bits(dtype))
 }
 
 /// The share of zeros past which a mask pays at these bits: more than one bit per element saved.

@@ -66,7 +66,7 @@ fn write_coded<T: Real>(
     stream_chunks(task, &prepared, |chunk| {
         codes.clear();
         chunk.stored_codes(task, packing.matrix.code, &mut scratch, &mut codes)?;
-        writer.side(&chunk.grids);
+        writer.side(&chunk.pieces);
         writer.add(&chunk.result, &codes);
         planned(writer.pour(output, false)?, output)
     })?;

@@ -2,6 +2,7 @@
 
 use super::Error;
 use super::output::Output;
+use crate::compress::Piece;
 use crate::estimate::Packing;
 use crate::formats::Dtype;
 use crate::formats::packed_layout::{Code, Form, Matrix, scale_bytes};
@@ -10,7 +11,7 @@ use crate::kernels::bits::BitWriter;
 use crate::kernels::gaps::{BLOCK, each_index};
 use crate::kernels::huffman::Encoder;
 use crate::kernels::layout::Geometry;
-use crate::kernels::quant::Grid;
+use crate::kernels::levels::Levels;
 use std::ops::Range;
 
 /// Bytes of a part that wait before they are written.
@@ -68,9 +69,12 @@ pub struct Writer {
     codes: Option<Encoder>,
     indices: Option<Encoder>,
     block: Taken,
+    /// Whether a unit was written.
+    begun: bool,
     mask: Part,
     scales: Part,
     zero_points: Part,
+    codebooks: Part,
     code_table: Part,
     index_table: Part,
     block_table: Part,
@@ -92,9 +96,11 @@ impl Writer {
             codes: packing.matrix.huffman.and_then(|_| encoder(&packing.code_lengths)),
             indices: packing.matrix.indices().filter(|i| i.huffman).and_then(|_| encoder(&packing.index_lengths)),
             block: Taken::default(),
+            begun: false,
             mask: part(parts.mask),
             scales: part(parts.scales),
             zero_points: part(parts.zero_points),
+            codebooks: part(parts.codebooks),
             code_table: part(parts.code_table),
             index_table: part(parts.index_table),
             block_table: part(parts.blocks),
@@ -111,18 +117,34 @@ impl Writer {
         writer
     }
 
-    /// Appends the scales and zero points of units.
-    pub fn side<T: Real>(&mut self, grids: &[(usize, Grid<T>)]) {
-        let Code::Integer { zero_points, .. } = self.matrix.code else { return };
-        for (_, grid) in grids {
-            if scale_bytes(self.dtype) == 8 {
-                grid.scale.to_f64().push_le(&mut self.scales.bytes);
-            } else {
-                f32::from_f64(grid.scale.to_f64()).push_le(&mut self.scales.bytes);
+    /// Appends what stands beside the codes of the units that begin in a chunk.
+    pub fn side<T: Real>(&mut self, pieces: &[Piece<T>]) {
+        for piece in pieces.iter().filter(|piece| piece.begins) {
+            let scales = &mut self.scales.bytes;
+            match &piece.levels {
+                Levels::Mx(exponent) => scales.push(*exponent),
+                Levels::Nv { scale, global } => {
+                    if !self.begun {
+                        global.push_le(scales);
+                    }
+                    scales.push(*scale);
+                }
+                Levels::Codebook(book) => {
+                    book.centroids.iter().for_each(|centroid| centroid.push_le(&mut self.codebooks.bytes));
+                }
+                levels => {
+                    let scale = levels.scale().unwrap_or_default().to_f64();
+                    if scale_bytes(self.dtype) == 8 {
+                        scale.push_le(scales);
+                    } else {
+                        f32::from_f64(scale).push_le(scales);
+                    }
+                }
             }
-            if zero_points {
+            if let (Levels::Grid(grid), Code::Integer { zero_points: true, .. }) = (&piece.levels, self.matrix.code) {
                 self.zero_points.bytes.push(grid.zero_point as u8);
             }
+            self.begun = true;
         }
     }
 
@@ -195,11 +217,12 @@ impl Writer {
         }
     }
 
-    fn parts(&mut self) -> [&mut Part; 9] {
+    fn parts(&mut self) -> [&mut Part; 10] {
         [
             &mut self.mask,
             &mut self.scales,
             &mut self.zero_points,
+            &mut self.codebooks,
             &mut self.code_table,
             &mut self.index_table,
             &mut self.block_table,

@@ -161,7 +161,7 @@ impl<'de> Take<'de> for Tensors<'_> {
     }
 }
 
-fn unit_name(unit: Unit) -> String {
+pub(super) fn unit_name(unit: Unit) -> String {
     match unit {
         Unit::Tensor => "tensor".into(),
         Unit::Row => "row".into(),
@@ -269,18 +269,38 @@ fn push_matrix(json: &mut String, matrix: &Matrix) {
         json.push_str(",\"code_stream\":");
         push_number(json, stream);
     }
-    if let Code::Integer { bits, unit, zero_points } = matrix.code {
-        json.push_str(",\"bits\":");
-        push_number(json, u64::from(bits));
-        json.push_str(",\"unit\":\"");
-        json.push_str(&unit_name(unit));
-        json.push_str(if zero_points { "\",\"zero_points\":true" } else { "\",\"zero_points\":false" });
+    push_code(json, matrix.code);
+}
+
+/// The members that say what codes are.
+fn push_code(json: &mut String, code: Code) {
+    let mut text = |key: &str, word: &str| json.push_str(&format!(",\"{key}\":\"{word}\""));
+    match code {
+        Code::Element => {}
+        Code::Integer { bits, unit, zero_points } => {
+            json.push_str(",\"bits\":");
+            push_number(json, u64::from(bits));
+            json.push_str(",\"unit\":\"");
+            json.push_str(&unit_name(unit));
+            json.push_str(if zero_points { "\",\"zero_points\":true" } else { "\",\"zero_points\":false" });
+        }
+        Code::Number { table, unit } => {
+            text("code", table.name());
+            text("unit", &unit_name(unit));
+        }
+        Code::Codebook { entries, unit } => {
+            text("code", "codebook");
+            text("unit", &unit_name(unit));
+            json.push_str(",\"entries\":");
+            push_number(json, u64::from(entries));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::packed_layout::Numbers;
 
     fn open(bytes: Vec<u8>) -> Result<Table, ErrorKind> {
         let whole = read_bytes(&bytes, &Limits::default());
@@ -296,6 +316,7 @@ mod tests {
         };
         let indices = |huffman, stream| Form::Indices(Indices { bits: 4, huffman, stream });
         let listing = |name: &str, coding| Listing { name: name.into(), dtype: Dtype::F32, shape: vec![2, 40], coding };
+        let number = Code::Number { table: Numbers::Nvfp4, unit: Unit::Group(16) };
         let listings = vec![
             listing("a", None),
             listing("b", coding(Form::Mask, 7, code, None)),
@@ -304,6 +325,8 @@ mod tests {
             listing("e", coding(Form::Dense, 80, code, Some(160))),
             listing("f", coding(indices(false, 44), 7, code, None)),
             listing("g", coding(indices(true, 13), 7, Code::Element, Some(9))),
+            listing("h", coding(Form::Dense, 80, number, None)),
+            listing("i", coding(Form::Mask, 5, Code::Codebook { entries: 5, unit: Unit::Row }, None)),
         ];
         let (mut bytes, ranges) = lay_out(&listings, &BTreeMap::from([("k".into(), "v".into())])).unwrap();
         bytes.resize(ranges.last().unwrap().end as usize, 0);
@@ -326,6 +349,8 @@ mod tests {
                 16 + 4 + 4 + 4 + 20,
                 16 + 4 + 8 + 6 + 3,
                 128 + 8 + 12 + 2 + 21 + 2,
+                4 + 6 + 40,
+                10 + 40 + 2,
             ]
         );
         for (listing, entry) in listings.iter().zip(&table.tensors) {
@@ -379,5 +404,10 @@ mod tests {
         assert!(matches!(swap(b"\"index_stream\":44", b"\"index_stream\":45"), ErrorKind::Packed { .. }));
         assert!(matches!(swap(b"\"code_stream\":160", b"\"code_stream\":961"), ErrorKind::Packed { .. }));
         assert!(matches!(swap(b"\"code_stream\":160", b"\"code_stream\":079"), ErrorKind::Json { .. }));
+        assert!(matches!(swap(b"\"code\":\"nvfp4\"", b"\"code\":\"mxfp4\""), ErrorKind::Packed { .. }));
+        assert!(matches!(swap(b"\"code\":\"nvfp4\"", b"\"code\":\"nvfp5\""), ErrorKind::Packed { .. }));
+        assert!(matches!(swap(b"\"unit\":\"g16\"", b"\"unit\":\"g64\""), ErrorKind::Packed { .. }));
+        assert!(matches!(swap(b"\"entries\":5", b"\"entries\":1"), ErrorKind::Packed { .. }));
+        assert!(matches!(swap(b"\"entries\":5", b"\"unities\":5"), ErrorKind::Packed { .. }));
     }
 }

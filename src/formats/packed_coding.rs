@@ -3,8 +3,8 @@
 use super::Dtype;
 use super::error::{ErrorKind, printable, quoted};
 use super::json::{Found, One, Seed, Take, Verdict};
-use super::packed::bad;
-use super::packed_layout::{Code, Coding, Form, Indices, Matrix};
+use super::packed::{bad, unit_name};
+use super::packed_layout::{Code, Coding, Form, Indices, Matrix, Numbers};
 use super::packed_tensor::{number, text, wrong};
 use crate::kernels::huffman::LONGEST;
 use crate::kernels::layout::Unit;
@@ -20,7 +20,7 @@ enum Kind {
 }
 
 /// Every key that a coding may have.
-const KEYS: [(&str, Kind); 10] = [
+const KEYS: [(&str, Kind); 12] = [
     ("scheme", Kind::Text),
     ("form", Kind::Text),
     ("nonzeros", Kind::Number),
@@ -28,6 +28,8 @@ const KEYS: [(&str, Kind); 10] = [
     ("index_huffman", Kind::Flag),
     ("index_stream", Kind::Number),
     ("code_stream", Kind::Number),
+    ("code", Kind::Text),
+    ("entries", Kind::Number),
     ("bits", Kind::Number),
     ("unit", Kind::Text),
     ("zero_points", Kind::Flag),
@@ -150,7 +152,29 @@ impl Members {
 
     /// What a code is. Each kind takes its own members.
     fn code(&mut self, place: &str) -> Result<Code, ErrorKind> {
+        let name = self.text("code");
         let unit = self.text("unit").map(|name| unit_from_name(&name, place)).transpose()?;
+        let Some(name) = name else { return self.plain_code(unit, place) };
+        let unit = unit.ok_or_else(|| missing(place, "unit"))?;
+        if name == "codebook" {
+            return match self.number("entries").ok_or_else(|| missing(place, "entries"))? {
+                #[expect(clippy::cast_possible_truncation, reason = "the pattern lets 2 to 256 through")]
+                entries @ 2..=256 => Ok(Code::Codebook { entries: entries as u32, unit }),
+                other => Err(bad(place, format!("\"entries\" is {other}, allowed are 2 to 256"))),
+            };
+        }
+        let unknown = || wrong(place, "code", Found::Text(&name), "a code that this version knows");
+        let table = Numbers::from_name(&name).ok_or_else(unknown)?;
+        match table.only_unit() {
+            Some(only) if only != unit => {
+                Err(bad(place, format!("{} goes with the unit {}", table.name(), unit_name(only))))
+            }
+            _ => Ok(Code::Number { table, unit }),
+        }
+    }
+
+    /// A code without a name: an integer, or the element as it is.
+    fn plain_code(&mut self, unit: Option<Unit>, place: &str) -> Result<Code, ErrorKind> {
         match (self.number("bits"), unit, self.flag("zero_points")) {
             (None, None, None) => Ok(Code::Element),
             (Some(bits @ 2..=8), Some(unit), Some(zero_points)) => {
@@ -181,9 +205,10 @@ fn unit_from_name(name: &str, place: &str) -> Result<Unit, ErrorKind> {
     match name {
         "tensor" => Ok(Unit::Tensor),
         "row" => Ok(Unit::Row),
+        "g16" => Ok(Unit::Group(16)),
         "g32" => Ok(Unit::Group(32)),
         "g64" => Ok(Unit::Group(64)),
         "g128" => Ok(Unit::Group(128)),
-        _ => Err(wrong(place, "unit", Found::Text(name), "one of tensor, row, g32, g64, g128")),
+        _ => Err(wrong(place, "unit", Found::Text(name), "one of tensor, row, g16, g32, g64, g128")),
     }
 }

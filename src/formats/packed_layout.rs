@@ -1,8 +1,9 @@
 //! How one tensor lies inside a `packed` file: forms, parts and their sizes (the byte layout itself is in `PACKED.md`).
 
 use super::Dtype;
+pub use super::packed_code::{Code, Numbers, SideBytes, scale_bytes};
 use crate::kernels::gaps::BLOCK;
-use crate::kernels::layout::{Geometry, Unit};
+use crate::kernels::layout::Geometry;
 use std::ops::Range;
 
 /// The first eight bytes of a `packed` file.
@@ -32,22 +33,6 @@ pub struct Indices {
     pub huffman: bool,
     /// Bits that they take in all.
     pub stream: u64,
-}
-
-/// What a code is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
-    /// A plain element of the tensor's dtype.
-    Element,
-    /// A small integer on a grid.
-    Integer {
-        /// Width of a code, 2 to 8.
-        bits: u32,
-        /// Which elements share a scale.
-        unit: Unit,
-        /// Whether each unit has a zero point (asymmetric grids).
-        zero_points: bool,
-    },
 }
 
 /// How a coded tensor's payload is to be read, and what made it.
@@ -81,6 +66,8 @@ pub struct Parts {
     pub scales: Range<u64>,
     /// One byte per unit.
     pub zero_points: Range<u64>,
+    /// One codebook per unit.
+    pub codebooks: Range<u64>,
     /// The lengths of the codes' code words, four bits each.
     pub code_table: Range<u64>,
     /// The lengths of the indices' code words.
@@ -107,48 +94,6 @@ impl Parts {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-}
-
-impl Code {
-    /// Bits of one code.
-    #[must_use]
-    pub fn bits(self, dtype: Dtype) -> u64 {
-        match self {
-            Self::Element => dtype.bits(),
-            Self::Integer { bits, .. } => u64::from(bits),
-        }
-    }
-
-    /// Bits of a code that Huffman coding takes together as a symbol: all of a narrow one, the last byte of an element, where
-    /// its sign and exponent are.
-    #[must_use]
-    pub fn symbol_bits(self, dtype: Dtype) -> u32 {
-        self.bits(dtype).min(8) as u32
-    }
-
-    /// Whole bytes of a code: 1 for a narrow one.
-    #[must_use]
-    pub fn width(self, dtype: Dtype) -> usize {
-        self.bits(dtype).div_ceil(8) as usize
-    }
-
-    /// Bytes of scales and of zero points.
-    #[must_use]
-    pub fn side_bytes(self, dtype: Dtype, geometry: Geometry) -> (u64, u64) {
-        match self {
-            Self::Element => (0, 0),
-            Self::Integer { unit, zero_points, .. } => {
-                let units = unit.count(geometry) as u64;
-                (units * scale_bytes(dtype), if zero_points { units } else { 0 })
-            }
-        }
-    }
-}
-
-/// Bytes of one scale beside a tensor of this dtype: F64 tensors keep F64 scales.
-#[must_use]
-pub fn scale_bytes(dtype: Dtype) -> u64 {
-    if dtype == Dtype::F64 { 8 } else { 4 }
 }
 
 /// Bytes of `count` codes of `bits` bits. Counts come from checked shapes, so u128 cannot overflow and the result fits.
@@ -186,7 +131,7 @@ impl Matrix {
     /// The first version of the format that knows this.
     #[must_use]
     pub fn version(&self) -> u32 {
-        if self.is_blocked() { 2 } else { 1 }
+        if self.is_blocked() { 2 } else { self.code.version() }
     }
 
     /// Whether its streams have to be found block by block.
@@ -210,7 +155,7 @@ impl Matrix {
         let when = |present: bool, len: u64| if present { len } else { 0 };
         let huffman = self.huffman.is_some();
         let indices = self.indices().unwrap_or(Indices { bits: 0, huffman: false, stream: 0 });
-        let (scales, zero_points) = self.code.side_bytes(dtype, geometry);
+        let side = self.code.side_bytes(dtype, geometry);
         let (symbol, width) = (self.code.symbol_bits(dtype), self.code.width(dtype) as u64);
         let mut at = 0_u64;
         let mut part = |len: u64| {
@@ -220,8 +165,9 @@ impl Matrix {
         };
         Parts {
             mask: part(when(self.form == Form::Mask, n.div_ceil(8))),
-            scales: part(scales),
-            zero_points: part(zero_points),
+            scales: part(side.scales),
+            zero_points: part(side.zero_points),
+            codebooks: part(side.codebooks),
             code_table: part(when(huffman, table_bytes(symbol))),
             index_table: part(when(indices.huffman, table_bytes(indices.bits))),
             blocks: part(n.div_ceil(BLOCK as u64) * 4 * self.block_fields() as u64),
@@ -238,6 +184,7 @@ impl Matrix {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::layout::Unit;
 
     #[test]
     fn the_worked_example_of_the_contract() {

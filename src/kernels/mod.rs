@@ -12,6 +12,13 @@
 //! | [`select`] | the k-th smallest magnitude of a stream, exactly, in bounded memory |
 //! | [`error`] | squared error, energy, cosine between a tensor and its compressed self |
 //! | [`quant`] | integer grids: scale, code, value |
+//! | [`small`] | casts, and small floats times a scale: FP8, MXFP4, NVFP4 |
+//! | [`nf4`] | NormalFloat 4 |
+//! | [`signs`] | ternary and binary weights |
+//! | [`codebook`] | Lloyd's centroids, and the nearest of them |
+//! | [`best`] | the exact optimum of K centroids |
+//! | [`levels`] | any of these: the values that remain possible in one unit |
+//! | [`sum`] | sums good to the last bit, in any order |
 //! | [`bracket`] | the same in one pass, where a sample says about where it lies |
 //! | [`clip`] | ranges tighter than the maximum: least squares, percentiles |
 //! | [`entropy`] | Shannon bound of a code table, and the cost of relative indices |
@@ -24,9 +31,11 @@
 //! | [`huffman`] | entropy coding of small codes, with a size known beforehand |
 //! | [`bits`] | packing of b-bit codes, least significant bit first |
 
+pub mod best;
 pub mod bits;
 pub mod bracket;
 pub mod clip;
+pub mod codebook;
 pub mod convert;
 pub mod dispatch;
 pub mod entropy;
@@ -35,11 +44,16 @@ pub mod gaps;
 pub mod histogram;
 pub mod huffman;
 pub mod layout;
+pub mod levels;
+pub mod nf4;
 pub mod quant;
 pub mod real;
 pub mod select;
+pub mod signs;
 pub mod sketch;
+pub mod small;
 pub mod stats;
+pub mod sum;
 pub mod table;
 pub mod trial;
 

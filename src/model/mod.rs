@@ -8,6 +8,7 @@ mod demo;
 mod folder;
 mod open;
 pub mod roles;
+mod units;
 mod values;
 
 pub use demo::DEMOS;
@@ -140,7 +141,7 @@ impl Tensor {
     /// Whether its values are integer codes of somebody's quantization rather than numbers of their own.
     #[must_use]
     pub fn is_coded(&self) -> bool {
-        let packed = self.coding.as_ref().is_some_and(|c| matches!(c.matrix.code, Code::Integer { .. }));
+        let packed = self.coding.as_ref().is_some_and(|c| c.matrix.code != Code::Element);
         packed || self.beside_scale || self.dtype == Dtype::F8_E8M0
     }
 

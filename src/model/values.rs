@@ -2,11 +2,9 @@
 
 use super::blocks::Codes;
 use super::{Model, Tensor};
+use crate::formats::Error;
 use crate::formats::packed_layout::{Code, Coding, Matrix};
-use crate::formats::{Dtype, Error};
 use crate::kernels::Real;
-use crate::kernels::bits::sign_extend;
-use crate::kernels::layout::Unit;
 use std::ops::Range;
 
 /// Reused buffers for reading.
@@ -64,7 +62,7 @@ impl Model {
         scratch: &mut Scratch,
     ) -> Result<(), Error> {
         let Codes { bytes, places } = self.codes(tensor, matrix, range.clone(), scratch)?;
-        let Some(grids) = self.grids::<T>(tensor, matrix, range.clone(), scratch)? else {
+        let Some(units) = self.units::<T>(tensor, matrix, range.clone(), scratch)? else {
             let Some(places) = places else {
                 tensor.dtype.decode::<T>(&bytes, out);
                 return Ok(());
@@ -77,16 +75,17 @@ impl Model {
         };
         out.resize(range.len(), T::ZERO);
         let mut held = places.iter().flatten().map(|&place| place as usize).zip(&bytes).peekable();
-        for (unit, piece) in grids.unit.pieces(grids.geometry, range.clone()) {
+        let past = || self.damaged(tensor, "a code is past the end of its codebook");
+        for (unit, piece) in units.unit.pieces(tensor.geometry(), range.clone()) {
             let local = piece.start - range.start..piece.end - range.start;
             if places.is_none() {
                 for (value, &code) in out[local.clone()].iter_mut().zip(&bytes[local]) {
-                    *value = grids.value(unit, u32::from(code));
+                    *value = units.value(unit, u32::from(code)).ok_or_else(past)?;
                 }
                 continue;
             }
             while let Some((place, &code)) = held.next_if(|(place, _)| *place < local.end) {
-                out[place] = grids.value(unit, u32::from(code));
+                out[place] = units.value(unit, u32::from(code)).ok_or_else(past)?;
             }
         }
         Ok(())
@@ -124,55 +123,5 @@ impl Model {
             out[start + place as usize * width..][..width].copy_from_slice(element);
         }
         Ok(true)
-    }
-
-    /// The scales and zero points of the units that a range touches.
-    fn grids<T: Real>(
-        &self,
-        tensor: &Tensor,
-        matrix: &Matrix,
-        range: Range<usize>,
-        scratch: &mut Scratch,
-    ) -> Result<Option<Grids<T>>, Error> {
-        let Code::Integer { bits, unit, zero_points } = matrix.code else { return Ok(None) };
-        let geometry = tensor.geometry();
-        if range.is_empty() {
-            return Ok(Some(Grids { first: 0, scales: Vec::new(), zero_points: None, unit, geometry, bits }));
-        }
-        let parts = matrix.parts(tensor.dtype, geometry);
-        let first = unit.index_of(geometry, range.start);
-        let last = unit.index_of(geometry, range.end - 1) + 1;
-        let kind = if tensor.dtype == Dtype::F64 { Dtype::F64 } else { Dtype::F32 };
-        let at = |unit: usize| parts.scales.start + (unit * kind.bytes()) as u64;
-        let mut scales = Vec::new();
-        kind.decode(self.payload(tensor, at(first)..at(last), scratch)?, &mut scales);
-        let zero_points = if zero_points {
-            let start = parts.zero_points.start;
-            Some(self.payload(tensor, start + first as u64..start + last as u64, scratch)?.to_vec())
-        } else {
-            None
-        };
-        Ok(Some(Grids { first, scales, zero_points, unit, geometry, bits }))
-    }
-}
-
-/// A run of units of an integer-coded tensor.
-struct Grids<T> {
-    first: usize,
-    scales: Vec<T>,
-    zero_points: Option<Vec<u8>>,
-    unit: Unit,
-    geometry: crate::kernels::layout::Geometry,
-    bits: u32,
-}
-
-impl<T: Real> Grids<T> {
-    fn value(&self, unit: usize, code: u32) -> T {
-        let unit = unit - self.first;
-        let level = match &self.zero_points {
-            Some(points) => code.cast_signed() - i32::from(points[unit]),
-            None => sign_extend(code, self.bits),
-        };
-        T::from_code(level).mul(self.scales[unit])
     }
 }

@@ -346,7 +346,7 @@ impl Case<'_> {
             let (code, dtype) = (size::code_of(self.scheme), size::stored_dtype(tensor.dtype, self.scheme));
             let wide = code.bits(dtype) > 8;
             let symbol_bits = if wide { Some(from_table::last_bytes(self, dtype)) } else { answer.code_bits };
-            Packing::foreseen((code, true), dtype, tensor.geometry(), n - zeros, symbol_bits)
+            Packing::foreseen((code, size::zero_codes(self.scheme)), dtype, tensor.geometry(), n - zeros, symbol_bits)
         };
         let packing = (self.target == Target::Packed).then(foreseen);
         TensorEstimate {
