@@ -62,7 +62,7 @@ def header_of(blob):
 
 def fields(data, width, number):
     """`number` unsigned fields of `width` <= 8 bits from one bit stream, least significant bit first."""
-    bits = np.unpackbits(np.frombuffer(data, "u1"), bitorder="little")
+    bits = np.unpackbits(data, bitorder="little")
     need(not bits[number * width :].any(), "free bits are not 0")
     return bits[: number * width].reshape(number, width) @ (1 << np.arange(width, dtype="i4"))
 
@@ -77,7 +77,7 @@ def huffman(data, table, sizes, counts=None):
         first = int(f"{word >> (12 - length):0{length}b}"[::-1], 2)  # the word, its first bit lowest
         words[first :: 1 << length] = length << 8 | symbol
         word += 4096 >> length
-    symbols, held, at, data = [], [], 0, np.frombuffer(data + bytes(3), "u1").astype("i4")
+    symbols, held, at, data = [], [], 0, np.append(data, np.zeros(3, "u1")).astype("i4")
     for i, size in enumerate(sizes):
         raw = data[at // 8 : (at + size) // 8 + 3]
         windows = np.repeat(raw[:-2] | raw[1:-1] << 8 | raw[2:] << 16, 8) >> np.tile(np.arange(8), len(raw) - 2)
@@ -109,9 +109,8 @@ def places_of(indices, held, r, n):
 def unit_sizes(shape, unit):
     """The number of elements of every unit, in order."""
     rows, n = shape[0] if len(shape) >= 2 else 1, int(np.prod(shape, dtype=object))
-    need(unit in ("tensor", "row", "g32", "g64", "g128"), f"unknown unit {unit!r}")
     length = n // rows if rows else 0
-    group = length if unit == "row" else n if unit == "tensor" else int(unit[1:])
+    group = {"tensor": n, "row": length, "g16": 16, "g32": 32, "g64": 64, "g128": 128}[unit]
     return [n] if unit == "tensor" else [min(group, length - start) for start in range(0, length, group or 1)] * rows
 
 
@@ -119,59 +118,72 @@ def decode(version, dtype, shape, coding, data):
     """A coded payload -> the dtype and bytes of what it stands for."""
     need(dtype in FLOATS, f"a coding of dtype {dtype}")
     n, at, form, bits, r = int(np.prod(shape, dtype=object)), 0, coding["form"], coding.get("bits"), coding.get("index_bits", 0)
-    blocks, indexed, coded = ceil(n, BLOCK), form == "indices", "code_stream" in coding
-    keys = ["scheme", "form", "nonzeros"] + indexed * ["index_bits", "index_huffman", "index_stream"]
-    keys += coded * ["code_stream"] + (bits is not None) * ["bits", "unit", "zero_points"]
-    need(set(coding) == set(keys) and (version > 1 or not (indexed or coded)), f"keys {sorted(coding)} in version {version}")
-    stored, width = count(coding["nonzeros"], "nonzeros", n), bits or BITS[dtype]
+    blocks, indexed, coded, code = ceil(n, BLOCK), form == "indices", "code_stream" in coding, coding.get("code")
+    keys = ["scheme", "form", "nonzeros"] + indexed * ["index_bits", "index_huffman", "index_stream"] + coded * ["code_stream"]
+    keys += ["code", "unit"] if code else ["bits", "unit", "zero_points"] if bits is not None else []
+    keys += (code == "codebook") * ["entries"]
+    need(set(coding) == set(keys) and (version > 1 or not (indexed or coded or code)), f"keys {sorted(coding)} in version {version}")
+    book, levels = coding.get("entries", 0), LEVELS.get(code)
+    need(bits in (None, *range(2, 9)) and (not indexed or r in range(2, 9)) and (code != "codebook" or 2 <= book <= 256), "range")
+    need(not code or book or levels is not None, f"unknown code {code!r}")
+    stored, plain = count(coding["nonzeros"], "nonzeros", n), not bits and not code
+    width = bits or (BITS[dtype] if plain else ((book or len(levels)) - 1).bit_length())
     need(form in ("dense", "mask", "indices") and (form != "dense" or stored == n), f"form {form} with {stored} of {n} codes")
-    need(bits in (None, *range(2, 9)) and (not indexed or r in range(2, 9)), "bits out of range")
 
-    def part(size):
+    def part(size, kind="u1"):
         nonlocal at
-        at += size
+        at += size * np.dtype(kind).itemsize
         need(at <= len(data), "the parts do not add up")
-        return data[at - size : at]
+        return np.frombuffer(data, kind, size, at - size * np.dtype(kind).itemsize)
 
     mask = fields(part(ceil(n)), 1, n).astype(bool) if form == "mask" else np.ones(n, bool)
     real = np.dtype("<f8" if dtype == "F64" else "<f4")
-    units = unit_sizes(shape, coding["unit"]) if bits else []
-    scales = np.frombuffer(part(real.itemsize * len(units)), real)
-    zeros = np.frombuffer(part(coding.get("zero_points", 0) * len(units)), "u1").astype("i4")
+    units = [] if plain else unit_sizes(shape, coding["unit"])
+    top = part(1, "<f4").astype(real) if code == "nvfp4" else 1
+    scales = part(0 if book else len(units), "u1" if code in ("mxfp4", "nvfp4") else real)
+    scales = np.ldexp(real.type(1), scales.astype("i4") - 127) if code == "mxfp4" else scales
+    scales = floats("F8_E4M3", scales.tobytes()).astype(real) / top if code == "nvfp4" else scales
+    zeros = part(len(units) if coding.get("zero_points") else 0).astype("i4")
+    books = part(book * len(units), "<f4").astype(real).reshape(-1, max(book, 1))
     tables = part(coded * ceil(1 << min(width, 8), 2)), part(coding.get("index_huffman", 0) * (1 << r) // 2)
     columns = (indexed or coded) * ((form != "dense") + indexed + coded)
-    table = np.frombuffer(part(4 * columns * blocks), "<u4").reshape(blocks, columns).astype("i8")
+    table = part(columns * blocks, "<u4").reshape(blocks, columns).astype("i8")
     if indexed:
-        sizes, stream = table[:, 1], part(ceil(coding["index_stream"]))
-        need(sizes.sum() == coding["index_stream"] and not (not coding["index_huffman"] and (sizes % r).any()), "blocks do not add up")
+        need(table[:, 1].sum() == coding["index_stream"], "blocks do not add up")
+        indices, held = part(ceil(coding["index_stream"])), table[:, 1] // r
         if coding["index_huffman"]:
-            indices, held = huffman(stream, tables[1], sizes.tolist())
+            indices, held = huffman(indices, tables[1], table[:, 1].tolist())
         else:
-            indices, held = fields(stream, r, int(sizes.sum()) // r), sizes // r
+            indices = fields(indices, r, int(held.sum()))
         mask = np.zeros(n, bool)
         mask[places_of(indices, held, r, n)] = True
     held = [int(mask[i : i + BLOCK].sum()) for i in range(0, n, BLOCK)]
     need(sum(held) == stored and (form == "dense" or not columns or table[:, 0].tolist() == held), "other nonzeros than were counted")
+    raw = part(stored * (ceil(width) if plain and not coded else ceil(width) - 1 if coded else 0)).reshape(stored, -1 if stored else 0)
     if coded:
-        rest = np.frombuffer(part(stored * (max(width, 8) // 8 - 1)), "u1").reshape(stored, max(width, 8) // 8 - 1)
         need(table[:, -1].sum() == coding["code_stream"], "blocks do not add up")
         codes = huffman(part(ceil(coding["code_stream"])), tables[0], table[:, -1].tolist(), held)[0]
-        raw = np.concatenate((rest, codes.astype("u1")[:, None]), axis=1)
-    elif bits:
-        codes = fields(part(ceil(stored * bits)), bits, stored)
-    else:
-        raw = np.frombuffer(part(stored * (width // 8)), "u1").reshape(stored, width // 8)
+        raw = np.concatenate((raw, codes.astype("u1")[:, None]), axis=1)
+    elif not plain:
+        codes = fields(part(ceil(stored * width)), width, stored)
     need(at == len(data), "the parts do not add up")
-    values = np.zeros(n, real) if bits else np.zeros((n, width // 8), "u1")
-    if not bits:
+    if plain:
+        values = np.zeros((n, width // 8), "u1")
         values[mask] = raw
-        number = floats(dtype, raw.tobytes())
+        need(form == "dense" or bool((floats(dtype, raw.tobytes()) != 0).all()), "a code of a zero")
+        return dtype, values.tobytes()
+    unit, values = np.repeat(np.arange(len(units)), units)[mask], np.zeros(n, real)
+    if book:
+        need((codes < book).all(), "a code past the end of its codebook")
+        number = books[unit, codes]
+    elif code:
+        number = levels.astype(real)[codes] * scales[unit]
     else:
-        steps = codes - np.repeat(zeros, units)[mask] if coding["zero_points"] else codes - (codes >> (bits - 1) << bits)
-        number = values[mask] = steps.astype(real) * np.repeat(scales, units)[mask] + real.type(0)
-        dtype = "F64" if dtype == "F64" else "F32"
+        steps = codes - zeros[unit] if coding["zero_points"] else codes - (codes >> (bits - 1) << bits)
+        number = steps.astype(real) * scales[unit]
+    values[mask] = number + real.type(0)
     need(form == "dense" or bool((number != 0).all()), "a code of a zero")
-    return dtype, values.tobytes()
+    return ("F64" if dtype == "F64" else "F32"), values.tobytes()
 
 
 def read(path):
@@ -217,6 +229,13 @@ def load(path):
     """-> {name: numpy array}."""
     return {name: floats(dtype, data).reshape(shape) for name, (dtype, shape, data) in read(path)[0].items()}
 
+
+E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], "f4")
+NF4 = [-1.0, -0.6961928, -0.52507305, -0.3949175, -0.28444138, -0.18477343, -0.091050036, 0.0,
+       0.0795803, 0.1609302, 0.2461123, 0.33791524, 0.44070983, 0.562617, 0.72295684, 1.0]  # fmt: skip
+LEVELS = {f"fp8_{name}": floats(f"F8_{name.upper()}", bytes(range(256))) for name in ("e4m3", "e5m2")}
+LEVELS |= {"mxfp4": np.append(E2M1, -E2M1), "nvfp4": np.append(E2M1, -E2M1), "nf4": np.array(NF4, "f4"), "binary": np.array([1, -1], "f4")}
+LEVELS |= {"codebook": None}
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
