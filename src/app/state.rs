@@ -74,6 +74,11 @@ pub enum Dialog {
         /// What is known of the folder.
         looking: Option<Looking>,
     },
+    /// Whose zeros to take.
+    Mask {
+        /// The path as typed.
+        path: String,
+    },
     /// Where to save the recipe.
     SaveRecipe {
         /// The path as typed.
@@ -109,6 +114,8 @@ pub struct View {
     pub collapsed: BTreeSet<String>,
     /// Scroll the table to the selection in the next frame.
     pub reveal: bool,
+    /// The step of the scheme that is shown where there is room for one beside quantization: 0 prune, 1 factorize.
+    pub step: Option<usize>,
     /// Where a change goes: position in the segmented control.
     pub apply: usize,
     /// The pattern that a change goes to, when that is chosen.
@@ -161,6 +168,7 @@ impl View {
             chip: RowFilter::All,
             collapsed: BTreeSet::new(),
             reveal: true,
+            step: None,
             apply: 0,
             pattern: String::new(),
             scheme_text: None,

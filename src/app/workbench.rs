@@ -13,7 +13,7 @@ use crate::export::stale;
 use crate::formats::source::Access;
 use crate::model::{Model, OpenOptions, Origin, open};
 use crate::profile::Cache;
-use crate::recipe::{self, Recipe, file};
+use crate::recipe::{self, Prune, Recipe, file};
 use crate::session::autosave::{Autosave, Shelf};
 use crate::session::live::{Live, Outcome};
 use crate::session::trouble::Next;
@@ -235,6 +235,13 @@ impl Workbench {
             Command::Export { out, force } => live.export(out, force),
             Command::AskSaveRecipe => {
                 view.dialog = Some(Dialog::SaveRecipe { path: format!("{}.toml", file_stem(&live.model.name)) });
+            }
+            Command::AskMask => view.dialog = Some(Dialog::Mask { path: String::new() }),
+            Command::TakeMask(path) => {
+                let file = std::path::absolute(&path).unwrap_or(path).display().to_string();
+                let scheme = live.scheme(view.selected).clone().with_prune(Some(Prune::Mask { file }));
+                live.set_scheme(view.selected, &view.apply_to(), &scheme, "take a mask", None).map_err(text)?;
+                view.dialog = None;
             }
             Command::SaveRecipe(path) => {
                 let text = file::print(live.recipe());
