@@ -6,7 +6,7 @@ use super::export_dialog::{file_stem, suggested_name};
 use super::hand;
 use super::panels;
 use super::recovery;
-use super::state::{Dialog, Preferences, View};
+use super::state::{Dialog, Preferences, Tab, View};
 use super::theme::{self, tokens};
 use crate::export::atomic::write_whole;
 use crate::export::stale;
@@ -122,6 +122,11 @@ impl Workbench {
         self.view.select(index);
         self.view.reveal = true;
         Ok(())
+    }
+
+    /// Opens a tab of the selected layer.
+    pub fn open_tab(&mut self, tab: Tab) {
+        self.view.tab = tab;
     }
 
     /// Takes in what background work has sent. Call before [`Workbench::ui`].

@@ -1,6 +1,7 @@
 //! One file per part of the window; each draws from the session and pushes commands, and keeps nothing of its own.
 
 pub mod banner;
+mod bytes;
 mod clip;
 pub mod dials;
 pub mod digits;
@@ -13,6 +14,7 @@ pub mod jobs;
 pub mod layer;
 pub mod layers;
 pub mod pixels;
+mod plot;
 mod prune;
 mod quantize;
 pub mod rows;

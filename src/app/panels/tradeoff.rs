@@ -1,5 +1,6 @@
 //! Size against quality: where the hand is, the path it walked, and the uniform baseline it has to beat.
 
+use super::plot::step_for;
 use crate::app::command::Command;
 use crate::app::format;
 use crate::app::state::View;
@@ -129,13 +130,6 @@ fn paint_axes(ui: &Ui, axes: &Axes, t: &Tokens) {
         value += step;
     }
     painter.hline(axes.area.x_range(), axes.area.bottom(), Stroke::new(1.0, t.line));
-}
-
-/// A round step that cuts a span into about `parts`.
-fn step_for(span: f64, parts: f64) -> f64 {
-    let raw = (span / parts).max(1e-9);
-    let power = 10_f64.powf(raw.log10().floor());
-    [1.0, 2.0, 5.0, 10.0].into_iter().map(|lead| lead * power).find(|step| *step >= raw).unwrap_or(raw)
 }
 
 fn baseline_ui(ui: &mut Ui, axes: &Axes, live: &Live, measured: bool, t: &Tokens, commands: &mut Vec<Command>) {
