@@ -153,15 +153,13 @@ fn baseline_ui(ui: &mut Ui, axes: &Axes, live: &Live, measured: bool, t: &Tokens
         }
     }
     if points.len() > 1 {
-        paint_text(
-            &painter,
-            pos2(axes.area.right(), axes.area.bottom() - 10.0),
-            Align2::RIGHT_CENTER,
-            "dashed: uniform bits",
-            size::TICK,
-            weight::TEXT,
-            t.text3,
-        );
+        // Where nothing is ever drawn: little that is good is small, and accuracy has its own line up there.
+        let (at, anchor) = if measured {
+            (pos2(axes.area.right(), axes.area.bottom() - 10.0), Align2::RIGHT_CENTER)
+        } else {
+            (axes.area.left_top() + vec2(6.0, 8.0), Align2::LEFT_CENTER)
+        };
+        paint_text(&painter, at, anchor, "dashed: uniform bits", size::TICK, weight::TEXT, t.text3);
     } else if !live.baseline_runs() && live.profile_progress().is_none() {
         let at = Rect::from_center_size(axes.area.center(), vec2(170.0, 24.0));
         let button = egui::Button::new(theme::label("Compute uniform baseline"));
