@@ -249,7 +249,7 @@ impl Workbench {
                 view.dialog = None;
             }
             Command::SaveRecipe(path) => {
-                let text = file::print(live.recipe());
+                let text = file::print(&live.recipe().written_to(&path));
                 write_whole(&path, text.as_bytes()).map_err(|e| e.to_string())?;
                 view.notice = Some(format!("recipe saved as {}", path.display()));
                 view.dialog = None;

@@ -12,6 +12,7 @@
 pub mod decimal;
 pub mod error;
 pub mod file;
+mod masks;
 pub mod pattern;
 pub mod plan;
 pub mod scheme;

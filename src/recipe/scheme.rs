@@ -80,6 +80,11 @@ pub enum Prune {
     },
 }
 
+impl Prune {
+    /// The file of a mask that an exported model carries in itself. A file of this name is written `./embedded`.
+    pub const EMBEDDED: &'static str = "embedded";
+}
+
 /// What structured pruning removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the variants are the language's words")]
@@ -233,7 +238,7 @@ impl Scheme {
     pub fn unbuilt(&self) -> Option<String> {
         let only = |scheme: Self| Some(scheme.to_string());
         match (&self.prune, &self.factorize, &self.quantize) {
-            (Some(prune), ..) if !matches!(prune, Prune::Magnitude { .. }) => {
+            (Some(prune @ (Prune::Structured { .. } | Prune::Wanda { .. })), ..) => {
                 only(Self { prune: Some(prune.clone()), ..Self::default() })
             }
             (_, Some(_), _) => only(Self { factorize: self.factorize, ..Self::default() }),
