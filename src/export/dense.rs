@@ -69,7 +69,7 @@ pub fn plain_elements<T: Real>(
     }
     if keeps_bits(task) {
         let start = out.len();
-        if task.model.plain_bytes(task.tensor, chunk.range.clone(), out, scratch)? {
+        if task.plain_bytes(chunk.range.clone(), out, scratch)? {
             zero_pruned(chunk, &mut out[start..], dtype);
             return Ok(());
         }

@@ -65,7 +65,7 @@ fn write_coded<T: Real>(
     start: u64,
     output: &mut Output<'_>,
 ) -> Result<(), Error> {
-    let parts = coding.parts(listing.dtype, task.tensor.geometry());
+    let parts = coding.parts(listing.dtype, task.geometry());
     let prepared = prepare::<T>(task)?;
     let (mut side, mut codes) = (Side::default(), BitWriter::default());
     let mut scratch = Scratch::default();

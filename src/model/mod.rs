@@ -139,7 +139,7 @@ impl Tensor {
     /// Whether its values are integer codes of somebody's quantization rather than numbers of their own.
     #[must_use]
     pub fn is_coded(&self) -> bool {
-        let packed = self.coding.as_ref().is_some_and(|c| matches!(c.code, Code::Integer { .. }));
+        let packed = self.coding.as_ref().is_some_and(|c| c.code != Code::Element);
         packed || self.beside_scale || self.dtype == Dtype::F8_E8M0
     }
 
