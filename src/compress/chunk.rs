@@ -1,12 +1,12 @@
 //! One chunk of a tensor on its way through a scheme: what was read, what pruning left, the codes, and what a reader gets.
 
+use super::cut::CutBuffers;
 use super::fit::Buffers;
 use super::prepare::Prepared;
 use super::{Error, Task};
 use crate::formats::Dtype;
 use crate::kernels::levels::Levels;
-use crate::kernels::{Real, select, small};
-use crate::model::Model;
+use crate::kernels::{Real, small};
 use crate::recipe::{Quantize, Target};
 use std::ops::Range;
 
@@ -54,7 +54,7 @@ pub struct Chunk<T> {
     /// Pieces of units in this chunk, in order.
     pub pieces: Vec<Piece<T>>,
     scratch: crate::model::Scratch,
-    keys: Vec<u64>,
+    cut_buffers: CutBuffers,
     buffers: Buffers,
 }
 
@@ -70,7 +70,7 @@ impl<T> Default for Chunk<T> {
             kind: Codes::None,
             pieces: Vec::new(),
             scratch: crate::model::Scratch::default(),
-            keys: Vec::new(),
+            cut_buffers: CutBuffers::default(),
             buffers: Buffers::default(),
         }
     }
@@ -78,8 +78,8 @@ impl<T> Default for Chunk<T> {
 
 impl<T: Real> Chunk<T> {
     /// Reads the elements of a range.
-    pub(super) fn read(&mut self, model: &Model, task: &Task<'_>, range: Range<usize>) -> Result<(), Error> {
-        model.values(task.tensor, range.clone(), &mut self.source, &mut self.scratch)?;
+    pub(super) fn read(&mut self, task: &Task<'_>, range: Range<usize>) -> Result<(), Error> {
+        task.values(range.clone(), &mut self.source, &mut self.scratch)?;
         self.range = range;
         Ok(())
     }
@@ -91,10 +91,10 @@ impl<T: Real> Chunk<T> {
     }
 
     /// Fills `pruned` from `source`.
-    pub(super) fn prune(&mut self, prepared: &Prepared<T>, index: usize) {
+    pub(super) fn prune(&mut self, task: &Task<'_>, prepared: &Prepared<T>, index: usize) -> Result<(), Error> {
         self.pruned.clear();
         self.pruned.extend_from_slice(&self.source);
-        prepared.cut.apply(prepared, index, self.range.clone(), &mut self.pruned, &mut self.keys);
+        prepared.cut.apply(task, prepared, index, &mut self.pruned, &mut self.cut_buffers)
     }
 
     /// Fills `codes`, `pieces` and `result` from `pruned`. Gives whether every result is finite where its source is.
@@ -201,20 +201,10 @@ pub(super) fn count_non_finite<T: Real>(task: &Task<'_>) -> Result<u64, Error> {
     let mut values: Vec<T> = Vec::new();
     let mut scratch = crate::model::Scratch::default();
     let mut count = 0;
-    for range in task.tensor.geometry().chunks() {
+    for range in task.geometry().chunks() {
         task.check_cancelled()?;
-        task.model.values(task.tensor, range, &mut values, &mut scratch)?;
+        task.values(range, &mut values, &mut scratch)?;
         count += values.iter().filter(|v| !v.is_finite()).count() as u64;
     }
     Ok(count)
-}
-
-/// The threshold of a short row, found on the spot.
-pub(super) fn row_threshold<T: Real>(
-    row: &[T],
-    share: crate::recipe::Decimal,
-    keys: &mut Vec<u64>,
-) -> Option<select::Threshold> {
-    let finite = row.iter().filter(|v| v.is_finite()).count() as u64;
-    select::threshold_of(row, share.share_of(finite), keys)
 }

@@ -101,8 +101,8 @@ pub(super) fn by_pieces<T: Real, A: Send>(
 pub(super) fn pruned<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, index: usize) -> Result<Chunk<T>, Error> {
     task.check_cancelled()?;
     let mut chunk = Chunk::default();
-    chunk.read(task.model, task, prepared.chunks()[index].clone())?;
-    chunk.prune(prepared, index);
+    chunk.read(task, prepared.chunks()[index].clone())?;
+    chunk.prune(task, prepared, index)?;
     Ok(chunk)
 }
 

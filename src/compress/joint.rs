@@ -1,7 +1,9 @@
 //! What tensors must know of each other before one of them is taken through its scheme: the cuts of the pools they share.
 
+use super::input::WHOLE;
+use super::mask::{Mask, find_masks};
 use super::pool::{PoolCut, cut_pool};
-use super::{Error, Task};
+use super::{Error, Input, Task};
 use crate::control::Control;
 use crate::model::Model;
 use crate::recipe::Plan;
@@ -13,13 +15,17 @@ use std::collections::HashMap;
 pub struct Joint {
     /// Cuts of global pools, by tensor position.
     pools: HashMap<usize, PoolCut>,
+    /// Whose zeros are taken over, by tensor position.
+    masks: HashMap<usize, Mask>,
+    /// What remains of tensors that lose rows or columns, by tensor position.
+    inputs: HashMap<usize, Input>,
 }
 
 impl Joint {
     /// Settles what all tensors of a plan share.
     ///
     /// # Errors
-    /// When a tensor cannot be read, or the work is cancelled.
+    /// When a tensor cannot be read, a mask does not fit, or the work is cancelled.
     pub fn new(model: &Model, plan: &Plan, control: &Control) -> Result<Self, Error> {
         Self::for_some(model, plan, |_| true, control)
     }
@@ -27,14 +33,14 @@ impl Joint {
     /// Settles what the `wanted` tensors share with others: a pool that has none of them is not looked for.
     ///
     /// # Errors
-    /// When a tensor cannot be read, or the work is cancelled.
+    /// When a tensor cannot be read, a mask does not fit, or the work is cancelled.
     pub fn for_some(
         model: &Model,
         plan: &Plan,
         wanted: impl Fn(usize) -> bool,
         control: &Control,
     ) -> Result<Self, Error> {
-        let mut joint = Self::default();
+        let mut joint = Self { masks: find_masks(model, plan, &wanted)?, ..Self::default() };
         for members in plan.pools.values().filter(|members| members.iter().any(|&member| wanted(member))) {
             joint.pools.extend(cut_pool(model, plan, members, control)?);
         }
@@ -47,9 +53,11 @@ impl Joint {
         Task {
             model,
             tensor: &model.tensors[index],
+            input: self.inputs.get(&index).unwrap_or(&WHOLE),
             scheme: &plan.assignments[index].stored,
             target: plan.target,
             pool: self.pools.get(&index).copied(),
+            mask: self.masks.get(&index),
             control,
         }
     }

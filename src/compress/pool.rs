@@ -51,7 +51,7 @@ fn walk_pool(tasks: &[Task<'_>], wide: bool, k: impl Fn(u64) -> u64) -> Result<O
     descend(key_bits, k, |select| {
         let mut sum = vec![0; DIGITS];
         for task in tasks {
-            let chunks = task.tensor.geometry().chunks();
+            let chunks = task.geometry().chunks();
             let table = if task.tensor.dtype == Dtype::F64 {
                 digit_table::<f64>(task, &chunks, select, false)?
             } else {
@@ -73,9 +73,9 @@ fn ties_in(task: &Task<'_>, threshold: Threshold, wide: bool) -> Result<u64, Err
 
 fn count<T: Real>(task: &Task<'_>, threshold: Threshold, wide: bool) -> Result<u64, Error> {
     let (mut values, mut scratch, mut ties) = (Vec::<T>::new(), Scratch::default(), 0);
-    for range in task.tensor.geometry().chunks() {
+    for range in task.geometry().chunks() {
         task.check_cancelled()?;
-        task.model.values(task.tensor, range, &mut values, &mut scratch)?;
+        task.values(range, &mut values, &mut scratch)?;
         ties += if wide {
             select::count_ties(&values, threshold, |v| v.to_f64().magnitude_key())
         } else {

@@ -25,7 +25,7 @@ impl<T: Real> Chunk<T> {
         }
         if task.scheme.quantize.is_none() {
             let start = out.len();
-            if task.model.plain_bytes(task.tensor, self.range.clone(), out, scratch)? {
+            if task.plain_bytes(self.range.clone(), out, scratch)? {
                 self.zero_pruned(&mut out[start..], dtype);
                 return Ok(());
             }

@@ -135,7 +135,7 @@ fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstima
     let content =
         Content { gaps: total.gaps, code_entropy: (codes > 0).then(|| shannon_bits(total.codes.iter().copied())) };
     let (code, dtype) = (size::code_of(task.scheme), size::stored_dtype(tensor.dtype, task.scheme));
-    let packing = total.stored.map(|counts| Packing::least(code, dtype, tensor.geometry(), &counts));
+    let packing = total.stored.map(|counts| Packing::least(code, dtype, task.geometry(), &counts));
     Ok(TensorEstimate {
         stored_as: task.scheme.to_string(),
         label: Label::Exact,

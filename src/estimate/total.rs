@@ -109,7 +109,7 @@ pub fn packed_listings<'p>(
             let dense = || Packing::dense(size::code_of(scheme), tensor.geometry()).matrix;
             let matrix = packing(i).map_or_else(dense, |packing| packing.matrix);
             let (_, name) =
-                spelled.take_if(|(last, _)| *last == scheme).unwrap_or_else(|| (scheme, scheme.to_string()));
+                spelled.take_if(|(last, _)| *last == scheme).unwrap_or_else(|| (scheme, scheme.embedded().to_string()));
             let coding = (!matrix.is_plain_elements()).then(|| Coding { scheme: name.clone(), matrix });
             spelled = Some((scheme, name));
             coding

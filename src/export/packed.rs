@@ -56,7 +56,7 @@ fn write_coded<T: Real>(
     output: &mut Output<'_>,
 ) -> Result<(), Error> {
     let prepared = prepare::<T>(task)?;
-    let mut writer = Writer::new(packing, dtype, task.tensor.geometry(), start);
+    let mut writer = Writer::new(packing, dtype, task.geometry(), start);
     let (mut scratch, mut codes) = (Scratch::default(), Vec::new());
     let planned = |done: Option<()>, output: &Output<'_>| {
         let what = "its codes are not those that were counted; did the source change?".to_owned();

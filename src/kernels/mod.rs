@@ -10,6 +10,8 @@
 //! | [`convert`] | bytes of a file to values and back, round-half-even |
 //! | [`stats`] | moments, zeros and non-finite counts of a slice, merged in a fixed order |
 //! | [`select`] | the k-th smallest magnitude of a stream, exactly, in bounded memory |
+//! | [`among`] | N of each M neighbours along a row |
+//! | [`scatter`] | a ranking by chance that depends on seed, name and index alone |
 //! | [`error`] | squared error, energy, cosine between a tensor and its compressed self |
 //! | [`quant`] | integer grids: scale, code, value |
 //! | [`small`] | casts, and small floats times a scale: FP8, MXFP4, NVFP4 |
@@ -23,6 +25,7 @@
 //! | [`clip`] | ranges tighter than the maximum: least squares, percentiles |
 //! | [`entropy`] | Shannon bound of a code table, and the cost of relative indices |
 //! | [`histogram`] | counts over a symmetric range, for the eye |
+//! | [`kept`] | which indices of a dimension stay |
 //! | [`layout`] | rows, groups and chunks: where a tensor is cut |
 //! | [`table`] | counts by the upper 16 bits: the value table |
 //! | [`sketch`] | where weights lie in their group's range: errors of any width by a dot product |
@@ -31,6 +34,7 @@
 //! | [`huffman`] | entropy coding of small codes, with a size known beforehand |
 //! | [`bits`] | packing of b-bit codes, least significant bit first |
 
+pub mod among;
 pub mod best;
 pub mod bits;
 pub mod bracket;
@@ -43,11 +47,13 @@ pub mod error;
 pub mod gaps;
 pub mod histogram;
 pub mod huffman;
+pub mod kept;
 pub mod layout;
 pub mod levels;
 pub mod nf4;
 pub mod quant;
 pub mod real;
+pub mod scatter;
 pub mod select;
 pub mod signs;
 pub mod sketch;

@@ -62,7 +62,7 @@ impl Plan {
                 return Err(Error::NoZero { tensor: tensor.name.clone(), scheme: assignment.scheme.to_string() });
             }
             if let Some(what) = assignment.stored.unbuilt() {
-                let instead = "this version has prune:P (row, global) and every quantize step but GGUF's own";
+                let instead = "this version has prune:P (row, global), nm, block, random, mask, and every quantize step but GGUF's own";
                 return Err(Error::NotBuilt { what: format!("scheme {what}"), instead: instead.into() });
             }
         }
@@ -165,6 +165,7 @@ impl Recipe {
     pub fn canonical(&self, target: Target) -> Self {
         let mut out = self.clone();
         out.target = Some(target);
+        out.embed_masks();
         // What was accepted in place of what the target cannot hold is the choice from here on.
         let schemes =
             out.rules.iter_mut().map(|r| &mut r.scheme).chain(out.overrides.iter_mut().map(|o| &mut o.scheme));

@@ -122,6 +122,14 @@ RECIPES = [
         "codebook:3:row",
         "prune:0.7+codebook:32",
         "prune:0.5:row+codebook:5:row",
+        "nm:2:4",
+        "nm:3:7+int4:g64:mse",
+        "nm:1:16+f16",
+        "block:4x4:0.5",
+        "block:3x5:0.7+int8:g32:asym",
+        "block:1x2:0.35",
+        "random:0.5:7",
+        "random:0.9:18446744073709551615+int6:p99",
         "keep",
     )
 ]
