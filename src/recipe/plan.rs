@@ -58,9 +58,11 @@ impl Plan {
                 }
                 None => {}
             }
+            if assignment.stored.loses_zeros() && !nearest {
+                return Err(Error::NoZero { tensor: tensor.name.clone(), scheme: assignment.scheme.to_string() });
+            }
             if let Some(what) = assignment.stored.unbuilt() {
-                let instead =
-                    "this version has prune:P (row, global), nm, block, random, mask, int2 to int8, f16 and bf16";
+                let instead = "this version has prune:P (row, global), nm, block, random, mask, and every quantize step but GGUF's own";
                 return Err(Error::NotBuilt { what: format!("scheme {what}"), instead: instead.into() });
             }
         }

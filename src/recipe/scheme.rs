@@ -169,6 +169,45 @@ pub enum Quantize {
     Gguf(&'static str),
 }
 
+impl Prune {
+    /// The share that it names; `None` where the pattern or a file decides.
+    #[must_use]
+    pub const fn share(&self) -> Option<Decimal> {
+        match self {
+            Self::Magnitude { share, .. }
+            | Self::Block { share, .. }
+            | Self::Structured { share, .. }
+            | Self::Random { share, .. }
+            | Self::Wanda { share } => Some(*share),
+            Self::Nm { .. } | Self::Mask { .. } => None,
+        }
+    }
+
+    /// The same kind of pruning at another share; unchanged where it names none.
+    #[must_use]
+    pub fn with_share(mut self, to: Decimal) -> Self {
+        match &mut self {
+            Self::Magnitude { share, .. }
+            | Self::Block { share, .. }
+            | Self::Structured { share, .. }
+            | Self::Random { share, .. }
+            | Self::Wanda { share } => *share = to,
+            Self::Nm { .. } | Self::Mask { .. } => {}
+        }
+        self
+    }
+
+    /// The part of the elements that is asked to go, before what the shape of a tensor makes of it; `None` where a file
+    /// decides.
+    #[must_use]
+    pub fn asked(&self) -> Option<f64> {
+        match self {
+            Self::Nm { n, m } => Some(1.0 - f64::from(*n) / f64::from(*m)),
+            other => other.share().map(Decimal::to_f64),
+        }
+    }
+}
+
 impl Scheme {
     /// The scheme that changes nothing.
     #[must_use]
@@ -216,8 +255,8 @@ impl Scheme {
             }
             (_, Some(_), _) => only(Self { factorize: self.factorize, ..Self::default() }),
             (.., Some(quantize)) => match quantize {
-                Quantize::Int { .. } | Quantize::F16 | Quantize::Bf16 => None,
-                other => only(Self { quantize: Some(other.clone()), ..Self::default() }),
+                Quantize::Gguf(_) => only(Self { quantize: Some(quantize.clone()), ..Self::default() }),
+                _ => None,
             },
             _ => None,
         }
@@ -241,10 +280,21 @@ impl Scheme {
     #[must_use]
     pub fn bits(&self) -> Option<u32> {
         match self.quantize {
+            None | Some(Quantize::Gguf(_)) => None,
             Some(Quantize::Int { bits, .. }) => Some(bits),
             Some(Quantize::F16 | Quantize::Bf16) => Some(16),
-            _ => None,
+            Some(Quantize::Fp8 { .. }) => Some(8),
+            Some(Quantize::Mxfp4 | Quantize::Nvfp4 | Quantize::Nf4(_)) => Some(4),
+            Some(Quantize::Ternary { .. }) => Some(2),
+            Some(Quantize::Binary { .. }) => Some(1),
+            Some(Quantize::Codebook { k, .. }) => Some(k.next_power_of_two().trailing_zeros()),
         }
+    }
+
+    /// Whether something is pruned and then put on levels of which none is 0: no such zero stays one.
+    #[must_use]
+    pub fn loses_zeros(&self) -> bool {
+        self.prune.is_some() && matches!(self.quantize, Some(Quantize::Binary { .. }))
     }
 
     /// The share that magnitude pruning asks for.
