@@ -239,6 +239,12 @@ pub struct ExportArgs {
     /// Remove what killed exports left in the folder of OUT first; without it they are only named
     #[arg(long)]
     pub clean: bool,
+    /// Write only the masks of what is pruned: a safetensors file of BOOL tensors, 1 where an element stays
+    #[arg(long, conflicts_with = "rewind")]
+    pub mask_only: bool,
+    /// Write FILE, an earlier checkpoint of MODEL, under the masks of what is pruned here
+    #[arg(long, value_name = "FILE")]
+    pub rewind: Option<PathBuf>,
     /// What is done to it.
     #[command(flatten)]
     pub recipe: RecipeArgs,

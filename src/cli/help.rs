@@ -99,6 +99,12 @@ Examples:
   spokeshave export model.safetensors --recipe mine.toml -o new.safetensors
 
 The file is written beside OUT, read back, compared, and only then named OUT.
+--mask-only writes what is pruned as masks, to be trained under: BOOL tensors of
+the same names and shapes, 1 where an element stays; mask:FILE takes them.
+--rewind FILE writes the earlier checkpoint FILE under the masks of MODEL: the
+winning ticket mask(MODEL) x FILE. The recipe inside is then one for FILE, and
+verify FILE OUT checks it.
+
 When it is stopped with Ctrl+C nothing of it stays. When it is killed, a file
 .spokeshave-PROCESS-NUMBER.tmp stays beside OUT; the next export there names it,
 and removes it with --clean.

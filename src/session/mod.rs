@@ -161,6 +161,31 @@ impl Request {
         Ok(export::export(&self.model, &self.plan, &self.recipe, out, force, control)?)
     }
 
+    /// Writes the masks of what the recipe prunes, and nothing else.
+    ///
+    /// # Errors
+    /// Whatever went wrong; `out` is then what it was.
+    pub fn export_masks(&self, out: &Path, force: bool, control: &Control) -> Result<export::Masks, Error> {
+        Ok(export::export_masks(&self.model, &self.plan, &self.recipe, out, force, control)?)
+    }
+
+    /// Writes another checkpoint under the masks of what the recipe prunes here. Gives the artifact, and the request on that
+    /// checkpoint that it stands for.
+    ///
+    /// # Errors
+    /// Whatever went wrong; `out` is then what it was.
+    pub fn export_rewound(
+        &self,
+        original: Model,
+        out: &Path,
+        force: bool,
+        control: &Control,
+    ) -> Result<(Self, Artifact), Error> {
+        let rewound = export::export_rewound(&self.model, &self.plan, &self.recipe, &original, (out, force), control)?;
+        let export::Rewound { artifact, recipe, plan } = rewound;
+        Ok((Self { model: Arc::new(original), recipe, plan, messages: Vec::new() }, artifact))
+    }
+
     /// Accuracy of the compressed network on the whole labelled set.
     ///
     /// # Errors
