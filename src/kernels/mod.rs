@@ -18,6 +18,7 @@
 //! | [`histogram`] | counts over a symmetric range, for the eye |
 //! | [`kept`] | which indices of a dimension stay |
 //! | [`layout`] | rows, groups and chunks: where a tensor is cut |
+//! | [`svd`] | singular values and the factors of the best product of a rank |
 //! | [`table`] | counts by the upper 16 bits: the value table |
 //! | [`sketch`] | where weights lie in their group's range: errors of any width by a dot product |
 //! | [`trial`] | one grid tried on a handful of groups |
@@ -38,6 +39,7 @@ pub mod real;
 pub mod select;
 pub mod sketch;
 pub mod stats;
+pub mod svd;
 pub mod table;
 pub mod trial;
 
