@@ -9,6 +9,7 @@
 //! chunk) is found by [`prepare`].
 
 mod chunk;
+mod factorize;
 mod fit;
 mod input;
 mod joint;
@@ -16,6 +17,7 @@ mod pool;
 mod prepare;
 
 pub use chunk::{Chunk, Codes};
+pub use factorize::{Factorized, spectrum};
 pub use input::Input;
 pub use joint::Joint;
 pub use pool::PoolCut;
@@ -47,6 +49,14 @@ pub enum Error {
     ScaleOverflow { tensor: String, scheme: String },
     #[error("tensor {tensor:?}: {count} of its elements would become infinite as {and_advice}")]
     Overflow { tensor: String, count: u64, and_advice: String },
+    #[error(
+        "tensor {tensor:?}: rank:{rank} is more than the {most} that a matrix of {rows} × {cols} has; use rank:{most} or less"
+    )]
+    Rank { tensor: String, rank: u64, rows: usize, cols: usize, most: usize },
+    #[error(
+        "tensor {tensor:?}: a matrix of {rows} × {cols} is too large to be factorized here, one of the sides may have at most {most}; keep it, or quantize it"
+    )]
+    TooLarge { tensor: String, rows: usize, cols: usize, most: usize },
     #[error("tensor {tensor:?}: scheme {scheme} is not built yet")]
     Unbuilt { tensor: String, scheme: String },
     #[error("the network cannot be put together: {0}")]

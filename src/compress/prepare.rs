@@ -1,6 +1,7 @@
 //! What must be known before a tensor's first chunk: where pruning cuts, and the extents of units longer than a chunk.
 
 use super::chunk::{Chunk, row_threshold};
+use super::factorize::{Factorized, Product};
 use super::fit::{Fit, long_extents};
 use super::{Error, Task};
 use crate::kernels::Real;
@@ -22,6 +23,8 @@ pub struct Prepared<T> {
     pub(super) cut: Cut,
     /// Extents of all units, when some unit is longer than a chunk.
     pub(super) extents: Option<Vec<Extent<T>>>,
+    /// What stands for the tensor, where its scheme factorizes it.
+    pub(super) product: Option<Product>,
     /// The largest magnitude that pruning zeroes, where one number says it.
     pub threshold: Option<f64>,
 }
@@ -76,6 +79,12 @@ impl<T: Real> Prepared<T> {
         &self.chunks
     }
 
+    /// The factors whose product stands for the tensor, where its scheme factorizes it.
+    #[must_use]
+    pub fn factors(&self) -> Option<&Factorized> {
+        self.product.as_ref().map(|product| &product.factors)
+    }
+
     /// Takes chunk `index` through the whole scheme into `chunk`.
     ///
     /// # Errors
@@ -112,7 +121,7 @@ impl<T: Real> Prepared<T> {
 pub fn prepare<T: Real>(task: &Task<'_>) -> Result<Prepared<T>, Error> {
     let geometry = task.geometry();
     let chunks = geometry.chunks();
-    let mut prepared = Prepared { geometry, chunks, cut: Cut::None, extents: None, threshold: None };
+    let mut prepared = Prepared { geometry, chunks, cut: Cut::None, extents: None, product: None, threshold: None };
     if let Some(Prune::Magnitude { share, scope }) = &task.scheme.prune {
         prepared.cut = match scope {
             Scope::Tensor => whole_tensor::<T>(task, &mut prepared, *share)?,
@@ -120,6 +129,10 @@ pub fn prepare<T: Real>(task: &Task<'_>) -> Result<Prepared<T>, Error> {
             Scope::Row if geometry.units_within_chunks(Unit::Row) => Cut::ShortRows(*share),
             Scope::Row => long_rows::<T>(task, &prepared, *share)?,
         };
+    }
+    prepared.product = Product::of::<T>(task)?;
+    if prepared.product.is_some() {
+        return Ok(prepared);
     }
     if let Some(fit) = Fit::of(task).filter(|fit| !geometry.units_within_chunks(fit.unit)) {
         prepared.extents = Some(long_extents::<T>(task, &prepared, fit)?);

@@ -1,5 +1,6 @@
 //! One tensor under one scheme, exactly: a pass over its values that gathers errors, zeros, gaps and code counts together.
 
+use super::factors::{self, FactorsEstimate};
 use super::size::{self, Content, Sizes};
 use super::{Label, TensorStats};
 use crate::compress::{Chunk, Codes, Error, Prepared, Task, fold_chunks, prepare};
@@ -34,6 +35,8 @@ pub struct TensorEstimate {
     pub after: Option<Histogram>,
     /// Scales of the integer grids: 10th percentile, median, 90th percentile over units.
     pub scales: Option<[f64; 3]>,
+    /// What its factors come to, when it is factorized.
+    pub factors: Option<FactorsEstimate>,
 }
 
 impl TensorEstimate {
@@ -80,6 +83,7 @@ impl TensorEstimate {
             threshold: None,
             after: None,
             scales: None,
+            factors: None,
         }
     }
 }
@@ -112,23 +116,9 @@ const LEVELS: usize = 511;
 
 fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstimate, Error> {
     let prepared: Prepared<T> = prepare(task)?;
-    // A grid over the full range clips nothing.
-    let clipped = task.scheme.is_clipped();
-    let codes = match task.scheme.quantize {
-        Some(Quantize::Int { .. }) => LEVELS,
-        Some(Quantize::F16 | Quantize::Bf16) => 1 << 16,
-        _ => 0,
-    };
-    let init = || Sums { codes: vec![0; codes], after: reach.map(Histogram::new), ..Sums::default() };
-    let spans = fold_chunks(task, &prepared, init, |sums, chunk| {
-        add(sums, chunk, clipped);
-        Ok(())
-    })?;
-    let total = spans.into_iter().fold(init(), join);
-    let tensor = task.tensor;
-    let content =
-        Content { gaps: total.gaps, code_entropy: (codes > 0).then(|| shannon_bits(total.codes.iter().copied())) };
-    Ok(TensorEstimate {
+    let total = sums_of(task, &prepared, reach)?;
+    let (tensor, content) = (task.tensor, total.content());
+    let whole = TensorEstimate {
         stored_as: task.scheme.to_string(),
         label: Label::Exact,
         sizes: size::stored(tensor, task.scheme, task.target, total.gaps.nonzero()),
@@ -139,7 +129,42 @@ fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstima
         threshold: prepared.threshold,
         after: total.after,
         scales: spread(total.scales),
-    })
+        factors: None,
+    };
+    let Some(factors) = prepared.factors() else { return Ok(whole) };
+    let mut parts = Vec::new();
+    for factor in factors.tasks(task) {
+        let sums = sums_of(&factor, &prepare::<T>(&factor)?, None)?;
+        parts.push((factor.geometry(), sums.content()));
+    }
+    Ok(factors::with_factors(whole, task, factors.rank, &parts))
+}
+
+/// Everything that the chunks of a task add up to.
+fn sums_of<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, reach: Option<f64>) -> Result<Sums, Error> {
+    // A grid over the full range clips nothing.
+    let clipped = task.scheme.is_clipped();
+    let codes = match task.scheme.quantize {
+        // The codes are those of the factors.
+        _ if prepared.factors().is_some() => 0,
+        Some(Quantize::Int { .. }) => LEVELS,
+        Some(Quantize::F16 | Quantize::Bf16) => 1 << 16,
+        _ => 0,
+    };
+    let init = || Sums { codes: vec![0; codes], after: reach.map(Histogram::new), ..Sums::default() };
+    let spans = fold_chunks(task, prepared, init, |sums, chunk| {
+        add(sums, chunk, clipped);
+        Ok(())
+    })?;
+    Ok(spans.into_iter().fold(init(), join))
+}
+
+impl Sums {
+    /// What the two bounds are computed from.
+    fn content(&self) -> Content {
+        let code_entropy = (!self.codes.is_empty()).then(|| shannon_bits(self.codes.iter().copied()));
+        Content { gaps: self.gaps, code_entropy }
+    }
 }
 
 /// Σ(w − q)² of what lies beyond a grid's end levels.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`stats`] | statistics of the source, as `inspect` gives them |
 //! | [`exact`] | one tensor under one scheme, by a pass over its values |
+//! | [`factors`] | the bytes of a tensor that two matrices stand for |
 //! | [`live`] | one tensor under one scheme, from its profile, in the same frame |
 //! | [`size`] | stored, sparse and entropy bytes, as formulas |
 //! | [`total`] | the model: sums, overhead, bits per weight, fidelity |
@@ -12,6 +13,7 @@
 
 pub mod compare;
 pub mod exact;
+pub mod factors;
 pub mod fidelity;
 pub mod files;
 pub mod live;

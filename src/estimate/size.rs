@@ -61,10 +61,12 @@ pub fn code_of(scheme: &Scheme) -> Code {
     }
 }
 
-/// The dtype that a tensor has in the artifact: a plain cast changes it, nothing else does.
+/// The dtype that a tensor has in the artifact: a plain cast changes it, nothing else does. What is cast of a factorized
+/// tensor are its factors.
 #[must_use]
 pub fn stored_dtype(dtype: Dtype, scheme: &Scheme) -> Dtype {
     match scheme.quantize {
+        _ if scheme.factorize.is_some() => dtype,
         Some(Quantize::F16) => Dtype::F16,
         Some(Quantize::Bf16) => Dtype::BF16,
         _ => dtype,
@@ -133,8 +135,13 @@ pub struct Content {
 /// The sparse bound: side data and the least of dense codes, mask with codes, or relative indices.
 #[must_use]
 pub fn sparse_bytes(tensor: &Tensor, scheme: &Scheme, content: &Content) -> u64 {
-    let n = tensor.elements() as u64;
-    let (side, bits) = side_and_bits(tensor, scheme);
+    sparse_bytes_of(tensor.dtype, tensor.geometry(), scheme, content)
+}
+
+/// The same for any matrix of elements of a dtype.
+pub(super) fn sparse_bytes_of(dtype: Dtype, geometry: Geometry, scheme: &Scheme, content: &Content) -> u64 {
+    let n = geometry.len() as u64;
+    let (side, bits) = side_and_bits(dtype, geometry, scheme);
     let dense = code_bytes(n, bits);
     let mask = n.div_ceil(8) + code_bytes(content.gaps.nonzero(), bits);
     side + dense.min(mask).min(content.gaps.index_bytes(bits))
@@ -144,8 +151,13 @@ pub fn sparse_bytes(tensor: &Tensor, scheme: &Scheme, content: &Content) -> u64 
 /// nonzero elements in full.
 #[must_use]
 pub fn entropy_bytes(tensor: &Tensor, scheme: &Scheme, content: &Content) -> u64 {
-    let n = tensor.elements() as u64;
-    let (side, bits) = side_and_bits(tensor, scheme);
+    entropy_bytes_of(tensor.dtype, tensor.geometry(), scheme, content)
+}
+
+/// The same for any matrix of elements of a dtype.
+pub(super) fn entropy_bytes_of(dtype: Dtype, geometry: Geometry, scheme: &Scheme, content: &Content) -> u64 {
+    let n = geometry.len() as u64;
+    let (side, bits) = side_and_bits(dtype, geometry, scheme);
     let bytes = |bits: f64| (bits / 8.0).ceil() as u64;
     if let Some(entropy) = content.code_entropy {
         side + bytes(entropy)
@@ -155,9 +167,8 @@ pub fn entropy_bytes(tensor: &Tensor, scheme: &Scheme, content: &Content) -> u64
     }
 }
 
-fn side_and_bits(tensor: &Tensor, scheme: &Scheme) -> (u64, u64) {
-    let geometry: Geometry = tensor.geometry();
-    let dtype = stored_dtype(tensor.dtype, scheme);
+fn side_and_bits(dtype: Dtype, geometry: Geometry, scheme: &Scheme) -> (u64, u64) {
+    let dtype = stored_dtype(dtype, scheme);
     let code = code_of(scheme);
     let (scales, zero_points) = code.side_bytes(dtype, geometry);
     (scales + zero_points, code.bits(dtype))
@@ -172,7 +183,7 @@ pub fn break_even(bits: u64) -> f64 {
 /// Bits per stored value of a tensor under a scheme, scales and zero points counted in.
 #[must_use]
 pub fn bits_with_side(tensor: &Tensor, scheme: &Scheme) -> f64 {
-    let (side, bits) = side_and_bits(tensor, scheme);
+    let (side, bits) = side_and_bits(tensor.dtype, tensor.geometry(), scheme);
     let n = tensor.elements().max(1) as f64;
     bits as f64 + 8.0 * side as f64 / n
 }

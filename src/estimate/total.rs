@@ -154,6 +154,7 @@ pub fn bytes_only(model: &Model, plan: &Plan, recipe: &Recipe) -> ModelEstimate 
             threshold: None,
             after: None,
             scales: None,
+            factors: None,
         }
     };
     let tensors = model.tensors.iter().zip(&plan.assignments).map(one).collect();

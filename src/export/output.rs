@@ -74,9 +74,9 @@ macro_rules! by_arithmetic {
 }
 pub(super) use by_arithmetic;
 
-/// Whether elements keep their own bits, or become zero: nothing is quantized.
+/// Whether elements keep their own bits, or become zero: nothing is factorized or quantized.
 pub fn keeps_bits(task: &Task<'_>) -> bool {
-    task.scheme.quantize.is_none()
+    task.scheme.factorize.is_none() && task.scheme.quantize.is_none()
 }
 
 /// Width of an element of a dtype that is written.

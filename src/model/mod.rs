@@ -18,6 +18,7 @@ use crate::formats::packed_layout::{Code, Coding};
 use crate::formats::source::Access;
 use crate::formats::{Dtype, Source};
 use crate::kernels::layout::Geometry;
+use crate::kernels::svd::Shelf;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -75,6 +76,8 @@ pub struct Model {
     pub warnings: Vec<String>,
     /// How it was asked to be read; what is made of it is read back in the same way.
     pub access: Access,
+    /// Decompositions of its matrices that are kept for the next question.
+    pub decompositions: Shelf,
 }
 
 /// One tensor of a model.

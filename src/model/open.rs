@@ -6,6 +6,7 @@ use crate::formats::error::{display_path, printable};
 use crate::formats::sniff::{HEAD, Kind, sniff};
 use crate::formats::source::Access;
 use crate::formats::{Dtype, Entry, Error, ErrorKind, Limits, Source, Table, packed, safetensors};
+use crate::kernels::svd::Shelf;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -125,7 +126,18 @@ pub(super) fn assemble(
     let mut roles = Roles::default();
     let parts: Vec<Part> = entries.iter().map(|(_, entry)| beside.part(entry, &mut roles)).collect();
     let tensors = entries.into_iter().zip(parts).map(|((shard, entry), part)| tensor(shard, entry, part)).collect();
-    Ok(Model { name, origin, format, shards: sources, metadata, tensors, bytes, warnings, access: Access::default() })
+    Ok(Model {
+        name,
+        origin,
+        format,
+        shards: sources,
+        metadata,
+        tensors,
+        bytes,
+        warnings,
+        access: Access::default(),
+        decompositions: Shelf::default(),
+    })
 }
 
 /// What a name and the names beside it say of a tensor.

@@ -22,7 +22,7 @@ pub use decimal::Decimal;
 pub use error::Error;
 pub use pattern::Pattern;
 pub use plan::{Assignment, Line, Plan};
-pub use scheme::{Prune, Quantize, Range, Scheme, Scope};
+pub use scheme::{Factorize, Prune, Quantize, Range, Scheme, Scope};
 pub use target::Target;
 
 /// One line: the tensors a pattern touches get this scheme.

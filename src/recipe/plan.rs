@@ -59,7 +59,7 @@ impl Plan {
                 None => {}
             }
             if let Some(what) = assignment.stored.unbuilt() {
-                let instead = "this version has prune:P (row, global), int2 to int8, f16 and bf16";
+                let instead = "this version has prune:P (row, global), rank:R, energy:E, int2 to int8, f16 and bf16";
                 return Err(Error::NotBuilt { what: format!("scheme {what}"), instead: instead.into() });
             }
         }

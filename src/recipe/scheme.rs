@@ -197,7 +197,6 @@ impl Scheme {
             (Some(prune), ..) if !matches!(prune, Prune::Magnitude { .. }) => {
                 only(Self { prune: Some(prune.clone()), ..Self::default() })
             }
-            (_, Some(_), _) => only(Self { factorize: self.factorize, ..Self::default() }),
             (.., Some(quantize)) => match quantize {
                 Quantize::Int { .. } | Quantize::F16 | Quantize::Bf16 => None,
                 other => only(Self { quantize: Some(other.clone()), ..Self::default() }),

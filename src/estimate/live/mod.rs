@@ -182,6 +182,9 @@ impl Engine {
         let (tensor, assignment) = (&model.tensors[index], &plan.assignments[index]);
         let profile = self.profile(index)?;
         let scheme = &assignment.stored;
+        if scheme.factorize.is_some() {
+            return None;
+        }
         profile.sample.as_ref()?;
         let cut = match &scheme.prune {
             None => None,
@@ -353,6 +356,7 @@ impl Case<'_> {
             threshold: self.cut.map(|cut| self.profile.table.magnitude(cut)),
             after: None,
             scales: self.scales(),
+            factors: None,
         }
     }
 

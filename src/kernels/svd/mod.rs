@@ -19,13 +19,17 @@
 //! | file | what it settles |
 //! |---|---|
 //! | this | a decomposition, its spectrum, its factors |
+//! | `shelf` | decompositions that are kept for the next question |
 //! | [`product`] | products of matrices, in one order of summation |
 //! | [`symmetric`] | all eigenvectors |
 //! | [`subspace`] | the leading ones |
 
 pub mod product;
+mod shelf;
 pub mod subspace;
 pub mod symmetric;
+
+pub use shelf::Shelf;
 
 use product::{View, Wanted, add_product};
 use rayon::prelude::*;
@@ -48,7 +52,9 @@ pub trait Matrix: Sync {
     fn rows(&self) -> usize;
     /// Columns.
     fn cols(&self) -> usize;
-    /// The elements of some rows, replacing what `out` held, row after row.
+    /// Whether squares of its elements may leave the range of f64.
+    fn is_wide(&self) -> bool;
+    /// Fills `out` with the elements of some rows and columns, row after row.
     fn read(&self, rows: Range<usize>, cols: Range<usize>, out: &mut [f64]) -> Result<(), Self::Error>;
     /// Whether to go on.
     fn check(&self) -> Result<(), Self::Error>;
@@ -57,12 +63,14 @@ pub trait Matrix: Sync {
 /// Singular values and the vectors of the shorter side.
 #[derive(Clone, Debug)]
 pub struct Svd {
-    /// Singular values, greatest first: all min(m, n) of them, or those of the vectors that were found.
-    pub values: Vec<f64>,
-    /// Σw² = Σs² over all singular values.
-    pub energy: f64,
+    /// Singular values times `scale`, greatest first: all min(m, n) of them, or those of the vectors that were found.
+    values: Vec<f64>,
+    /// Σ(w · scale)², which is Σs² over all singular values.
+    energy: f64,
+    /// A power of 4 that keeps squares in range.
+    scale: f64,
     /// How many vectors there are.
-    pub found: usize,
+    found: usize,
     /// Vectors of the shorter side, row after row.
     vectors: Vec<f64>,
 }
@@ -93,7 +101,8 @@ impl Svd {
     pub fn of<M: Matrix>(matrix: &M, rank: usize) -> Result<Self, M::Error> {
         let side = matrix.rows().min(matrix.cols());
         assert!(rank <= side && side <= LONGEST, "rank {rank} of a matrix whose shorter side is {side}");
-        let gram = gram(matrix)?;
+        let scale = if matrix.is_wide() { scale_of(peak(matrix)?) } else { 1.0 };
+        let gram = gram(matrix, scale)?;
         let energy: f64 = (0..side).map(|i| gram[i * side + i]).sum();
         let check = || matrix.check();
         let wanted = if rank == 0 { 0 } else { vectors_for(side, rank) };
@@ -103,10 +112,34 @@ impl Svd {
             subspace::leading(&gram, side, rank, energy, &check)?
         };
         let values = eigen.values.iter().map(|value| value.max(0.0).sqrt()).collect();
-        Ok(Self { values, energy, found: wanted, vectors: eigen.vectors })
+        Ok(Self { values, energy, scale, found: wanted, vectors: eigen.vectors })
     }
 
-    /// The least rank ≥ 1 whose singular values hold `share` of the energy; the sum of those that are there decides.
+    /// The singular values that are known, greatest first.
+    pub fn values(&self) -> impl ExactSizeIterator<Item = f64> {
+        self.values.iter().map(|value| value / self.scale)
+    }
+
+    /// How many vectors are known: the greatest rank that has factors.
+    #[must_use]
+    pub fn found(&self) -> usize {
+        self.found
+    }
+
+    /// Σs² over the first `rank` singular values, as a share of all. 1 for a matrix of zeros.
+    #[must_use]
+    pub fn kept(&self, rank: usize) -> f64 {
+        let held: f64 = self.values.iter().take(rank).map(|s| s * s).sum();
+        if self.energy > 0.0 { (held / self.energy).min(1.0) } else { 1.0 }
+    }
+
+    /// About how many bytes it takes.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        8 * (self.values.len() + self.vectors.len())
+    }
+
+    /// The least rank ≥ 1 whose singular values hold `share` of the energy of those that are known.
     #[must_use]
     pub fn rank_of_energy(&self, share: f64) -> usize {
         let squares = || self.values.iter().map(|s| s * s);
@@ -131,17 +164,19 @@ impl Svd {
         let (rows, cols) = (matrix.rows(), matrix.cols());
         let short: Vec<f64> = self.vectors.chunks_exact(self.found.max(1)).flat_map(|v| &v[..rank]).copied().collect();
         // W v for the longer side: its length is s, to the last digit.
-        let mut long = images(matrix, &short, rank)?;
+        let mut long = images(matrix, &short, rank, self.scale)?;
         let lengths = lengths(&long, rank);
         let (mut short, tall) = (short, rows >= cols);
+        // Each factor takes one half of the scale back: an exact division.
+        let half = self.scale.sqrt();
         for column in 0..rank {
             let u = if tall { &long } else { &short };
             let sign = sign_of_largest(&u[column..], rank);
             // 1/√s of W v, √s of v; a value of 0 leaves both at 0.
             let root = lengths[column].sqrt();
-            let scale = if root > 0.0 { sign / root } else { 0.0 };
-            long[column..].iter_mut().step_by(rank).for_each(|x| *x *= scale);
-            short[column..].iter_mut().step_by(rank).for_each(|x| *x *= sign * root);
+            let by_root = if root > 0.0 { sign / root } else { 0.0 };
+            long[column..].iter_mut().step_by(rank).for_each(|x| *x = *x * by_root / half);
+            short[column..].iter_mut().step_by(rank).for_each(|x| *x = *x * sign * root / half);
         }
         let (left, right) = if tall { (long, short) } else { (short, long) };
         Ok(Factors { left, right: transposed(&right, cols, rank) })
@@ -187,7 +222,7 @@ fn bands(long: usize, side: usize) -> impl Iterator<Item = Range<usize>> {
 }
 
 /// A band of the matrix as it lies there, read by all threads.
-fn read_band<M: Matrix>(matrix: &M, band: &Range<usize>, out: &mut Vec<f64>) -> Result<(), M::Error> {
+fn read_band<M: Matrix>(matrix: &M, band: &Range<usize>, scale: f64, out: &mut Vec<f64>) -> Result<(), M::Error> {
     matrix.check()?;
     let tall = matrix.rows() >= matrix.cols();
     let (rows, cols) = if tall { (band.clone(), 0..matrix.cols()) } else { (0..matrix.rows(), band.clone()) };
@@ -195,7 +230,11 @@ fn read_band<M: Matrix>(matrix: &M, band: &Range<usize>, out: &mut Vec<f64>) -> 
     let step = ((1 << 14) / cols.len().max(1)).max(1);
     let some = |(at, out): (usize, &mut [f64])| {
         let first = rows.start + at * step;
-        matrix.read(first..(first + step).min(rows.end), cols.clone(), out)
+        matrix.read(first..(first + step).min(rows.end), cols.clone(), out)?;
+        if scale != 1.0 {
+            out.iter_mut().for_each(|x| *x *= scale);
+        }
+        Ok(())
     };
     if out.is_empty() { Ok(()) } else { out.par_chunks_mut(step * cols.len()).enumerate().try_for_each(some) }
 }
@@ -210,12 +249,28 @@ fn upright<'a, M: Matrix>(matrix: &M, band: &'a [f64], length: usize) -> View<'a
     }
 }
 
-/// G, in full.
-fn gram<M: Matrix>(matrix: &M) -> Result<Vec<f64>, M::Error> {
+/// The largest magnitude.
+fn peak<M: Matrix>(matrix: &M) -> Result<f64, M::Error> {
+    let (side, long) = sides(matrix);
+    let (mut peak, mut band) = (0.0_f64, Vec::new());
+    for range in bands(long, side) {
+        read_band(matrix, &range, 1.0, &mut band)?;
+        peak = band.iter().fold(peak, |most, x| most.max(x.abs()));
+    }
+    Ok(peak)
+}
+
+/// The power of 4 that brings a magnitude near 1.
+fn scale_of(peak: f64) -> f64 {
+    if peak > 0.0 { 4.0_f64.powi(-(peak.log2() / 2.0).round() as i32) } else { 1.0 }
+}
+
+/// G of the matrix times `scale`, in full.
+fn gram<M: Matrix>(matrix: &M, scale: f64) -> Result<Vec<f64>, M::Error> {
     let (side, long) = sides(matrix);
     let (mut gram, mut band) = (vec![0.0; side * side], Vec::new());
     for range in bands(long, side) {
-        read_band(matrix, &range, &mut band)?;
+        read_band(matrix, &range, scale, &mut band)?;
         let view = upright(matrix, &band, range.len());
         add_product(view.transposed(), view, &mut gram, side, Wanted::Lower);
     }
@@ -231,12 +286,12 @@ fn sides<M: Matrix>(matrix: &M) -> (usize, usize) {
     (matrix.rows().min(matrix.cols()), matrix.rows().max(matrix.cols()))
 }
 
-/// W v for each of `count` vectors of the shorter side, in rows of the longer one.
-fn images<M: Matrix>(matrix: &M, vectors: &[f64], count: usize) -> Result<Vec<f64>, M::Error> {
+/// W v · scale for each of `count` vectors of the shorter side, in rows of the longer one.
+fn images<M: Matrix>(matrix: &M, vectors: &[f64], count: usize, scale: f64) -> Result<Vec<f64>, M::Error> {
     let (side, long) = sides(matrix);
     let (mut out, mut band) = (vec![0.0; long * count], Vec::new());
     for range in bands(long, side) {
-        read_band(matrix, &range, &mut band)?;
+        read_band(matrix, &range, scale, &mut band)?;
         let view = upright(matrix, &band, range.len());
         let place = &mut out[range.start * count..range.end * count];
         add_product(view, View::new(vectors, side, count, count), place, count.max(1), Wanted::All);

@@ -36,12 +36,7 @@ pub struct Eigen {
 ///
 /// # Errors
 /// What `check` gives.
-pub fn eigen<E>(
-    mut a: Vec<f64>,
-    n: usize,
-    wanted: usize,
-    check: &dyn Fn() -> Result<(), E>,
-) -> Result<Eigen, E> {
+pub fn eigen<E>(mut a: Vec<f64>, n: usize, wanted: usize, check: &dyn Fn() -> Result<(), E>) -> Result<Eigen, E> {
     debug_assert!(a.len() == n * n && wanted <= n);
     let mut t = tridiagonal(&mut a, n, check)?;
     let mut strips = if wanted > 0 { identity_strips(n) } else { Vec::new() };
