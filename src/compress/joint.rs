@@ -1,8 +1,10 @@
-//! What tensors must know of each other before one of them is taken through its scheme: the cuts of the pools they share.
+//! What tensors must know of each other before one of them is taken through its scheme: the cuts of the pools they share,
+//! and the rows and columns that go together.
 
 use super::input::WHOLE;
 use super::pool::{PoolCut, cut_pool};
-use super::{Error, Input, Task};
+use super::structure::{Leaves, leaves_of_plan};
+use super::{Error, Task};
 use crate::control::Control;
 use crate::model::Model;
 use crate::recipe::Plan;
@@ -14,8 +16,8 @@ use std::collections::HashMap;
 pub struct Joint {
     /// Cuts of global pools, by tensor position.
     pools: HashMap<usize, PoolCut>,
-    /// What remains of tensors that lose rows or columns, by tensor position.
-    inputs: HashMap<usize, Input>,
+    /// What structured pruning leaves of tensors, by position.
+    leaves: HashMap<usize, Leaves>,
 }
 
 impl Joint {
@@ -38,8 +40,14 @@ impl Joint {
         control: &Control,
     ) -> Result<Self, Error> {
         let mut joint = Self::default();
-        for members in plan.pools.values().filter(|members| members.iter().any(|&member| wanted(member))) {
-            joint.pools.extend(cut_pool(model, plan, members, control)?);
+        let pools: Vec<&Vec<usize>> =
+            plan.pools.values().filter(|members| members.iter().any(|&member| wanted(member))).collect();
+        // Structure first: pools are over what it leaves.
+        let pooled = |index: usize| pools.iter().any(|members| members.binary_search(&index).is_ok());
+        joint.leaves = leaves_of_plan(model, plan, |index| wanted(index) || pooled(index), control)?;
+        for members in pools {
+            let cuts = cut_pool(&joint, model, plan, members, control)?;
+            joint.pools.extend(cuts);
         }
         Ok(joint)
     }
@@ -47,13 +55,16 @@ impl Joint {
     /// The task of one tensor of the plan that this was made for.
     #[must_use]
     pub fn task<'a>(&'a self, model: &'a Model, plan: &'a Plan, index: usize, control: &'a Control) -> Task<'a> {
+        let leaves = self.leaves.get(&index);
         Task {
             model,
             tensor: &model.tensors[index],
-            input: self.inputs.get(&index).unwrap_or(&WHOLE),
+            input: leaves.map_or(&WHOLE, |leaves| &leaves.input),
+            shape: plan.removals.shape(model, index),
             scheme: &plan.assignments[index].stored,
             target: plan.target,
             pool: self.pools.get(&index).copied(),
+            zeroed: leaves.and_then(|leaves| leaves.zeroed.as_ref()),
             control,
         }
     }

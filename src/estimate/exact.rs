@@ -9,7 +9,7 @@ use crate::kernels::entropy::{Gaps, shannon_bits};
 use crate::kernels::error::{ErrorSums, error_sums};
 use crate::kernels::histogram::Histogram;
 use crate::kernels::quant::Grid;
-use crate::recipe::{Quantize, Scheme, Target};
+use crate::recipe::{Outcome, Quantize, Scheme, Target};
 
 /// What a tensor comes to under a scheme.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,8 @@ pub struct TensorEstimate {
     pub stored_as: String,
     /// The kind of these numbers.
     pub label: Label,
+    /// Elements that are stored.
+    pub elements: u64,
     /// Stored bytes, part by part.
     pub sizes: Sizes,
     /// The sparse bound; `None` when values were not read.
@@ -37,6 +39,12 @@ pub struct TensorEstimate {
 }
 
 impl TensorEstimate {
+    /// Stored elements with q ≠ 0; all of them where that is not known.
+    #[must_use]
+    pub fn nonzeros(&self) -> u64 {
+        self.errors.as_ref().map_or(self.elements, |e| self.elements - e.zeros)
+    }
+
     /// Stored bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -53,11 +61,12 @@ impl TensorEstimate {
     #[must_use]
     pub fn kept(tensor: &crate::model::Tensor, target: Target, stats: Option<&TensorStats>, read: bool) -> Self {
         let keep = Scheme::keep();
-        let sizes = size::stored(tensor, &keep, target, 0);
+        let outcome = Outcome::whole(tensor, &keep);
+        let sizes = size::stored(outcome, target, 0);
         let float = tensor.is_float_source();
         let content = stats.map(|s| Content { gaps: s.gaps, code_entropy: None });
-        let bound = |of: fn(&crate::model::Tensor, &Scheme, &Content) -> u64| match (&content, float) {
-            (Some(content), true) => Some(of(tensor, &keep, content)),
+        let bound = |of: fn(Outcome<'_>, &Content) -> u64| match (&content, float) {
+            (Some(content), true) => Some(of(outcome, content)),
             (_, false) => Some(sizes.total()),
             (None, true) => None,
         };
@@ -72,6 +81,7 @@ impl TensorEstimate {
         Self {
             stored_as: keep.to_string(),
             label: if stats.is_some_and(|s| s.coarse && float) { Label::Sampled } else { Label::Exact },
+            elements: outcome.elements(),
             sizes,
             sparse_bytes: bound(size::sparse_bytes).filter(|_| read || !float),
             entropy_bytes: bound(size::entropy_bytes).filter(|_| read || !float),
@@ -125,16 +135,17 @@ fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstima
         Ok(())
     })?;
     let total = spans.into_iter().fold(init(), join);
-    let tensor = task.tensor;
+    let (outcome, errors) = (task.outcome(), task.lost()?.merge(total.errors));
     let content =
         Content { gaps: total.gaps, code_entropy: (codes > 0).then(|| shannon_bits(total.codes.iter().copied())) };
     Ok(TensorEstimate {
         stored_as: task.scheme.to_string(),
         label: Label::Exact,
-        sizes: size::stored(tensor, task.scheme, task.target, total.gaps.nonzero()),
-        sparse_bytes: Some(size::sparse_bytes(tensor, task.scheme, &content)),
-        entropy_bytes: Some(size::entropy_bytes(tensor, task.scheme, &content)),
-        errors: Some(total.errors),
+        elements: outcome.elements(),
+        sizes: size::stored(outcome, task.target, total.gaps.nonzero()),
+        sparse_bytes: Some(size::sparse_bytes(outcome, &content)),
+        entropy_bytes: Some(size::entropy_bytes(outcome, &content)),
+        errors: Some(errors),
         t2_error: None,
         threshold: prepared.threshold,
         after: total.after,

@@ -4,7 +4,6 @@ use super::Error;
 use super::output::by_arithmetic;
 use crate::compress::{Joint, Task, fold_chunks, prepare};
 use crate::control::Control;
-use crate::estimate::size::is_kept;
 use crate::kernels::Real;
 use crate::kernels::error::{ErrorSums, error_sums, sqnr_db};
 use crate::model::{Format, Model, Scratch, Tensor};
@@ -88,18 +87,14 @@ fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) ->
             tensors.push(TensorCheck::failed(&tensor.name, "it is missing"));
             continue;
         };
-        let scheme = &plan.assignments[i].stored;
-        let dtype = if is_kept(tensor, scheme) {
-            tensor.dtype
-        } else {
-            crate::estimate::size::stored_dtype(tensor.dtype, scheme)
-        };
+        let outcome = plan.outcome(model, i);
+        let dtype = crate::estimate::total::stored_dtype(outcome);
         let differs = match () {
-            () if read.shape != tensor.shape => Some("its shape is another"),
+            () if read.shape != outcome.shape => Some("its shape is another"),
             () if read.dtype != dtype => Some("its dtype is another"),
             () => None,
         };
-        let as_stored = is_kept(tensor, scheme) && read.coding == tensor.coding;
+        let as_stored = outcome.is_kept() && read.coding == tensor.coding;
         let differs = match differs {
             None if as_stored && !same_payload(model, tensor, artifact, read, control)? => Some("its bytes differ"),
             other => other,
@@ -148,6 +143,7 @@ fn check<T: Real>(task: &Task<'_>, artifact: &Model, read: &Tensor) -> Result<Te
     })?;
     let (ok, worst, sums) =
         spans.into_iter().fold(init(), |(o, w, s), (ok, worst, sums)| (o && ok, w.max(worst), s.merge(sums)));
+    let sums = task.lost()?.merge(sums);
     let t2 = sums.t2();
     Ok(TensorCheck {
         name: task.tensor.name.clone(),

@@ -15,7 +15,7 @@ use super::trouble::{Cause, Work};
 use super::view_types::{Key, Measured, Outcome, PathPoint};
 use crate::control::Control;
 use crate::estimate::total;
-use crate::estimate::{Label, TensorEstimate, TensorStats, size};
+use crate::estimate::{Label, TensorEstimate, TensorStats};
 use crate::profile::{self, Profile};
 use crate::recipe::plan::Line;
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ impl Live {
         for index in 0..self.rows.len() {
             let assignment = &self.plan.assignments[index];
             let pool = assignment.line.filter(|_| assignment.stored.is_global());
-            let members = pool.and_then(|line| pools.get(&line)).copied().unwrap_or(0);
+            let members = pool.and_then(|line| pools.get(&line)).copied().unwrap_or(0) ^ self.plan.removals.fingerprint(index);
             let (target, scheme) = (self.plan.target, &self.plan.assignments[index].stored);
             let row = &mut self.rows[index];
             let same = row.fresh && row.key.is(target, scheme, members);
@@ -155,7 +155,7 @@ impl Live {
     }
 
     fn is_kept(&self, index: usize) -> bool {
-        size::is_kept(&self.model.tensors[index], &self.plan.assignments[index].stored)
+        self.plan.outcome(&self.model, index).is_kept()
     }
 
     /// A kept tensor needs no pass: its statistics say everything.

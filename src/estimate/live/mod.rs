@@ -29,7 +29,7 @@ use crate::kernels::table::MAGNITUDES;
 use crate::model::{Model, Tensor};
 use crate::profile::sample::GROUP;
 use crate::profile::{Cut, Grain, Profile, ValueTable};
-use crate::recipe::{Plan, Prune, Quantize, Range, Scheme, Scope, Target};
+use crate::recipe::{Outcome, Plan, Prune, Quantize, Range, Scheme, Scope, Target};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -320,7 +320,8 @@ impl Case<'_> {
 
     fn estimate(&self, answer: &Answer) -> TensorEstimate {
         let (tensor, moments) = (self.tensor, &self.profile.moments);
-        let n = tensor.elements() as u64;
+        let outcome = Outcome::whole(tensor, self.scheme);
+        let n = outcome.elements();
         let zeros = (answer.zeros.round().max(0.0) as u64).min(n);
         let gaps = if self.scheme.prune.is_none() && zeros == moments.zeros {
             self.profile.gaps
@@ -345,9 +346,10 @@ impl Case<'_> {
         TensorEstimate {
             stored_as: self.scheme.to_string(),
             label: if sampled { Label::Sampled } else { Label::Live },
-            sizes: size::stored(tensor, self.scheme, self.target, n - zeros),
-            sparse_bytes: Some(size::sparse_bytes(tensor, self.scheme, &content)),
-            entropy_bytes: Some(size::entropy_bytes(tensor, self.scheme, &content)),
+            elements: n,
+            sizes: size::stored(outcome, self.target, n - zeros),
+            sparse_bytes: Some(size::sparse_bytes(outcome, &content)),
+            entropy_bytes: Some(size::entropy_bytes(outcome, &content)),
             errors: Some(errors),
             t2_error: answer.error,
             threshold: self.cut.map(|cut| self.profile.table.magnitude(cut)),

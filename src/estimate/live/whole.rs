@@ -4,7 +4,7 @@ use super::Engine;
 use crate::compress::{Error, Joint, PoolCut};
 use crate::control::Control;
 use crate::estimate::total::{self, ModelEstimate};
-use crate::estimate::{Label, TensorEstimate, TensorStats, estimate_tensor, size};
+use crate::estimate::{Label, TensorEstimate, TensorStats, estimate_tensor};
 use crate::kernels::select::Threshold;
 use crate::model::Model;
 use crate::profile::{self, Cut, Profile};
@@ -83,8 +83,7 @@ pub fn estimate_model_live(
     let asked = engine.ask(model, plan);
     let engine = &*engine;
     let one = |(index, tensor): (usize, &crate::model::Tensor)| {
-        let scheme = &plan.assignments[index].stored;
-        if size::is_kept(tensor, scheme) {
+        if plan.outcome(model, index).is_kept() {
             let stats = engine.profile(index).map(|p| TensorStats::of(p, false));
             return Ok(Some(TensorEstimate::kept(tensor, plan.target, stats.as_ref(), true)));
         }
