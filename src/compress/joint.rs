@@ -3,12 +3,13 @@
 
 use super::input::WHOLE;
 use super::pool::{PoolCut, cut_pool};
-use super::structure::{Leaves, leaves_of_plan};
+use super::structure::{Leaves, leaves_of_known, leaves_of_plan};
 use super::{Error, Task};
 use crate::control::Control;
 use crate::model::Model;
 use crate::recipe::Plan;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Everything about a plan that is settled over several tensors at once. Whoever takes tensors through their schemes makes
 /// one of these first, and gets each tensor's [`Task`] from it.
@@ -50,6 +51,19 @@ impl Joint {
             joint.pools.extend(cuts);
         }
         Ok(joint)
+    }
+
+    /// What structured pruning leaves where it is known which units go, cut by cut. Nothing else is settled; and a tensor with
+    /// a cut that is not known has no [`Joint::leaves`], so that its task would be another's.
+    #[must_use]
+    pub fn of_known(model: &Model, plan: &Plan, gone: &[Option<Arc<Vec<usize>>>]) -> Self {
+        Self { pools: HashMap::new(), leaves: leaves_of_known(model, plan, gone) }
+    }
+
+    /// What structured pruning leaves of a tensor, where it has a part in a cut.
+    #[must_use]
+    pub fn leaves(&self, index: usize) -> Option<&Leaves> {
+        self.leaves.get(&index)
     }
 
     /// The task of one tensor of the plan that this was made for.

@@ -22,7 +22,6 @@ pub use joint::Joint;
 pub use pool::PoolCut;
 pub use prepare::{Prepared, prepare};
 
-use structure::Zeroed;
 use crate::control::Control;
 use crate::formats;
 use crate::formats::error::printable;
@@ -33,6 +32,7 @@ use crate::model::{Model, Scratch, Tensor};
 use crate::recipe::{Outcome, Scheme, Target};
 use rayon::prelude::*;
 use std::ops::Range;
+use structure::Zeroed;
 
 /// Why a tensor cannot be compressed as asked.
 #[derive(Debug, thiserror::Error)]

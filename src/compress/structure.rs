@@ -47,8 +47,10 @@ impl Zeroed {
 
 /// What structured pruning leaves of a tensor.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Leaves {
+pub struct Leaves {
+    /// What remains.
     pub input: Input,
+    /// What of that becomes zero.
     pub zeroed: Option<Zeroed>,
 }
 
@@ -68,7 +70,10 @@ pub(super) fn gone(model: &Model, cut: &Removal, known: &mut Known, control: &Co
         }
         add_by_unit(part, &known[&place], &mut sums);
     }
-    Ok(smallest(&sums, cut.removed))
+    let mut gone = order_of(&sums);
+    gone.truncate(cut.removed);
+    gone.sort_unstable();
+    Ok(gone)
 }
 
 /// Adds the sums of a dimension's indices to those of the units that they belong to.
@@ -81,13 +86,11 @@ pub fn add_by_unit(part: &Part, energies: &[f64], sums: &mut [f64]) {
     }
 }
 
-/// The positions of the `k` smallest sums, ascending; of equal ones the first.
+/// All positions, the smallest sum first; of equal ones the first.
 #[must_use]
-pub fn smallest(sums: &[f64], k: usize) -> Vec<usize> {
+pub fn order_of(sums: &[f64]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..sums.len()).collect();
     order.sort_by(|&a, &b| sums[a].total_cmp(&sums[b]).then(a.cmp(&b)));
-    order.truncate(k);
-    order.sort_unstable();
     order
 }
 
@@ -159,7 +162,11 @@ fn rows_of(geometry: Geometry, chunks: &[Range<usize>]) -> Range<usize> {
 }
 
 /// What the cuts of a tensor leave of it, from the units that each takes.
-pub(super) fn leaves<'a>(tensor: &Tensor, index: usize, cuts: impl Iterator<Item = (&'a Removal, &'a [usize])>) -> Leaves {
+pub(super) fn leaves<'a>(
+    tensor: &Tensor,
+    index: usize,
+    cuts: impl Iterator<Item = (&'a Removal, &'a [usize])>,
+) -> Leaves {
     let (mut removed, mut zeroed) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for (cut, gone) in cuts {
         for part in cut.parts.iter().filter(|part| part.tensor == index) {
@@ -198,21 +205,24 @@ pub(super) fn leaves_of_plan(
     wanted: impl Fn(usize) -> bool,
     control: &Control,
 ) -> Result<HashMap<usize, Leaves>, Error> {
-    let (mut known, mut of_tensors) = (Known::new(), HashMap::<usize, Vec<(&Removal, Arc<Vec<usize>>)>>::new());
+    let mut known = Known::new();
+    let mut found: Vec<Option<Arc<Vec<usize>>>> = Vec::with_capacity(plan.removals.cuts.len());
     for cut in &plan.removals.cuts {
-        if !cut.parts.iter().any(|part| wanted(part.tensor)) {
-            continue;
-        }
-        let gone = Arc::new(gone(model, cut, &mut known, control)?);
-        for part in cut.parts.iter().filter(|part| wanted(part.tensor)) {
-            of_tensors.entry(part.tensor).or_default().push((cut, gone.clone()));
-        }
+        let wanted = cut.parts.iter().any(|part| wanted(part.tensor));
+        found.push(if wanted { Some(Arc::new(gone(model, cut, &mut known, control)?)) } else { None });
     }
-    let leave = |(index, cuts): (usize, Vec<(&Removal, Arc<Vec<usize>>)>)| {
-        let cuts = cuts.iter().map(|(cut, gone)| (*cut, gone.as_slice()));
-        (index, leaves(&model.tensors[index], index, cuts))
+    Ok(leaves_of_known(model, plan, &found))
+}
+
+/// The same where the units that go are known, cut by cut; a tensor with a cut that is not known is left out.
+pub(super) fn leaves_of_known(model: &Model, plan: &Plan, gone: &[Option<Arc<Vec<usize>>>]) -> HashMap<usize, Leaves> {
+    let of_tensor = |index: usize| {
+        let cuts = plan.removals.cuts_of(index);
+        let cuts: Option<Vec<(&Removal, &[usize])>> =
+            cuts.map(|(at, cut)| Some((cut, gone.get(at)?.as_ref()?.as_slice()))).collect();
+        Some((index, leaves(&model.tensors[index], index, cuts?.into_iter())))
     };
-    Ok(of_tensors.into_iter().map(leave).collect())
+    plan.removals.touched().filter_map(of_tensor).collect()
 }
 
 /// The error sums of what an input leaves out: all of its energy is error.

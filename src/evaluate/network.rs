@@ -61,8 +61,7 @@ impl Network {
         for &(weight, bias) in &self.layers {
             let task = joint.task(model, plan, weight, control);
             let shape = (task.geometry().rows, task.geometry().cols);
-            let matrix =
-                Array2::from_shape_vec(shape, results(&task)?).map_err(|e| Error::Network(e.to_string()))?;
+            let matrix = Array2::from_shape_vec(shape, results(&task)?).map_err(|e| Error::Network(e.to_string()))?;
             layers.push((matrix, Array1::from(results(&joint.task(model, plan, bias, control))?)));
         }
         Mlp::new(layers).map_err(|e| Error::Network(e.to_string()))
@@ -76,7 +75,12 @@ impl Network {
         let keep = Scheme::keep();
         let assignment = crate::recipe::Assignment { scheme: keep.clone(), stored: keep, line: None };
         let assignments = vec![assignment; model.tensors.len()];
-        let plan = Plan { target: Target::Safetensors, assignments, pools: std::collections::BTreeMap::new(), removals: crate::recipe::Removals::default() };
+        let plan = Plan {
+            target: Target::Safetensors,
+            assignments,
+            pools: std::collections::BTreeMap::new(),
+            removals: crate::recipe::Removals::default(),
+        };
         self.build(model, &plan, &Joint::default(), control)
     }
 }

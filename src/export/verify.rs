@@ -6,7 +6,8 @@ use crate::compress::{Joint, Task, fold_chunks, prepare};
 use crate::control::Control;
 use crate::kernels::Real;
 use crate::kernels::error::{ErrorSums, error_sums, sqnr_db};
-use crate::model::{Format, Model, Scratch, Tensor};
+use crate::model::config::CONFIG;
+use crate::model::{Format, Model, Origin, Scratch, Tensor};
 use crate::recipe::{Plan, Recipe, Target, file};
 use std::path::Path;
 
@@ -117,7 +118,17 @@ fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) ->
     }
     let only_there = artifact.tensors.iter().filter(|t| model.find(&t.name).is_none());
     tensors.extend(only_there.map(|t| TensorCheck::failed(&t.name, "the source has no such tensor")));
+    if !says_what_was_removed(artifact, plan) {
+        tensors.push(TensorCheck::failed(CONFIG, "its numbers are not those of what was removed"));
+    }
     Ok(Verification { tensors })
+}
+
+/// Whether the config of a folder has the numbers that structured pruning made of it.
+fn says_what_was_removed(artifact: &Model, plan: &Plan) -> bool {
+    let folder = matches!(artifact.origin, Origin::Folder(_));
+    let says = |(key, number): (&&str, &usize)| artifact.config().is_some_and(|c| c.number(key) == Some(*number));
+    !folder || plan.removals.config.iter().all(says)
 }
 
 /// Whether two values are one: equal, or NaN with the same bits. −0 and +0 are equal.

@@ -7,6 +7,8 @@ pub mod config;
 mod demo;
 mod folder;
 pub mod graph;
+#[cfg(test)]
+mod named;
 mod open;
 pub mod roles;
 mod values;

@@ -146,7 +146,9 @@ fn layer_of_norm(builder: &Builder<'_>, layers: &[Layer<'_>], module: &str) -> O
     if layers.iter().any(|l| l.family == family) {
         return None;
     }
-    if let Some(at) = layers.iter().position(|l| module.strip_prefix(l.module).is_some_and(|rest| rest.starts_with('_'))) {
+    if let Some(at) =
+        layers.iter().position(|l| module.strip_prefix(l.module).is_some_and(|rest| rest.starts_with('_')))
+    {
         return Some(at);
     }
     let len = builder.tensors.iter().find(|t| t.layer == module && t.shape.len() == 1).map(|t| t.shape[0]);

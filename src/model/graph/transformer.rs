@@ -18,7 +18,11 @@ struct FeedForward {
     in_block: bool,
 }
 
-const fn block(producers: &'static [&'static str], consumer: &'static str, keys: &'static [&'static str]) -> FeedForward {
+const fn block(
+    producers: &'static [&'static str],
+    consumer: &'static str,
+    keys: &'static [&'static str],
+) -> FeedForward {
     FeedForward { producers, consumer, keys, fused: false, in_block: false }
 }
 
@@ -56,14 +60,42 @@ const ATTENTION: &[Attention] = &[
     attention("q_lin", "k_lin", "v_lin", "out_lin"),
     attention("wq", "wk", "wv", "wo"),
     attention("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"),
-    attention("attention.attention.query", "attention.attention.key", "attention.attention.value", "attention.output.dense"),
+    attention(
+        "attention.attention.query",
+        "attention.attention.key",
+        "attention.attention.value",
+        "attention.output.dense",
+    ),
 ];
 
 /// Families whose configs have, or may be given, a `head_dim` of their own.
 const OWN_HEAD_DIM: &[&str] = &[
-    "llama", "mistral", "mixtral", "ministral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "gemma", "gemma2", "gemma3_text",
-    "phi3", "olmo", "olmo2", "olmoe", "granite", "granitemoe", "smollm3", "cohere", "cohere2", "starcoder2", "helium", "glm",
-    "glm4", "nemotron", "ernie4_5",
+    "llama",
+    "mistral",
+    "mixtral",
+    "ministral",
+    "qwen2",
+    "qwen2_moe",
+    "qwen3",
+    "qwen3_moe",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "phi3",
+    "olmo",
+    "olmo2",
+    "olmoe",
+    "granite",
+    "granitemoe",
+    "smollm3",
+    "cohere",
+    "cohere2",
+    "starcoder2",
+    "helium",
+    "glm",
+    "glm4",
+    "nemotron",
+    "ernie4_5",
 ];
 
 const NO_HEAD_SIZE: &str = "this family's config.json has no size of a head beside their number";
@@ -127,7 +159,8 @@ fn is_transposed(builder: &Builder<'_>, module: &str, weight: usize) -> bool {
 fn produced(builder: &Builder<'_>, module: &str, weight: usize, axis: usize, at: &[Section]) -> Option<Vec<Member>> {
     let mut members = vec![Member::new(weight, axis, at.to_vec())];
     if let Some(bias) = builder.find(&format!("{module}.bias")) {
-        (builder.shape(bias).first() == builder.shape(weight).get(axis) && builder.shape(bias).len() == 1).then_some(())?;
+        (builder.shape(bias).first() == builder.shape(weight).get(axis) && builder.shape(bias).len() == 1)
+            .then_some(())?;
         members.push(Member::new(bias, 0, at.to_vec()));
     }
     Some(members)
@@ -152,7 +185,8 @@ fn feed_forward(builder: &mut Builder<'_>, names: &FeedForward, module: &str, do
             .any(|(i, t)| t.shape == [width] && t.name.starts_with(&inside) && !member(i));
     let transposed = dimension.members.iter().any(|m| m.tensor == down && m.axis == 0);
     if !strange {
-        let sides: Vec<(usize, usize)> = residual.map(|(t, axis)| (t, if transposed { 1 - axis } else { axis })).collect();
+        let sides: Vec<(usize, usize)> =
+            residual.map(|(t, axis)| (t, if transposed { 1 - axis } else { axis })).collect();
         builder.share(dimension);
         sides.into_iter().for_each(|(t, axis)| builder.set_alone(t, axis, Alone::Residual));
     }
@@ -169,7 +203,11 @@ fn feed_forward_dimension(
     let transposed = is_transposed(builder, modules.first()?, *found.first()?);
     let (out, into) = if transposed { (1, 0) } else { (0, 1) };
     let units = builder.shape(down)[into];
-    let at = if names.fused { vec![Section { start: 0, width: 1 }, Section { start: units, width: 1 }] } else { sections(1) };
+    let at = if names.fused {
+        vec![Section { start: 0, width: 1 }, Section { start: units, width: 1 }]
+    } else {
+        sections(1)
+    };
     let mut members = Vec::new();
     for (module, &weight) in modules.iter().zip(found) {
         let shape = builder.shape(weight);
@@ -224,7 +262,8 @@ impl Heads {
                 && heads.queries.is_multiple_of(heads.groups)
         };
         let by_config = |config: &Config| {
-            let queries = ["num_attention_heads", "n_head", "n_heads", "num_heads"].iter().find_map(|k| config.number(k))?;
+            let queries =
+                ["num_attention_heads", "n_head", "n_heads", "num_heads"].iter().find_map(|k| config.number(k))?;
             let groups = config.number("num_key_value_heads").unwrap_or(queries);
             let size = config.number("head_dim").or_else(|| query_rows.checked_div(queries))?;
             Some(Self { queries, groups, size })
@@ -291,7 +330,11 @@ fn split_attention(builder: &mut Builder<'_>, names: &Attention, module: &str, q
     let inside = child(parent, "");
     let strange = (builder.tensors.iter().enumerate()).any(|(i, t)| {
         let by_head = t.shape == [heads.queries] || t.shape == [heads.groups];
-        by_head && units > 1 && heads.size > 1 && t.name.starts_with(&inside) && !members.iter().any(|m| m.tensor == i)
+        by_head
+            && units > 1
+            && heads.size > 1
+            && t.name.starts_with(&inside)
+            && !members.iter().any(|m| m.tensor == i)
             && !t.name.ends_with("_norm.weight")
     });
     if !strange {
@@ -315,7 +358,9 @@ fn fused_attention(builder: &mut Builder<'_>, module: &str, fused: usize) {
     builder.set_alone(fused, into, Alone::Residual);
     builder.set_alone(output, out, Alone::Residual);
     let (all, width) = (builder.shape(fused)[out], builder.shape(output)[into]);
-    let Some(key_rows) = all.checked_sub(width).filter(|rest| rest.is_multiple_of(2)).map(|rest| rest / 2) else { return };
+    let Some(key_rows) = all.checked_sub(width).filter(|rest| rest.is_multiple_of(2)).map(|rest| rest / 2) else {
+        return;
+    };
     let Some(heads) = Heads::of(builder, parent, width, key_rows) else { return };
     let by_head = part == "query_key_value";
     let known = ["gpt_neox", "bloom"].contains(&config.model_type()) && heads.groups == heads.queries;
@@ -330,5 +375,11 @@ fn fused_attention(builder: &mut Builder<'_>, module: &str, fused: usize) {
     };
     let Some(mut members) = produced(builder, module, fused, out, &at) else { return };
     members.push(Member::new(output, into, sections(heads.query_width())));
-    builder.share(Dimension { kind: Kind::Heads, units: heads.units(), members, law: heads.law(Some(config)), frozen: false });
+    builder.share(Dimension {
+        kind: Kind::Heads,
+        units: heads.units(),
+        members,
+        law: heads.law(Some(config)),
+        frozen: false,
+    });
 }

@@ -93,9 +93,14 @@ impl Removals {
         self.touched.contains_key(&index)
     }
 
-    /// The cuts that have a part in a tensor.
-    pub fn cuts_of(&self, index: usize) -> impl Iterator<Item = &Removal> {
-        self.touched.get(&index).into_iter().flatten().map(|&at| &self.cuts[at])
+    /// The tensors that lose rows or columns, or have some zeroed, ascending.
+    pub fn touched(&self) -> impl Iterator<Item = usize> {
+        self.touched.keys().copied()
+    }
+
+    /// The cuts that have a part in a tensor, with their positions.
+    pub fn cuts_of(&self, index: usize) -> impl Iterator<Item = (usize, &Removal)> {
+        self.touched.get(&index).into_iter().flatten().map(|&at| (at, &self.cuts[at]))
     }
 
     /// A number that changes when what is taken out of a tensor changes; 0 when nothing is.
@@ -105,7 +110,7 @@ impl Removals {
             return 0;
         }
         let mut hasher = DefaultHasher::new();
-        self.cuts_of(index).for_each(|cut| cut.hash(&mut hasher));
+        self.cuts_of(index).for_each(|(_, cut)| cut.hash(&mut hasher));
         hasher.finish()
     }
 

@@ -165,7 +165,15 @@ impl<'a> Work<'a> {
     }
 
     /// Zeroes units of a dimension in one tensor.
-    fn cut_alone(&mut self, tensor: usize, axis: usize, sections: Vec<Section>, units: usize, share: Decimal, why: &str) {
+    fn cut_alone(
+        &mut self,
+        tensor: usize,
+        axis: usize,
+        sections: Vec<Section>,
+        units: usize,
+        share: Decimal,
+        why: &str,
+    ) {
         let removed = share.share_of(units as u64) as usize;
         let part = Part { tensor, axis, sections };
         let what = self.count(&part, units, removed);
@@ -246,7 +254,8 @@ impl<'a> Work<'a> {
             other.law == dimension.law && other.units == dimension.units && loses(at) == cut.removed && !other.frozen
         };
         let others = self.graph.dimensions.iter().enumerate();
-        let under_the_key = others.filter(|(_, other)| keys(&other.law).iter().any(|k| per_unit.iter().any(|(key, _)| key == k)));
+        let under_the_key =
+            others.filter(|(_, other)| keys(&other.law).iter().any(|k| per_unit.iter().any(|(key, _)| key == k)));
         let (at, other) = under_the_key.into_iter().find(|&(at, other)| !same(at, other))?;
         let key = per_unit.first().map_or("", |(key, _)| key);
         let name = other.members.first().map_or_else(String::new, |m| self.name(m.tensor));
