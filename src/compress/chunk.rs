@@ -70,7 +70,7 @@ impl<T> Default for Chunk<T> {
 impl<T: Real> Chunk<T> {
     /// Reads the elements of a range.
     pub(super) fn read(&mut self, task: &Task<'_>, range: Range<usize>) -> Result<(), Error> {
-        task.values(range.clone(), &mut self.source, &mut self.scratch)?;
+        task.source(range.clone(), &mut self.source, &mut self.scratch)?;
         self.range = range;
         Ok(())
     }
@@ -82,9 +82,10 @@ impl<T: Real> Chunk<T> {
     }
 
     /// Fills `pruned` from `source`.
-    pub(super) fn prune(&mut self, prepared: &Prepared<T>, index: usize) {
+    pub(super) fn prune(&mut self, task: &Task<'_>, prepared: &Prepared<T>, index: usize) {
         self.pruned.clear();
         self.pruned.extend_from_slice(&self.source);
+        task.zero(&self.range, &mut self.pruned);
         prepared.cut.apply(prepared, index, self.range.clone(), &mut self.pruned, &mut self.keys);
     }
 

@@ -29,6 +29,7 @@ pub struct Factorized {
     /// What is done to each of them.
     scheme: Scheme,
     inputs: [Input; 2],
+    shapes: [[usize; 2]; 2],
 }
 
 impl Factorized {
@@ -45,15 +46,23 @@ impl Factorized {
         let held = if task.tensor.dtype == Dtype::F64 { made::<f64>(task, step)? } else { made::<f32>(task, step)? };
         let (rank, inputs) = held;
         let scheme = Scheme { quantize: task.scheme.quantize.clone(), ..Scheme::default() };
-        Ok(Some(Self { rank, scheme, inputs }))
+        let shapes = [[geometry.rows, rank], [rank, geometry.cols]];
+        Ok(Some(Self { rank, scheme, inputs, shapes }))
     }
 
     /// The tasks of the left and the right factor. What a factor's values are does not depend on the target.
     #[must_use]
     pub fn tasks<'a>(&'a self, task: &Task<'a>) -> [Task<'a>; 2] {
-        let of = |input: &'a Input| Task { input, scheme: &self.scheme, target: Target::Packed, pool: None, ..*task };
-        let [left, right] = &self.inputs;
-        [of(left), of(right)]
+        let of = |at: usize| Task {
+            input: &self.inputs[at],
+            shape: &self.shapes[at],
+            scheme: &self.scheme,
+            target: Target::Packed,
+            pool: None,
+            zeroed: None,
+            ..*task
+        };
+        [of(0), of(1)]
     }
 }
 
@@ -76,8 +85,7 @@ impl Product {
         let (rank, cols) = (factors.rank, right.geometry().cols);
         let right_values = Packed::of(View::new(&results::<T>(&right)?, rank, cols, cols));
         let left_values = results::<T>(&left)?;
-        let wide = if task.tensor.dtype == Dtype::F64 { Dtype::F64 } else { Dtype::F32 };
-        let dtype = if task.target == Target::Safetensors { task.tensor.dtype } else { wide };
+        let dtype = task.tensor.dtype;
         Ok(Some(Self { left: left_values, right: right_values, rank, dtype, factors }))
     }
 
@@ -144,7 +152,7 @@ fn decomposition<T: Real>(task: &Task<'_>, rank: usize) -> Result<Arc<Svd>, Erro
     if side > LONGEST {
         return Err(Error::TooLarge { tensor: task.shown_name(), rows, cols, most: LONGEST });
     }
-    let name = format!("{} {:?}", task.tensor.name, task.input);
+    let name = format!("{} {:?} {:?}", task.tensor.name, task.input, task.zeroed);
     let serves = |svd: &Svd| if rank == 0 { svd.values().len() == side } else { svd.found() >= rank };
     if let Some(svd) = task.model.decompositions.find(&name, serves) {
         return Ok(svd);

@@ -38,7 +38,7 @@ impl Fit {
     pub fn of(task: &Task<'_>) -> Option<Self> {
         let Some(Quantize::Int { bits, unit, asymmetric, range }) = task.scheme.quantize else { return None };
         let wanted = Wanted { bits, asymmetric };
-        Some(Self { wanted, unit, range, survivors: task.scheme.prune.is_some() })
+        Some(Self { wanted, unit, range, survivors: task.is_pruned() })
     }
 
     /// The grid of a unit that is at hand, all of it finite. `None` when its step does not fit the arithmetic.
@@ -109,7 +109,7 @@ fn pruned<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, index: usize) -> Res
     task.check_cancelled()?;
     let mut chunk = Chunk::default();
     chunk.read(task, prepared.chunks()[index].clone())?;
-    chunk.prune(prepared, index);
+    chunk.prune(task, prepared, index);
     Ok(chunk)
 }
 

@@ -109,7 +109,7 @@ impl<T: Real> Prepared<T> {
 
     fn fill_unchecked(&self, task: &Task<'_>, index: usize, chunk: &mut Chunk<T>) -> Result<bool, Error> {
         chunk.read(task, self.chunks[index].clone())?;
-        chunk.prune(self, index);
+        chunk.prune(task, self, index);
         chunk.quantize(task, self)
     }
 }

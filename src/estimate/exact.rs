@@ -10,7 +10,7 @@ use crate::kernels::entropy::{Gaps, shannon_bits};
 use crate::kernels::error::{ErrorSums, error_sums};
 use crate::kernels::histogram::Histogram;
 use crate::kernels::quant::Grid;
-use crate::recipe::{Quantize, Scheme, Target};
+use crate::recipe::{Outcome, Quantize, Scheme, Target};
 
 /// What a tensor comes to under a scheme.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +19,8 @@ pub struct TensorEstimate {
     pub stored_as: String,
     /// The kind of these numbers.
     pub label: Label,
+    /// Elements that are stored.
+    pub elements: u64,
     /// Stored bytes, part by part.
     pub sizes: Sizes,
     /// The sparse bound; `None` when values were not read.
@@ -40,6 +42,12 @@ pub struct TensorEstimate {
 }
 
 impl TensorEstimate {
+    /// Stored elements with q ≠ 0; all of them where that is not known.
+    #[must_use]
+    pub fn nonzeros(&self) -> u64 {
+        self.errors.as_ref().map_or(self.elements, |e| self.elements - e.zeros)
+    }
+
     /// Stored bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -56,11 +64,12 @@ impl TensorEstimate {
     #[must_use]
     pub fn kept(tensor: &crate::model::Tensor, target: Target, stats: Option<&TensorStats>, read: bool) -> Self {
         let keep = Scheme::keep();
-        let sizes = size::stored(tensor, &keep, target, 0);
+        let outcome = Outcome::whole(tensor, &keep);
+        let sizes = size::stored(outcome, target, 0);
         let float = tensor.is_float_source();
         let content = stats.map(|s| Content { gaps: s.gaps, code_entropy: None });
-        let bound = |of: fn(&crate::model::Tensor, &Scheme, &Content) -> u64| match (&content, float) {
-            (Some(content), true) => Some(of(tensor, &keep, content)),
+        let bound = |of: fn(Outcome<'_>, &Content) -> u64| match (&content, float) {
+            (Some(content), true) => Some(of(outcome, content)),
             (_, false) => Some(sizes.total()),
             (None, true) => None,
         };
@@ -75,6 +84,7 @@ impl TensorEstimate {
         Self {
             stored_as: keep.to_string(),
             label: if stats.is_some_and(|s| s.coarse && float) { Label::Sampled } else { Label::Exact },
+            elements: outcome.elements(),
             sizes,
             sparse_bytes: bound(size::sparse_bytes).filter(|_| read || !float),
             entropy_bytes: bound(size::entropy_bytes).filter(|_| read || !float),
@@ -117,14 +127,16 @@ const LEVELS: usize = 511;
 fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstimate, Error> {
     let prepared: Prepared<T> = prepare(task)?;
     let total = sums_of(task, &prepared, reach)?;
-    let (tensor, content) = (task.tensor, total.content());
+    let (outcome, content) = (task.outcome(), total.content());
+    let errors = task.lost()?.merge(total.errors);
     let whole = TensorEstimate {
         stored_as: task.scheme.to_string(),
         label: Label::Exact,
-        sizes: size::stored(tensor, task.scheme, task.target, total.gaps.nonzero()),
-        sparse_bytes: Some(size::sparse_bytes(tensor, task.scheme, &content)),
-        entropy_bytes: Some(size::entropy_bytes(tensor, task.scheme, &content)),
-        errors: Some(total.errors),
+        elements: outcome.elements(),
+        sizes: size::stored(outcome, task.target, total.gaps.nonzero()),
+        sparse_bytes: Some(size::sparse_bytes(outcome, &content)),
+        entropy_bytes: Some(size::entropy_bytes(outcome, &content)),
+        errors: Some(errors),
         t2_error: None,
         threshold: prepared.threshold,
         after: total.after,
@@ -132,12 +144,9 @@ fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstima
         factors: None,
     };
     let Some(factors) = prepared.factors() else { return Ok(whole) };
-    let mut parts = Vec::new();
-    for factor in factors.tasks(task) {
-        let sums = sums_of(&factor, &prepare::<T>(&factor)?, None)?;
-        parts.push((factor.geometry(), sums.content()));
-    }
-    Ok(factors::with_factors(whole, task, factors.rank, &parts))
+    let [left, right] = factors.tasks(task);
+    let content = |factor: &Task<'_>| Ok::<_, Error>(sums_of(factor, &prepare::<T>(factor)?, None)?.content());
+    Ok(factors::with_factors(whole, task, factors.rank, [content(&left)?, content(&right)?]))
 }
 
 /// Everything that the chunks of a task add up to.

@@ -1,12 +1,10 @@
 //! A factorized tensor's bytes: those of its two factors, which lie in `packed` as two matrices and are multiplied back elsewhere.
 
 use super::TensorEstimate;
-use super::size::{self, Content, Sizes};
+use super::size::{self, Content};
 use crate::compress::Task;
-use crate::formats::Dtype;
-use crate::formats::packed_layout::{Coding, code_bytes};
 use crate::kernels::layout::Geometry;
-use crate::recipe::{Scheme, Target};
+use crate::recipe::{Outcome, Scheme, Target};
 
 /// What the factors of a tensor come to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,12 +17,6 @@ pub struct FactorsEstimate {
     pub bytes: u64,
 }
 
-/// The shapes of the factors of a matrix.
-#[must_use]
-pub fn geometries(whole: Geometry, rank: usize) -> [Geometry; 2] {
-    [Geometry { rows: whole.rows, cols: rank }, Geometry { rows: rank, cols: whole.cols }]
-}
-
 /// The largest rank whose factors have fewer elements than the matrix: r·(m + n) < m·n. 0 where none has.
 #[must_use]
 pub fn break_even_rank(whole: Geometry) -> usize {
@@ -32,53 +24,44 @@ pub fn break_even_rank(whole: Geometry) -> usize {
     if whole.is_empty() { 0 } else { (whole.len() - 1) / (rows + cols) }
 }
 
-/// How a factor is coded in `packed`, given how many of its elements are not 0.
+/// What is stored of each factor of a tensor, given their rank: matrices that only a quantize step is applied to.
 #[must_use]
-pub fn factor_coding(dtype: Dtype, geometry: Geometry, scheme: &Scheme, nonzeros: u64) -> Coding {
-    let stored = size::stored_dtype(dtype, scheme);
-    Coding::least(String::new(), size::code_of(scheme), stored, geometry.len() as u64, nonzeros)
+pub fn shapes(of: Outcome<'_>, rank: usize) -> [[usize; 2]; 2] {
+    let Geometry { rows, cols } = of.geometry();
+    [[rows, rank], [rank, cols]]
+}
+
+/// The quantize step alone, which is what is done to factors.
+#[must_use]
+pub fn scheme_of_factors(scheme: &Scheme) -> Scheme {
+    Scheme { quantize: scheme.quantize.clone(), ..Scheme::default() }
 }
 
 /// Bytes of both factors in `packed`.
 #[must_use]
-pub fn factor_bytes(dtype: Dtype, whole: Geometry, rank: usize, scheme: &Scheme, nonzeros: [u64; 2]) -> u64 {
-    let scheme = Scheme { quantize: scheme.quantize.clone(), ..Scheme::default() };
-    let of = |(geometry, nonzeros): (Geometry, u64)| {
-        let coding = factor_coding(dtype, geometry, &scheme, nonzeros);
-        coding.parts(size::stored_dtype(dtype, &scheme), geometry).len()
+pub fn bytes(of: Outcome<'_>, rank: usize, nonzeros: [u64; 2]) -> u64 {
+    let scheme = scheme_of_factors(of.scheme);
+    let one = |(shape, nonzeros): ([usize; 2], u64)| {
+        let factor = Outcome { tensor: of.tensor, scheme: &scheme, shape: &shape, cut: true };
+        size::stored(factor, Target::Packed, nonzeros).total()
     };
-    geometries(whole, rank).into_iter().zip(nonzeros).map(of).sum()
+    shapes(of, rank).into_iter().zip(nonzeros).map(one).sum()
 }
 
-/// Stored bytes of a factorized tensor: its factors where the target holds them, else every element.
-#[must_use]
-pub fn stored(dtype: Dtype, whole: Geometry, target: Target, bytes: u64) -> Sizes {
-    if target == Target::Packed {
-        Sizes { factors: bytes, ..Sizes::default() }
-    } else {
-        Sizes { values: code_bytes(whole.len() as u64, dtype.bits()), ..Sizes::default() }
-    }
-}
-
-/// An estimate with the sizes of the factors in place of those of their product. `parts` are their shapes and contents.
-pub(super) fn with_factors(
-    product: TensorEstimate,
-    task: &Task<'_>,
-    rank: usize,
-    parts: &[(Geometry, Content)],
-) -> TensorEstimate {
-    let (dtype, whole) = (task.tensor.dtype, task.geometry());
-    let scheme = Scheme { quantize: task.scheme.quantize.clone(), ..Scheme::default() };
-    let sum = |of: fn(Dtype, Geometry, &Scheme, &Content) -> u64| {
-        Some(parts.iter().map(|(geometry, content)| of(dtype, *geometry, &scheme, content)).sum())
+/// An estimate with the sizes of the factors in place of those of their product. `parts` is what each of them holds.
+pub(super) fn with_factors(product: TensorEstimate, task: &Task<'_>, rank: usize, parts: [Content; 2]) -> TensorEstimate {
+    let (of, scheme) = (task.outcome(), scheme_of_factors(task.scheme));
+    let sum = |bound: fn(Outcome<'_>, &Content) -> u64| {
+        let one = |(shape, content): (&[usize; 2], &Content)| {
+            bound(Outcome { tensor: task.tensor, scheme: &scheme, shape, cut: true }, content)
+        };
+        Some(shapes(of, rank).iter().zip(&parts).map(one).sum())
     };
-    let mut nonzeros = [0; 2];
-    nonzeros.iter_mut().zip(parts).for_each(|(count, (_, content))| *count = content.gaps.nonzero());
-    let bytes = factor_bytes(dtype, whole, rank, &scheme, nonzeros);
+    let nonzeros = parts.map(|content| content.gaps.nonzero());
+    let bytes = bytes(of, rank, nonzeros);
     TensorEstimate {
-        sizes: stored(dtype, whole, task.target, bytes),
-        sparse_bytes: sum(size::sparse_bytes_of),
-        entropy_bytes: sum(size::entropy_bytes_of),
+        sparse_bytes: sum(size::sparse_bytes),
+        entropy_bytes: sum(size::entropy_bytes),
         factors: Some(FactorsEstimate { rank, nonzeros, bytes }),
         ..product
     }
@@ -87,6 +70,8 @@ pub(super) fn with_factors(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{OpenOptions, open};
+    use std::path::Path;
 
     #[test]
     fn factors_pay_below_the_break_even_rank() {
@@ -100,15 +85,16 @@ mod tests {
 
     #[test]
     fn bytes_are_those_of_the_two() {
-        let whole = Geometry { rows: 300, cols: 784 };
-        let bytes = |text: &str| {
+        let model = open(Path::new("demo"), &OpenOptions::default()).unwrap();
+        let tensor = &model.tensors[model.find("fc1.weight").unwrap()];
+        let counted = |text: &str| {
             let scheme: Scheme = text.parse().unwrap();
-            factor_bytes(Dtype::F32, whole, 20, &scheme, [6000, 15_680])
+            bytes(Outcome::whole(tensor, &scheme), 20, [6000, 15_680])
         };
-        assert_eq!(bytes("rank:20"), 4 * 20 * 1084);
-        assert_eq!(bytes("rank:20+f16"), 2 * 20 * 1084);
+        assert_eq!(counted("rank:20"), 4 * 20 * 1084);
+        assert_eq!(counted("rank:20+f16"), 2 * 20 * 1084);
         // Rows of the left factor are those of the matrix, rows of the right one its ranks.
-        assert_eq!(bytes("rank:20+int4:row"), 20 * 1084 / 2 + 4 * (300 + 20));
-        assert_eq!(bytes("rank:20+int8:g64:asym"), 20 * 1084 + 5 * (300 + 20 * 13));
+        assert_eq!(counted("rank:20+int4:row"), 20 * 1084 / 2 + 4 * (300 + 20));
+        assert_eq!(counted("rank:20+int8:g64:asym"), 20 * 1084 + 5 * (300 + 20 * 13));
     }
 }

@@ -3,9 +3,8 @@
 use crate::formats::Dtype;
 use crate::formats::packed_layout::{Code, Coding, Form, code_bytes};
 use crate::kernels::entropy::Gaps;
-use crate::kernels::layout::Geometry;
 use crate::model::Tensor;
-use crate::recipe::{Quantize, Scheme, Target};
+use crate::recipe::{Outcome, Quantize, Scheme, Target};
 
 /// Where the stored bytes of a tensor go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +55,7 @@ impl Sizes {
 #[must_use]
 pub fn code_of(scheme: &Scheme) -> Code {
     match scheme.quantize {
+        _ if scheme.factorize.is_some() => Code::Element,
         Some(Quantize::Int { bits, unit, asymmetric, .. }) => Code::Integer { bits, unit, zero_points: asymmetric },
         _ => Code::Element,
     }
@@ -76,26 +76,26 @@ pub fn stored_dtype(dtype: Dtype, scheme: &Scheme) -> Dtype {
 /// How `packed` codes a touched tensor of which `nonzeros` elements have q ≠ 0; `None` for plain elements. `name` is the
 /// scheme's text, or empty where nobody asks for it.
 #[must_use]
-pub fn packed_coding(name: String, tensor: &Tensor, scheme: &Scheme, nonzeros: u64) -> Option<Coding> {
-    let dtype = stored_dtype(tensor.dtype, scheme);
-    let coding = Coding::least(name, code_of(scheme), dtype, tensor.elements() as u64, nonzeros);
+pub fn packed_coding(name: String, of: Outcome<'_>, nonzeros: u64) -> Option<Coding> {
+    let dtype = stored_dtype(of.tensor.dtype, of.scheme);
+    let coding = Coding::least(name, code_of(of.scheme), dtype, of.elements(), nonzeros);
     (coding.form == Form::Mask || coding.code != Code::Element).then_some(coding)
 }
 
 /// Stored bytes of one tensor. `nonzeros` (elements with q ≠ 0) decides between the forms of `packed`.
 #[must_use]
-pub fn stored(tensor: &Tensor, scheme: &Scheme, target: Target, nonzeros: u64) -> Sizes {
-    let n = tensor.elements() as u64;
-    if is_kept(tensor, scheme) {
-        return Sizes { untouched: kept_bytes(tensor, target), ..Sizes::default() };
+pub fn stored(of: Outcome<'_>, target: Target, nonzeros: u64) -> Sizes {
+    let n = of.elements();
+    if of.is_kept() {
+        return Sizes { untouched: kept_bytes(of.tensor, target), ..Sizes::default() };
     }
-    let dtype = stored_dtype(tensor.dtype, scheme);
+    let dtype = stored_dtype(of.tensor.dtype, of.scheme);
     // The name of the scheme takes no room in a payload, and spelling it in every frame would take time.
-    let coding = if target == Target::Packed { packed_coding(String::new(), tensor, scheme, nonzeros) } else { None };
+    let coding = if target == Target::Packed { packed_coding(String::new(), of, nonzeros) } else { None };
     match coding {
         None => Sizes { values: code_bytes(n, dtype.bits()), ..Sizes::default() },
         Some(coding) => {
-            let parts = coding.parts(dtype, tensor.geometry());
+            let parts = coding.parts(dtype, of.geometry());
             let len = |r: std::ops::Range<u64>| r.end - r.start;
             Sizes {
                 values: len(parts.codes),
@@ -106,12 +106,6 @@ pub fn stored(tensor: &Tensor, scheme: &Scheme, target: Target, nonzeros: u64) -
             }
         }
     }
-}
-
-/// Whether a tensor is stored as it was: nothing is asked of it, or it has no elements.
-#[must_use]
-pub fn is_kept(tensor: &Tensor, scheme: &Scheme) -> bool {
-    scheme.is_keep() || tensor.elements() == 0
 }
 
 /// Payload of a kept tensor: its own, except that the dense target spells out what `packed` had coded.
@@ -134,14 +128,9 @@ pub struct Content {
 
 /// The sparse bound: side data and the least of dense codes, mask with codes, or relative indices.
 #[must_use]
-pub fn sparse_bytes(tensor: &Tensor, scheme: &Scheme, content: &Content) -> u64 {
-    sparse_bytes_of(tensor.dtype, tensor.geometry(), scheme, content)
-}
-
-/// The same for any matrix of elements of a dtype.
-pub(super) fn sparse_bytes_of(dtype: Dtype, geometry: Geometry, scheme: &Scheme, content: &Content) -> u64 {
-    let n = geometry.len() as u64;
-    let (side, bits) = side_and_bits(dtype, geometry, scheme);
+pub fn sparse_bytes(of: Outcome<'_>, content: &Content) -> u64 {
+    let n = of.elements();
+    let (side, bits) = side_and_bits(of);
     let dense = code_bytes(n, bits);
     let mask = n.div_ceil(8) + code_bytes(content.gaps.nonzero(), bits);
     side + dense.min(mask).min(content.gaps.index_bytes(bits))
@@ -150,14 +139,9 @@ pub(super) fn sparse_bytes_of(dtype: Dtype, geometry: Geometry, scheme: &Scheme,
 /// The entropy bound: side data and the Shannon bound of the codes; for plain elements that of the mask, and the
 /// nonzero elements in full.
 #[must_use]
-pub fn entropy_bytes(tensor: &Tensor, scheme: &Scheme, content: &Content) -> u64 {
-    entropy_bytes_of(tensor.dtype, tensor.geometry(), scheme, content)
-}
-
-/// The same for any matrix of elements of a dtype.
-pub(super) fn entropy_bytes_of(dtype: Dtype, geometry: Geometry, scheme: &Scheme, content: &Content) -> u64 {
-    let n = geometry.len() as u64;
-    let (side, bits) = side_and_bits(dtype, geometry, scheme);
+pub fn entropy_bytes(of: Outcome<'_>, content: &Content) -> u64 {
+    let n = of.elements();
+    let (side, bits) = side_and_bits(of);
     let bytes = |bits: f64| (bits / 8.0).ceil() as u64;
     if let Some(entropy) = content.code_entropy {
         side + bytes(entropy)
@@ -167,10 +151,10 @@ pub(super) fn entropy_bytes_of(dtype: Dtype, geometry: Geometry, scheme: &Scheme
     }
 }
 
-fn side_and_bits(dtype: Dtype, geometry: Geometry, scheme: &Scheme) -> (u64, u64) {
-    let dtype = stored_dtype(dtype, scheme);
-    let code = code_of(scheme);
-    let (scales, zero_points) = code.side_bytes(dtype, geometry);
+fn side_and_bits(of: Outcome<'_>) -> (u64, u64) {
+    let dtype = stored_dtype(of.tensor.dtype, of.scheme);
+    let code = code_of(of.scheme);
+    let (scales, zero_points) = code.side_bytes(dtype, of.geometry());
     (scales + zero_points, code.bits(dtype))
 }
 
@@ -183,7 +167,7 @@ pub fn break_even(bits: u64) -> f64 {
 /// Bits per stored value of a tensor under a scheme, scales and zero points counted in.
 #[must_use]
 pub fn bits_with_side(tensor: &Tensor, scheme: &Scheme) -> f64 {
-    let (side, bits) = side_and_bits(tensor.dtype, tensor.geometry(), scheme);
+    let (side, bits) = side_and_bits(Outcome::whole(tensor, scheme));
     let n = tensor.elements().max(1) as f64;
     bits as f64 + 8.0 * side as f64 / n
 }

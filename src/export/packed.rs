@@ -7,8 +7,7 @@ use super::output::{Output, by_arithmetic};
 use crate::compress::{Chunk, Codes, Joint, Task, prepare, stream_chunks};
 use crate::control::Control;
 use crate::estimate::ModelEstimate;
-use crate::estimate::size::is_kept;
-use crate::estimate::total::{artifact_metadata, nonzeros, packed_listings};
+use crate::estimate::total::{artifact_metadata, packed_listings};
 use crate::formats::packed::{self, Listing};
 use crate::formats::packed_layout::{Code, Coding, Form, scale_bytes};
 use crate::kernels::Real;
@@ -26,7 +25,7 @@ pub fn write(
     control: &Control,
 ) -> Result<(), Error> {
     let metadata = artifact_metadata(model, recipe, plan.target);
-    let listings = packed_listings(model, plan, |i| nonzeros(&model.tensors[i], &estimate.tensors[i]));
+    let listings = packed_listings(model, plan, |i| estimate.tensors[i].nonzeros());
     let path = temporary.path().to_path_buf();
     let (head, ranges) =
         packed::lay_out(&listings, &metadata).map_err(|kind| Error::Layout { path, what: kind.to_string() })?;
@@ -34,10 +33,10 @@ pub fn write(
     let mut output = Output::new(temporary)?;
     output.write(&head)?;
     for (i, (listing, range)) in listings.iter().zip(ranges).enumerate() {
-        let (tensor, scheme) = (&model.tensors[i], &plan.assignments[i].stored);
+        let tensor = &model.tensors[i];
         let task = joint.task(model, plan, i, control);
         match &listing.coding {
-            _ if is_kept(tensor, scheme) => output.copy_payload(model, tensor, control)?,
+            _ if plan.outcome(model, i).is_kept() => output.copy_payload(model, tensor, control)?,
             None => by_arithmetic!(tensor.dtype, write_plain(&task, &mut output))?,
             Some(coding) => {
                 by_arithmetic!(tensor.dtype, write_coded(&task, listing, coding, range.start, &mut output))?;

@@ -5,7 +5,6 @@
 
 use super::atomic::{Temporary, folder_of};
 use super::{Error, others};
-use crate::estimate::size::is_kept;
 use crate::estimate::total;
 use crate::model::Model;
 use crate::recipe::{Plan, Recipe, Target};
@@ -59,10 +58,9 @@ fn bounds(model: &Model, plan: &Plan, recipe: &Recipe) -> (u64, u64) {
         return (bytes + beside, bytes + beside);
     }
     // In `packed` a tensor of zeros is a mask, one bit an element; and no form is larger than the one without a mask.
-    let parts = model.tensors.iter().zip(&plan.assignments).zip(&estimate.tensors);
-    let least = parts.map(|((tensor, assignment), estimate)| {
-        let by_values = plan.target == Target::Packed && !is_kept(tensor, &assignment.stored);
-        if by_values { tensor.elements() as u64 / 8 } else { estimate.bytes() }
+    let least = estimate.tensors.iter().enumerate().map(|(i, estimate)| {
+        let by_values = plan.target == Target::Packed && !plan.outcome(model, i).is_kept();
+        if by_values { estimate.elements / 8 } else { estimate.bytes() }
     });
     let most: u64 = estimate.tensors.iter().map(crate::estimate::TensorEstimate::bytes).sum();
     (least.sum::<u64>() + beside, most + beside)

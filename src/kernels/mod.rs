@@ -18,6 +18,7 @@
 //! | [`histogram`] | counts over a symmetric range, for the eye |
 //! | [`kept`] | which indices of a dimension stay |
 //! | [`layout`] | rows, groups and chunks: where a tensor is cut |
+//! | [`lines`] | sums of squares of rows and columns |
 //! | [`svd`] | singular values and the factors of the best product of a rank |
 //! | [`table`] | counts by the upper 16 bits: the value table |
 //! | [`sketch`] | where weights lie in their group's range: errors of any width by a dot product |
@@ -34,6 +35,7 @@ pub mod error;
 pub mod histogram;
 pub mod kept;
 pub mod layout;
+pub mod lines;
 pub mod quant;
 pub mod real;
 pub mod select;

@@ -3,13 +3,19 @@
 //! A [`Model`] is read-only and never copied whole: its bytes stay in the file and come in chunk by chunk. Names give a
 //! tensor its [`Role`], its layer and its block; a name that nobody knows is role *other* and works like any other.
 
+pub mod config;
 mod demo;
 mod folder;
+pub mod graph;
+#[cfg(test)]
+mod named;
 mod open;
 pub mod roles;
 mod values;
 
+pub use config::Config;
 pub use demo::DEMOS;
+pub use graph::Graph;
 pub use open::{OpenOptions, open};
 pub use roles::Role;
 pub use values::Scratch;
@@ -78,6 +84,8 @@ pub struct Model {
     pub access: Access,
     /// Decompositions of its matrices that are kept for the next question.
     pub decompositions: Shelf,
+    /// Which tensors share a dimension; found when first asked for.
+    graph: OnceLock<(Graph, Option<Config>)>,
 }
 
 /// One tensor of a model.
@@ -188,6 +196,23 @@ impl Model {
     #[must_use]
     pub fn find(&self, name: &str) -> Option<usize> {
         self.tensors.binary_search_by(|t| t.name.as_str().cmp(name)).ok()
+    }
+
+    /// Which tensors share a dimension, as far as names, shapes and a config beside the weights tell.
+    pub fn graph(&self) -> &Graph {
+        &self.read_graph().0
+    }
+
+    /// The config beside the weights, as it was when the graph was first asked for.
+    pub fn config(&self) -> Option<&Config> {
+        self.read_graph().1.as_ref()
+    }
+
+    fn read_graph(&self) -> &(Graph, Option<Config>) {
+        self.graph.get_or_init(|| {
+            let config = Config::of(self);
+            (Graph::of(&self.tensors, config.as_ref()), config)
+        })
     }
 
     /// Whether this is an embedded demo.

@@ -137,6 +137,7 @@ pub(super) fn assemble(
         warnings,
         access: Access::default(),
         decompositions: Shelf::default(),
+        graph: OnceLock::new(),
     })
 }
 

@@ -194,7 +194,7 @@ impl Scheme {
     pub fn unbuilt(&self) -> Option<String> {
         let only = |scheme: Self| Some(scheme.to_string());
         match (&self.prune, &self.factorize, &self.quantize) {
-            (Some(prune), ..) if !matches!(prune, Prune::Magnitude { .. }) => {
+            (Some(prune), ..) if !matches!(prune, Prune::Magnitude { .. } | Prune::Structured { .. }) => {
                 only(Self { prune: Some(prune.clone()), ..Self::default() })
             }
             (.., Some(quantize)) => match quantize {

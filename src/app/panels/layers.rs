@@ -173,7 +173,7 @@ pub fn constraint(live: &Live, index: usize) -> Option<String> {
         return Some("dense stores every zero: pruning saves nothing here".into());
     }
     let even = sizes::break_even(sizes::code_of(scheme).bits(dtype));
-    let zeros = estimate.errors.as_ref().map_or(share.to_f64(), |e| e.zeros as f64 / tensor.elements().max(1) as f64);
+    let zeros = estimate.errors.as_ref().map_or(share.to_f64(), |e| e.zeros as f64 / estimate.elements.max(1) as f64);
     (estimate.sizes.mask == 0).then(|| {
         format!("{} % zeros, under the {} % break-even: no mask", format::percent(zeros, 0), format::percent(even, 0))
     })
