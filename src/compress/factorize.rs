@@ -8,15 +8,16 @@
 //! dense target to the tensor's dtype. A loop in numpy over the factors as they are stored gives it to the bit.
 
 use super::chunk::non_finite;
-use super::input::{Held, Input};
+use super::input::{Held, Input, WHOLE};
 use super::prepare::prepare;
 use super::{Error, Task, fold_chunks};
+use crate::control::Control;
 use crate::formats::Dtype;
 use crate::kernels::Real;
 use crate::kernels::layout::Geometry;
 use crate::kernels::svd::product::{Packed, View};
 use crate::kernels::svd::{ALL, LONGEST, Matrix, Svd};
-use crate::model::Scratch;
+use crate::model::{Model, Scratch, Tensor};
 use crate::recipe::{Factorize, Scheme, Target};
 use std::ops::Range;
 use std::sync::Arc;
@@ -152,7 +153,7 @@ fn decomposition<T: Real>(task: &Task<'_>, rank: usize) -> Result<Arc<Svd>, Erro
     if side > LONGEST {
         return Err(Error::TooLarge { tensor: task.shown_name(), rows, cols, most: LONGEST });
     }
-    let name = format!("{} {:?} {:?}", task.tensor.name, task.input, task.zeroed);
+    let name = name_of(task);
     let serves = |svd: &Svd| if rank == 0 { svd.values().len() == side } else { svd.found() >= rank };
     if let Some(svd) = task.model.decompositions.find(&name, serves) {
         return Ok(svd);
@@ -164,12 +165,34 @@ fn decomposition<T: Real>(task: &Task<'_>, rank: usize) -> Result<Arc<Svd>, Erro
     Ok(svd)
 }
 
-/// The singular values of what a task's scheme is applied to, whatever that scheme is.
+/// The decomposition of a whole tensor, with all singular values.
 ///
 /// # Errors
 /// When the tensor cannot be read, has elements that are not finite or is too large, or the work is cancelled.
-pub fn spectrum(task: &Task<'_>) -> Result<Arc<Svd>, Error> {
-    if task.tensor.dtype == Dtype::F64 { decomposition::<f64>(task, 0) } else { decomposition::<f32>(task, 0) }
+pub fn spectrum_of(model: &Model, tensor: &Tensor, control: &Control) -> Result<Arc<Svd>, Error> {
+    let scheme = Scheme { factorize: Some(Factorize::Rank(1)), ..Scheme::default() };
+    let (shape, target) = (&tensor.shape, Target::Packed);
+    let task = Task { model, tensor, input: &WHOLE, shape, scheme: &scheme, target, pool: None, zeroed: None, control };
+    if tensor.dtype == Dtype::F64 { decomposition::<f64>(&task, 0) } else { decomposition::<f32>(&task, 0) }
+}
+
+/// Whether a task can be carried out without taking its tensor apart first: it does not factorize, or that was done.
+#[must_use]
+pub fn is_at_hand(task: &Task<'_>) -> bool {
+    let rank = match task.scheme.factorize {
+        None => return true,
+        Some(Factorize::Rank(rank)) => rank,
+        Some(Factorize::Energy(_)) => 0,
+    };
+    let Geometry { rows, cols } = task.geometry();
+    let (side, rank) = (rows.min(cols), usize::try_from(rank).unwrap_or(usize::MAX));
+    let serves = |svd: &Svd| if rank == 0 { svd.found() == side } else { svd.found() >= rank };
+    rank > side || task.model.decompositions.find(&name_of(task), serves).is_some()
+}
+
+/// What the decomposition of a task's matrix is kept under.
+fn name_of(task: &Task<'_>) -> String {
+    format!("{} {:?} {:?}", task.tensor.name, task.input, task.zeroed)
 }
 
 /// What a task's scheme is applied to, as a matrix.

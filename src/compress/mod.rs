@@ -18,7 +18,7 @@ mod prepare;
 pub mod structure;
 
 pub use chunk::{Chunk, Codes};
-pub use factorize::{Factorized, spectrum};
+pub use factorize::{Factorized, is_at_hand, spectrum_of};
 pub use input::Input;
 pub use joint::Joint;
 pub use pool::PoolCut;

@@ -146,7 +146,7 @@ fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstima
     let Some(factors) = prepared.factors() else { return Ok(whole) };
     let [left, right] = factors.tasks(task);
     let content = |factor: &Task<'_>| Ok::<_, Error>(sums_of(factor, &prepare::<T>(factor)?, None)?.content());
-    Ok(factors::with_factors(whole, task, factors.rank, [content(&left)?, content(&right)?]))
+    Ok(factors::with_factors(whole, outcome, factors.rank, [content(&left)?, content(&right)?]))
 }
 
 /// Everything that the chunks of a task add up to.

@@ -2,7 +2,6 @@
 
 use super::TensorEstimate;
 use super::size::{self, Content};
-use crate::compress::Task;
 use crate::kernels::layout::Geometry;
 use crate::recipe::{Outcome, Scheme, Target};
 
@@ -49,11 +48,16 @@ pub fn bytes(of: Outcome<'_>, rank: usize, nonzeros: [u64; 2]) -> u64 {
 }
 
 /// An estimate with the sizes of the factors in place of those of their product. `parts` is what each of them holds.
-pub(super) fn with_factors(product: TensorEstimate, task: &Task<'_>, rank: usize, parts: [Content; 2]) -> TensorEstimate {
-    let (of, scheme) = (task.outcome(), scheme_of_factors(task.scheme));
+pub(super) fn with_factors(
+    product: TensorEstimate,
+    of: Outcome<'_>,
+    rank: usize,
+    parts: [Content; 2],
+) -> TensorEstimate {
+    let scheme = scheme_of_factors(of.scheme);
     let sum = |bound: fn(Outcome<'_>, &Content) -> u64| {
         let one = |(shape, content): (&[usize; 2], &Content)| {
-            bound(Outcome { tensor: task.tensor, scheme: &scheme, shape, cut: true }, content)
+            bound(Outcome { tensor: of.tensor, scheme: &scheme, shape, cut: true }, content)
         };
         Some(shapes(of, rank).iter().zip(&parts).map(one).sum())
     };

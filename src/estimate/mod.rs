@@ -7,6 +7,7 @@
 //! | [`factors`] | the bytes of a tensor that two matrices stand for |
 //! | [`live`] | one tensor under one scheme, from its profile, in the same frame |
 //! | [`size`] | stored, sparse and entropy bytes, as formulas |
+//! | [`spectrum`] | singular values, and what every rank comes to |
 //! | [`total`] | the model: sums, overhead, bits per weight, fidelity |
 //! | [`fidelity`] | the headline proxy |
 //! | [`compare`] | two models side by side |
@@ -18,12 +19,14 @@ pub mod fidelity;
 pub mod files;
 pub mod live;
 pub mod size;
+pub mod spectrum;
 pub mod stats;
 pub mod total;
 
 pub use exact::{TensorEstimate, estimate_tensor};
 pub use fidelity::FidelityForm;
 pub use size::Sizes;
+pub use spectrum::Spectrum;
 pub use stats::{TensorStats, tensor_stats};
 pub use total::{ModelEstimate, estimate_model, overhead_bytes};
 

@@ -218,6 +218,9 @@ impl Live {
             self.start_baseline();
             self.start_estimates(None);
         }
+        if through.spectrum {
+            self.next_spectrum();
+        }
         if through.profile || through.estimate {
             self.complete_distributions();
         }
@@ -236,6 +239,12 @@ impl Live {
             Event::Unmeasured(..) => {}
             Event::SourceAccuracy(accuracy) => {
                 self.source_accuracy = Some(accuracy);
+            }
+            Event::Spectrum(index, result) => {
+                self.take_spectrum(index, result);
+                if let Err(place) = profiled.binary_search(&index) {
+                    profiled.insert(place, index);
+                }
             }
             Event::Baseline(point) => self.baseline.push(point),
             Event::Exported(result) => match result {
@@ -275,6 +284,10 @@ impl Live {
         }
         if let Ok(estimate) = &result {
             self.cache.insert((index, key.clone()), estimate.clone());
+            // Its matrix is taken apart already: the next rank is a look-up.
+            if estimate.factors.is_some() {
+                self.want_spectrum_later(index);
+            }
         }
         let row = &mut self.rows[index];
         if row.key != key {

@@ -7,6 +7,7 @@
 //! | symmetric grids of rows and groups | sketch, where the check trusts it (`from_sketch`) | live |
 //! | the same pruned by one threshold, with a zero point, with a searched clip, or on somebody's lattice | drawn groups, tried at every width beforehand (`from_tables`) | sampled, with its standard error |
 //! | rows, columns, heads, hidden units | energies of rows and columns (`structured`); what else is done to the rest, in proportion | live; sampled |
+//! | truncated products | singular values, once they are known (`from_spectrum`) | live |
 //! | everything else: per-row pruning, percentile ranges of groups | drawn groups (`from_sample`) | sampled, with its standard error |
 //!
 //! Tensors below 65,536 elements have no live answer: the exact kernel is as quick. The window and `estimate --live` both
@@ -14,6 +15,7 @@
 
 mod from_sample;
 mod from_sketch;
+mod from_spectrum;
 mod from_table;
 mod from_tables;
 mod structured;
@@ -22,7 +24,7 @@ mod whole;
 pub use whole::{Asked, estimate_model_live};
 
 use super::size::{self, Content};
-use super::{Label, TensorEstimate};
+use super::{Label, Spectrum, TensorEstimate};
 use crate::formats::Dtype;
 use crate::kernels::entropy::Gaps;
 use crate::kernels::error::ErrorSums;
@@ -54,6 +56,8 @@ pub struct Engine {
     pools: HashMap<Vec<usize>, Arc<Vec<u64>>>,
     /// Units of dimensions, the smallest first, by what ranks them; forgotten when a profile changes.
     orders: HashMap<Vec<Part>, Arc<Vec<usize>>>,
+    /// Singular values, by tensor.
+    spectra: HashMap<usize, Arc<Spectrum>>,
 }
 
 /// One tensor, its scheme, and what is known of it.
@@ -169,6 +173,9 @@ impl Engine {
     /// scheme that its values may refuse.
     #[must_use]
     pub fn estimate(&self, model: &Model, plan: &Plan, index: usize, asked: &Asked) -> Option<TensorEstimate> {
+        if plan.assignments[index].stored.factorize.is_some() {
+            return self.from_spectrum(plan.outcome(model, index), plan.target, index);
+        }
         let scheme = without_structure(&plan.assignments[index].stored);
         let case = self.case(model, plan, index, &scheme, &asked.cuts, asked.tried)?;
         let answer = case.answer()?;
