@@ -23,6 +23,7 @@ pub mod leftovers;
 pub mod live;
 mod numbers;
 pub mod running;
+pub mod sweep;
 pub mod trouble;
 mod view_types;
 mod watch;
