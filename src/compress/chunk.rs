@@ -1,11 +1,12 @@
 //! One chunk of a tensor on its way through a scheme: what was read, what pruning left, the codes, and what a reader gets.
 
+use super::cut::CutBuffers;
 use super::fit::{Buffers, Fit};
 use super::prepare::Prepared;
 use super::{Error, Task};
 use crate::formats::Dtype;
 use crate::kernels::quant::Grid;
-use crate::kernels::{Real, convert, select};
+use crate::kernels::{Real, convert};
 use crate::recipe::{Quantize, Target};
 use std::ops::Range;
 
@@ -44,7 +45,7 @@ pub struct Chunk<T> {
     /// Pieces of units in this chunk: element range relative to the chunk, and the grid.
     pub pieces: Vec<(Range<usize>, Grid<T>)>,
     scratch: crate::model::Scratch,
-    keys: Vec<u64>,
+    cut_buffers: CutBuffers,
     buffers: Buffers,
 }
 
@@ -61,7 +62,7 @@ impl<T> Default for Chunk<T> {
             grids: Vec::new(),
             pieces: Vec::new(),
             scratch: crate::model::Scratch::default(),
-            keys: Vec::new(),
+            cut_buffers: CutBuffers::default(),
             buffers: Buffers::default(),
         }
     }
@@ -82,11 +83,11 @@ impl<T: Real> Chunk<T> {
     }
 
     /// Fills `pruned` from `source`.
-    pub(super) fn prune(&mut self, task: &Task<'_>, prepared: &Prepared<T>, index: usize) {
+    pub(super) fn prune(&mut self, task: &Task<'_>, prepared: &Prepared<T>, index: usize) -> Result<(), Error> {
         self.pruned.clear();
         self.pruned.extend_from_slice(&self.source);
         task.zero(&self.range, &mut self.pruned);
-        prepared.cut.apply(prepared, index, self.range.clone(), &mut self.pruned, &mut self.keys);
+        prepared.cut.apply(task, prepared, index, &mut self.pruned, &mut self.cut_buffers)
     }
 
     /// Fills `codes`, `grids` and `result` from `pruned`. Gives whether every result is finite where its source is.
@@ -206,14 +207,4 @@ fn count_non_finite<T: Real>(task: &Task<'_>) -> Result<u64, Error> {
         count += values.iter().filter(|v| !v.is_finite()).count() as u64;
     }
     Ok(count)
-}
-
-/// The threshold of a short row, found on the spot.
-pub(super) fn row_threshold<T: Real>(
-    row: &[T],
-    share: crate::recipe::Decimal,
-    keys: &mut Vec<u64>,
-) -> Option<select::Threshold> {
-    let finite = row.iter().filter(|v| v.is_finite()).count() as u64;
-    select::threshold_of(row, share.share_of(finite), keys)
 }

@@ -109,7 +109,7 @@ fn pruned<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, index: usize) -> Res
     task.check_cancelled()?;
     let mut chunk = Chunk::default();
     chunk.read(task, prepared.chunks()[index].clone())?;
-    chunk.prune(task, prepared, index);
+    chunk.prune(task, prepared, index)?;
     Ok(chunk)
 }
 

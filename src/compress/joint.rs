@@ -2,6 +2,7 @@
 //! and the rows and columns that go together.
 
 use super::input::WHOLE;
+use super::mask::{Mask, find_masks};
 use super::pool::{PoolCut, cut_pool};
 use super::structure::{Leaves, leaves_of_known, leaves_of_plan};
 use super::{Error, Task};
@@ -19,13 +20,15 @@ pub struct Joint {
     pools: HashMap<usize, PoolCut>,
     /// What structured pruning leaves of tensors, by position.
     leaves: HashMap<usize, Leaves>,
+    /// Whose zeros are taken over, by tensor position.
+    masks: HashMap<usize, Mask>,
 }
 
 impl Joint {
     /// Settles what all tensors of a plan share.
     ///
     /// # Errors
-    /// When a tensor cannot be read, or the work is cancelled.
+    /// When a tensor cannot be read, a mask does not fit, or the work is cancelled.
     pub fn new(model: &Model, plan: &Plan, control: &Control) -> Result<Self, Error> {
         Self::for_some(model, plan, |_| true, control)
     }
@@ -33,14 +36,14 @@ impl Joint {
     /// Settles what the `wanted` tensors share with others: a pool that has none of them is not looked for.
     ///
     /// # Errors
-    /// When a tensor cannot be read, or the work is cancelled.
+    /// When a tensor cannot be read, a mask does not fit, or the work is cancelled.
     pub fn for_some(
         model: &Model,
         plan: &Plan,
         wanted: impl Fn(usize) -> bool,
         control: &Control,
     ) -> Result<Self, Error> {
-        let mut joint = Self::default();
+        let mut joint = Self { masks: find_masks(model, plan, &wanted)?, ..Self::default() };
         let pools: Vec<&Vec<usize>> =
             plan.pools.values().filter(|members| members.iter().any(|&member| wanted(member))).collect();
         // Structure first: pools are over what it leaves.
@@ -57,7 +60,7 @@ impl Joint {
     /// a cut that is not known has no [`Joint::leaves`], so that its task would be another's.
     #[must_use]
     pub fn of_known(model: &Model, plan: &Plan, gone: &[Option<Arc<Vec<usize>>>]) -> Self {
-        Self { pools: HashMap::new(), leaves: leaves_of_known(model, plan, gone) }
+        Self { leaves: leaves_of_known(model, plan, gone), ..Self::default() }
     }
 
     /// What structured pruning leaves of a tensor, where it has a part in a cut.
@@ -79,6 +82,7 @@ impl Joint {
             target: plan.target,
             pool: self.pools.get(&index).copied(),
             zeroed: leaves.and_then(|leaves| leaves.zeroed.as_ref()),
+            mask: self.masks.get(&index),
             control,
         }
     }

@@ -8,11 +8,14 @@
 //! keeps. What must be known before the first chunk (thresholds over a tensor or a pool, extents of units longer than a
 //! chunk) is found by [`prepare`].
 
+mod blocks;
 mod chunk;
+mod cut;
 mod factorize;
 mod fit;
 mod input;
 mod joint;
+mod mask;
 mod pool;
 mod prepare;
 pub mod structure;
@@ -21,6 +24,7 @@ pub use chunk::{Chunk, Codes};
 pub use factorize::{Factorized, is_at_hand, spectrum_of};
 pub use input::Input;
 pub use joint::Joint;
+pub use mask::Mask;
 pub use pool::PoolCut;
 pub use prepare::{Prepared, prepare};
 
@@ -62,6 +66,16 @@ pub enum Error {
     TooLarge { tensor: String, rows: usize, cols: usize, most: usize },
     #[error("tensor {tensor:?}: scheme {scheme} is not built yet")]
     Unbuilt { tensor: String, scheme: String },
+    #[error("tensor {tensor:?}: the mask {file} has no tensor of this name; name those it has, or keep this one")]
+    MaskMissing { tensor: String, file: String },
+    #[error("tensor {tensor:?}: its shape is {needed:?}, and {found:?} in the mask {file}; a mask has the same shape")]
+    MaskShape { tensor: String, file: String, found: Vec<usize>, needed: Vec<usize> },
+    #[error("tensor {tensor:?}: in the mask {file} it is {found}, whose elements are no whole bytes; use BOOL or U8")]
+    MaskDtype { tensor: String, file: String, found: formats::Dtype },
+    #[error(
+        "tensor {tensor:?}: mask:embedded means the mask inside an exported file; give that file itself as --recipe, or write mask:FILE"
+    )]
+    MaskEmbedded { tensor: String },
     #[error("the network cannot be put together: {0}")]
     Network(String),
     #[error("cancelled")]
@@ -96,6 +110,8 @@ pub struct Task<'a> {
     pub pool: Option<PoolCut>,
     /// Rows and columns that structured pruning zeroes, before anything else.
     pub zeroed: Option<&'a Zeroed>,
+    /// Whose zeros it takes over.
+    pub mask: Option<&'a Mask>,
     /// Stops the work.
     pub control: &'a Control,
 }

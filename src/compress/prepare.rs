@@ -1,6 +1,8 @@
 //! What must be known before a tensor's first chunk: where pruning cuts, and the extents of units longer than a chunk.
 
-use super::chunk::{Chunk, row_threshold};
+use super::blocks::Blocks;
+use super::chunk::Chunk;
+use super::cut::Cut;
 use super::factorize::{Factorized, Product};
 use super::fit::{Fit, long_extents};
 use super::{Error, Task};
@@ -8,6 +10,7 @@ use crate::kernels::Real;
 use crate::kernels::bracket::{self, Bracket, Found};
 use crate::kernels::layout::{Geometry, Unit};
 use crate::kernels::quant::Extent;
+use crate::kernels::scatter::Scatter;
 use crate::kernels::select::{self, DIGITS, DigitTable, Select, Threshold};
 use crate::kernels::table::Counts;
 use crate::model::Scratch;
@@ -27,49 +30,6 @@ pub struct Prepared<T> {
     pub(super) product: Option<Product>,
     /// The largest magnitude that pruning zeroes, where one number says it.
     pub threshold: Option<f64>,
-}
-
-/// Where pruning cuts.
-#[derive(Debug)]
-pub(super) enum Cut {
-    /// Nowhere.
-    None,
-    /// One threshold per chunk, with the ties met before it. `wide`: keys are those of f64.
-    PerChunk { thresholds: Vec<Option<(Threshold, u64)>>, wide: bool },
-    /// Each row lies within a chunk and is ranked there.
-    ShortRows(Decimal),
-}
-
-impl Cut {
-    pub(super) fn apply<T: Real>(
-        &self,
-        prepared: &Prepared<T>,
-        index: usize,
-        range: Range<usize>,
-        values: &mut [T],
-        keys: &mut Vec<u64>,
-    ) {
-        match self {
-            Self::None => {}
-            Self::PerChunk { thresholds, wide } => {
-                if let Some((threshold, mut seen)) = thresholds[index] {
-                    if *wide {
-                        select::apply(values, threshold, |v| v.to_f64().magnitude_key(), &mut seen);
-                    } else {
-                        select::apply(values, threshold, Real::magnitude_key, &mut seen);
-                    }
-                }
-            }
-            Self::ShortRows(share) => {
-                for (_, piece) in Unit::Row.pieces(prepared.geometry, range.clone()) {
-                    let row = &mut values[piece.start - range.start..piece.end - range.start];
-                    if let Some(threshold) = row_threshold(row, *share, keys) {
-                        select::apply(row, threshold, Real::magnitude_key, &mut 0);
-                    }
-                }
-            }
-        }
-    }
 }
 
 impl<T: Real> Prepared<T> {
@@ -109,7 +69,7 @@ impl<T: Real> Prepared<T> {
 
     fn fill_unchecked(&self, task: &Task<'_>, index: usize, chunk: &mut Chunk<T>) -> Result<bool, Error> {
         chunk.read(task, self.chunks[index].clone())?;
-        chunk.prune(task, self, index);
+        chunk.prune(task, self, index)?;
         chunk.quantize(task, self)
     }
 }
@@ -122,14 +82,24 @@ pub fn prepare<T: Real>(task: &Task<'_>) -> Result<Prepared<T>, Error> {
     let geometry = task.geometry();
     let chunks = geometry.chunks();
     let mut prepared = Prepared { geometry, chunks, cut: Cut::None, extents: None, product: None, threshold: None };
-    if let Some(Prune::Magnitude { share, scope }) = &task.scheme.prune {
-        prepared.cut = match scope {
+    prepared.cut = match &task.scheme.prune {
+        // Rows and columns are taken out before anything else.
+        None | Some(Prune::Structured { .. }) => Cut::None,
+        Some(Prune::Magnitude { share, scope }) => match scope {
             Scope::Tensor => whole_tensor::<T>(task, &mut prepared, *share)?,
             Scope::Global => pooled::<T>(task, &mut prepared)?,
             Scope::Row if geometry.units_within_chunks(Unit::Row) => Cut::ShortRows(*share),
             Scope::Row => long_rows::<T>(task, &prepared, *share)?,
-        };
-    }
+        },
+        Some(Prune::Nm { n, m }) => Cut::Among { n: *n as usize, m: *m as usize },
+        Some(Prune::Block { height, width, share }) => {
+            Blocks::find::<T>(task, *height, *width, *share)?.map_or(Cut::None, Cut::Blocks)
+        }
+        Some(Prune::Random { share, seed }) => by_chance::<T>(task, &prepared.chunks, *share, *seed)?,
+        Some(Prune::Mask { .. }) => Cut::Mask,
+        // Plans are checked before anything is computed; nothing else is built.
+        Some(other) => return Err(Error::Unbuilt { tensor: task.shown_name(), scheme: other.to_string() }),
+    };
     prepared.product = Product::of::<T>(task)?;
     if prepared.product.is_some() {
         return Ok(prepared);
@@ -312,4 +282,30 @@ fn long_rows<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, share: Decimal) -
         }
     }
     Ok(Cut::PerChunk { thresholds, wide: false })
+}
+
+/// The `k` smallest of the keys that chance gives the finite elements.
+fn by_chance<T: Real>(task: &Task<'_>, chunks: &[Range<usize>], share: Decimal, seed: u64) -> Result<Cut, Error> {
+    let scatter = Scatter::new(seed, &task.tensor.name);
+    let run = chunks.len().div_ceil(4 * rayon::current_num_threads()).max(8);
+    let table = |select: &Select| {
+        let of_run = |chunks: &[Range<usize>]| {
+            let mut table = vec![0; DIGITS];
+            let (mut values, mut scratch) = (Vec::<T>::new(), Scratch::default());
+            for range in chunks {
+                task.check_cancelled()?;
+                task.values(range.clone(), &mut values, &mut scratch)?;
+                let finite = range.clone().zip(&values).filter(|(_, v)| v.is_finite());
+                select.count_keys(finite.map(|(index, _)| scatter.key(index as u64)), &mut table);
+            }
+            Ok(table)
+        };
+        let tables: Result<Vec<DigitTable>, Error> = chunks.par_chunks(run).map(of_run).collect();
+        let mut sum = vec![0; DIGITS];
+        tables?.into_iter().for_each(|table| sum.iter_mut().zip(table).for_each(|(a, b)| *a += b));
+        Ok(sum)
+    };
+    // Keys are all different: there are no ties to be counted.
+    let threshold = descend(u64::BITS, |finite| share.share_of(finite), table)?;
+    Ok(threshold.map_or(Cut::None, |threshold| Cut::Chance { scatter, last: threshold.key }))
 }

@@ -98,7 +98,7 @@ pub fn packed_listings(model: &Model, plan: &Plan, nonzeros: impl Fn(usize) -> u
             tensor.coding.clone()
         } else {
             let (_, name) =
-                spelled.take_if(|(last, _)| *last == scheme).unwrap_or_else(|| (scheme, scheme.to_string()));
+                spelled.take_if(|(last, _)| *last == scheme).unwrap_or_else(|| (scheme, scheme.embedded().to_string()));
             let coding = size::packed_coding(name.clone(), outcome, nonzeros(i));
             spelled = Some((scheme, name));
             coding

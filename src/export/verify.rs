@@ -8,7 +8,7 @@ use crate::kernels::Real;
 use crate::kernels::error::{ErrorSums, error_sums, sqnr_db};
 use crate::model::config::CONFIG;
 use crate::model::{Format, Model, Origin, Scratch, Tensor};
-use crate::recipe::{Plan, Recipe, Target, file};
+use crate::recipe::{Plan, Recipe, Target};
 use std::path::Path;
 
 /// What reading one tensor back showed.
@@ -62,8 +62,7 @@ impl Verification {
 /// When it carries none, or the recipe does not fit the source.
 pub fn plan_of_artifact(model: &Model, artifact: &Model) -> Result<(Recipe, Plan), Error> {
     let path = artifact.shards.first().map_or(Path::new(""), |s| s.path());
-    let text = artifact.embedded_recipe().ok_or_else(|| Error::NoRecipe(path.to_path_buf()))?;
-    let mut recipe = file::parse(text, path)?;
+    let mut recipe = Recipe::of_artifact(artifact)?.ok_or_else(|| Error::NoRecipe(path.to_path_buf()))?;
     recipe.target = Some(match artifact.format {
         Format::Packed => Target::Packed,
         Format::Safetensors => Target::Safetensors,

@@ -10,6 +10,8 @@
 //! | [`convert`] | bytes of a file to values and back, round-half-even |
 //! | [`stats`] | moments, zeros and non-finite counts of a slice, merged in a fixed order |
 //! | [`select`] | the k-th smallest magnitude of a stream, exactly, in bounded memory |
+//! | [`among`] | N of each M neighbours along a row |
+//! | [`scatter`] | a ranking by chance that depends on seed, name and index alone |
 //! | [`error`] | squared error, energy, cosine between a tensor and its compressed self |
 //! | [`quant`] | integer grids: scale, code, value |
 //! | [`bracket`] | the same in one pass, where a sample says about where it lies |
@@ -25,6 +27,7 @@
 //! | [`trial`] | one grid tried on a handful of groups |
 //! | [`bits`] | packing of b-bit codes, least significant bit first |
 
+pub mod among;
 pub mod bits;
 pub mod bracket;
 pub mod clip;
@@ -38,6 +41,7 @@ pub mod layout;
 pub mod lines;
 pub mod quant;
 pub mod real;
+pub mod scatter;
 pub mod select;
 pub mod sketch;
 pub mod stats;

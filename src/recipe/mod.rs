@@ -12,6 +12,7 @@
 pub mod decimal;
 pub mod error;
 pub mod file;
+mod masks;
 pub mod pattern;
 pub mod plan;
 pub mod removals;
@@ -24,7 +25,7 @@ pub use error::Error;
 pub use pattern::Pattern;
 pub use plan::{Assignment, Line, Outcome, Plan};
 pub use removals::Removals;
-pub use scheme::{Factorize, Prune, Quantize, Range, Scheme, Scope};
+pub use scheme::{Factorize, Prune, Quantize, Range, Scheme, Scope, Structure};
 pub use target::Target;
 
 /// One line: the tensors a pattern touches get this scheme.

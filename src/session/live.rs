@@ -13,6 +13,7 @@ use super::history::History;
 use super::jobs::{self, BaselinePoint, Event, Reporter};
 use super::running::Running;
 use super::spectra::Spectra;
+use super::sweep::{Sweep, SweepKey};
 use super::trouble::{Troubles, Work};
 use super::view_types::Key;
 use super::watch::Watch;
@@ -24,6 +25,7 @@ use crate::evaluate::{Accuracy, Network};
 use crate::model::{Model, Scratch};
 use crate::profile::{self, Cache};
 use crate::recipe::{self, Pattern, Plan, Recipe, Scheme, Target, plan};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -75,6 +77,7 @@ pub struct Live {
     /// Why tensors could not be read.
     pub(super) unread: HashMap<usize, String>,
     pub(super) last_export: Option<(PathBuf, bool)>,
+    pub(super) swept: RefCell<Option<(SweepKey, Arc<Sweep>)>>,
     kept_in: Option<Cache>,
     _watch: Option<Watch>,
 }
@@ -126,6 +129,7 @@ impl Live {
             spectra: Spectra::default(),
             unread: HashMap::new(),
             last_export: None,
+            swept: RefCell::new(None),
             kept_in: cache,
             _watch: Watch::over(model.clone(), tell),
             network,

@@ -25,6 +25,7 @@ pub mod live;
 mod numbers;
 pub mod running;
 mod spectra;
+pub mod sweep;
 pub mod trouble;
 mod view_types;
 mod watch;

@@ -17,6 +17,7 @@ from definitions import expect
 from harness import TARGETS, Checks, check_estimate, check_values, read_artifact, sha
 from make_bad import write_bad
 from make_models import file_bytes, read_reference
+from structured import check_structured
 
 WRONG_LINES = [  # exit 2: the grammar excludes it
     ["--set", f"*={scheme}"]
@@ -366,4 +367,5 @@ def jobs(models: dict, work: Path) -> dict[str, tuple]:
         "command-line recipe": (check_recipe_files, models, work),
         "command-line manners": (check_manners, models, work),
         "folders legal": (check_folders, work),
+        "structured": (check_structured, work),
     }

@@ -4,8 +4,7 @@ use super::{Part, Removal, Removals};
 use crate::formats::error::quoted;
 use crate::model::graph::{Dimension, Graph, Kind, Law, Member, Section, Side};
 use crate::model::{Model, Tensor};
-use crate::recipe::scheme::Structure;
-use crate::recipe::{Assignment, Decimal, Error, Line, Prune};
+use crate::recipe::{Assignment, Decimal, Error, Line, Prune, Structure};
 use std::collections::BTreeMap;
 
 /// Names that a note lists before it counts.
