@@ -15,7 +15,7 @@ use crate::control::Control;
 use crate::formats::Dtype;
 use crate::kernels::Real;
 use crate::kernels::layout::Geometry;
-use crate::kernels::svd::product::{Packed, View};
+use crate::kernels::svd::product::Pair;
 use crate::kernels::svd::{ALL, LONGEST, Matrix, Svd};
 use crate::model::{Model, Scratch, Tensor};
 use crate::recipe::{Factorize, Scheme, Target};
@@ -61,6 +61,7 @@ impl Factorized {
             target: Target::Packed,
             pool: None,
             zeroed: None,
+            mask: None,
             ..*task
         };
         [of(0), of(1)]
@@ -71,9 +72,7 @@ impl Factorized {
 #[derive(Debug)]
 pub(super) struct Product {
     pub factors: Factorized,
-    left: Vec<f64>,
-    right: Packed,
-    rank: usize,
+    pair: Pair,
     /// Rounds an element of the product.
     dtype: Dtype,
 }
@@ -83,25 +82,16 @@ impl Product {
     pub fn of<T: Real>(task: &Task<'_>) -> Result<Option<Self>, Error> {
         let Some(factors) = Factorized::of(task)? else { return Ok(None) };
         let [left, right] = factors.tasks(task);
-        let (rank, cols) = (factors.rank, right.geometry().cols);
-        let right_values = Packed::of(View::new(&results::<T>(&right)?, rank, cols, cols));
-        let left_values = results::<T>(&left)?;
-        let dtype = task.tensor.dtype;
-        Ok(Some(Self { left: left_values, right: right_values, rank, dtype, factors }))
+        let pair = Pair::new(results::<T>(&left)?, &results::<T>(&right)?, factors.rank);
+        let wide = if task.tensor.dtype == Dtype::F64 { Dtype::F64 } else { Dtype::F32 };
+        let dtype = if task.target == Target::Safetensors { task.tensor.dtype } else { wide };
+        Ok(Some(Self { factors, pair, dtype }))
     }
 
-    /// Elements `range` of the product, whole rows or a part of one, as a chunk has them.
-    pub fn values<T: Real>(&self, geometry: Geometry, range: Range<usize>, out: &mut Vec<T>) {
-        let cols = geometry.cols;
-        let first = range.start / cols;
-        let rows = first..range.end.div_ceil(cols).max(first);
-        let across = if rows.len() == 1 { range.start % cols..range.start % cols + range.len() } else { 0..cols };
-        let mut sums = vec![0.0; range.len()];
-        let step = across.len();
-        let left = View::new(&self.left, geometry.rows, self.rank, self.rank);
-        self.right.add_rows(left, rows, across, &mut sums, step);
+    /// Elements `range` of the product.
+    pub fn values<T: Real>(&self, range: Range<usize>, out: &mut Vec<T>) {
         out.clear();
-        out.extend(sums.into_iter().map(|sum| T::from_f64(self.dtype.rounded(sum))));
+        out.extend(self.pair.values(range).into_iter().map(|sum| T::from_f64(self.dtype.rounded(sum))));
     }
 }
 
@@ -171,8 +161,18 @@ fn decomposition<T: Real>(task: &Task<'_>, rank: usize) -> Result<Arc<Svd>, Erro
 /// When the tensor cannot be read, has elements that are not finite or is too large, or the work is cancelled.
 pub fn spectrum_of(model: &Model, tensor: &Tensor, control: &Control) -> Result<Arc<Svd>, Error> {
     let scheme = Scheme { factorize: Some(Factorize::Rank(1)), ..Scheme::default() };
-    let (shape, target) = (&tensor.shape, Target::Packed);
-    let task = Task { model, tensor, input: &WHOLE, shape, scheme: &scheme, target, pool: None, zeroed: None, control };
+    let task = Task {
+        model,
+        tensor,
+        input: &WHOLE,
+        shape: &tensor.shape,
+        scheme: &scheme,
+        target: Target::Packed,
+        pool: None,
+        mask: None,
+        zeroed: None,
+        control,
+    };
     if tensor.dtype == Dtype::F64 { decomposition::<f64>(&task, 0) } else { decomposition::<f32>(&task, 0) }
 }
 

@@ -6,18 +6,24 @@
 //! | [`exact`] | one tensor under one scheme, by a pass over its values |
 //! | [`factors`] | the bytes of a tensor that two matrices stand for |
 //! | [`live`] | one tensor under one scheme, from its profile, in the same frame |
+//! | [`packing`] | which form a tensor takes in `packed` |
+//! | `foreseen` | the same from a profile, before the values are read |
 //! | [`size`] | stored, sparse and entropy bytes, as formulas |
 //! | [`spectrum`] | singular values, and what every rank comes to |
 //! | [`total`] | the model: sums, overhead, bits per weight, fidelity |
 //! | [`fidelity`] | the headline proxy |
 //! | [`compare`] | two models side by side |
+//! | [`deep_compression`] | a paper's size formula, to hold `packed` against |
 
 pub mod compare;
+pub mod deep_compression;
 pub mod exact;
 pub mod factors;
 pub mod fidelity;
 pub mod files;
+mod foreseen;
 pub mod live;
+pub mod packing;
 pub mod size;
 pub mod spectrum;
 pub mod stats;
@@ -25,6 +31,7 @@ pub mod total;
 
 pub use exact::{TensorEstimate, estimate_tensor};
 pub use fidelity::FidelityForm;
+pub use packing::Packing;
 pub use size::Sizes;
 pub use spectrum::Spectrum;
 pub use stats::{TensorStats, tensor_stats};

@@ -25,12 +25,11 @@ impl Spectrum {
     /// From the singular values, greatest first.
     #[must_use]
     pub fn new(values: Vec<f64>, geometry: Geometry) -> Self {
-        // In units of the largest, so that no square leaves the range.
-        let largest = values.first().copied().filter(|s| *s > 0.0).unwrap_or(1.0);
+        let unit = unit_of(&values);
         let mut sum = 0.0;
         let mut kept = vec![0.0];
         for s in &values {
-            sum += (s / largest).powi(2);
+            sum += (s * unit).powi(2);
             kept.push(sum);
         }
         kept.iter_mut().for_each(|share| *share = if sum > 0.0 { *share / sum } else { 1.0 });
@@ -46,8 +45,8 @@ impl Spectrum {
     /// What a rank loses, relative: Σ s² beyond it over Σ s², without the cancellation of 1 − kept.
     #[must_use]
     pub fn lost(&self, rank: usize) -> f64 {
-        let largest = self.values.first().copied().filter(|s| *s > 0.0).unwrap_or(1.0);
-        let square = |s: &f64| (s / largest).powi(2);
+        let unit = unit_of(&self.values);
+        let square = |s: &f64| (s * unit).powi(2);
         let beyond: f64 = self.values.iter().skip(rank).rev().map(square).sum();
         let all: f64 = self.values.iter().rev().map(square).sum();
         if all > 0.0 { beyond / all } else { 0.0 }
@@ -64,6 +63,11 @@ impl Spectrum {
     pub fn break_even_rank(&self) -> usize {
         break_even_rank(self.geometry)
     }
+}
+
+/// A power of 2 that brings the largest value near 1, so that no square leaves the range.
+fn unit_of(values: &[f64]) -> f64 {
+    values.first().filter(|s| **s > 0.0).map_or(1.0, |s| 2.0_f64.powi(-s.log2().round() as i32))
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! The model as a whole: sums over tensors, what the container adds, bits per weight and fidelity.
 
 use super::exact::TensorEstimate;
+use super::factors;
 use super::fidelity::{FidelityForm, fidelity};
 use super::files::{FilePlan, files, index_text};
 use super::size::{self, Sizes};
-use super::{Label, TensorStats, estimate_tensor, tensor_stats};
+use super::{Label, Packing, TensorStats, estimate_tensor, tensor_stats};
 use crate::compress::{Error, Joint};
 use crate::control::Control;
+use crate::formats::packed_layout::{Coding, Stored};
 use crate::formats::{packed, safetensors};
 use crate::model::{Model, RECIPE_KEY, Tensor};
 use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target, file};
@@ -53,10 +55,10 @@ pub fn artifact_metadata(model: &Model, recipe: &Recipe, target: Target) -> BTre
 
 /// Bytes of the container around the payloads, from each tensor's coding as `packed` would list it.
 #[must_use]
-pub fn overhead_bytes(model: &Model, plan: &Plan, recipe: &Recipe, nonzeros: impl Fn(usize) -> u64) -> u64 {
+pub fn overhead_bytes(model: &Model, plan: &Plan, recipe: &Recipe, stored: impl Fn(usize) -> Option<Stored>) -> u64 {
     let metadata = artifact_metadata(model, recipe, plan.target);
     if plan.target == Target::Packed {
-        let head = packed::lay_out(&packed_listings(model, plan, nonzeros), &metadata);
+        let head = packed::lay_out(&packed_listings(model, plan, stored), &metadata);
         return head.map_or(0, |(head, _)| head.len() as u64);
     }
     let files = files(model, plan.target);
@@ -85,9 +87,9 @@ pub fn stored_dtype(of: Outcome<'_>) -> crate::formats::Dtype {
     if of.is_kept() { of.tensor.dtype } else { size::stored_dtype(of.tensor.dtype, of.scheme) }
 }
 
-/// What `packed` lists, given each tensor's number of elements with q ≠ 0.
+/// What `packed` lists, given how each touched tensor lies in it; one without a packing is listed as dense.
 #[must_use]
-pub fn packed_listings(model: &Model, plan: &Plan, nonzeros: impl Fn(usize) -> u64) -> Vec<packed::Listing> {
+pub fn packed_listings(model: &Model, plan: &Plan, stored: impl Fn(usize) -> Option<Stored>) -> Vec<packed::Listing> {
     // Neighbours mostly have the same scheme, and this is laid out in every frame: it is spelled once for all of them.
     let mut spelled: Option<(&Scheme, String)> = None;
     let mut listings = Vec::with_capacity(model.tensors.len());
@@ -97,9 +99,12 @@ pub fn packed_listings(model: &Model, plan: &Plan, nonzeros: impl Fn(usize) -> u
         let coding = if outcome.is_kept() {
             tensor.coding.clone()
         } else {
+            let dense = || Stored::Codes(Packing::dense(size::code_of(scheme), outcome.geometry()).matrix);
+            let stored = stored(i).unwrap_or_else(dense);
             let (_, name) =
                 spelled.take_if(|(last, _)| *last == scheme).unwrap_or_else(|| (scheme, scheme.embedded().to_string()));
-            let coding = size::packed_coding(name.clone(), outcome, nonzeros(i));
+            let plain = matches!(stored, Stored::Codes(matrix) if matrix.is_plain_elements());
+            let coding = (!plain).then(|| Coding { scheme: name.clone(), stored });
             spelled = Some((scheme, name));
             coding
         };
@@ -147,7 +152,8 @@ pub fn bytes_only(model: &Model, plan: &Plan, recipe: &Recipe) -> ModelEstimate 
             stored_as: outcome.scheme.to_string(),
             label: Label::Exact,
             elements: outcome.elements(),
-            sizes: size::stored(outcome, plan.target, outcome.elements()),
+            sizes: factors::foreseen(outcome, plan.target).unwrap_or_else(|| size::stored(outcome, plan.target, None)),
+            packing: None,
             sparse_bytes: None,
             entropy_bytes: None,
             errors: None,
@@ -160,7 +166,7 @@ pub fn bytes_only(model: &Model, plan: &Plan, recipe: &Recipe) -> ModelEstimate 
     };
     let tensors = (0..model.tensors.len()).map(one).collect();
     let mut total = sum_up(model, plan, recipe, tensors);
-    // In `packed` the number of zeros decides between dense and mask, and only values tell it.
+    // In `packed` values decide between the forms.
     let touched = (0..model.tensors.len()).any(|i| !plan.outcome(model, i).is_kept());
     let by_values = plan.target == Target::Packed && touched;
     if by_values {
@@ -199,7 +205,7 @@ pub struct Totals {
 #[must_use]
 pub fn totals(model: &Model, plan: &Plan, recipe: &Recipe, tensors: &[&TensorEstimate]) -> Totals {
     let sizes = tensors.iter().fold(Sizes::default(), |sum, t| sum.plus(t.sizes));
-    let overhead = overhead_bytes(model, plan, recipe, |i| tensors[i].nonzeros());
+    let overhead = overhead_bytes(model, plan, recipe, |i| tensors[i].stored());
     let bytes = sizes.total() + overhead;
     let parameters = model.parameters();
     let counts = |tensor: &Tensor| tensor.shape.len() >= 2 && tensor.is_float_source();

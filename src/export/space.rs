@@ -57,10 +57,10 @@ fn bounds(model: &Model, plan: &Plan, recipe: &Recipe) -> (u64, u64) {
     if let Some(bytes) = estimate.bytes {
         return (bytes + beside, bytes + beside);
     }
-    // In `packed` a tensor of zeros is a mask, one bit an element; and no form is larger than the one without a mask.
+    // In `packed` a tensor of zeros is next to nothing; and no form is larger than codes of full width for every element.
     let least = estimate.tensors.iter().enumerate().map(|(i, estimate)| {
         let by_values = plan.target == Target::Packed && !plan.outcome(model, i).is_kept();
-        if by_values { estimate.elements / 8 } else { estimate.bytes() }
+        if by_values { 0 } else { estimate.bytes() }
     });
     let most: u64 = estimate.tensors.iter().map(crate::estimate::TensorEstimate::bytes).sum();
     (least.sum::<u64>() + beside, most + beside)

@@ -3,6 +3,7 @@
 //! A [`Model`] is read-only and never copied whole: its bytes stay in the file and come in chunk by chunk. Names give a
 //! tensor its [`Role`], its layer and its block; a name that nobody knows is role *other* and works like any other.
 
+mod blocks;
 pub mod config;
 mod demo;
 mod folder;
@@ -10,7 +11,9 @@ pub mod graph;
 #[cfg(test)]
 mod named;
 mod open;
+mod product;
 pub mod roles;
+mod units;
 mod values;
 
 pub use config::Config;
@@ -20,11 +23,13 @@ pub use open::{OpenOptions, open};
 pub use roles::Role;
 pub use values::Scratch;
 
-use crate::formats::packed_layout::{Code, Coding};
+use crate::formats::packed_layout::{Code, Coding, Stored};
 use crate::formats::source::Access;
 use crate::formats::{Dtype, Source};
 use crate::kernels::layout::Geometry;
 use crate::kernels::svd::Shelf;
+use blocks::Blocks;
+use product::Product;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -109,10 +114,12 @@ pub struct Tensor {
     pub beside_scale: bool,
     /// Whether it is such a scale or zero point: numbers, but part of somebody's quantization.
     pub side_of_codes: bool,
+    /// The two matrices whose product it is, when it is stored as such.
+    product: Option<Box<Product>>,
     shard: usize,
     range: Range<u64>,
-    /// Ones in the mask before each 65,536th element; counted when first needed.
-    ranks: OnceLock<Vec<u64>>,
+    /// Where its codes are found, block by block; made when it is first read.
+    blocks: OnceLock<Blocks>,
 }
 
 impl Tensor {
@@ -149,7 +156,10 @@ impl Tensor {
     /// Whether its values are integer codes of somebody's quantization rather than numbers of their own.
     #[must_use]
     pub fn is_coded(&self) -> bool {
-        let packed = self.coding.as_ref().is_some_and(|c| matches!(c.code, Code::Integer { .. }));
+        let packed = self.coding.as_ref().is_some_and(|coding| match coding.stored {
+            Stored::Codes(matrix) => matrix.code != Code::Element,
+            Stored::Factors(_) => true,
+        });
         packed || self.beside_scale || self.dtype == Dtype::F8_E8M0
     }
 

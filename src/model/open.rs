@@ -1,5 +1,6 @@
 //! From what the user typed to a [`Model`]: a file, a folder, or a demo; checked whole before anything is shown.
 
+use super::product::Product;
 use super::roles::{block_of, layer_of, role_of};
 use super::{Format, Model, Origin, Role, Tensor, demo, folder};
 use crate::formats::error::{display_path, printable};
@@ -149,6 +150,7 @@ struct Part {
 }
 
 fn tensor(shard: usize, entry: Entry, part: Part) -> Tensor {
+    let product = Product::of(&entry, shard).map(Box::new);
     Tensor {
         role: part.role,
         layer: layer_of(&entry.name).to_owned(),
@@ -157,10 +159,11 @@ fn tensor(shard: usize, entry: Entry, part: Part) -> Tensor {
         side_of_codes: part.side_of_codes,
         dtype: entry.dtype,
         shape: entry.shape,
+        product,
         coding: entry.packed,
         shard,
         range: entry.range,
-        ranks: OnceLock::new(),
+        blocks: OnceLock::new(),
         name: entry.name,
     }
 }

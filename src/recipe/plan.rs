@@ -100,8 +100,11 @@ impl Plan {
                 }
                 None => {}
             }
+            if assignment.stored.loses_zeros() && !nearest {
+                return Err(Error::NoZero { tensor: tensor.name.clone(), scheme: assignment.scheme.to_string() });
+            }
             if let Some(what) = assignment.stored.unbuilt() {
-                let instead = "this version has prune:P (row, global), nm, block, random, mask, rows, cols, heads, ffn, rank, energy, int2 to int8, f16 and bf16";
+                let instead = "this version has every step but wanda:P and GGUF's own block types";
                 return Err(Error::NotBuilt { what: format!("scheme {what}"), instead: instead.into() });
             }
         }

@@ -12,6 +12,7 @@ mod faults;
 mod headers;
 mod json_text;
 mod live;
+mod packed;
 mod pictures;
 mod raster_renderer;
 mod structured;

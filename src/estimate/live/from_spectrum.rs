@@ -1,11 +1,14 @@
 //! What a rank comes to, from the singular values: by Eckart and Young t² is the share of the energy beyond it.
 
-use super::Engine;
+use super::{Engine, entropy_of};
 use crate::estimate::factors;
 use crate::estimate::size::{self, Content};
-use crate::estimate::{Label, Spectrum, TensorEstimate};
+use crate::estimate::{Label, Packing, Spectrum, TensorEstimate};
+use crate::formats::Dtype;
+use crate::formats::packed_layout::Code;
 use crate::kernels::entropy::Gaps;
 use crate::kernels::error::ErrorSums;
+use crate::kernels::layout::Geometry;
 use crate::recipe::{Factorize, Outcome, Target};
 use std::sync::Arc;
 
@@ -44,13 +47,12 @@ impl Engine {
             max_abs_difference: f64::NAN,
             ..ErrorSums::default()
         };
-        // Factors of numbers without order have no zeros.
-        let counts = factors::shapes(of, rank).map(|[rows, cols]| (rows * cols) as u64);
         let product = TensorEstimate {
             stored_as: of.scheme.to_string(),
             label: Label::Live,
             elements: of.elements(),
-            sizes: size::stored(of, target, of.elements()),
+            sizes: size::Sizes::default(),
+            packing: None,
             sparse_bytes: None,
             entropy_bytes: None,
             errors: Some(errors),
@@ -60,7 +62,39 @@ impl Engine {
             scales: None,
             factors: None,
         };
-        let contents = counts.map(|n| Content { gaps: Gaps::expected(n, n), code_entropy: None });
-        Some(factors::with_factors(product, of, rank, contents))
+        // Factors of numbers without order have no zeros, and no element that is like another.
+        let parts = factors::shapes(of, rank).map(|[rows, cols]| {
+            let (n, geometry, dtype) = ((rows * cols) as u64, Geometry { rows, cols }, of.tensor.dtype);
+            // A singular vector is as long as the side that is not the rank.
+            let length = if cols == rank { rows } else { cols };
+            let symbol_bits = (dtype.bits() > 8).then(|| last_bytes(&spectrum.values[..rank], length, dtype));
+            let packing = Packing::foreseen((Code::Element, true), dtype, geometry, n, symbol_bits);
+            (Content { gaps: Gaps::expected(n, n), code_entropy: None }, packing)
+        });
+        Some(factors::with_factors(product, of, target, rank, parts))
     }
+}
+
+/// Draws from a bell of width 1 for each singular vector.
+const DRAWS: usize = 64;
+
+/// n·H0 in bits of the last bytes of a factor's elements, when each vector is a bell: its squares add up to s.
+fn last_bytes(values: &[f64], length: usize, dtype: Dtype) -> f64 {
+    let mut state = 1_u64;
+    let mut uniform = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    let bell: Vec<f64> = (0..DRAWS).map(|_| (0..12).map(|_| uniform()).sum::<f64>() - 6.0).collect();
+    let (mut counts, mut bytes) = ([0.0; 256], Vec::new());
+    let each = length as f64 / DRAWS as f64;
+    for s in values {
+        let width = (s / length as f64).sqrt();
+        for x in &bell {
+            bytes.clear();
+            dtype.encode(x * width, &mut bytes);
+            counts[usize::from(bytes.last().copied().unwrap_or_default())] += each;
+        }
+    }
+    entropy_of(counts)
 }

@@ -24,7 +24,7 @@ mod whole;
 pub use whole::{Asked, estimate_model_live};
 
 use super::size::{self, Content};
-use super::{Label, Spectrum, TensorEstimate};
+use super::{Label, Packing, Spectrum, TensorEstimate};
 use crate::formats::Dtype;
 use crate::kernels::entropy::Gaps;
 use crate::kernels::error::ErrorSums;
@@ -370,11 +370,19 @@ impl Case<'_> {
             zeros,
         };
         let sampled = answer.sampled || answer.error.is_some_and(|error| error > LIVE) || self.profile.coarse;
+        let foreseen = || {
+            let (code, dtype) = (size::code_of(self.scheme), size::stored_dtype(outcome.tensor.dtype, self.scheme));
+            let wide = code.bits(dtype) > 8;
+            let symbol_bits = if wide { Some(from_table::last_bytes(self, dtype)) } else { answer.code_bits };
+            Packing::foreseen((code, size::zero_codes(outcome)), dtype, outcome.geometry(), n - zeros, symbol_bits)
+        };
+        let packing = (self.target == Target::Packed).then(foreseen);
         TensorEstimate {
             stored_as: outcome.scheme.to_string(),
             label: if sampled { Label::Sampled } else { Label::Live },
             elements: n,
-            sizes: size::stored(outcome, self.target, n - zeros),
+            sizes: size::stored(outcome, self.target, packing.as_ref()),
+            packing,
             sparse_bytes: Some(size::sparse_bytes(outcome, &content)),
             entropy_bytes: Some(size::entropy_bytes(outcome, &content)),
             errors: Some(errors),

@@ -139,6 +139,54 @@ impl Packed {
     }
 }
 
+/// Two matrices that stand for their product.
+#[derive(Debug)]
+pub struct Pair {
+    left: Vec<f64>,
+    right: Packed,
+    rows: usize,
+}
+
+impl Pair {
+    /// A left factor of `rank` columns and a right one of `rank` rows, each row after row.
+    ///
+    /// # Panics
+    /// When their elements are not as many.
+    #[must_use]
+    pub fn new(left: Vec<f64>, right: &[f64], rank: usize) -> Self {
+        let (rows, cols) = (left.len() / rank.max(1), right.len() / rank.max(1));
+        assert!(left.len() == rows * rank && right.len() == rank * cols, "the elements of two factors of rank {rank}");
+        Self { left, right: Packed::of(View::new(right, rank, cols, cols)), rows }
+    }
+
+    /// Elements `range` of the product, row after row: Σ left·right over the rank ascending.
+    #[must_use]
+    pub fn values(&self, range: Range<usize>) -> Vec<f64> {
+        let (rank, cols) = (self.right.rows, self.right.cols);
+        let left = View::new(&self.left, self.rows, rank, rank);
+        let mut out = vec![0.0; range.len()];
+        let mut at = range.start;
+        while at < range.end {
+            let (row, col) = (at / cols, at % cols);
+            let here = &mut out[at - range.start..];
+            if col == 0 && range.end - at >= cols {
+                let rows = row..row + (range.end - at) / cols;
+                at += rows.len() * cols;
+                self.right.add_rows(left, rows, 0..cols, here, cols);
+            } else {
+                let end = cols.min(col + range.end - at);
+                // Columns begin where a tile does: what stands before is left out afterwards.
+                let first = col / 16 * 16;
+                let mut stretch = vec![0.0; end - first];
+                self.right.add_rows(left, row..row + 1, first..end, &mut stretch, end - first);
+                here[..end - col].copy_from_slice(&stretch[col - first..]);
+                at += end - col;
+            }
+        }
+        out
+    }
+}
+
 /// How the wanted columns lie in a result.
 #[derive(Clone, Copy)]
 struct Place {
@@ -312,6 +360,18 @@ mod tests {
             packed.add_rows(a, rows.clone(), cols.clone(), &mut some, cols.len());
             let expected: Vec<f64> = rows.flat_map(|i| whole[i * n..][cols.clone()].to_vec()).collect();
             assert_eq!(some, expected);
+        }
+    }
+
+    #[test]
+    fn any_range_of_a_product_is_a_part_of_it() {
+        let (m, k, n) = (7, 11, 45);
+        let (left, right) = (noise(m * k, 1), noise(k * n, 2));
+        let mut whole = vec![0.0; m * n];
+        add_product(View::new(&left, m, k, k), View::new(&right, k, n, n), &mut whole, n, Wanted::All);
+        let pair = Pair::new(left, &right, k);
+        for range in [0..m * n, 0..n, 3..4, n - 1..n + 1, 20..2 * n, 100..m * n - 1, 5..5, 2 * n..5 * n + 17] {
+            assert_eq!(pair.values(range.clone()), whole[range]);
         }
     }
 
