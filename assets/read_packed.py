@@ -130,7 +130,7 @@ def decode(version, dtype, shape, coding, take):
     if plain:
         number = floats(dtype, raw.tobytes()) if form != "dense" else None
     elif code:
-        number = books[unit[mask], codes] if k else np.array(levels, real)[codes] * scales[unit[mask]]
+        number = books[unit[mask], codes] if k else np.array(levels, "f4").astype(real)[codes] * scales[unit[mask]]
     else:
         steps = codes - zeros[unit[mask]] if coding["zero_points"] else codes - (codes >> (width - 1) << width)
         number = steps.astype(real) * scales[unit[mask]]
