@@ -17,7 +17,7 @@ pub const MOST: u64 = 1 << 30;
 /// Bytes of one model's profiles at most.
 const MOST_OF_ONE: usize = 512 << 20;
 /// What every file begins with; the number is the version of everything that stands behind it.
-const MAGIC: &[u8; 16] = b"spokeshave-prof7";
+const MAGIC: &[u8; 16] = b"spokeshave-prof8";
 const ENDING: &str = "profile";
 
 /// A folder of profiles.
