@@ -5,11 +5,14 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rayon::prelude::*;
 use spokeshave::formats::Dtype;
+use spokeshave::kernels::bits::{BitWriter, unpack};
 use spokeshave::kernels::bracket::{self, Bracket, Found};
 use spokeshave::kernels::clip::{Wanted, least_error};
 use spokeshave::kernels::codebook::{Codebook, spaced};
 use spokeshave::kernels::convert::F8_E4M3;
+use spokeshave::kernels::gaps::GapCounts;
 use spokeshave::kernels::histogram::Histogram;
+use spokeshave::kernels::huffman::{Decoder, Encoder, code_lengths};
 use spokeshave::kernels::layout::CHUNK;
 use spokeshave::kernels::levels::Levels;
 use spokeshave::kernels::nf4::Normal;
@@ -210,5 +213,56 @@ fn threads(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, kernels, formats, threads);
+/// What `packed` does to codes: 4-bit ones of weights as trained layers have them, and the places of a tenth that pruning left.
+fn codes(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("codes");
+    group.sample_size(20).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(3));
+    let weights = &weights()[..1 << 22];
+    let pruned: Vec<f32> = weights.iter().map(|&w| if w.abs() < 0.046 { 0.0 } else { w }).collect();
+    let symbols: Vec<u8> = weights.iter().map(|w| ((w / 0.02).round().clamp(-7.0, 7.0) as i8 & 15) as u8).collect();
+    let mut counts = [0; 16];
+    symbols.iter().for_each(|&symbol| counts[usize::from(symbol)] += 1);
+    let lengths = code_lengths(&counts);
+    let (encoder, decoder) = (Encoder::new(&lengths).expect("a code"), Decoder::new(&lengths).expect("a code"));
+    let encode = |out: &mut Vec<u8>| {
+        let mut writer = BitWriter::default();
+        let bits: u64 = symbols.iter().map(|&symbol| encoder.push(symbol, &mut writer, out)).sum();
+        writer.finish(out);
+        bits
+    };
+    let mut stream = Vec::new();
+    let bits = encode(&mut stream);
+    let mut out = Vec::with_capacity(symbols.len());
+    group.throughput(Throughput::Elements(symbols.len() as u64));
+    group.bench_function("huffman, written", |b| {
+        b.iter(|| {
+            out.clear();
+            encode(black_box(&mut out))
+        });
+    });
+    group.bench_function("huffman, read", |b| {
+        b.iter(|| {
+            out.clear();
+            decoder.decode(black_box(&stream), 0..bits, symbols.len(), &mut out)
+        });
+    });
+    group.bench_function("four bits each, read", |b| {
+        b.iter(|| {
+            out.clear();
+            unpack(black_box(&stream), 0, 4, 2 * stream.len(), &mut out);
+        });
+    });
+    let counted = || {
+        let mut gaps = GapCounts::at(0);
+        gaps.add(black_box(&pruned));
+        gaps
+    };
+    group.bench_function("gaps, counted", |b| b.iter(counted));
+    let gaps = counted();
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("code lengths of 256 indices", |b| b.iter(|| code_lengths(&gaps.indices(8))));
+    group.finish();
+}
+
+criterion_group!(benches, kernels, formats, threads, codes);
 criterion_main!(benches);

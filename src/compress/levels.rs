@@ -140,11 +140,7 @@ impl Centroids {
     }
 
     /// The codebook of a unit whose values are in order.
-    pub fn of<T: Real, E>(
-        self,
-        ordered: &Ordered<T>,
-        mut go_on: impl FnMut() -> Result<(), E>,
-    ) -> Result<Codebook, E> {
+    pub fn of<T: Real, E>(self, ordered: &Ordered<T>, mut go_on: impl FnMut() -> Result<(), E>) -> Result<Codebook, E> {
         let centroids = if self.best {
             best(ordered, self.k, go_on)?
         } else {

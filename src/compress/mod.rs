@@ -19,6 +19,7 @@ mod levels;
 mod mask;
 mod pool;
 mod prepare;
+mod stored;
 
 pub use chunk::{Chunk, Codes, Piece};
 pub use input::Input;

@@ -1,5 +1,6 @@
 //! One tensor under one scheme, exactly: a pass over its values that gathers errors, zeros, gaps and code counts together.
 
+use super::packing::{CodeCounts, Packing};
 use super::size::{self, Content, Sizes};
 use super::{Label, TensorStats};
 use crate::compress::{Chunk, Error, Prepared, Task, fold_chunks, prepare};
@@ -9,6 +10,7 @@ use crate::kernels::entropy::{Gaps, shannon_bits};
 use crate::kernels::error::{ErrorSums, error_sums};
 use crate::kernels::histogram::Histogram;
 use crate::kernels::levels::{Levels, SYMBOLS};
+use crate::model::Scratch;
 use crate::recipe::{Quantize, Scheme, Target};
 
 /// What a tensor comes to under a scheme.
@@ -20,6 +22,8 @@ pub struct TensorEstimate {
     pub label: Label,
     /// Stored bytes, part by part.
     pub sizes: Sizes,
+    /// How a touched tensor lies in `packed`; `None` in other targets, and when values were not read.
+    pub packing: Option<Packing>,
     /// The sparse bound; `None` when values were not read.
     pub sparse_bytes: Option<u64>,
     /// The entropy bound; `None` when values were not read.
@@ -53,7 +57,7 @@ impl TensorEstimate {
     #[must_use]
     pub fn kept(tensor: &crate::model::Tensor, target: Target, stats: Option<&TensorStats>, read: bool) -> Self {
         let keep = Scheme::keep();
-        let sizes = size::stored(tensor, &keep, target, 0);
+        let sizes = size::stored(tensor, &keep, target, None);
         let float = tensor.is_float_source();
         let content = stats.map(|s| Content { gaps: s.gaps, code_entropy: None });
         let bound = |of: fn(&crate::model::Tensor, &Scheme, &Content) -> u64| match (&content, float) {
@@ -73,6 +77,7 @@ impl TensorEstimate {
             stored_as: keep.to_string(),
             label: if stats.is_some_and(|s| s.coarse && float) { Label::Sampled } else { Label::Exact },
             sizes,
+            packing: None,
             sparse_bytes: bound(size::sparse_bytes).filter(|_| read || !float),
             entropy_bytes: bound(size::entropy_bytes).filter(|_| read || !float),
             errors,
@@ -105,6 +110,10 @@ struct Sums {
     codes: Vec<u64>,
     after: Option<Histogram>,
     scales: Vec<f64>,
+    /// What decides how `packed` stores the tensor; `None` for other targets.
+    stored: Option<Box<CodeCounts>>,
+    scratch: Scratch,
+    bytes: Vec<u8>,
 }
 
 fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstimate, Error> {
@@ -119,16 +128,19 @@ fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstima
     let init = || Sums { codes: vec![0; codes], after: reach.map(Histogram::new), ..Sums::default() };
     let spans = fold_chunks(task, &prepared, init, |sums, chunk| {
         add(sums, chunk, clipped);
-        Ok(())
+        if task.target == Target::Packed { count_stored(task, sums, chunk) } else { Ok(()) }
     })?;
     let total = spans.into_iter().fold(init(), join);
     let tensor = task.tensor;
     let content =
         Content { gaps: total.gaps, code_entropy: (codes > 0).then(|| shannon_bits(total.codes.iter().copied())) };
+    let (code, dtype) = (size::code_of(task.scheme), size::stored_dtype(tensor.dtype, task.scheme));
+    let packing = total.stored.map(|counts| Packing::least(code, dtype, task.geometry(), &counts));
     Ok(TensorEstimate {
         stored_as: task.scheme.to_string(),
         label: Label::Exact,
-        sizes: size::stored(tensor, task.scheme, task.target, total.gaps.nonzero()),
+        sizes: size::stored(tensor, task.scheme, task.target, packing.as_ref()),
+        packing,
         sparse_bytes: Some(size::sparse_bytes(tensor, task.scheme, &content)),
         entropy_bytes: Some(size::entropy_bytes(tensor, task.scheme, &content)),
         errors: Some(total.errors),
@@ -160,11 +172,26 @@ fn add<T: Real>(sums: &mut Sums, chunk: &Chunk<T>, clipped: bool) {
     }
 }
 
+/// Counts the codes as they will be stored.
+fn count_stored<T: Real>(task: &Task<'_>, sums: &mut Sums, chunk: &Chunk<T>) -> Result<(), Error> {
+    let code = size::code_of(task.scheme);
+    sums.bytes.clear();
+    chunk.stored_codes(task, code, &mut sums.scratch, &mut sums.bytes)?;
+    let counts = sums.stored.get_or_insert_with(|| Box::new(CodeCounts::at(chunk.range.start)));
+    let width = code.width(size::stored_dtype(task.tensor.dtype, task.scheme));
+    counts.add(&chunk.result, &sums.bytes, width, size::zero_codes(task.scheme));
+    Ok(())
+}
+
 fn join(mut sum: Sums, next: Sums) -> Sums {
     sum.errors = sum.errors.merge(next.errors);
     sum.gaps = sum.gaps.merge(next.gaps);
     sum.codes.iter_mut().zip(next.codes).for_each(|(a, b)| *a += b);
     sum.scales.extend(next.scales);
+    sum.stored = match (sum.stored, next.stored) {
+        (Some(a), Some(b)) => Some(Box::new(a.merge(*b))),
+        (a, b) => a.or(b),
+    };
     if let (Some(after), Some(more)) = (&mut sum.after, &next.after) {
         after.merge(more);
     }

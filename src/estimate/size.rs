@@ -1,7 +1,8 @@
 //! Three sizes of a tensor, as formulas: stored in the target, sparse at best, and the entropy bound.
 
+use super::packing::Packing;
 use crate::formats::Dtype;
-use crate::formats::packed_layout::{Code, Coding, Form, Numbers, code_bytes};
+use crate::formats::packed_layout::{Code, Numbers, code_bytes};
 use crate::kernels::entropy::Gaps;
 use crate::kernels::layout::{Geometry, Unit};
 use crate::model::Tensor;
@@ -75,7 +76,7 @@ pub fn code_of(scheme: &Scheme) -> Code {
 }
 
 /// Whether an element that is 0 has a code: what was pruned before a codebook was fitted has none.
-fn zero_codes(scheme: &Scheme) -> bool {
+pub fn zero_codes(scheme: &Scheme) -> bool {
     scheme.prune.is_none() || !matches!(scheme.quantize, Some(Quantize::Codebook { .. }))
 }
 
@@ -91,39 +92,29 @@ pub fn stored_dtype(dtype: Dtype, scheme: &Scheme) -> Dtype {
     }
 }
 
-/// How `packed` codes a touched tensor of which `nonzeros` elements have q ≠ 0; `None` for plain elements. `name` is the
-/// scheme's text, or empty where nobody asks for it.
+/// Stored bytes of one tensor. In `packed` they go by its packing; without one every element is taken to have a code of
+/// full width, which is the most that they can be.
 #[must_use]
-pub fn packed_coding(name: String, tensor: &Tensor, scheme: &Scheme, nonzeros: u64) -> Option<Coding> {
-    let dtype = stored_dtype(tensor.dtype, scheme);
-    let coding = Coding::least(name, code_of(scheme), zero_codes(scheme), dtype, tensor.elements() as u64, nonzeros);
-    (coding.form == Form::Mask || coding.code != Code::Element).then_some(coding)
-}
-
-/// Stored bytes of one tensor. `nonzeros` (elements with q ≠ 0) decides between the forms of `packed`.
-#[must_use]
-pub fn stored(tensor: &Tensor, scheme: &Scheme, target: Target, nonzeros: u64) -> Sizes {
-    let n = tensor.elements() as u64;
+pub fn stored(tensor: &Tensor, scheme: &Scheme, target: Target, packing: Option<&Packing>) -> Sizes {
     if is_kept(tensor, scheme) {
         return Sizes { untouched: kept_bytes(tensor, target), ..Sizes::default() };
     }
     let dtype = stored_dtype(tensor.dtype, scheme);
-    // The name of the scheme takes no room in a payload, and spelling it in every frame would take time.
-    let coding = if target == Target::Packed { packed_coding(String::new(), tensor, scheme, nonzeros) } else { None };
-    match coding {
-        None => Sizes { values: code_bytes(n, dtype.bits()), ..Sizes::default() },
-        Some(coding) => {
-            let parts = coding.parts(dtype, tensor.geometry());
-            let len = |r: std::ops::Range<u64>| r.end - r.start;
-            Sizes {
-                values: len(parts.codes),
-                scales: len(parts.scales),
-                zero_points: len(parts.zero_points),
-                codebook: len(parts.codebooks),
-                mask: len(parts.mask),
-                ..Sizes::default()
-            }
-        }
+    if target != Target::Packed {
+        return Sizes { values: code_bytes(tensor.elements() as u64, dtype.bits()), ..Sizes::default() };
+    }
+    let geometry = tensor.geometry();
+    let matrix = packing.map_or_else(|| Packing::dense(code_of(scheme), geometry).matrix, |packing| packing.matrix);
+    let parts = matrix.parts(dtype, geometry);
+    let len = |r: std::ops::Range<u64>| r.end - r.start;
+    Sizes {
+        values: len(parts.code_table) + len(parts.rest) + len(parts.codes),
+        scales: len(parts.scales),
+        zero_points: len(parts.zero_points),
+        mask: len(parts.mask),
+        codebook: len(parts.codebooks),
+        indices: len(parts.index_table) + len(parts.blocks) + len(parts.indices),
+        ..Sizes::default()
     }
 }
 

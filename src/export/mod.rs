@@ -15,7 +15,7 @@
 //! | [`space`] | whether it will fit |
 //! | [`others`] | what comes along with a folder's weights |
 //! | [`atomic`], [`stale`] | temporaries: made, renamed, deleted; left behind and found again |
-//! | `dense`, `packed`, `output` | the bytes |
+//! | `dense`, `packed`, `packed_tensor`, `output` | the bytes |
 //! | `verify` | reading back |
 
 pub mod atomic;
@@ -25,6 +25,7 @@ mod folder;
 pub mod others;
 mod output;
 mod packed;
+mod packed_tensor;
 pub mod space;
 pub mod stale;
 mod verify;

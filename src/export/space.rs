@@ -58,11 +58,11 @@ fn bounds(model: &Model, plan: &Plan, recipe: &Recipe) -> (u64, u64) {
     if let Some(bytes) = estimate.bytes {
         return (bytes + beside, bytes + beside);
     }
-    // In `packed` a tensor of zeros is a mask, one bit an element; and no form is larger than the one without a mask.
+    // In `packed` a tensor of zeros is next to nothing; and no form is larger than codes of full width for every element.
     let parts = model.tensors.iter().zip(&plan.assignments).zip(&estimate.tensors);
     let least = parts.map(|((tensor, assignment), estimate)| {
         let by_values = plan.target == Target::Packed && !is_kept(tensor, &assignment.stored);
-        if by_values { tensor.elements() as u64 / 8 } else { estimate.bytes() }
+        if by_values { 0 } else { estimate.bytes() }
     });
     let most: u64 = estimate.tensors.iter().map(crate::estimate::TensorEstimate::bytes).sum();
     (least.sum::<u64>() + beside, most + beside)

@@ -30,6 +30,7 @@ pub mod json;
 pub mod limits;
 pub mod packed;
 mod packed_code;
+mod packed_coding;
 pub mod packed_layout;
 mod packed_tensor;
 pub mod safetensors;

@@ -151,6 +151,25 @@ impl Code {
         }
     }
 
+    /// Bits of a code that Huffman coding takes together as a symbol: all of a narrow one, the last byte of an element, where
+    /// its sign and exponent are.
+    #[must_use]
+    pub fn symbol_bits(self, dtype: Dtype) -> u32 {
+        self.bits(dtype).min(8) as u32
+    }
+
+    /// Whole bytes of a code: 1 for a narrow one.
+    #[must_use]
+    pub fn width(self, dtype: Dtype) -> usize {
+        self.bits(dtype).div_ceil(8) as usize
+    }
+
+    /// The first version of the format that knows it.
+    #[must_use]
+    pub fn version(self) -> u32 {
+        if matches!(self, Self::Element | Self::Integer { .. }) { 1 } else { 2 }
+    }
+
     /// Which elements share a scale or a codebook.
     #[must_use]
     pub fn unit(self) -> Option<Unit> {

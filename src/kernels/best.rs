@@ -187,7 +187,8 @@ impl Costs {
     fn enqueue(&self, least: &[f64], stop: usize, queue: &mut Vec<Candidate>, front: usize) {
         let n = self.len();
         let better = |than: usize, at: usize| least[stop] + self.cost(stop, at) < least[than] + self.cost(than, at);
-        while queue.len() > front + 1 && queue.last().is_some_and(|last| last.from > stop && better(last.stop, last.from))
+        while queue.len() > front + 1
+            && queue.last().is_some_and(|last| last.from > stop && better(last.stop, last.from))
         {
             queue.pop();
         }

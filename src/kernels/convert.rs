@@ -246,7 +246,10 @@ mod tests {
         assert_eq!(decode_small(F8_E4M3, 0x7e), 448.0);
         assert_eq!(decode_small(F8_E5M2, 0x7b), 57344.0);
         assert_eq!(decode_small(F8_E4M3FNUZ, 0x7f), 240.0);
-        assert_eq!((0..8).map(|p| decode_small(F4_E2M1, p)).collect::<Vec<_>>(), [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]);
+        assert_eq!(
+            (0..8).map(|p| decode_small(F4_E2M1, p)).collect::<Vec<_>>(),
+            [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]
+        );
         assert_eq!([encode_small(F4_E2M1, 1e9), encode_small(F4_E2M1, -7.0)], [7, 15]);
         assert_eq!((F8_E4M3.max(), F8_E5M2.max(), F4_E2M1.max()), (448.0, 57344.0, 6.0));
         assert_eq!(encode_small(F16, 65519.9), 0x7bff);

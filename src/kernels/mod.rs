@@ -30,6 +30,8 @@
 //! | [`table`] | counts by the upper 16 bits: the value table |
 //! | [`sketch`] | where weights lie in their group's range: errors of any width by a dot product |
 //! | [`trial`] | one grid tried on a handful of groups |
+//! | [`gaps`] | relative indices, and how many of each a tensor needs |
+//! | [`huffman`] | entropy coding of small codes, with a size known beforehand |
 //! | [`bits`] | packing of b-bit codes, least significant bit first |
 
 pub mod among;
@@ -42,7 +44,9 @@ pub mod convert;
 pub mod dispatch;
 pub mod entropy;
 pub mod error;
+pub mod gaps;
 pub mod histogram;
+pub mod huffman;
 pub mod kept;
 pub mod layout;
 pub mod levels;

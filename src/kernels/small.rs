@@ -175,8 +175,7 @@ mod tests {
             if scale == T::ZERO {
                 scaled.quantize(w, &mut codes, &mut results);
             } else {
-                let kernel =
-                    Round::<T, true> { format, scale, values: w, codes: &mut codes, results: &mut results };
+                let kernel = Round::<T, true> { format, scale, values: w, codes: &mut codes, results: &mut results };
                 level.run(kernel);
             }
             for ((&w, &code), &q) in w.iter().zip(&codes).zip(&results) {
@@ -213,7 +212,10 @@ mod tests {
     #[test]
     fn scales_of_blocks_by_hand() {
         // 2^(⌊log2 7⌋ − 2) = 1; the least exponent is −127, also of nothing at all.
-        assert_eq!([7.0_f32, 8.0, 1.0, 0.0, 1e-45].map(mx_exponent), [Some(127), Some(128), Some(125), Some(0), Some(0)]);
+        assert_eq!(
+            [7.0_f32, 8.0, 1.0, 0.0, 1e-45].map(mx_exponent),
+            [Some(127), Some(128), Some(125), Some(0), Some(0)]
+        );
         assert_eq!([mx_exponent(1e38_f64), mx_exponent(1e60_f64)], [Some(251), None]);
         let block = mx_block::<f32>(0);
         let (mut codes, mut q) = ([0; 2], [0.0; 2]);

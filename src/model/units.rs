@@ -1,19 +1,18 @@
 //! What the codes of a coded tensor stand for: the scales, zero points and codebooks of the units that a range touches.
 
 use super::{Model, Scratch, Tensor};
-use crate::formats::packed_layout::{Code, Coding, Numbers};
+use crate::formats::packed_layout::{Code, Matrix, Numbers};
 use crate::formats::{Dtype, Error};
 use crate::kernels::Real;
 use crate::kernels::bits::sign_extend;
-use crate::kernels::layout::{Geometry, Unit};
+use crate::kernels::layout::Unit;
 use crate::kernels::small::{mx_block, nv_block};
 use std::ops::Range;
 
 /// A run of units of a coded tensor.
 pub(super) struct Units<T> {
     first: usize,
-    unit: Unit,
-    geometry: Geometry,
+    pub unit: Unit,
     kind: Kind<T>,
 }
 
@@ -25,9 +24,10 @@ enum Kind<T> {
 }
 
 impl<T: Real> Units<T> {
-    /// The value of an element's code; `None` past the end of its codebook.
-    pub fn value(&self, element: usize, code: u32) -> Option<T> {
-        let unit = self.unit.index_of(self.geometry, element) - self.first;
+    /// The value of a code of unit `unit`; `None` past the end of its codebook.
+    #[inline]
+    pub fn value(&self, unit: usize, code: u32) -> Option<T> {
+        let unit = unit - self.first;
         match &self.kind {
             Kind::Integer { bits, scales, zero_points } => {
                 let level = match zero_points {
@@ -50,17 +50,17 @@ impl Model {
     pub(super) fn units<T: Real>(
         &self,
         tensor: &Tensor,
-        coding: &Coding,
+        matrix: &Matrix,
         range: Range<usize>,
         scratch: &mut Scratch,
     ) -> Result<Option<Units<T>>, Error> {
-        let Some(unit) = coding.code.unit() else { return Ok(None) };
+        let Some(unit) = matrix.code.unit() else { return Ok(None) };
         let geometry = tensor.geometry();
         let (first, last) = match range.end.checked_sub(1).filter(|_| !range.is_empty()) {
             None => (0, 0),
             Some(end) => (unit.index_of(geometry, range.start), unit.index_of(geometry, end) + 1),
         };
-        let parts = coding.parts(tensor.dtype, geometry);
+        let parts = matrix.parts(tensor.dtype, geometry);
         let mut part = |of: &Range<u64>, skip: u64, each: u64| {
             let at = |unit: usize| of.start + skip + unit as u64 * each;
             self.payload(tensor, at(first)..at(last), scratch).map(<[u8]>::to_vec)
@@ -71,7 +71,7 @@ impl Model {
             dtype.decode::<T>(bytes, &mut out);
             out
         };
-        let kind = match coding.code {
+        let kind = match matrix.code {
             Code::Element => return Ok(None),
             Code::Integer { bits, zero_points, .. } => {
                 let scales = floats(real, &part(&parts.scales, 0, real.bytes() as u64)?);
@@ -98,6 +98,6 @@ impl Model {
                 Kind::Codebook { entries: entries as usize, centroids }
             }
         };
-        Ok(Some(Units { first, unit, geometry, kind }))
+        Ok(Some(Units { first, unit, kind }))
     }
 }

@@ -13,6 +13,7 @@ mod headers;
 mod json_text;
 mod levels;
 mod live;
+mod packed;
 mod pictures;
 mod raster_renderer;
 mod verdict;

@@ -263,6 +263,30 @@ fn cast(case: &Case<'_>, cut: Cut, gone: f64, pruned: f64, dtype: Dtype) -> Answ
     out
 }
 
+/// n·H0 in bits of the last bytes of elements of `dtype`, which hold the sign and most of the exponent: what Huffman coding
+/// makes of elements that are not codes. Rows that are cut each for itself are taken to be cut together.
+pub(super) fn last_bytes(case: &Case<'_>, dtype: Dtype) -> f64 {
+    let table = &case.profile.table;
+    let share = case.scheme.pruned_share();
+    let cut = case.cut.or_else(|| Some(table.cut(share?.share_of(table.finite()))));
+    let mut counts = [0.0; 256];
+    counts[0] = table.below(cut.unwrap_or(Cut::NOTHING)).0.max(table.zeros as f64);
+    let mut bytes = Vec::new();
+    for (at, (low, _, positive, negative)) in table.iter().enumerate() {
+        let left = match cut {
+            Some(cut) if table.bins[at] < cut.bin => continue,
+            Some(cut) if table.bins[at] == cut.bin => 1.0 - cut.share,
+            _ => 1.0,
+        };
+        bytes.clear();
+        dtype.encode(low, &mut bytes);
+        let last = usize::from(bytes.last().copied().unwrap_or_default());
+        counts[last] += left * positive as f64;
+        counts[last | 0x80] += left * negative as f64;
+    }
+    entropy_of(counts)
+}
+
 /// The distribution that pruning by one threshold leaves.
 pub(super) fn after(case: &Case<'_>, reach: f64) -> Histogram {
     let table = &case.profile.table;

@@ -21,7 +21,7 @@ mod whole;
 pub use whole::{Asked, estimate_model_live};
 
 use super::size::{self, Content};
-use super::{Label, TensorEstimate};
+use super::{Label, Packing, TensorEstimate};
 use crate::formats::Dtype;
 use crate::kernels::convert::{F8_E4M3, F8_E5M2};
 use crate::kernels::entropy::Gaps;
@@ -366,10 +366,18 @@ impl Case<'_> {
             zeros,
         };
         let sampled = answer.sampled || answer.error.is_some_and(|error| error > LIVE) || self.profile.coarse;
+        let foreseen = || {
+            let (code, dtype) = (size::code_of(self.scheme), size::stored_dtype(tensor.dtype, self.scheme));
+            let wide = code.bits(dtype) > 8;
+            let symbol_bits = if wide { Some(from_table::last_bytes(self, dtype)) } else { answer.code_bits };
+            Packing::foreseen((code, size::zero_codes(self.scheme)), dtype, tensor.geometry(), n - zeros, symbol_bits)
+        };
+        let packing = (self.target == Target::Packed).then(foreseen);
         TensorEstimate {
             stored_as: self.scheme.to_string(),
             label: if sampled { Label::Sampled } else { Label::Live },
-            sizes: size::stored(tensor, self.scheme, self.target, n - zeros),
+            sizes: size::stored(tensor, self.scheme, self.target, packing.as_ref()),
+            packing,
             sparse_bytes: Some(size::sparse_bytes(tensor, self.scheme, &content)),
             entropy_bytes: Some(size::entropy_bytes(tensor, self.scheme, &content)),
             errors: Some(errors),
