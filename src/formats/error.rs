@@ -122,6 +122,8 @@ pub enum ErrorKind {
     DuplicateKey { place: String, name: String },
     #[error("{place} holds more than {allowed} values that nobody reads; {}", AGAIN)]
     TooMuchElse { place: &'static str, allowed: usize },
+    #[error("the metadata has more than {allowed} keys, which are the most that are read; {}", AGAIN)]
+    TooManyTexts { allowed: usize },
     #[error("__metadata__ must map text to text, but it is {found}; {}", AGAIN)]
     MetadataNotObject { found: String },
     #[error("__metadata__ must map text to text, but its key \"{key}\" holds {found}; {}", AGAIN)]
