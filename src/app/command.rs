@@ -67,6 +67,10 @@ pub enum Command {
         /// Replace what is there.
         force: bool,
     },
+    /// Ask for a model whose zeros are taken.
+    AskMask,
+    /// Take the zeros of that model.
+    TakeMask(PathBuf),
     /// Ask where to save the recipe.
     AskSaveRecipe,
     /// Save the recipe there.

@@ -25,6 +25,7 @@ pub fn dialog_ui(ctx: &Context, live: Option<&Live>, view: &mut View, commands: 
             Dialog::Export { path, force, looking } => {
                 keep = export_ui(ui, (path, force, looking), live, view, commands);
             }
+            Dialog::Mask { path } => keep = mask_ui(ui, path, view, commands),
             Dialog::SaveRecipe { path } => keep = save_ui(ui, path, view, commands),
         }
     });
@@ -83,7 +84,7 @@ pub fn poll_chooser(_ctx: &Context, view: &mut View) -> Vec<Command> {
     let Some(chosen) = answer else { return Vec::new() };
     match &mut view.dialog {
         Some(Dialog::Open { .. }) => vec![Command::Open(chosen)],
-        Some(Dialog::Export { path, .. } | Dialog::SaveRecipe { path }) => {
+        Some(Dialog::Export { path, .. } | Dialog::Mask { path } | Dialog::SaveRecipe { path }) => {
             *path = chosen.display().to_string();
             Vec::new()
         }
@@ -137,6 +138,30 @@ fn save_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<C
         let ready = !path.trim().is_empty();
         if (ui.add_enabled(ready, theme::primary_button("Save", tokens(ui))).clicked() || entered) && ready {
             commands.push(Command::SaveRecipe(PathBuf::from(path.trim())));
+        }
+        keep = !ui.button("Cancel").clicked();
+    });
+    keep
+}
+
+fn mask_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<Command>) -> bool {
+    ui.label(theme::name("Take a mask"));
+    ui.label(theme::label("A model with tensors of the same names and shapes: weights go where its own are 0"));
+    ui.add_space(8.0);
+    let choose = || {
+        let dialog = rfd::FileDialog::new().add_filter("Models", &["safetensors", "spk"]);
+        dialog.add_filter("All files", &["*"]).pick_file()
+    };
+    let entered = path_ui(ui, path, "Path of the mask", view, choose);
+    if let Some(refusal) = &view.refusal {
+        ui.add(egui::Label::new(theme::label(format::plain(refusal)).color(tokens(ui).bad)).wrap());
+    }
+    ui.add_space(12.0);
+    let mut keep = true;
+    ui.horizontal(|ui| {
+        let ready = !path.trim().is_empty();
+        if (ui.add_enabled(ready, theme::primary_button("Take", tokens(ui))).clicked() || entered) && ready {
+            commands.push(Command::TakeMask(PathBuf::from(path.trim())));
         }
         keep = !ui.button("Cancel").clicked();
     });

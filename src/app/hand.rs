@@ -5,7 +5,7 @@
 
 use super::command::Command;
 use super::state::View;
-use crate::recipe::{Decimal, Error, Quantize, Scheme};
+use crate::recipe::{Decimal, Error, Prune, Quantize, Scheme};
 use crate::session::Live;
 use crate::session::dial::{self, Dial};
 use crate::session::live::ApplyTo;
@@ -52,11 +52,12 @@ impl Part {
             Self::Bits => f64::from(dial::bits_of(scheme)),
             Self::Kept => {
                 let row = &live.rows[index];
-                // A pool's share is not that of each of its members.
-                let errors = row.estimate.as_ref().filter(|_| row.fresh && scheme.is_global());
+                // A pool's share is not that of each of its members, and what a mask takes is in a file.
+                let decided = scheme.is_global() || matches!(scheme.prune, Some(Prune::Mask { .. }));
+                let errors = row.estimate.as_ref().filter(|_| row.fresh && decided);
                 let zeros = errors.and_then(|e| e.errors.as_ref()).map(|e| e.zeros as f64);
                 let elements = live.model.tensors[index].elements().max(1) as f64;
-                let pruned = scheme.pruned_share().map_or(0.0, Decimal::to_f64);
+                let pruned = scheme.prune.as_ref().and_then(Prune::asked).unwrap_or(0.0);
                 // Twelve digits: 1 − 0.45 is not 0.55 in binary.
                 (1e12 * (1.0 - zeros.map_or(pruned, |zeros| zeros / elements))).round() / 1e10
             }
@@ -88,10 +89,11 @@ impl Part {
     #[must_use]
     pub fn words(self, live: &Live, index: usize, value: f64) -> String {
         match self {
-            Self::Bits if value > f64::from(dial::WIDEST) => match live.scheme(index).quantize {
+            Self::Bits if value > f64::from(dial::WIDEST) => match &live.scheme(index).quantize {
                 Some(Quantize::F16) => "cast to f16".into(),
                 Some(Quantize::Bf16) => "cast to bf16".into(),
-                _ => format!("{} as it is", live.model.tensors[index].dtype.name().to_lowercase()),
+                Some(other) => other.to_string(),
+                None => format!("{} as it is", live.model.tensors[index].dtype.name().to_lowercase()),
             },
             Self::Bits => format!("{value:.0} bits"),
             Self::Kept if value.fract() == 0.0 => format!("keep {value:.0} %"),

@@ -2,7 +2,7 @@
 
 use super::launch::{Keeping, workbench};
 use super::shot::Headless;
-use super::state::Preferences;
+use super::state::{Preferences, Tab};
 use crate::model::{Model, OpenOptions};
 use crate::recipe::Recipe;
 use std::path::{Path, PathBuf};
@@ -39,10 +39,13 @@ pub struct ShotOptions {
 /// An unknown view or tensor, work that never settles, or a file that cannot be written.
 pub fn shoot(options: ShotOptions) -> Result<(), String> {
     let model = match options.view.as_str() {
-        // Today's only tab is the distribution, and the window shows it.
-        "window" | "distribution" => options.model.ok_or("no model is given"),
+        "window" => options.model.ok_or("no model is given"),
         "welcome" => Err(""),
-        other => return Err(format!("there is no view {other:?}; there are window, welcome and distribution")),
+        other if Tab::called(other).is_some() => options.model.ok_or("no model is given"),
+        other => {
+            let tabs = Tab::ALL.map(|tab| tab.word().to_lowercase());
+            return Err(format!("there is no view {other:?}; there are window, welcome, {}", tabs.join(", ")));
+        }
     };
     check_out(&options.out, model.as_ref().ok().map(|(model, _)| model.as_ref()))?;
     let pixels = |points: u32| (points as f32 * options.scale).round() as usize;
@@ -58,6 +61,9 @@ pub fn shoot(options: ShotOptions) -> Result<(), String> {
     }
     if let Some(name) = &options.select {
         bench.select(name)?;
+    }
+    if let Some(tab) = Tab::called(&options.view) {
+        bench.open_tab(tab);
     }
     if let Some(why) = bench.failure() {
         return Err(why.to_owned());

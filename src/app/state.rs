@@ -57,6 +57,35 @@ impl RowFilter {
     }
 }
 
+/// What is drawn of the selected layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant is its tab's word")]
+pub enum Tab {
+    #[default]
+    Distribution,
+    Bytes,
+}
+
+impl Tab {
+    /// Every tab.
+    pub const ALL: [Self; 2] = [Self::Distribution, Self::Bytes];
+
+    /// The tab that a view of a picture names.
+    #[must_use]
+    pub fn called(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tab| tab.word().eq_ignore_ascii_case(name))
+    }
+
+    /// Its word; in lower case it names the view of a picture.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Distribution => "Distribution",
+            Self::Bytes => "Bytes",
+        }
+    }
+}
+
 /// A question in front of the window.
 #[derive(Debug)]
 pub enum Dialog {
@@ -73,6 +102,11 @@ pub enum Dialog {
         force: bool,
         /// What is known of the folder.
         looking: Option<Looking>,
+    },
+    /// Whose zeros to take.
+    Mask {
+        /// The path as typed.
+        path: String,
     },
     /// Where to save the recipe.
     SaveRecipe {
@@ -109,6 +143,10 @@ pub struct View {
     pub collapsed: BTreeSet<String>,
     /// Scroll the table to the selection in the next frame.
     pub reveal: bool,
+    /// What is drawn of the selected layer.
+    pub tab: Tab,
+    /// The step of the scheme that is shown where there is room for one beside quantization: 0 prune, 1 factorize.
+    pub step: Option<usize>,
     /// Where a change goes: position in the segmented control.
     pub apply: usize,
     /// The pattern that a change goes to, when that is chosen.
@@ -161,6 +199,8 @@ impl View {
             chip: RowFilter::All,
             collapsed: BTreeSet::new(),
             reveal: true,
+            tab: Tab::default(),
+            step: None,
             apply: 0,
             pattern: String::new(),
             scheme_text: None,

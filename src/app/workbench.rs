@@ -6,14 +6,14 @@ use super::export_dialog::{file_stem, suggested_name};
 use super::hand;
 use super::panels;
 use super::recovery;
-use super::state::{Dialog, Preferences, View};
+use super::state::{Dialog, Preferences, Tab, View};
 use super::theme::{self, tokens};
 use crate::export::atomic::write_whole;
 use crate::export::stale;
 use crate::formats::source::Access;
 use crate::model::{Model, OpenOptions, Origin, open};
 use crate::profile::Cache;
-use crate::recipe::{self, Recipe, file};
+use crate::recipe::{self, Prune, Recipe, file};
 use crate::session::autosave::{Autosave, Shelf};
 use crate::session::live::{Live, Outcome};
 use crate::session::trouble::Next;
@@ -122,6 +122,11 @@ impl Workbench {
         self.view.select(index);
         self.view.reveal = true;
         Ok(())
+    }
+
+    /// Opens a tab of the selected layer.
+    pub fn open_tab(&mut self, tab: Tab) {
+        self.view.tab = tab;
     }
 
     /// Takes in what background work has sent. Call before [`Workbench::ui`].
@@ -236,8 +241,15 @@ impl Workbench {
             Command::AskSaveRecipe => {
                 view.dialog = Some(Dialog::SaveRecipe { path: format!("{}.toml", file_stem(&live.model.name)) });
             }
+            Command::AskMask => view.dialog = Some(Dialog::Mask { path: String::new() }),
+            Command::TakeMask(path) => {
+                let file = std::path::absolute(&path).unwrap_or(path).display().to_string();
+                let scheme = live.scheme(view.selected).clone().with_prune(Some(Prune::Mask { file }));
+                live.set_scheme(view.selected, &view.apply_to(), &scheme, "take a mask", None).map_err(text)?;
+                view.dialog = None;
+            }
             Command::SaveRecipe(path) => {
-                let text = file::print(live.recipe());
+                let text = file::print(&live.recipe().written_to(&path));
                 write_whole(&path, text.as_bytes()).map_err(|e| e.to_string())?;
                 view.notice = Some(format!("recipe saved as {}", path.display()));
                 view.dialog = None;

@@ -1,12 +1,12 @@
 //! One chunk of a tensor on its way through a scheme: what was read, what pruning left, the codes, and what a reader gets.
 
+use super::cut::CutBuffers;
 use super::fit::{Buffers, Fit};
 use super::prepare::Prepared;
 use super::{Error, Task};
 use crate::formats::Dtype;
 use crate::kernels::quant::Grid;
-use crate::kernels::{Real, convert, select};
-use crate::model::Model;
+use crate::kernels::{Real, convert};
 use crate::recipe::{Quantize, Target};
 use std::ops::Range;
 
@@ -45,7 +45,7 @@ pub struct Chunk<T> {
     /// Pieces of units in this chunk: element range relative to the chunk, and the grid.
     pub pieces: Vec<(Range<usize>, Grid<T>)>,
     scratch: crate::model::Scratch,
-    keys: Vec<u64>,
+    cut_buffers: CutBuffers,
     buffers: Buffers,
 }
 
@@ -62,7 +62,7 @@ impl<T> Default for Chunk<T> {
             grids: Vec::new(),
             pieces: Vec::new(),
             scratch: crate::model::Scratch::default(),
-            keys: Vec::new(),
+            cut_buffers: CutBuffers::default(),
             buffers: Buffers::default(),
         }
     }
@@ -70,8 +70,8 @@ impl<T> Default for Chunk<T> {
 
 impl<T: Real> Chunk<T> {
     /// Reads the elements of a range.
-    pub(super) fn read(&mut self, model: &Model, task: &Task<'_>, range: Range<usize>) -> Result<(), Error> {
-        model.values(task.tensor, range.clone(), &mut self.source, &mut self.scratch)?;
+    pub(super) fn read(&mut self, task: &Task<'_>, range: Range<usize>) -> Result<(), Error> {
+        task.values(range.clone(), &mut self.source, &mut self.scratch)?;
         self.range = range;
         Ok(())
     }
@@ -83,10 +83,10 @@ impl<T: Real> Chunk<T> {
     }
 
     /// Fills `pruned` from `source`.
-    pub(super) fn prune(&mut self, prepared: &Prepared<T>, index: usize) {
+    pub(super) fn prune(&mut self, task: &Task<'_>, prepared: &Prepared<T>, index: usize) -> Result<(), Error> {
         self.pruned.clear();
         self.pruned.extend_from_slice(&self.source);
-        prepared.cut.apply(prepared, index, self.range.clone(), &mut self.pruned, &mut self.keys);
+        prepared.cut.apply(task, prepared, index, &mut self.pruned, &mut self.cut_buffers)
     }
 
     /// Fills `codes`, `grids` and `result` from `pruned`. Gives whether every result is finite where its source is.
@@ -186,20 +186,10 @@ fn count_non_finite<T: Real>(task: &Task<'_>) -> Result<u64, Error> {
     let mut values: Vec<T> = Vec::new();
     let mut scratch = crate::model::Scratch::default();
     let mut count = 0;
-    for range in task.tensor.geometry().chunks() {
+    for range in task.geometry().chunks() {
         task.check_cancelled()?;
-        task.model.values(task.tensor, range, &mut values, &mut scratch)?;
+        task.values(range, &mut values, &mut scratch)?;
         count += values.iter().filter(|v| !v.is_finite()).count() as u64;
     }
     Ok(count)
-}
-
-/// The threshold of a short row, found on the spot.
-pub(super) fn row_threshold<T: Real>(
-    row: &[T],
-    share: crate::recipe::Decimal,
-    keys: &mut Vec<u64>,
-) -> Option<select::Threshold> {
-    let finite = row.iter().filter(|v| v.is_finite()).count() as u64;
-    select::threshold_of(row, share.share_of(finite), keys)
 }

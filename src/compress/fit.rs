@@ -108,8 +108,8 @@ fn by_pieces<T: Real, A: Send>(
 fn pruned<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, index: usize) -> Result<Chunk<T>, Error> {
     task.check_cancelled()?;
     let mut chunk = Chunk::default();
-    chunk.read(task.model, task, prepared.chunks()[index].clone())?;
-    chunk.prune(prepared, index);
+    chunk.read(task, prepared.chunks()[index].clone())?;
+    chunk.prune(task, prepared, index)?;
     Ok(chunk)
 }
 

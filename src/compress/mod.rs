@@ -8,22 +8,32 @@
 //! keeps. What must be known before the first chunk (thresholds over a tensor or a pool, extents of units longer than a
 //! chunk) is found by [`prepare`].
 
+mod blocks;
 mod chunk;
+mod cut;
 mod fit;
+mod input;
+mod joint;
+mod mask;
 mod pool;
 mod prepare;
 
 pub use chunk::{Chunk, Codes};
-pub use pool::{PoolCut, cut_pools};
+pub use input::Input;
+pub use joint::Joint;
+pub use mask::Mask;
+pub use pool::PoolCut;
 pub use prepare::{Prepared, prepare};
 
 use crate::control::Control;
 use crate::formats;
 use crate::formats::error::printable;
 use crate::kernels::Real;
-use crate::model::{Model, Tensor};
+use crate::kernels::layout::Geometry;
+use crate::model::{Model, Scratch, Tensor};
 use crate::recipe::{Scheme, Target};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Why a tensor cannot be compressed as asked.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +53,16 @@ pub enum Error {
     Overflow { tensor: String, count: u64, and_advice: String },
     #[error("tensor {tensor:?}: scheme {scheme} is not built yet")]
     Unbuilt { tensor: String, scheme: String },
+    #[error("tensor {tensor:?}: the mask {file} has no tensor of this name; name those it has, or keep this one")]
+    MaskMissing { tensor: String, file: String },
+    #[error("tensor {tensor:?}: its shape is {needed:?}, and {found:?} in the mask {file}; a mask has the same shape")]
+    MaskShape { tensor: String, file: String, found: Vec<usize>, needed: Vec<usize> },
+    #[error("tensor {tensor:?}: in the mask {file} it is {found}, whose elements are no whole bytes; use BOOL or U8")]
+    MaskDtype { tensor: String, file: String, found: formats::Dtype },
+    #[error(
+        "tensor {tensor:?}: mask:embedded means the mask inside an exported file; give that file itself as --recipe, or write mask:FILE"
+    )]
+    MaskEmbedded { tensor: String },
     #[error("the network cannot be put together: {0}")]
     Network(String),
     #[error("cancelled")]
@@ -65,12 +85,16 @@ pub struct Task<'a> {
     pub model: &'a Model,
     /// The tensor.
     pub tensor: &'a Tensor,
+    /// What the scheme is applied to: the tensor, or a matrix derived from it.
+    pub input: &'a Input,
     /// What is done, as the target stores it.
     pub scheme: &'a Scheme,
     /// Decides how a value is finally rounded.
     pub target: Target,
     /// Its share of a global pool's cut.
     pub pool: Option<PoolCut>,
+    /// Whose zeros it takes over.
+    pub mask: Option<&'a Mask>,
     /// Stops the work.
     pub control: &'a Control,
 }
@@ -78,6 +102,38 @@ pub struct Task<'a> {
 impl Task<'_> {
     pub(crate) fn check_cancelled(&self) -> Result<(), Error> {
         if self.control.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    /// Rows and columns of what the scheme is applied to.
+    #[must_use]
+    pub fn geometry(&self) -> Geometry {
+        self.input.geometry(self.tensor)
+    }
+
+    /// Elements `range` of what the scheme is applied to, replacing what `out` held.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn values<T: Real>(
+        &self,
+        range: Range<usize>,
+        out: &mut Vec<T>,
+        scratch: &mut Scratch,
+    ) -> Result<(), formats::Error> {
+        self.input.values(self.model, self.tensor, range, out, scratch)
+    }
+
+    /// The same as plain bytes of the tensor's dtype, appended to `out`; `false` when they have none.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn plain_bytes(
+        &self,
+        range: Range<usize>,
+        out: &mut Vec<u8>,
+        scratch: &mut Scratch,
+    ) -> Result<bool, formats::Error> {
+        self.input.plain_bytes(self.model, self.tensor, range, out, scratch)
     }
 
     pub(crate) fn shown_name(&self) -> String {

@@ -1,14 +1,13 @@
 //! Global pruning: one threshold over all tensors of a rule, found by adding their digit tables.
 
 use super::prepare::{descend, digit_table};
-use super::{Error, Task};
+use super::{Error, Joint, Task};
 use crate::control::Control;
 use crate::formats::Dtype;
 use crate::kernels::Real;
 use crate::kernels::select::{self, DIGITS, Threshold};
 use crate::model::{Model, Scratch};
-use crate::recipe::{Plan, Target};
-use std::collections::HashMap;
+use crate::recipe::Plan;
 
 /// What a pool's cut means for one of its tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,34 +20,27 @@ pub struct PoolCut {
     pub wide: bool,
 }
 
-/// Finds the cuts of all pools of a plan, by tensor position.
+/// Finds the cut of one pool of a plan, by the positions of its members.
 ///
 /// # Errors
 /// When a tensor cannot be read, or the work is cancelled.
-pub fn cut_pools(model: &Model, plan: &Plan, control: &Control) -> Result<HashMap<usize, PoolCut>, Error> {
-    let mut cuts = HashMap::new();
-    for members in plan.pools.values() {
-        let Some(&first) = members.first() else { continue };
-        let Some(share) = plan.assignments[first].stored.pruned_share() else { continue };
-        let wide = members.iter().any(|&i| model.tensors[i].dtype == Dtype::F64);
-        let tasks: Vec<Task<'_>> = members
-            .iter()
-            .map(|&i| Task {
-                model,
-                tensor: &model.tensors[i],
-                scheme: &plan.assignments[i].stored,
-                target: Target::Packed,
-                pool: None,
-                control,
-            })
-            .collect();
-        let Some(threshold) = walk_pool(&tasks, wide, |finite| share.share_of(finite))? else { continue };
-        let mut ties_before = 0;
-        for (&index, task) in members.iter().zip(&tasks) {
-            cuts.insert(index, PoolCut { threshold, ties_before, wide });
-            if threshold.ties < threshold.equal {
-                ties_before += ties_in(task, threshold, wide)?;
-            }
+pub(super) fn cut_pool(
+    model: &Model,
+    plan: &Plan,
+    members: &[usize],
+    control: &Control,
+) -> Result<Vec<(usize, PoolCut)>, Error> {
+    let share = members.first().and_then(|&first| plan.assignments[first].stored.pruned_share());
+    let Some(share) = share else { return Ok(Vec::new()) };
+    let wide = members.iter().any(|&i| model.tensors[i].dtype == Dtype::F64);
+    let alone = Joint::default();
+    let tasks: Vec<Task<'_>> = members.iter().map(|&i| alone.task(model, plan, i, control)).collect();
+    let Some(threshold) = walk_pool(&tasks, wide, |finite| share.share_of(finite))? else { return Ok(Vec::new()) };
+    let (mut cuts, mut ties_before) = (Vec::with_capacity(members.len()), 0);
+    for (&index, task) in members.iter().zip(&tasks) {
+        cuts.push((index, PoolCut { threshold, ties_before, wide }));
+        if threshold.ties < threshold.equal {
+            ties_before += ties_in(task, threshold, wide)?;
         }
     }
     Ok(cuts)
@@ -59,7 +51,7 @@ fn walk_pool(tasks: &[Task<'_>], wide: bool, k: impl Fn(u64) -> u64) -> Result<O
     descend(key_bits, k, |select| {
         let mut sum = vec![0; DIGITS];
         for task in tasks {
-            let chunks = task.tensor.geometry().chunks();
+            let chunks = task.geometry().chunks();
             let table = if task.tensor.dtype == Dtype::F64 {
                 digit_table::<f64>(task, &chunks, select, false)?
             } else {
@@ -81,9 +73,9 @@ fn ties_in(task: &Task<'_>, threshold: Threshold, wide: bool) -> Result<u64, Err
 
 fn count<T: Real>(task: &Task<'_>, threshold: Threshold, wide: bool) -> Result<u64, Error> {
     let (mut values, mut scratch, mut ties) = (Vec::<T>::new(), Scratch::default(), 0);
-    for range in task.tensor.geometry().chunks() {
+    for range in task.geometry().chunks() {
         task.check_cancelled()?;
-        task.model.values(task.tensor, range, &mut values, &mut scratch)?;
+        task.values(range, &mut values, &mut scratch)?;
         ties += if wide {
             select::count_ties(&values, threshold, |v| v.to_f64().magnitude_key())
         } else {

@@ -1,12 +1,15 @@
 //! What must be known before a tensor's first chunk: where pruning cuts, and the extents of units longer than a chunk.
 
-use super::chunk::{Chunk, row_threshold};
+use super::blocks::Blocks;
+use super::chunk::Chunk;
+use super::cut::Cut;
 use super::fit::{Fit, long_extents};
 use super::{Error, Task};
 use crate::kernels::Real;
 use crate::kernels::bracket::{self, Bracket, Found};
 use crate::kernels::layout::{Geometry, Unit};
 use crate::kernels::quant::Extent;
+use crate::kernels::scatter::Scatter;
 use crate::kernels::select::{self, DIGITS, DigitTable, Select, Threshold};
 use crate::kernels::table::Counts;
 use crate::model::Scratch;
@@ -24,49 +27,6 @@ pub struct Prepared<T> {
     pub(super) extents: Option<Vec<Extent<T>>>,
     /// The largest magnitude that pruning zeroes, where one number says it.
     pub threshold: Option<f64>,
-}
-
-/// Where pruning cuts.
-#[derive(Debug)]
-pub(super) enum Cut {
-    /// Nowhere.
-    None,
-    /// One threshold per chunk, with the ties met before it. `wide`: keys are those of f64.
-    PerChunk { thresholds: Vec<Option<(Threshold, u64)>>, wide: bool },
-    /// Each row lies within a chunk and is ranked there.
-    ShortRows(Decimal),
-}
-
-impl Cut {
-    pub(super) fn apply<T: Real>(
-        &self,
-        prepared: &Prepared<T>,
-        index: usize,
-        range: Range<usize>,
-        values: &mut [T],
-        keys: &mut Vec<u64>,
-    ) {
-        match self {
-            Self::None => {}
-            Self::PerChunk { thresholds, wide } => {
-                if let Some((threshold, mut seen)) = thresholds[index] {
-                    if *wide {
-                        select::apply(values, threshold, |v| v.to_f64().magnitude_key(), &mut seen);
-                    } else {
-                        select::apply(values, threshold, Real::magnitude_key, &mut seen);
-                    }
-                }
-            }
-            Self::ShortRows(share) => {
-                for (_, piece) in Unit::Row.pieces(prepared.geometry, range.clone()) {
-                    let row = &mut values[piece.start - range.start..piece.end - range.start];
-                    if let Some(threshold) = row_threshold(row, *share, keys) {
-                        select::apply(row, threshold, Real::magnitude_key, &mut 0);
-                    }
-                }
-            }
-        }
-    }
 }
 
 impl<T: Real> Prepared<T> {
@@ -99,8 +59,8 @@ impl<T: Real> Prepared<T> {
     }
 
     fn fill_unchecked(&self, task: &Task<'_>, index: usize, chunk: &mut Chunk<T>) -> Result<bool, Error> {
-        chunk.read(task.model, task, self.chunks[index].clone())?;
-        chunk.prune(self, index);
+        chunk.read(task, self.chunks[index].clone())?;
+        chunk.prune(task, self, index)?;
         chunk.quantize(task, self)
     }
 }
@@ -110,17 +70,26 @@ impl<T: Real> Prepared<T> {
 /// # Errors
 /// When the tensor cannot be read, or the work is cancelled.
 pub fn prepare<T: Real>(task: &Task<'_>) -> Result<Prepared<T>, Error> {
-    let geometry = task.tensor.geometry();
+    let geometry = task.geometry();
     let chunks = geometry.chunks();
     let mut prepared = Prepared { geometry, chunks, cut: Cut::None, extents: None, threshold: None };
-    if let Some(Prune::Magnitude { share, scope }) = &task.scheme.prune {
-        prepared.cut = match scope {
+    prepared.cut = match &task.scheme.prune {
+        None => Cut::None,
+        Some(Prune::Magnitude { share, scope }) => match scope {
             Scope::Tensor => whole_tensor::<T>(task, &mut prepared, *share)?,
             Scope::Global => pooled::<T>(task, &mut prepared)?,
             Scope::Row if geometry.units_within_chunks(Unit::Row) => Cut::ShortRows(*share),
             Scope::Row => long_rows::<T>(task, &prepared, *share)?,
-        };
-    }
+        },
+        Some(Prune::Nm { n, m }) => Cut::Among { n: *n as usize, m: *m as usize },
+        Some(Prune::Block { height, width, share }) => {
+            Blocks::find::<T>(task, *height, *width, *share)?.map_or(Cut::None, Cut::Blocks)
+        }
+        Some(Prune::Random { share, seed }) => by_chance::<T>(task, &prepared.chunks, *share, *seed)?,
+        Some(Prune::Mask { .. }) => Cut::Mask,
+        // Plans are checked before anything is computed; nothing else is built.
+        Some(other) => return Err(Error::Unbuilt { tensor: task.shown_name(), scheme: other.to_string() }),
+    };
     if let Some(fit) = Fit::of(task).filter(|fit| !geometry.units_within_chunks(fit.unit)) {
         prepared.extents = Some(long_extents::<T>(task, &prepared, fit)?);
     }
@@ -171,7 +140,7 @@ fn in_one_pass<T: Real>(task: &Task<'_>, chunks: &[Range<usize>], share: Decimal
     let (mut sample, mut cluster, mut scratch) = (Vec::<T>::new(), Vec::new(), Scratch::default());
     for at in bracket::clusters(n) {
         let at = start + at;
-        task.model.values(task.tensor, at..at + bracket::CLUSTER, &mut cluster, &mut scratch)?;
+        task.values(at..at + bracket::CLUSTER, &mut cluster, &mut scratch)?;
         sample.extend_from_slice(&cluster);
     }
     let Some(bracket) = Bracket::of(&sample, share.to_f64()) else { return Ok(None) };
@@ -181,7 +150,7 @@ fn in_one_pass<T: Real>(task: &Task<'_>, chunks: &[Range<usize>], share: Decimal
         let most = Found::most(chunks.iter().map(Range::len).sum());
         for range in chunks {
             task.check_cancelled()?;
-            task.model.values(task.tensor, range.clone(), &mut values, &mut scratch)?;
+            task.values(range.clone(), &mut values, &mut scratch)?;
             found.add(&values, bracket, most);
         }
         Ok(found)
@@ -211,7 +180,7 @@ pub(super) fn digit_table<T: Real>(
                 let (mut counts, mut values) = (Counts::default(), Vec::<f32>::new());
                 for range in chunks {
                     task.check_cancelled()?;
-                    task.model.values(task.tensor, range.clone(), &mut values, &mut scratch)?;
+                    task.values(range.clone(), &mut values, &mut scratch)?;
                     counts.add(&values);
                 }
                 counts.add_magnitudes_to(&mut table);
@@ -219,7 +188,7 @@ pub(super) fn digit_table<T: Real>(
             }
             for range in chunks {
                 task.check_cancelled()?;
-                task.model.values(task.tensor, range.clone(), &mut values, &mut scratch)?;
+                task.values(range.clone(), &mut values, &mut scratch)?;
                 if wide {
                     let finite = values.iter().filter(|v| v.is_finite());
                     select.count_keys(finite.map(|v| v.to_f64().magnitude_key()), &mut table);
@@ -251,7 +220,7 @@ fn spread_ties<T: Real>(
     let count = |range: &Range<usize>| {
         task.check_cancelled()?;
         let mut values = Vec::<T>::new();
-        task.model.values(task.tensor, range.clone(), &mut values, &mut Scratch::default())?;
+        task.values(range.clone(), &mut values, &mut Scratch::default())?;
         Ok(if wide {
             select::count_ties(&values, threshold, |v| v.to_f64().magnitude_key())
         } else {
@@ -299,4 +268,30 @@ fn long_rows<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, share: Decimal) -
         }
     }
     Ok(Cut::PerChunk { thresholds, wide: false })
+}
+
+/// The `k` smallest of the keys that chance gives the finite elements.
+fn by_chance<T: Real>(task: &Task<'_>, chunks: &[Range<usize>], share: Decimal, seed: u64) -> Result<Cut, Error> {
+    let scatter = Scatter::new(seed, &task.tensor.name);
+    let run = chunks.len().div_ceil(4 * rayon::current_num_threads()).max(8);
+    let table = |select: &Select| {
+        let of_run = |chunks: &[Range<usize>]| {
+            let mut table = vec![0; DIGITS];
+            let (mut values, mut scratch) = (Vec::<T>::new(), Scratch::default());
+            for range in chunks {
+                task.check_cancelled()?;
+                task.values(range.clone(), &mut values, &mut scratch)?;
+                let finite = range.clone().zip(&values).filter(|(_, v)| v.is_finite());
+                select.count_keys(finite.map(|(index, _)| scatter.key(index as u64)), &mut table);
+            }
+            Ok(table)
+        };
+        let tables: Result<Vec<DigitTable>, Error> = chunks.par_chunks(run).map(of_run).collect();
+        let mut sum = vec![0; DIGITS];
+        tables?.into_iter().for_each(|table| sum.iter_mut().zip(table).for_each(|(a, b)| *a += b));
+        Ok(sum)
+    };
+    // Keys are all different: there are no ties to be counted.
+    let threshold = descend(u64::BITS, |finite| share.share_of(finite), table)?;
+    Ok(threshold.map_or(Cut::None, |threshold| Cut::Chance { scatter, last: threshold.key }))
 }

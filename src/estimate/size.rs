@@ -18,6 +18,12 @@ pub struct Sizes {
     pub zero_points: u64,
     /// The mask of nonzeros.
     pub mask: u64,
+    /// Gaps between nonzeros.
+    pub indices: u64,
+    /// Codebooks.
+    pub codebook: u64,
+    /// Factors whose product stands for the tensor, with all that belongs to them.
+    pub factors: u64,
     /// A tensor that is stored as it was.
     pub untouched: u64,
 }
@@ -26,7 +32,8 @@ impl Sizes {
     /// The payload.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.values + self.scales + self.zero_points + self.mask + self.untouched
+        let codes = self.values + self.mask + self.indices;
+        codes + self.scales + self.zero_points + self.codebook + self.factors + self.untouched
     }
 
     /// Sums part by part.
@@ -37,6 +44,9 @@ impl Sizes {
             scales: self.scales + other.scales,
             zero_points: self.zero_points + other.zero_points,
             mask: self.mask + other.mask,
+            indices: self.indices + other.indices,
+            codebook: self.codebook + other.codebook,
+            factors: self.factors + other.factors,
             untouched: self.untouched + other.untouched,
         }
     }
@@ -90,7 +100,7 @@ pub fn stored(tensor: &Tensor, scheme: &Scheme, target: Target, nonzeros: u64) -
                 scales: len(parts.scales),
                 zero_points: len(parts.zero_points),
                 mask: len(parts.mask),
-                untouched: 0,
+                ..Sizes::default()
             }
         }
     }

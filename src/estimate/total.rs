@@ -5,7 +5,7 @@ use super::fidelity::{FidelityForm, fidelity};
 use super::files::{FilePlan, files, index_text};
 use super::size::{self, Sizes};
 use super::{Label, TensorStats, estimate_tensor, tensor_stats};
-use crate::compress::{Error, Task, cut_pools};
+use crate::compress::{Error, Joint};
 use crate::control::Control;
 use crate::formats::{packed, safetensors};
 use crate::model::{Model, RECIPE_KEY, Tensor};
@@ -97,7 +97,7 @@ pub fn packed_listings(model: &Model, plan: &Plan, nonzeros: impl Fn(usize) -> u
             tensor.coding.clone()
         } else {
             let (_, name) =
-                spelled.take_if(|(last, _)| *last == scheme).unwrap_or_else(|| (scheme, scheme.to_string()));
+                spelled.take_if(|(last, _)| *last == scheme).unwrap_or_else(|| (scheme, scheme.embedded().to_string()));
             let coding = size::packed_coding(name.clone(), tensor, scheme, nonzeros(i));
             spelled = Some((scheme, name));
             coding
@@ -122,15 +122,14 @@ pub fn estimate_model(model: &Model, plan: &Plan, recipe: &Recipe, control: &Con
 }
 
 fn estimate_all(model: &Model, plan: &Plan, recipe: &Recipe, control: &Control) -> Result<ModelEstimate, Error> {
-    let cuts = cut_pools(model, plan, control)?;
+    let joint = Joint::new(model, plan, control)?;
     let one = |(i, tensor): (usize, &Tensor)| {
         let scheme = &plan.assignments[i].stored;
         if size::is_kept(tensor, scheme) {
             let stats: Option<TensorStats> = tensor_stats(model, tensor, false, control)?;
             return Ok(TensorEstimate::kept(tensor, plan.target, stats.as_ref(), true));
         }
-        let pool = cuts.get(&i).copied();
-        estimate_tensor(&Task { model, tensor, scheme, target: plan.target, pool, control }, None)
+        estimate_tensor(&joint.task(model, plan, i, control), None)
     };
     let tensors: Result<Vec<TensorEstimate>, Error> = model.tensors.par_iter().enumerate().map(one).collect();
     Ok(sum_up(model, plan, recipe, tensors?))

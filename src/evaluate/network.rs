@@ -2,14 +2,13 @@
 
 use super::mlp::{Accuracy, Mlp, Prediction};
 use super::mnist::{CLASSES, PIXELS, test_set};
-use crate::compress::{Error, PoolCut, Task, fold_chunks, prepare};
+use crate::compress::{Error, Joint, Task, fold_chunks, prepare};
 use crate::control::Control;
 use crate::formats::Dtype;
 use crate::kernels::Real;
 use crate::model::Model;
 use crate::recipe::{Plan, Scheme, Target};
 use ndarray::{Array1, Array2};
-use std::collections::HashMap;
 use std::ops::Range;
 
 /// The layers of LeNet-300-100 (LeCun et al., 1998): name, outputs, inputs.
@@ -47,18 +46,8 @@ impl Network {
     ///
     /// # Errors
     /// When a tensor cannot be read or refuses its scheme.
-    pub fn build(
-        &self,
-        model: &Model,
-        plan: &Plan,
-        cuts: &HashMap<usize, PoolCut>,
-        control: &Control,
-    ) -> Result<Mlp, Error> {
-        let weights = |index: usize| {
-            let (tensor, scheme) = (&model.tensors[index], &plan.assignments[index].stored);
-            let task = Task { model, tensor, scheme, target: plan.target, pool: cuts.get(&index).copied(), control };
-            results(&task)
-        };
+    pub fn build(&self, model: &Model, plan: &Plan, joint: &Joint, control: &Control) -> Result<Mlp, Error> {
+        let weights = |index: usize| results(&joint.task(model, plan, index, control));
         let mut layers = Vec::new();
         for (&(weight, bias), &(_, outputs, inputs)) in self.layers.iter().zip(&LENET_300_100) {
             let misfit = |what: String| Error::Network(what);
@@ -78,7 +67,7 @@ impl Network {
         let assignment = crate::recipe::Assignment { scheme: keep.clone(), stored: keep, line: None };
         let assignments = vec![assignment; model.tensors.len()];
         let plan = Plan { target: Target::Safetensors, assignments, pools: std::collections::BTreeMap::new() };
-        self.build(model, &plan, &HashMap::new(), control)
+        self.build(model, &plan, &Joint::default(), control)
     }
 }
 
@@ -143,8 +132,8 @@ mod tests {
         }
         let plan = Plan::new(&model, &recipe, false).unwrap();
         let control = Control::default();
-        let cuts = crate::compress::cut_pools(&model, &plan, &control).unwrap();
-        let mlp = network.build(&model, &plan, &cuts, &control).unwrap();
+        let joint = Joint::new(&model, &plan, &control).unwrap();
+        let mlp = network.build(&model, &plan, &joint, &control).unwrap();
         accuracy(&mlp, 0..network.images(), &control).unwrap().percent()
     }
 

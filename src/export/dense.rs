@@ -3,7 +3,7 @@
 use super::Error;
 use super::atomic::Temporary;
 use super::output::{Output, by_arithmetic, keeps_bits, width};
-use crate::compress::{Chunk, Codes, Task, cut_pools, prepare, stream_chunks};
+use crate::compress::{Chunk, Codes, Joint, Task, prepare, stream_chunks};
 use crate::control::Control;
 use crate::estimate::size::is_kept;
 use crate::estimate::total::{artifact_metadata, dense_listings};
@@ -25,7 +25,7 @@ pub fn write(
     let path = temporary.path().to_path_buf();
     let header = safetensors::lay_out(&dense_listings(model, plan, tensors), &metadata)
         .map_err(|kind| Error::Layout { path, what: kind.to_string() })?;
-    let cuts = cut_pools(model, plan, control)?;
+    let joint = Joint::new(model, plan, control)?;
     let mut output = Output::new(temporary)?;
     output.write(&header.bytes)?;
     for i in header.order.iter().map(|&at| tensors[at]) {
@@ -34,7 +34,7 @@ pub fn write(
             output.copy_payload(model, tensor, control)?;
             continue;
         }
-        let task = Task { model, tensor, scheme, target: plan.target, pool: cuts.get(&i).copied(), control };
+        let task = joint.task(model, plan, i, control);
         by_arithmetic!(tensor.dtype, write_plain(&task, &mut output))?;
     }
     output.flush()
@@ -66,7 +66,7 @@ pub fn plain_elements<T: Real>(
     }
     if keeps_bits(task) {
         let start = out.len();
-        if task.model.plain_bytes(task.tensor, chunk.range.clone(), out, scratch)? {
+        if task.plain_bytes(chunk.range.clone(), out, scratch)? {
             zero_pruned(chunk, &mut out[start..], dtype);
             return Ok(());
         }

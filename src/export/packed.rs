@@ -4,7 +4,7 @@ use super::Error;
 use super::atomic::Temporary;
 use super::dense::{plain_elements, write_plain};
 use super::output::{Output, by_arithmetic};
-use crate::compress::{Chunk, Codes, Task, cut_pools, prepare, stream_chunks};
+use crate::compress::{Chunk, Codes, Joint, Task, prepare, stream_chunks};
 use crate::control::Control;
 use crate::estimate::ModelEstimate;
 use crate::estimate::size::is_kept;
@@ -30,12 +30,12 @@ pub fn write(
     let path = temporary.path().to_path_buf();
     let (head, ranges) =
         packed::lay_out(&listings, &metadata).map_err(|kind| Error::Layout { path, what: kind.to_string() })?;
-    let cuts = cut_pools(model, plan, control)?;
+    let joint = Joint::new(model, plan, control)?;
     let mut output = Output::new(temporary)?;
     output.write(&head)?;
     for (i, (listing, range)) in listings.iter().zip(ranges).enumerate() {
         let (tensor, scheme) = (&model.tensors[i], &plan.assignments[i].stored);
-        let task = Task { model, tensor, scheme, target: plan.target, pool: cuts.get(&i).copied(), control };
+        let task = joint.task(model, plan, i, control);
         match &listing.coding {
             _ if is_kept(tensor, scheme) => output.copy_payload(model, tensor, control)?,
             None => by_arithmetic!(tensor.dtype, write_plain(&task, &mut output))?,
@@ -63,7 +63,7 @@ fn write_coded<T: Real>(
     start: u64,
     output: &mut Output<'_>,
 ) -> Result<(), Error> {
-    let parts = coding.parts(listing.dtype, task.tensor.geometry());
+    let parts = coding.parts(listing.dtype, task.geometry());
     let prepared = prepare::<T>(task)?;
     let (mut side, mut codes) = (Side::default(), BitWriter::default());
     let mut scratch = Scratch::default();

@@ -2,13 +2,13 @@
 
 use super::Error;
 use super::output::by_arithmetic;
-use crate::compress::{Task, cut_pools, fold_chunks, prepare};
+use crate::compress::{Joint, Task, fold_chunks, prepare};
 use crate::control::Control;
 use crate::estimate::size::is_kept;
 use crate::kernels::Real;
 use crate::kernels::error::{ErrorSums, error_sums, sqnr_db};
 use crate::model::{Format, Model, Scratch, Tensor};
-use crate::recipe::{Plan, Recipe, Scheme, Target, file};
+use crate::recipe::{Plan, Recipe, Scheme, Target};
 use std::path::Path;
 
 /// What reading one tensor back showed.
@@ -62,8 +62,7 @@ impl Verification {
 /// When it carries none, or the recipe does not fit the source.
 pub fn plan_of_artifact(model: &Model, artifact: &Model) -> Result<(Recipe, Plan), Error> {
     let path = artifact.shards.first().map_or(Path::new(""), |s| s.path());
-    let text = artifact.embedded_recipe().ok_or_else(|| Error::NoRecipe(path.to_path_buf()))?;
-    let mut recipe = file::parse(text, path)?;
+    let mut recipe = Recipe::of_artifact(artifact)?.ok_or_else(|| Error::NoRecipe(path.to_path_buf()))?;
     recipe.target = Some(match artifact.format {
         Format::Packed => Target::Packed,
         Format::Safetensors => Target::Safetensors,
@@ -81,7 +80,7 @@ pub fn verify(model: &Model, artifact: &Model, plan: &Plan, control: &Control) -
 }
 
 fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) -> Result<Verification, Error> {
-    let cuts = cut_pools(model, plan, control)?;
+    let joint = Joint::new(model, plan, control)?;
     let mut tensors = Vec::new();
     for (i, tensor) in model.tensors.iter().enumerate() {
         let Some(read) = artifact.find(&tensor.name).map(|j| &artifact.tensors[j]) else {
@@ -118,7 +117,7 @@ fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) ->
             });
             continue;
         }
-        let task = Task { model, tensor, scheme, target: plan.target, pool: cuts.get(&i).copied(), control };
+        let task = joint.task(model, plan, i, control);
         tensors.push(by_arithmetic!(tensor.dtype, check(&task, artifact, read))?);
     }
     let only_there = artifact.tensors.iter().filter(|t| model.find(&t.name).is_none());
@@ -132,7 +131,7 @@ fn is_coded_for(artifact: &Model, read: &Tensor, tensor: &Tensor, scheme: &Schem
     match &read.coding {
         _ if artifact.format != Format::Packed => true,
         coding if is_kept(tensor, scheme) => *coding == tensor.coding,
-        Some(coding) => coding.scheme == scheme.to_string(),
+        Some(coding) => coding.scheme == scheme.embedded().to_string(),
         None => true,
     }
 }

@@ -150,6 +150,33 @@ impl Model {
         Ok(true)
     }
 
+    /// Whether each of the elements `range` is 0, replacing what `out` held; of a tensor that is not float, whether all its
+    /// bits are. Only for dtypes of whole bytes.
+    ///
+    /// # Errors
+    /// As [`Model::values`].
+    pub fn zeros(
+        &self,
+        tensor: &Tensor,
+        range: Range<usize>,
+        out: &mut Vec<bool>,
+        scratch: &mut Scratch,
+    ) -> Result<(), Error> {
+        out.clear();
+        if tensor.dtype.is_float() {
+            // In f64: nothing that is not 0 becomes so.
+            let mut values = Vec::<f64>::new();
+            self.values(tensor, range, &mut values, scratch)?;
+            out.extend(values.iter().map(|&value| value == 0.0));
+            return Ok(());
+        }
+        let width = tensor.dtype.bytes();
+        let place = (range.start * width) as u64..(range.end * width) as u64;
+        let bytes = self.payload(tensor, place, scratch)?;
+        out.extend(bytes.chunks_exact(width.max(1)).map(|element| element.iter().all(|&byte| byte == 0)));
+        Ok(())
+    }
+
     /// Ones of the mask before element `index`.
     fn rank(&self, tensor: &Tensor, coding: &Coding, index: usize, scratch: &mut Scratch) -> Result<u64, Error> {
         let ones = |bytes: &[u8]| bytes.iter().map(|b| u64::from(b.count_ones())).sum::<u64>();

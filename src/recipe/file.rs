@@ -77,11 +77,14 @@ impl Lines {
     }
 }
 
-/// Reads a recipe file.
+/// Reads a recipe file, or the recipe that an exported file carries. Masks are then told by paths from the working folder.
 ///
 /// # Errors
 /// [`Error::Unreadable`], or [`Error::File`] with the line.
 pub fn read(path: &Path) -> Result<Recipe, Error> {
+    if let Some(recipe) = super::masks::in_artifact(path)? {
+        return Ok(recipe);
+    }
     let unreadable = |what: String| Error::Unreadable { path: path.to_path_buf(), what };
     let metadata = std::fs::metadata(path).map_err(|e| unreadable(e.to_string()))?;
     if !metadata.is_file() {
@@ -95,7 +98,9 @@ pub fn read(path: &Path) -> Result<Recipe, Error> {
     file.take(LARGEST as u64 + 1).read_to_end(&mut bytes).map_err(|e| unreadable(e.to_string()))?;
     let text = std::str::from_utf8(&bytes)
         .map_err(|e| unreadable(format!("byte {} is not UTF-8 text; a recipe is a text in TOML", e.valid_up_to())))?;
-    parse(text, path)
+    let mut recipe = parse(text, path)?;
+    recipe.masks_from(path.parent().unwrap_or(Path::new("")));
+    Ok(recipe)
 }
 
 fn too_large(bytes: u64) -> String {

@@ -12,6 +12,7 @@
 pub mod decimal;
 pub mod error;
 pub mod file;
+mod masks;
 pub mod pattern;
 pub mod plan;
 pub mod scheme;
@@ -22,7 +23,7 @@ pub use decimal::Decimal;
 pub use error::Error;
 pub use pattern::Pattern;
 pub use plan::{Assignment, Line, Plan};
-pub use scheme::{Prune, Quantize, Range, Scheme, Scope};
+pub use scheme::{Factorize, Prune, Quantize, Range, Scheme, Scope, Structure};
 pub use target::Target;
 
 /// One line: the tensors a pattern touches get this scheme.

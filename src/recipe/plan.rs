@@ -59,7 +59,8 @@ impl Plan {
                 None => {}
             }
             if let Some(what) = assignment.stored.unbuilt() {
-                let instead = "this version has prune:P (row, global), int2 to int8, f16 and bf16";
+                let instead =
+                    "this version has prune:P (row, global), nm, block, random, mask, int2 to int8, f16 and bf16";
                 return Err(Error::NotBuilt { what: format!("scheme {what}"), instead: instead.into() });
             }
         }
@@ -162,6 +163,7 @@ impl Recipe {
     pub fn canonical(&self, target: Target) -> Self {
         let mut out = self.clone();
         out.target = Some(target);
+        out.embed_masks();
         // What was accepted in place of what the target cannot hold is the choice from here on.
         let schemes =
             out.rules.iter_mut().map(|r| &mut r.scheme).chain(out.overrides.iter_mut().map(|o| &mut o.scheme));

@@ -80,6 +80,11 @@ pub enum Prune {
     },
 }
 
+impl Prune {
+    /// The file of a mask that an exported model carries in itself. A file of this name is written `./embedded`.
+    pub const EMBEDDED: &'static str = "embedded";
+}
+
 /// What structured pruning removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the variants are the language's words")]
@@ -164,6 +169,45 @@ pub enum Quantize {
     Gguf(&'static str),
 }
 
+impl Prune {
+    /// The share that it names; `None` where the pattern or a file decides.
+    #[must_use]
+    pub const fn share(&self) -> Option<Decimal> {
+        match self {
+            Self::Magnitude { share, .. }
+            | Self::Block { share, .. }
+            | Self::Structured { share, .. }
+            | Self::Random { share, .. }
+            | Self::Wanda { share } => Some(*share),
+            Self::Nm { .. } | Self::Mask { .. } => None,
+        }
+    }
+
+    /// The same kind of pruning at another share; unchanged where it names none.
+    #[must_use]
+    pub fn with_share(mut self, to: Decimal) -> Self {
+        match &mut self {
+            Self::Magnitude { share, .. }
+            | Self::Block { share, .. }
+            | Self::Structured { share, .. }
+            | Self::Random { share, .. }
+            | Self::Wanda { share } => *share = to,
+            Self::Nm { .. } | Self::Mask { .. } => {}
+        }
+        self
+    }
+
+    /// The part of the elements that is asked to go, before what the shape of a tensor makes of it; `None` where a file
+    /// decides.
+    #[must_use]
+    pub fn asked(&self) -> Option<f64> {
+        match self {
+            Self::Nm { n, m } => Some(1.0 - f64::from(*n) / f64::from(*m)),
+            other => other.share().map(Decimal::to_f64),
+        }
+    }
+}
+
 impl Scheme {
     /// The scheme that changes nothing.
     #[must_use]
@@ -194,7 +238,7 @@ impl Scheme {
     pub fn unbuilt(&self) -> Option<String> {
         let only = |scheme: Self| Some(scheme.to_string());
         match (&self.prune, &self.factorize, &self.quantize) {
-            (Some(prune), ..) if !matches!(prune, Prune::Magnitude { .. }) => {
+            (Some(prune @ (Prune::Structured { .. } | Prune::Wanda { .. })), ..) => {
                 only(Self { prune: Some(prune.clone()), ..Self::default() })
             }
             (_, Some(_), _) => only(Self { factorize: self.factorize, ..Self::default() }),

@@ -21,7 +21,7 @@ impl FromStr for Scheme {
             return Ok(Self::keep());
         }
         let mut scheme = Self::keep();
-        for step in text.split('+') {
+        for step in steps(text) {
             let words: Vec<&str> = step.split(':').collect();
             let (name, suffixes) = words.split_first().map_or(("", &[][..]), |(n, s)| (*n, s));
             let later = scheme.quantize.is_some();
@@ -53,6 +53,18 @@ impl FromStr for Scheme {
             return Err(fail("only rows or cols go with rank and energy: a product would undo the zeros".into()));
         }
         Ok(scheme)
+    }
+}
+
+/// The steps of a scheme. A mask's file may hold a `+`: what follows the last one is a step unless it reads like a path.
+fn steps(text: &str) -> Vec<&str> {
+    if !text.starts_with("mask:") {
+        return text.split('+').collect();
+    }
+    let is_step = |step: &str| !step.contains(['/', '\\']) && !step.split(':').next().is_some_and(|w| w.contains('.'));
+    match text.rsplit_once('+') {
+        Some((file, step)) if is_step(step) => vec![file, step],
+        _ => vec![text],
     }
 }
 
@@ -330,6 +342,8 @@ mod tests {
             ("energy:0.9", "energy:0.9"),
             ("random:0.5:18446744073709551615", "random:0.5:18446744073709551615"),
             ("mask:a/b:c.safetensors+f16", "mask:a/b:c.safetensors+f16"),
+            ("mask:a+b/c+d.spk", "mask:a+b/c+d.spk"),
+            ("mask:a+b/c+int4.spk+int4:p99.9", "mask:a+b/c+int4.spk+int4:row:p99.9"),
             ("nf4", "nf4:g64"),
             ("fp8_e4m3:row", "fp8_e4m3:row"),
             ("codebook:64:row:best", "codebook:64:row:best"),
@@ -376,6 +390,10 @@ mod tests {
             "codebook:257",
             "random:0.5",
             "int4+f16",
+            "mask:a.spk+int9",
+            "mask:a.spk+",
+            "mask:+int4",
+            "mask:a.spk+rank:4",
             "q4_K",
             "INT4",
             "nf4:row",

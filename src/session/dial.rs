@@ -44,12 +44,11 @@ fn with_bits(quantize: Option<&Quantize>, bits: u32) -> Option<Quantize> {
     }
 }
 
+/// The kind of pruning stays where it has a share; a pattern or a file gives way to magnitudes.
 fn with_share(prune: Option<&Prune>, share: Decimal) -> Option<Prune> {
-    let scope = match prune {
-        Some(Prune::Magnitude { scope, .. }) => *scope,
-        _ => Scope::Tensor,
-    };
-    (!share.is_zero()).then_some(Prune::Magnitude { share, scope })
+    let kind = prune.filter(|prune| prune.share().is_some()).cloned();
+    let kind = kind.unwrap_or(Prune::Magnitude { share, scope: Scope::Tensor });
+    (!share.is_zero()).then(|| kind.with_share(share))
 }
 
 /// Where a scheme stands on the bits dial.
@@ -92,8 +91,19 @@ fn carry_prune(old: Option<&Prune>, new: Option<&Prune>, theirs: Option<&Prune>)
             share: newer(*share0, *share, *their_share),
             scope: newer(*scope0, *scope, *their_scope),
         }),
+        // A share turned on one kind of pruning turns theirs of the same kind.
+        (Some(before), Some(after), Some(theirs))
+            if before.clone().with_share(zero()) == after.clone().with_share(zero())
+                && std::mem::discriminant(after) == std::mem::discriminant(theirs) =>
+        {
+            after.share().map(|share| theirs.clone().with_share(share))
+        }
         _ => new.cloned(),
     }
+}
+
+fn zero() -> Decimal {
+    Decimal::from_f64(0.0, 0)
 }
 
 fn carry_quantize(old: Option<&Quantize>, new: Option<&Quantize>, theirs: Option<&Quantize>) -> Option<Quantize> {

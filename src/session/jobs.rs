@@ -6,7 +6,7 @@
 
 use super::trouble::{Cause, Work};
 use super::view_types::Key;
-use crate::compress::{Task, cut_pools};
+use crate::compress::Joint;
 use crate::control::Control;
 use crate::estimate::live::{Engine, estimate_model_live};
 use crate::estimate::{TensorEstimate, TensorStats, estimate_tensor};
@@ -270,13 +270,10 @@ pub fn estimate(model: Arc<Model>, plan: Arc<Plan>, wanted: Vec<Wanted>, reporte
         }
         model.check_unchanged()?;
         control.expect(wanted.iter().map(|w| model.tensors[w.index].bytes()).sum());
-        let global = wanted.iter().any(|w| plan.assignments[w.index].stored.is_global());
-        let cuts = if global { cut_pools(&model, &plan, control)? } else { std::collections::HashMap::new() };
+        let joint = Joint::for_some(&model, &plan, |index| wanted.iter().any(|w| w.index == index), control)?;
         let one = |w: &Wanted| {
-            let (tensor, scheme) = (&model.tensors[w.index], &plan.assignments[w.index].stored);
-            let pool = cuts.get(&w.index).copied();
-            let task = Task { model: &model, tensor, scheme, target: plan.target, pool, control };
-            let made = caught(|| model.steadily_on(tensor, || estimate_tensor(&task, w.reach)));
+            let task = joint.task(&model, &plan, w.index, control);
+            let made = caught(|| model.steadily_on(task.tensor, || estimate_tensor(&task, w.reach)));
             let result = match made.and_then(|made| made.map_err(Cause::from)) {
                 Err(Cause::Cancelled) => return,
                 Ok(estimate) => Ok(Arc::new(estimate)),
@@ -323,7 +320,7 @@ pub fn measure(
 ) -> Job {
     spawn(Work::Measure, reporter, move |control, reporter| {
         let built = model.steadily(|| {
-            cut_pools(&model, &plan, control).and_then(|cuts| runnable.build(&model, &plan, &cuts, control))
+            Joint::new(&model, &plan, control).and_then(|joint| runnable.build(&model, &plan, &joint, control))
         });
         let mlp = match built.map_err(Cause::from) {
             Ok(mlp) => mlp,
@@ -378,7 +375,7 @@ pub fn baseline(
             let estimate = estimate_model_live(&model, &plan, &recipe, &mut engine, control)?;
             let accuracy = match &runnable {
                 Some(network) => {
-                    let mlp = network.build(&model, &plan, &std::collections::HashMap::new(), control)?;
+                    let mlp = network.build(&model, &plan, &Joint::default(), control)?;
                     network::accuracy(&mlp, 0..network.images(), control)
                 }
                 None => None,

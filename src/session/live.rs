@@ -12,6 +12,7 @@ pub use super::view_types::{ApplyTo, Measured, Outcome, PathPoint, Row};
 use super::history::History;
 use super::jobs::{self, BaselinePoint, Event, Reporter};
 use super::running::Running;
+use super::sweep::{Sweep, SweepKey};
 use super::trouble::{Troubles, Work};
 use super::view_types::Key;
 use super::watch::Watch;
@@ -23,6 +24,7 @@ use crate::evaluate::{Accuracy, Network};
 use crate::model::{Model, Scratch};
 use crate::profile::{self, Cache};
 use crate::recipe::{self, Pattern, Plan, Recipe, Scheme, Target, plan};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -73,6 +75,7 @@ pub struct Live {
     /// Why tensors could not be read.
     pub(super) unread: HashMap<usize, String>,
     pub(super) last_export: Option<(PathBuf, bool)>,
+    pub(super) swept: RefCell<Option<(SweepKey, Arc<Sweep>)>>,
     kept_in: Option<Cache>,
     _watch: Option<Watch>,
 }
@@ -123,6 +126,7 @@ impl Live {
             running: Running::default(),
             unread: HashMap::new(),
             last_export: None,
+            swept: RefCell::new(None),
             kept_in: cache,
             _watch: Watch::over(model.clone(), tell),
             network,

@@ -23,6 +23,7 @@ pub mod leftovers;
 pub mod live;
 mod numbers;
 pub mod running;
+pub mod sweep;
 pub mod trouble;
 mod view_types;
 mod watch;
@@ -167,8 +168,8 @@ impl Request {
     pub fn measure(&self, control: &Control) -> Result<Accuracy, Error> {
         let runnable = Network::of(&self.model).ok_or(Error::NotRunnable)?;
         let mlp = self.model.steadily(|| {
-            let cuts = compress::cut_pools(&self.model, &self.plan, control)?;
-            runnable.build(&self.model, &self.plan, &cuts, control)
+            let joint = compress::Joint::new(&self.model, &self.plan, control)?;
+            runnable.build(&self.model, &self.plan, &joint, control)
         })?;
         let all = 0..runnable.images();
         network::accuracy(&mlp, all, control).ok_or(Error::Compress(compress::Error::Cancelled))

@@ -55,7 +55,8 @@ class Scheme:
 
     text: str = "keep"
     fraction: Fraction | None = None
-    pool: str = "tensor"  # tensor, row or global
+    pool: str = "tensor"  # tensor, row or global; nm, block, random or mask, with `how`
+    how: tuple = ()  # (N, M); (H, W); (seed,); (path,)
     bits: int = 0  # 2..8 for the integer grids
     unit: str = "row"  # row, tensor, g32, g64 or g128
     asym: bool = False
@@ -63,8 +64,12 @@ class Scheme:
     cast: str | None = None  # F16 or BF16
 
     @property
+    def prunes(self) -> bool:
+        return self.fraction is not None or self.pool in ("nm", "mask")
+
+    @property
     def keeps(self) -> bool:
-        return self.fraction is None and not self.bits and self.cast is None
+        return not self.prunes and not self.bits and self.cast is None
 
 
 def parse(text: str) -> Scheme:
@@ -77,6 +82,21 @@ def parse(text: str) -> Scheme:
             if parts or Fraction(match[1]) > 1:
                 raise ValueError(text)
             parts |= {"fraction": Fraction(match[1]), "pool": (match[2] or ":tensor")[1:]}
+        elif match := re.fullmatch(r"nm:(\d+):(\d+)", step):
+            if parts or not 1 <= int(match[1]) <= int(match[2]) <= 64:
+                raise ValueError(text)
+            parts |= {"pool": "nm", "how": (int(match[1]), int(match[2]))}
+        elif match := re.fullmatch(r"block:(\d+)x(\d+):(\d+(?:\.\d+)?)", step):
+            how = (int(match[1]), int(match[2]))
+            if parts or Fraction(match[3]) > 1 or min(how) < 1:
+                raise ValueError(text)
+            parts |= {"fraction": Fraction(match[3]), "pool": "block", "how": how}
+        elif match := re.fullmatch(r"random:(\d+(?:\.\d+)?):(\d+)", step):
+            if parts or Fraction(match[1]) > 1 or int(match[2]) >= 2**64:
+                raise ValueError(text)
+            parts |= {"fraction": Fraction(match[1]), "pool": "random", "how": (int(match[2]),)}
+        elif step.startswith("mask:") and step != "mask:" and not parts:
+            parts |= {"pool": "mask", "how": (step[5:],)}
         elif match := re.fullmatch(
             r"int([2-8])(:row|:tensor|:g32|:g64|:g128)?(:asym)?(:max|:mse|:p\d+(?:\.\d+)?)?", step
         ):
@@ -213,7 +233,73 @@ def magnitudes(array: np.ndarray) -> np.ndarray:
     return np.abs(wide(array).astype(F64))
 
 
-def prune(array: np.ndarray, scheme: Scheme) -> np.ndarray:
+def keep_n_of_m(size: np.ndarray, length: int, n: int, m: int) -> np.ndarray:
+    """Marks what goes: of r finite entries in each M along a row (the last group short) ceil(N*r/M) stay."""
+    chosen = np.zeros(size.size, bool)
+    for row in range(0, size.size, length):
+        for start in range(row, row + length, m):
+            group = size[start : min(start + m, row + length)]
+            finite = np.flatnonzero(np.isfinite(group))
+            order = finite[np.argsort(group[finite], kind="stable")]
+            chosen[start + order[: finite.size - -(-n * finite.size // m)]] = True
+    return chosen
+
+
+def least_blocks(size: np.ndarray, shape: tuple, height: int, width: int, fraction: Fraction) -> np.ndarray:
+    """Marks the blocks of the least sums of squares, ties by lower index, edge blocks partial; rows x the rest."""
+    rows, length = rows_of(shape)
+    squares = np.where(np.isfinite(size), size, 0).reshape(rows, length) ** 2
+    down, across = -(-rows // height), -(-length // width)
+    parts = [(slice(i * height, (i + 1) * height), slice(j * width, (j + 1) * width)) for i in range(down) for j in range(across)]
+    energies = np.array([total(squares[part].reshape(-1)) for part in parts])
+    chosen = np.zeros((rows, length), bool)
+    for at in np.argsort(energies, kind="stable")[: prune_count(fraction, len(parts))]:
+        chosen[parts[at]] = True
+    return chosen.reshape(-1) & np.isfinite(size)
+
+
+def splitmix64(x: np.ndarray) -> np.ndarray:
+    """The finalizer with its increment, on u64 that wraps."""
+    with np.errstate(over="ignore"):
+        z = x + np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def fnv1a64(data: bytes) -> int:
+    value = 0xCBF29CE484222325
+    for byte in data:
+        value = (value ^ byte) * 0x100000001B3 % 2**64
+    return value
+
+
+def by_chance(size: np.ndarray, name: str, fraction: Fraction, seed: int) -> np.ndarray:
+    """Marks the k finite entries whose numbers are smallest: splitmix64(splitmix64(SEED xor fnv1a64(name)) + index)."""
+    base = splitmix64(np.array([seed ^ fnv1a64(name.encode())], "u8"))
+    with np.errstate(over="ignore"):
+        numbers = splitmix64(base + np.arange(size.size, dtype="u8"))
+    finite = np.flatnonzero(np.isfinite(size))
+    chosen = np.zeros(size.size, bool)
+    chosen[finite[np.argsort(numbers[finite], kind="stable")][: prune_count(fraction, finite.size)]] = True
+    return chosen
+
+
+def prune(array: np.ndarray, scheme: Scheme, name: str = "", masks: dict | None = None) -> np.ndarray:
+    """One tensor pruned by itself. `masks`: file -> name -> array, for mask:FILE."""
+    size, length = magnitudes(array), rows_of(array.shape)[1]
+    if scheme.pool == "nm":
+        return zeroed(array, keep_n_of_m(size, length, *scheme.how))
+    if scheme.pool == "block":
+        return zeroed(array, least_blocks(size, array.shape, *scheme.how, scheme.fraction))
+    if scheme.pool == "random":
+        return zeroed(array, by_chance(size, name, scheme.fraction, *scheme.how))
+    if scheme.pool == "mask":
+        return zeroed(array, (wide(masks[scheme.how[0]][name]) == 0) & np.isfinite(size))
+    return prune_magnitude(array, scheme)
+
+
+def prune_magnitude(array: np.ndarray, scheme: Scheme) -> np.ndarray:
     size, length = magnitudes(array), rows_of(array.shape)[1]
     if scheme.pool == "tensor":
         return zeroed(array, smallest(size, scheme.fraction))
@@ -318,7 +404,7 @@ def quantize_int(values: np.ndarray, shape: tuple, scheme: Scheme, tensor: str =
         else:
             present = np.zeros(padded.shape, bool)  # what the padding added is no element of its group
             present[:, :length] = True
-            counted = present.reshape(w.shape) & ((w != 0) if scheme.fraction is not None else True)
+            counted = present.reshape(w.shape) & ((w != 0) if scheme.prunes else True)
             clip = percentiles(w, counted, float(scheme.range[1:]))
             codes, q = on_grid(w, (-clip, clip), scheme, tensor)
     flat = lambda x: x.reshape(rows, -1)[:, :length].reshape(-1)
@@ -456,6 +542,7 @@ def expect(
     weights: set[str],
     target: str,
     stored_as_codes: frozenset = frozenset(),
+    masks: dict | None = None,
 ) -> Expected:
     """The whole recipe over the whole model: last matching line wins, one global pool per line."""
     rule = {}
@@ -469,8 +556,8 @@ def expect(
         scheme, pool = parse(text), {name: model[name] for name, r in rule.items() if r == i}
         if scheme.fraction is not None and scheme.pool == "global" and pool:
             pruned |= prune_global(pool, scheme.fraction)
-        elif scheme.fraction is not None:
-            pruned |= {name: prune(array, scheme) for name, array in pool.items()}
+        elif scheme.prunes:
+            pruned |= {name: prune(array, scheme, name, masks) for name, array in pool.items()}
     out = Expected()
     for name in sorted(model, key=lambda n: n.encode()):
         array = model[name]
@@ -525,6 +612,20 @@ def self_test() -> int:
     pool = expect({"a": f32(1, 5), "b": f32(0.5, 9)}, [("*", "prune:0.5:global"), ("b", "keep")], {"a", "b"}, "packed")
     _same(pool.tensors["a"].stored, [0, 5])
     _same(pool.tensors["b"].stored, [0.5, 9])
+
+    # 2:4 keeps the two largest of four, the later of equals; a tail of two keeps ceil(2*2/4); NaN is not counted
+    _same(one(f32(3, -1, 7, 2, 5, 5, 5, 5, 9, -4), "nm:2:4").stored, [3, 0, 7, 0, 0, 0, 5, 5, 9, 0])
+    _same(one(f32(1, np.inf, 2, 3), "nm:1:4").stored, [0, np.inf, 0, 3])
+    _same(one(f32(1, 2, 3, 4, 5, 6).reshape(2, 3), "nm:1:2").stored, [[0, 2, 3], [0, 5, 6]])
+    # blocks of 2x2 of a 3x3: energies 4, 2, 2, 9; the first of the equals goes
+    w = f32(1, 1, 1, 1, 1, 1, 1, 1, 3).reshape(3, 3)
+    _same(one(w, "block:2x2:0.25").stored, [[1, 1, 0], [1, 1, 0], [1, 1, 3]])
+    _same(one(w, "block:2x2:0.5").stored, [[1, 1, 0], [1, 1, 0], [0, 0, 3]])
+    _same(one(w, "block:9x9:0.5").stored, np.zeros((3, 3)))
+    # published: splitmix64 from 1234567, FNV-1a of "foobar"
+    _same(splitmix64(np.array([1234567], "u8")), [6457827717110365317])
+    _same(fnv1a64(b"foobar"), 0x85944171F73967E8)
+    _same((one(np.ones(1000, F32), "random:0.3:5").stored == 0).sum(), 300)
 
     # int4: scale 1, halves to even, clip at 7; a code of 0 reads +0
     grid = one(f32(7, 0.5, 1.5, -2.5, -0.5, -7), "int4")
@@ -631,6 +732,15 @@ def self_test() -> int:
         "nosuch",
         "prune",
         "prune:0.5:global:row",
+        "nm:5:4",
+        "nm:0:4",
+        "nm:1:65",
+        "block:0x4:0.5",
+        "block:4:0.5",
+        "random:0.5",
+        "random:0.5:18446744073709551616",
+        "nm:2:4+prune:0.5",
+        "mask:",
     ):
         try:
             parse(wrong)

@@ -100,6 +100,14 @@ RECIPES = [
         "prune:0.6:global+int3:g32:asym",
         "prune:0.92:row+f16",
         "prune:0.3:global+bf16",
+        "nm:2:4",
+        "nm:3:7+int4:g64:mse",
+        "nm:1:16+f16",
+        "block:4x4:0.5",
+        "block:3x5:0.7+int8:g32:asym",
+        "block:1x2:0.35",
+        "random:0.5:7",
+        "random:0.9:18446744073709551615+int6:p99",
         "keep",
     )
 ]

@@ -16,5 +16,6 @@ mod pictures;
 mod raster_renderer;
 mod verdict;
 mod window;
+mod window_editor;
 mod window_rows;
 mod window_trust;

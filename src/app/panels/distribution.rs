@@ -259,13 +259,22 @@ fn threshold_ui(
     let row = &live.rows[index];
     let known = row.estimate.as_ref().filter(|_| row.fresh || view.dragging_threshold).and_then(|e| e.threshold);
     let share = scheme.pruned_share().map_or(0.0, Decimal::to_f64);
-    let value = match scope {
-        Some(Scope::Row) => None,
+    let value = match (&scheme.prune, scope) {
+        (Some(_), None | Some(Scope::Row)) => None,
         _ => Some(known.filter(|_| row.fresh).unwrap_or_else(|| magnitude_of_share(histogram, share))),
     };
     let Some(value) = value else {
+        let words = match &scheme.prune {
+            Some(Prune::Magnitude { .. }) | None => "one threshold per row",
+            Some(Prune::Nm { .. }) => "ranked in each group along a row",
+            Some(Prune::Block { .. }) => "whole blocks, by their energy",
+            Some(Prune::Structured { .. }) => "whole units, by their energy",
+            Some(Prune::Random { .. }) => "drawn by lot, whatever the magnitude",
+            Some(Prune::Mask { .. }) => "zeros taken from another model",
+            Some(Prune::Wanda { .. }) => "ranked by weight and input",
+        };
         let at = pos2(axes.area.center().x, axes.area.top() + 14.0);
-        paint_text(ui.painter(), at, Align2::CENTER_CENTER, "one threshold per row", size::HINT, weight::TEXT, t.text2);
+        paint_text(ui.painter(), at, Align2::CENTER_CENTER, words, size::HINT, weight::TEXT, t.text2);
         return;
     };
     let locked = live.is_locked(index);

@@ -72,6 +72,12 @@ pub fn column_ui(ui: &mut Ui, live: &Live, index: usize) {
     line(ui, "stored", Some(estimate.bytes()));
     line(ui, "sparse", estimate.sparse_bytes);
     line(ui, "entropy", estimate.entropy_bytes);
+    let parts: Vec<Part<'_>> = super::bytes::parts(&estimate.sizes, t)
+        .into_iter()
+        .map(|(name, bytes, colour)| Part { name, amount: bytes as f64, colour })
+        .collect();
+    ui.add_space(2.0);
+    StackedBar::new("Where this layer's bytes went", &parts).height(7.0).show(ui);
     if let Some(words) = break_even_words(live, index) {
         ui.add_space(2.0);
         ui.add(egui::Label::new(theme::hint(words)).wrap());

@@ -1,11 +1,11 @@
 //! The selected layer: its name and lock, its distribution, and its figures beside or under the plot.
 
-use super::{distribution, figures};
+use super::{bytes, distribution, figures};
 use crate::app::command::Command;
 use crate::app::format;
-use crate::app::state::View;
+use crate::app::state::{Tab, View};
 use crate::app::theme::{self, tokens};
-use crate::app::widgets::{Icon, IconButton};
+use crate::app::widgets::{Icon, IconButton, Tabs};
 use crate::app::workbench::pane;
 use crate::session::Live;
 use egui::{Align, Layout, Rect, Ui, pos2, vec2};
@@ -22,12 +22,20 @@ pub fn layer_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<Co
     };
     let head = Rect::from_min_size(rect.min, vec2(rect.width(), 48.0));
     pane(ui, head.shrink2(vec2(16.0, 0.0)), "layer head", |ui| head_ui(ui, live, view, commands));
-    let body = Rect::from_min_max(head.left_bottom(), rect.max);
+    let strip = Rect::from_min_size(head.left_bottom(), vec2(rect.width(), theme::space::TAB));
+    pane(ui, strip.shrink2(vec2(16.0, 0.0)), "layer tabs", |ui| tabs_ui(ui, view));
+    ui.painter().hline(rect.x_range(), strip.bottom(), egui::Stroke::new(1.0, tokens(ui).line));
+    let body = Rect::from_min_max(strip.left_bottom() + vec2(0.0, 8.0), rect.max);
     let column = body.width() > 560.0;
     let plot_right = if column { body.right() - FIGURES - 40.0 } else { body.right() - 16.0 };
     let plot_bottom = if column { body.bottom() - 8.0 } else { body.bottom() - 28.0 };
     let plot = Rect::from_min_max(pos2(body.left() + 16.0, body.top()), pos2(plot_right, plot_bottom));
-    pane(ui, plot, "distribution", |ui| distribution::distribution_ui(ui, live, view, commands));
+    match view.tab {
+        Tab::Distribution => {
+            pane(ui, plot, "distribution", |ui| distribution::distribution_ui(ui, live, view, commands));
+        }
+        Tab::Bytes => pane(ui, plot, "bytes", |ui| bytes::bytes_ui(ui, live, view, commands)),
+    }
     if column {
         let x = body.right() - FIGURES - 28.0;
         ui.painter().vline(x, body.top() + 4.0..=body.bottom() - 12.0, egui::Stroke::new(1.0, tokens(ui).line));
@@ -39,6 +47,14 @@ pub fn layer_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<Co
     } else {
         let area = Rect::from_min_max(pos2(body.left() + 16.0, plot_bottom), pos2(body.right() - 16.0, body.bottom()));
         pane(ui, area, "figures", |ui| figures::line_ui(ui, live, view.selected));
+    }
+}
+
+fn tabs_ui(ui: &mut Ui, view: &mut View) {
+    let words = Tab::ALL.map(Tab::word);
+    let mut open = Tab::ALL.iter().position(|tab| *tab == view.tab).unwrap_or(0);
+    if ui.add(Tabs::new(&mut open, &words, "Views of the layer")).changed() {
+        view.tab = Tab::ALL[open];
     }
 }
 

@@ -13,7 +13,7 @@ use crate::app::widgets::{Chip, Icon, Kind, paint_bar, paint_kind_mark, paint_sp
 use crate::app::workbench::pane;
 use crate::estimate::size as sizes;
 use crate::formats::error::printable;
-use crate::recipe::Target;
+use crate::recipe::{Prune, Scheme, Target};
 use crate::session::Live;
 use egui::{Align2, Color32, CornerRadius, Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
 
@@ -166,17 +166,43 @@ pub fn constraint(live: &Live, index: usize) -> Option<String> {
     }
     let scheme = live.scheme(index);
     let estimate = row.estimate.as_ref().filter(|_| row.fresh)?;
-    let share = scheme.pruned_share().filter(|share| !share.is_zero())?;
     let tensor = &live.model.tensors[index];
-    let dtype = sizes::stored_dtype(tensor.dtype, scheme);
     if live.target() == Target::Safetensors {
-        return Some("dense stores every zero: pruning saves nothing here".into());
+        return nothing_saved_dense(tensor, scheme);
     }
-    let even = sizes::break_even(sizes::code_of(scheme).bits(dtype));
-    let zeros = estimate.errors.as_ref().map_or(share.to_f64(), |e| e.zeros as f64 / tensor.elements().max(1) as f64);
-    (estimate.sizes.mask == 0).then(|| {
+    let bytes = estimate.bytes();
+    if !scheme.is_keep() && bytes >= tensor.bytes() && tensor.elements() > 0 {
+        return Some(format!(
+            "{} is not less than the source's {}",
+            format::bytes_text(bytes),
+            format::bytes_text(tensor.bytes())
+        ));
+    }
+    let zeros_kept = matches!(scheme.prune, Some(Prune::Structured { .. }));
+    let asked = scheme.prune.as_ref().filter(|_| !zeros_kept)?.asked().unwrap_or(1.0);
+    let saved = estimate.sizes.mask + estimate.sizes.indices > 0;
+    if asked == 0.0 || saved {
+        return None;
+    }
+    let even = sizes::break_even(sizes::code_of(scheme).bits(sizes::stored_dtype(tensor.dtype, scheme)));
+    let zeros = estimate.errors.as_ref().map_or(asked, |e| e.zeros as f64 / tensor.elements().max(1) as f64);
+    (zeros < even).then(|| {
         format!("{} % zeros, under the {} % break-even: no mask", format::percent(zeros, 0), format::percent(even, 0))
     })
+}
+
+/// What a scheme does not save where every value is spelled out.
+fn nothing_saved_dense(tensor: &crate::model::Tensor, scheme: &Scheme) -> Option<String> {
+    let removed = matches!(scheme.prune, Some(Prune::Structured { .. }));
+    if scheme.is_keep() || removed || sizes::stored_dtype(tensor.dtype, scheme).bits() < tensor.dtype.bits() {
+        return None;
+    }
+    let words = match scheme {
+        Scheme { factorize: Some(_), .. } => "dense stores the product: factors save nothing here",
+        Scheme { quantize: Some(_), prune: None, .. } => "dense spells every level out: fewer bits save nothing here",
+        _ => "dense stores every zero: pruning saves nothing here",
+    };
+    Some(words.into())
 }
 
 fn rows_ui(ui: &mut Ui, live: &Live, view: &mut View, lines: &[Line], commands: &mut Vec<Command>) {

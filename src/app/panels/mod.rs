@@ -1,10 +1,12 @@
 //! One file per part of the window; each draws from the session and pushes commands, and keeps nothing of its own.
 
 pub mod banner;
+mod bytes;
 mod clip;
 pub mod dials;
 pub mod digits;
 pub mod distribution;
+mod factorize;
 pub mod figures;
 pub mod guide;
 pub mod header;
@@ -12,6 +14,8 @@ pub mod jobs;
 pub mod layer;
 pub mod layers;
 pub mod pixels;
+mod plot;
+mod prune;
 mod quantize;
 pub mod rows;
 pub mod scheme;

@@ -1,10 +1,9 @@
 //! The quantize column of the scheme editor: number format, bits, groups, range, zero point.
 
-use super::scheme::{NARROW, push};
+use super::scheme::{Editor, NARROW};
 use crate::app::command::Command;
-use crate::app::state::View;
 use crate::app::theme;
-use crate::app::widgets::{Segmented, Slider, Switch, ValueField};
+use crate::app::widgets::{Choice, Entry, Segmented, Slider, Switch, ValueField};
 use crate::estimate::size;
 use crate::kernels::layout::Unit;
 use crate::model::Tensor;
@@ -33,67 +32,205 @@ impl From<Grid> for Quantize {
     }
 }
 
+/// The number formats, in the order of the list.
+const FORMATS: [(&str, &str); 11] = [
+    ("integer", "2 to 8 bits on an even grid, with a scale per tensor, row or group"),
+    ("f16", "A plain cast to IEEE binary16: the tensor is stored in that dtype, in every target"),
+    ("bf16", "A plain cast to bfloat16: the tensor is stored in that dtype, in every target"),
+    ("fp8 E4M3", "8-bit float, 3 bits of mantissa, up to 448 (OCP, Micikevicius et al. 2022)"),
+    ("fp8 E5M2", "8-bit float, 2 bits of mantissa, up to 57,344 (OCP, Micikevicius et al. 2022)"),
+    ("MXFP4", "4-bit floats, blocks of 32 share a power of two (OCP Microscaling)"),
+    ("NVFP4", "4-bit floats, blocks of 16 share an fp8 scale, the tensor one more (NVIDIA)"),
+    ("NF4", "16 levels at the quantiles of a normal distribution (QLoRA, Dettmers et al. 2023)"),
+    ("ternary", "−α, 0, +α by the threshold of Ternary Weight Networks (Li et al. 2016)"),
+    ("binary", "−α, +α with α the mean magnitude (XNOR-Net, Rastegari et al. 2016)"),
+    ("codebook", "K shared values by k-means (Deep Compression, Han et al. 2016)"),
+];
+
+/// The position of a scheme's format in the list.
+fn format_of(quantize: &Quantize) -> usize {
+    match quantize {
+        Quantize::Int { .. } => 0,
+        Quantize::F16 => 1,
+        Quantize::Bf16 => 2,
+        Quantize::Fp8 { e5m2: false, .. } => 3,
+        Quantize::Fp8 { e5m2: true, .. } => 4,
+        Quantize::Mxfp4 => 5,
+        Quantize::Nvfp4 => 6,
+        Quantize::Nf4(_) => 7,
+        Quantize::Ternary { .. } => 8,
+        Quantize::Binary { .. } => 9,
+        Quantize::Codebook { .. } => 10,
+        Quantize::Gguf(_) => usize::MAX,
+    }
+}
+
+/// What a format starts with.
+fn first_of(format: usize) -> Quantize {
+    match format {
+        1 => Quantize::F16,
+        2 => Quantize::Bf16,
+        3 => Quantize::Fp8 { e5m2: false, row: true },
+        4 => Quantize::Fp8 { e5m2: true, row: true },
+        5 => Quantize::Mxfp4,
+        6 => Quantize::Nvfp4,
+        7 => Quantize::Nf4(64),
+        8 => Quantize::Ternary { row: false },
+        9 => Quantize::Binary { row: false },
+        10 => Quantize::Codebook { k: 16, row: false, best: false },
+        _ => Quantize::Int { bits: FIRST_BITS, unit: Unit::Row, asymmetric: false, range: Range::Max },
+    }
+}
+
 /// Draws the right column of the editor.
-pub(super) fn quantize_ui(
-    ui: &mut Ui,
-    tensor: &Tensor,
-    scheme: &Scheme,
-    locked: Option<&str>,
-    view: &View,
-    commands: &mut Vec<Command>,
-) {
-    let default = Quantize::Int { bits: FIRST_BITS, unit: Unit::Row, asymmetric: false, range: Range::Max };
-    let on = scheme.quantize.is_some();
+pub(super) fn quantize_ui(ui: &mut Ui, editor: &Editor<'_>, commands: &mut Vec<Command>) {
     let set = |commands: &mut Vec<Command>, quantize: Option<Quantize>| {
-        push(commands, view, tensor, scheme.clone().with_quantize(quantize), "quantize");
+        editor.push(commands, editor.scheme.clone().with_quantize(quantize), "quantize");
     };
-    let kind = match &scheme.quantize {
-        Some(Quantize::F16) => 1,
-        Some(Quantize::Bf16) => 2,
-        _ => 0,
-    };
-    let format_ui = |ui: &mut Ui, commands: &mut Vec<Command>| {
-        let mut chosen = kind;
-        let reasons = [locked; 3];
-        let control = Segmented::new(&mut chosen, &["integer", "f16", "bf16"], "Number format").disabled(&reasons);
-        if ui.add(control).changed() {
-            let quantize = [default.clone(), Quantize::F16, Quantize::Bf16];
-            set(commands, quantize.get(chosen).cloned());
-        }
-    };
-    // In a narrow column the formats stand under the title.
-    let narrow = ui.available_width() < NARROW;
+    let shown = editor.scheme.quantize.clone();
     ui.horizontal(|ui| {
-        let mut switched = on;
-        if ui.add(Switch::new(&mut switched, "Quantize").disabled(locked)).changed() {
-            set(commands, switched.then(|| default.clone()));
+        let mut switched = shown.is_some();
+        if ui.add(Switch::new(&mut switched, "Quantize").disabled(editor.locked)).changed() {
+            set(commands, switched.then(|| first_of(0)));
         }
         ui.label(theme::title("Quantize"));
-        if !narrow {
-            ui.with_layout(Layout::right_to_left(Align::Center), |ui| format_ui(ui, commands));
+        if let Some(format) = format_ui(ui, editor, shown.as_ref()) {
+            set(commands, Some(first_of(format)));
         }
     });
-    if narrow {
-        format_ui(ui, commands);
+    let Some(quantize) = shown else {
+        let dtype = editor.tensor.dtype;
+        ui.label(theme::hint(format!("{} as it is, {} bits a weight", dtype.name().to_lowercase(), dtype.bits())));
+        return;
+    };
+    if let Quantize::Int { bits, unit, asymmetric, range } = quantize {
+        let grid = Grid { bits, unit, asymmetric, range };
+        integer_ui(ui, editor.tensor, editor.scheme, grid, editor.locked, &mut |grid| set(commands, Some(grid.into())));
+    } else {
+        levels_ui(ui, editor, &quantize, &mut |quantize| set(commands, Some(quantize)));
     }
-    let integer = scheme.quantize.clone().filter(|_| kind == 0);
-    match (integer, kind) {
-        (None, 0) => {
-            ui.label(theme::hint(format!(
-                "{} as it is, {} bits a weight",
-                tensor.dtype.name().to_lowercase(),
-                tensor.dtype.bits()
-            )));
+}
+
+/// The list of formats; gives the one that was taken.
+fn format_ui(ui: &mut Ui, editor: &Editor<'_>, shown: Option<&Quantize>) -> Option<usize> {
+    let built = |format: usize| Scheme::keep().with_quantize(Some(first_of(format))).unbuilt().is_none();
+    let formats: Vec<usize> = (0..FORMATS.len()).filter(|&format| built(format)).collect();
+    let entry = |&format: &usize| {
+        let no_zero = editor.scheme.prune.is_some() && format == 9;
+        let reason = no_zero.then_some("Two levels about 0 cannot hold the zeros of pruning");
+        Entry { label: FORMATS[format].0, about: FORMATS[format].1, reason }
+    };
+    let entries: Vec<Entry<'_>> = formats.iter().map(entry).collect();
+    let current = match shown {
+        Some(Quantize::Gguf(name)) => name,
+        Some(quantize) => FORMATS[format_of(quantize)].0,
+        None => FORMATS[0].0,
+    };
+    let taken = ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        let width = ui.available_width().min(112.0);
+        Choice::new("Number format", current).width(width).disabled(editor.locked).show(ui, &entries)
+    });
+    taken.inner.and_then(|at| formats.get(at).copied())
+}
+
+/// Every format but the integers: what it costs, and the little that it can be told.
+fn levels_ui(ui: &mut Ui, editor: &Editor<'_>, quantize: &Quantize, set: &mut dyn FnMut(Quantize)) {
+    cost_ui(ui, editor);
+    let locked = editor.locked;
+    match *quantize {
+        Quantize::Fp8 { e5m2, row } => {
+            if let Some(row) = unit_ui(ui, row, "cast", locked) {
+                set(Quantize::Fp8 { e5m2, row });
+            }
         }
-        (None, _) => {
-            ui.label(theme::hint("A plain cast: the tensor is stored in that dtype, in every target"));
+        Quantize::Ternary { row } => {
+            if let Some(row) = unit_ui(ui, row, "tensor", locked) {
+                set(Quantize::Ternary { row });
+            }
         }
-        (Some(Quantize::Int { bits, unit, asymmetric, range }), _) => {
-            let grid = Grid { bits, unit, asymmetric, range };
-            integer_ui(ui, tensor, scheme, grid, locked, &mut |grid| set(commands, Some(grid.into())));
+        Quantize::Binary { row } => {
+            if let Some(row) = unit_ui(ui, row, "tensor", locked) {
+                set(Quantize::Binary { row });
+            }
         }
+        Quantize::Nf4(group) => {
+            let groups = [32, 64, 128];
+            let mut chosen = groups.iter().position(|&g| g == group).unwrap_or(1);
+            ui.horizontal(|ui| {
+                ui.label(theme::label("group"));
+                let control = Segmented::new(&mut chosen, &["32", "64", "128"], "Scale group").chips();
+                if ui.add(control.disabled(&[locked; 3])).changed() {
+                    set(Quantize::Nf4(groups[chosen]));
+                }
+            });
+        }
+        Quantize::Codebook { k, row, best } => codebook_ui(ui, k, row, best, locked, set),
         _ => {}
     }
+    let about = FORMATS.get(format_of(quantize)).map_or("", |format| format.1);
+    ui.add_space(2.0);
+    ui.add(egui::Label::new(theme::hint(about)).wrap());
+}
+
+/// Bits of a weight with all that belongs to it.
+fn cost_ui(ui: &mut Ui, editor: &Editor<'_>) {
+    let total = size::bits_with_side(editor.tensor, editor.scheme);
+    let code = size::code_of(editor.scheme).bits(size::stored_dtype(editor.tensor.dtype, editor.scheme)) as f64;
+    ui.horizontal(|ui| {
+        ui.label(theme::rich(format!("{code:.0}"), theme::size::DIAL, theme::weight::TITLE).strong());
+        ui.label(theme::label("bits"));
+        if total - code >= 0.005 {
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                let side = total - code;
+                let words = if ui.available_width() > 120.0 {
+                    format!("+{side:.2} for scales = {total:.2} bits")
+                } else {
+                    format!("= {total:.2} with scales")
+                };
+                ui.label(theme::label(words));
+            });
+        }
+    });
+}
+
+/// One scale for all, or one per row; gives the new choice when it changes.
+fn unit_ui(ui: &mut Ui, row: bool, whole: &str, locked: Option<&str>) -> Option<bool> {
+    let mut chosen = usize::from(row);
+    let mut changed = false;
+    ui.horizontal(|ui| {
+        ui.label(theme::label("scale"));
+        let labels = [whole, "row"];
+        let control = Segmented::new(&mut chosen, &labels, "Scale group").chips();
+        changed = ui.add(control.disabled(&[locked; 2])).changed();
+    });
+    changed.then_some(chosen == 1)
+}
+
+fn codebook_ui(ui: &mut Ui, k: u32, row: bool, best: bool, locked: Option<&str>, set: &mut dyn FnMut(Quantize)) {
+    let mut values = f64::from(k);
+    ui.horizontal(|ui| {
+        let field = ValueField::new(&mut values, 2.0..=256.0, "Shared values").unit("shared values").step(1.0);
+        if ui.add(field.size(theme::size::BODY).disabled(locked)).changed() {
+            set(Quantize::Codebook { k: values as u32, row, best });
+        }
+    });
+    let mut bits = f64::from(k).log2();
+    let ticks = [(1.0, "2"), (2.0, "4"), (3.0, "8"), (4.0, "16"), (5.0, "32"), (6.0, "64"), (7.0, "128"), (8.0, "256")];
+    let slider = Slider::new(&mut bits, 1.0..=8.0, "Codebook size").step(1.0).ticks(ticks);
+    if ui.add(slider.disabled(locked)).changed() {
+        set(Quantize::Codebook { k: bits.exp2().round() as u32, row, best });
+    }
+    if let Some(row) = unit_ui(ui, row, "tensor", locked) {
+        set(Quantize::Codebook { k, row, best });
+    }
+    let mut chosen = usize::from(best);
+    ui.horizontal(|ui| {
+        ui.label(theme::label("search"));
+        let control = Segmented::new(&mut chosen, &["Lloyd", "optimum"], "Codebook search").chips();
+        if ui.add(control.disabled(&[locked; 2])).changed() {
+            set(Quantize::Codebook { k, row, best: chosen == 1 });
+        }
+    });
 }
 
 fn integer_ui(

@@ -1,19 +1,17 @@
 //! The scheme editor: the same choice as switches and sliders, and as the line of text that a recipe file would hold.
 
 use crate::app::command::Command;
-use crate::app::format;
 use crate::app::state::View;
 use crate::app::theme::{self, tokens};
-use crate::app::widgets::{Segmented, Slider, Switch, ValueField};
+use crate::app::widgets::Segmented;
 use crate::app::workbench::pane;
-use crate::estimate::size;
 use crate::model::Tensor;
-use crate::recipe::{Decimal, Prune, Scheme, Scope};
+use crate::recipe::Scheme;
 use crate::session::Live;
 use egui::{Align, Layout, Rect, Role, Ui, WidgetInfo, pos2, vec2};
 
-/// What pruning starts with when it is switched on.
-const FIRST_SHARE: f64 = 0.5;
+/// Width that each of three columns needs.
+const COLUMN: f32 = 228.0;
 
 /// A column narrower than this breaks lines that otherwise stand beside each other.
 pub(super) const NARROW: f32 = 232.0;
@@ -41,18 +39,84 @@ pub fn scheme_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<C
         return;
     }
     let locked = live.is_locked(view.selected).then_some("This layer is locked, press L");
-    let middle = egui::lerp(body.left()..=body.right(), if body.width() < 2.0 * NARROW { 0.46 } else { 0.5 });
-    let left = Rect::from_min_max(body.min, pos2(middle - 14.0, body.bottom()));
-    let right = Rect::from_min_max(pos2(middle + 14.0, body.top()), body.max);
     let scheme = live.scheme(view.selected).clone();
-    pane(ui, left, "prune", |ui| prune_ui(ui, tensor, &scheme, locked, view, commands));
-    pane(ui, right, "quantize", |ui| super::quantize::quantize_ui(ui, tensor, &scheme, locked, view, commands));
-    ui.painter().vline(middle, body.top() + 4.0..=body.bottom() - 12.0, egui::Stroke::new(1.0, tokens(ui).line));
+    let all = body.width() >= 3.0 * COLUMN;
+    // Where two columns have room, the left one shows what the scheme has of the two.
+    let step = view.step.unwrap_or(usize::from(scheme.prune.is_none() && scheme.factorize.is_some()));
+    let editor = Editor { tensor, scheme: &scheme, locked, gesture: view.gesture, alone: (!all).then_some(step) };
+    let cuts: Vec<f32> = match all {
+        true => vec![1.0 / 3.0, 2.0 / 3.0],
+        false => vec![if body.width() < 2.0 * NARROW { 0.46 } else { 0.5 }],
+    };
+    let cuts: Vec<f32> = cuts.into_iter().map(|share| egui::lerp(body.left()..=body.right(), share)).collect();
+    for &x in &cuts {
+        ui.painter().vline(x, body.top() + 4.0..=body.bottom() - 12.0, egui::Stroke::new(1.0, tokens(ui).line));
+    }
+    let edge = |at: usize, or: f32| cuts.get(at).map_or(or, |x| x - 14.0);
+    let column = |at: usize| {
+        let left = at.checked_sub(1).and_then(|before| cuts.get(before)).map_or(body.left(), |x| x + 14.0);
+        Rect::from_min_max(pos2(left, body.top()), pos2(edge(at, body.right()), body.bottom()))
+    };
+    if all || step == 0 {
+        pane(ui, column(0), "prune", |ui| super::prune::prune_ui(ui, &editor, commands));
+    }
+    if all || step == 1 {
+        let place = column(usize::from(all));
+        pane(ui, place, "factorize", |ui| super::factorize::factorize_ui(ui, &editor, commands));
+    }
+    pane(ui, column(cuts.len()), "quantize", |ui| super::quantize::quantize_ui(ui, &editor, commands));
+    if let Some(step) = ui.data_mut(|data| data.remove_temp::<usize>(shown_step())) {
+        view.step = Some(step);
+    }
 }
 
-pub(super) fn push(commands: &mut Vec<Command>, view: &View, tensor: &Tensor, scheme: Scheme, verb: &str) {
-    let what = format!("{verb} {}", tensor.name);
-    commands.push(Command::SetScheme { scheme, what, gesture: Some(view.gesture) });
+/// Where the left column leaves word of the step that is to be shown in it.
+fn shown_step() -> egui::Id {
+    egui::Id::unique("shown step")
+}
+
+/// What the columns of the editor share: the selected tensor, its scheme, and how a change is told.
+pub(super) struct Editor<'a> {
+    pub tensor: &'a Tensor,
+    pub scheme: &'a Scheme,
+    /// Why nothing can be changed.
+    pub locked: Option<&'a str>,
+    gesture: u64,
+    /// The step that the left column shows, where there is no room for both.
+    alone: Option<usize>,
+}
+
+impl Editor<'_> {
+    /// Gives the tensor another scheme, as part of the gesture under way.
+    pub fn push(&self, commands: &mut Vec<Command>, scheme: Scheme, verb: &str) {
+        let what = format!("{verb} {}", self.tensor.name);
+        commands.push(Command::SetScheme { scheme, what, gesture: Some(self.gesture) });
+    }
+
+    /// Why pruning cannot be changed.
+    pub fn prune_reason(&self) -> Option<&str> {
+        let factors = self.scheme.factorize.is_some() && self.scheme.prune.is_none();
+        let reason = "Only rows or columns go with factors: a product would undo the zeros";
+        self.locked.or(factors.then_some(reason))
+    }
+
+    /// Whether the left column has room for one step only.
+    pub fn is_narrow(&self) -> bool {
+        self.alone.is_some()
+    }
+
+    /// The title of the step of this column, prune or factorize: a choice between the two where there is room for one.
+    pub fn title_ui(&self, ui: &mut Ui, step: usize) {
+        let words = ["Prune", "Factorize"];
+        let Some(mut shown) = self.alone else {
+            ui.label(theme::title(words[step]));
+            return;
+        };
+        let short = if ui.available_width() < 160.0 { ["Prune", "Factors"] } else { words };
+        if ui.add(Segmented::new(&mut shown, &short, "Step").chips()).changed() {
+            ui.data_mut(|data| data.insert_temp(shown_step(), shown));
+        }
+    }
 }
 
 fn head_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<Command>) {
@@ -61,7 +125,9 @@ fn head_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<Command
     apply_ui(&mut right, live, view);
     let left = Rect::from_min_max(rect.min, pos2(right.min_rect().left() - 12.0, rect.bottom()));
     let mut left = ui.new_child(egui::UiBuilder::new().max_rect(left).layout(Layout::left_to_right(Align::Center)));
-    left.label(theme::title("Scheme"));
+    if rect.width() > 460.0 {
+        left.label(theme::title("Scheme"));
+    }
     let current = live.scheme(view.selected).to_string();
     let mut text = view.scheme_text.clone().unwrap_or_else(|| current.clone());
     let valid = text.parse::<Scheme>();
@@ -117,75 +183,4 @@ fn apply_ui(ui: &mut Ui, live: &Live, view: &mut View) {
     if ui.available_width() > 330.0 {
         ui.label(theme::label("apply to"));
     }
-}
-
-fn prune_ui(
-    ui: &mut Ui,
-    tensor: &Tensor,
-    scheme: &Scheme,
-    locked: Option<&str>,
-    view: &View,
-    commands: &mut Vec<Command>,
-) {
-    let (share, scope) = match &scheme.prune {
-        Some(Prune::Magnitude { share, scope }) => (share.to_f64(), *scope),
-        _ => (0.0, Scope::Tensor),
-    };
-    let on = scheme.prune.is_some();
-    let set = |commands: &mut Vec<Command>, share: f64, scope: Scope| {
-        let share = Decimal::from_f64(share, 4);
-        let prune = (!share.is_zero()).then_some(Prune::Magnitude { share, scope });
-        push(commands, view, tensor, scheme.clone().with_prune(prune), "prune");
-    };
-    ui.horizontal(|ui| {
-        let mut switched = on;
-        if ui.add(Switch::new(&mut switched, "Prune").disabled(locked)).changed() {
-            set(commands, if switched { FIRST_SHARE } else { 0.0 }, scope);
-        }
-        ui.label(theme::title("Prune"));
-        if ui.available_width() > 90.0 {
-            ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.label(theme::label("by magnitude")));
-        }
-    });
-    let mut percent = 100.0 * share;
-    ui.horizontal(|ui| {
-        let field = ValueField::new(&mut percent, 0.0..=100.0, "Pruned percent").unit("% pruned").decimals(1).step(0.1);
-        if ui.add(field.disabled(locked)).changed() {
-            set(commands, percent / 100.0, scope);
-        }
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            let n = tensor.elements() as u64;
-            let kept = n - scheme.pruned_share().map_or(0, |share| share.share_of(n));
-            let of = if ui.available_width() > 110.0 { format!(" of {}", format::count(n)) } else { String::new() };
-            ui.label(theme::label(format!("{}{of} kept", format::count(kept))));
-        });
-    });
-    let bits = size::code_of(scheme).bits(size::stored_dtype(tensor.dtype, scheme));
-    let even = 100.0 * size::break_even(bits);
-    let words = format!("break-even {} %", format::signed(even, 0));
-    let spoken = format!("{percent:.1} %");
-    let slider = Slider::new(&mut percent, 0.0..=100.0, "Pruned share").step(0.5).mark(even, &words).disabled(locked);
-    if ui.add(slider.spoken(spoken)).changed() {
-        set(commands, percent / 100.0, scope);
-    }
-    let reason = locked.or((!on).then_some("Nothing is pruned"));
-    if let Some(scope) = scope_ui(ui, scope, reason) {
-        set(commands, share, scope);
-    }
-}
-
-/// The choice of where magnitudes are ranked; gives the new one when it changes.
-fn scope_ui(ui: &mut Ui, scope: Scope, reason: Option<&str>) -> Option<Scope> {
-    let scopes = [Scope::Tensor, Scope::Row, Scope::Global];
-    let mut chosen = scopes.iter().position(|s| *s == scope).unwrap_or(0);
-    let mut changed = false;
-    ui.horizontal(|ui| {
-        if ui.available_width() > NARROW {
-            ui.label(theme::label("scope"));
-        }
-        let reasons = [reason; 3];
-        let control = Segmented::new(&mut chosen, &["tensor", "row", "global"], "Prune scope");
-        changed = ui.add(control.chips().disabled(&reasons)).changed();
-    });
-    scopes.get(chosen).copied().filter(|_| changed)
 }

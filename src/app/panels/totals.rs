@@ -174,16 +174,9 @@ fn fidelity_ui(ui: &mut Ui, totals: &Totals, fresh: bool) {
 fn bytes_ui(ui: &mut Ui, totals: &Totals, fresh: bool) {
     let t: &Tokens = tokens(ui);
     ui.label(theme::title("Where the bytes went"));
-    let s = totals.sizes;
-    let parts: Vec<(&str, u64, egui::Color32)> = vec![
-        ("values", s.values, t.values),
-        ("scales", s.scales, t.scales),
-        ("zero points", s.zero_points, t.zero_points),
-        ("mask", s.mask, t.mask),
-        ("untouched", s.untouched, t.untouched),
-        ("header", totals.overhead_bytes, t.header),
-    ];
-    let parts: Vec<_> = parts.into_iter().filter(|p| p.1 > 0).collect();
+    let header = ("header", totals.overhead_bytes, t.header);
+    let parts = super::bytes::parts(&totals.sizes, t).into_iter().chain([header]);
+    let parts: Vec<_> = parts.filter(|p| p.1 > 0).collect();
     let bars: Vec<Part<'_>> =
         parts.iter().map(|&(name, bytes, colour)| Part { name, amount: bytes as f64, colour }).collect();
     StackedBar::new("Where the bytes went", &bars).height(14.0).show(ui);

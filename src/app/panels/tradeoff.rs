@@ -1,5 +1,6 @@
 //! Size against quality: where the hand is, the path it walked, and the uniform baseline it has to beat.
 
+use super::plot::step_for;
 use crate::app::command::Command;
 use crate::app::format;
 use crate::app::state::View;
@@ -131,13 +132,6 @@ fn paint_axes(ui: &Ui, axes: &Axes, t: &Tokens) {
     painter.hline(axes.area.x_range(), axes.area.bottom(), Stroke::new(1.0, t.line));
 }
 
-/// A round step that cuts a span into about `parts`.
-fn step_for(span: f64, parts: f64) -> f64 {
-    let raw = (span / parts).max(1e-9);
-    let power = 10_f64.powf(raw.log10().floor());
-    [1.0, 2.0, 5.0, 10.0].into_iter().map(|lead| lead * power).find(|step| *step >= raw).unwrap_or(raw)
-}
-
 fn baseline_ui(ui: &mut Ui, axes: &Axes, live: &Live, measured: bool, t: &Tokens, commands: &mut Vec<Command>) {
     let quality = |b: &crate::session::jobs::BaselinePoint| if measured { b.accuracy } else { Some(b.fidelity) };
     let points: Vec<(u32, Pos2, bool)> = live
@@ -159,15 +153,13 @@ fn baseline_ui(ui: &mut Ui, axes: &Axes, live: &Live, measured: bool, t: &Tokens
         }
     }
     if points.len() > 1 {
-        paint_text(
-            &painter,
-            pos2(axes.area.right(), axes.area.bottom() - 10.0),
-            Align2::RIGHT_CENTER,
-            "dashed: uniform bits",
-            size::TICK,
-            weight::TEXT,
-            t.text3,
-        );
+        // Where nothing is ever drawn: little that is good is small, and accuracy has its own line up there.
+        let (at, anchor) = if measured {
+            (pos2(axes.area.right(), axes.area.bottom() - 10.0), Align2::RIGHT_CENTER)
+        } else {
+            (axes.area.left_top() + vec2(6.0, 8.0), Align2::LEFT_CENTER)
+        };
+        paint_text(&painter, at, anchor, "dashed: uniform bits", size::TICK, weight::TEXT, t.text3);
     } else if !live.baseline_runs() && live.profile_progress().is_none() {
         let at = Rect::from_center_size(axes.area.center(), vec2(170.0, 24.0));
         let button = egui::Button::new(theme::label("Compute uniform baseline"));

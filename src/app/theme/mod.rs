@@ -162,6 +162,8 @@ pub struct Tokens {
     pub indices: Color32,
     /// Bytes of codebooks.
     pub codebook: Color32,
+    /// Bytes of factors.
+    pub factors: Color32,
     /// Bytes of tensors left as they were.
     pub untouched: Color32,
     /// Bytes of file headers and padding.
@@ -169,9 +171,9 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// The eight byte colours in the order stacked bars use: values, scales, zero-points, mask,
-    /// indices, codebook, untouched, header.
-    pub fn bytes(&self) -> [Color32; 8] {
+    /// The nine byte colours in the order stacked bars use: values, scales, zero-points, mask,
+    /// indices, codebook, factors, untouched, header.
+    pub fn bytes(&self) -> [Color32; 9] {
         [
             self.values,
             self.scales,
@@ -179,6 +181,7 @@ impl Tokens {
             self.mask,
             self.indices,
             self.codebook,
+            self.factors,
             self.untouched,
             self.header,
         ]
@@ -259,6 +262,7 @@ pub const DARK: Tokens = Tokens {
     mask: hex(0xE6B44C),
     indices: hex(0xD98BB0),
     codebook: hex(0x7CC7A2),
+    factors: hex(0xE98A6A),
     untouched: hex(0x6B7682),
     header: hex(0x454E58),
 };
@@ -291,6 +295,7 @@ pub const LIGHT: Tokens = Tokens {
     mask: hex(0xD99A1C),
     indices: hex(0xC0608F),
     codebook: hex(0x3E9A72),
+    factors: hex(0xC65D3B),
     untouched: hex(0x97A1AB),
     header: hex(0xC9D0D6),
 };

@@ -5,6 +5,7 @@
 
 mod bar;
 mod chip;
+mod choice;
 mod icons;
 mod kind_chip;
 mod pill;
@@ -21,6 +22,7 @@ mod tests;
 
 pub use bar::{Bar, paint_bar};
 pub use chip::Chip;
+pub use choice::{Choice, Entry};
 pub use icons::{Icon, IconButton, combo_icon, paint_logo};
 pub use kind_chip::{Kind, KindChip, paint_kind_mark};
 pub use pill::{Grip, GripLook, paint_grip, paint_pill, paint_tag};

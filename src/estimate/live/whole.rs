@@ -1,7 +1,7 @@
 //! A whole plan answered from profiles: what `estimate --live` prints, and what the window shows before the exact pass lands.
 
 use super::Engine;
-use crate::compress::{Error, PoolCut, Task};
+use crate::compress::{Error, Joint, PoolCut};
 use crate::control::Control;
 use crate::estimate::total::{self, ModelEstimate};
 use crate::estimate::{Label, TensorEstimate, TensorStats, estimate_tensor, size};
@@ -48,7 +48,9 @@ impl Engine {
         } else {
             None
         };
-        let task = Task { model, tensor, scheme, target: plan.target, pool, control };
+        let alone = Joint::default();
+        let mut task = alone.task(model, plan, index, control);
+        task.pool = pool;
         let mut result = estimate_tensor(&task, reach);
         if let (Ok(estimate), true) = (&mut result, pool.is_some()) {
             // The kernel is exact, but the pool's threshold is the tables'.
@@ -94,12 +96,10 @@ pub fn estimate_model_live(
     let live: Result<Vec<Option<TensorEstimate>>, Error> = model.tensors.par_iter().enumerate().map(one).collect();
     let mut estimates = live?;
     if estimates.iter().any(Option::is_none) {
-        let cuts = crate::compress::cut_pools(model, plan, control)?;
+        let open: Vec<bool> = estimates.iter().map(Option::is_none).collect();
+        let joint = Joint::for_some(model, plan, |index| open[index], control)?;
         for (index, place) in estimates.iter_mut().enumerate().filter(|(_, place)| place.is_none()) {
-            let (tensor, scheme) = (&model.tensors[index], &plan.assignments[index].stored);
-            let pool = cuts.get(&index).copied();
-            let task = Task { model, tensor, scheme, target: plan.target, pool, control };
-            *place = Some(estimate_tensor(&task, None)?);
+            *place = Some(estimate_tensor(&joint.task(model, plan, index, control), None)?);
         }
     }
     Ok(total::sum_up(model, plan, recipe, estimates.into_iter().flatten().collect()))

@@ -80,7 +80,7 @@ impl Kept {
             saved: self.saved.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs(),
             closed: self.closed,
             selected: self.selected.clone(),
-            recipe: file::print(&self.recipe),
+            recipe: file::print(&self.recipe.with_whole_paths()),
         };
         // Text, numbers and lists of text are always JSON.
         let body = serde_json::to_string_pretty(&raw).unwrap_or_default();

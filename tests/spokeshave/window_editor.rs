@@ -1,0 +1,129 @@
+//! The scheme editor and the tabs over it: every kind of pruning, factors and every number format, chosen from their lists.
+
+use super::bench::{Bench, demo, live, settle};
+use egui::accesskit::Role;
+use egui_kittest::kittest::Queryable;
+
+fn scheme(bench: &Bench) -> String {
+    live(bench).scheme(1).to_string()
+}
+
+fn stored(bench: &Bench) -> u64 {
+    let row = &live(bench).rows[1];
+    assert!(row.fresh && row.refusal.is_none(), "{:?}", row.refusal);
+    row.estimate.as_ref().expect("it is estimated").bytes()
+}
+
+/// Opens a list and takes an entry.
+fn take(bench: &mut Bench, list: &str, entry: &str) {
+    bench.get_by_role_and_label(Role::ComboBox, list).click();
+    bench.step();
+    bench.step();
+    bench.get_by_role_and_label(Role::Button, entry).click();
+    settle(bench);
+}
+
+#[test]
+fn every_kind_of_pruning_is_in_the_list_and_keeps_the_share() {
+    let mut bench = demo();
+    assert_eq!(live(&bench).model.tensors[1].name, "fc1.weight");
+    bench.get_by_role_and_label(Role::Switch, "Prune").click();
+    settle(&mut bench);
+    assert_eq!(scheme(&bench), "prune:0.5");
+    for (entry, wanted) in [
+        ("blocks", "block:4x4:0.5"),
+        ("random", "random:0.5:0"),
+        ("rows", "rows:0.5"),
+        ("magnitude", "prune:0.5"),
+        ("N of M", "nm:2:4"),
+    ] {
+        take(&mut bench, "Prune kind", entry);
+        assert_eq!(scheme(&bench), wanted);
+        assert!(stored(&bench) < 940_800, "{entry} saves bytes");
+    }
+    bench.get_by_label("Pattern: 1:4").click();
+    settle(&mut bench);
+    assert_eq!(scheme(&bench), "nm:1:4");
+    take(&mut bench, "Prune kind", "blocks");
+    bench.get_by_label("Block size: 16×16").click();
+    settle(&mut bench);
+    assert_eq!(scheme(&bench), "block:16x16:0.5");
+    assert!(bench.query_by_label("Prune threshold").is_none(), "blocks have no threshold on the weights");
+}
+
+#[test]
+fn a_rolled_row_keeps_the_kind_of_its_pruning() {
+    let mut bench = demo();
+    bench.get_by_role_and_label(Role::Switch, "Prune").click();
+    settle(&mut bench);
+    take(&mut bench, "Prune kind", "random");
+    bench.key_press(egui::Key::Minus);
+    settle(&mut bench);
+    assert_eq!(scheme(&bench), "random:0.55:0");
+}
+
+#[test]
+fn every_number_format_is_in_the_list() {
+    let mut bench = demo();
+    bench.get_by_role_and_label(Role::Switch, "Quantize").click();
+    settle(&mut bench);
+    for (entry, wanted) in [
+        ("f16", "f16"),
+        ("bf16", "bf16"),
+        ("fp8 E4M3", "fp8_e4m3:row"),
+        ("fp8 E5M2", "fp8_e5m2:row"),
+        ("MXFP4", "mxfp4"),
+        ("NVFP4", "nvfp4"),
+        ("NF4", "nf4:g64"),
+        ("ternary", "ternary"),
+        ("binary", "binary"),
+        ("codebook", "codebook:16"),
+        ("integer", "int4:row"),
+    ] {
+        take(&mut bench, "Number format", entry);
+        assert_eq!(scheme(&bench), wanted);
+        assert!(stored(&bench) <= 470_400, "{entry} at most halves the bytes: {}", stored(&bench));
+    }
+    take(&mut bench, "Number format", "codebook");
+    bench.get_by_label("Codebook search: optimum").click();
+    settle(&mut bench);
+    assert_eq!(scheme(&bench), "codebook:16:best");
+}
+
+#[test]
+fn factors_by_rank_and_by_energy() {
+    let mut bench = demo();
+    bench.get_by_role_and_label(Role::Switch, "Factorize").click();
+    settle(&mut bench);
+    assert_eq!(scheme(&bench), "rank:108", "half of the rank below which factors pay");
+    assert_eq!(stored(&bench), 4 * 108 * (300 + 784));
+    bench.get_by_label("Factorize by: energy").click();
+    settle(&mut bench);
+    assert_eq!(scheme(&bench), "energy:0.9");
+    let t2 = live(&bench).rows[1].estimate.as_ref().and_then(|e| e.t2()).expect("it is estimated");
+    assert!((0.0..=0.1).contains(&t2), "nine tenths of the energy are kept: {t2}");
+    bench.get_by_label("Undo").click();
+    bench.step();
+    bench.get_by_label("Undo").click();
+    settle(&mut bench);
+    assert_eq!(scheme(&bench), "keep");
+}
+
+#[test]
+fn a_bar_of_the_bytes_tab_prunes_that_much() {
+    let mut bench = demo();
+    bench.get_by_role_and_label(Role::Switch, "Quantize").click();
+    settle(&mut bench);
+    let unpruned = stored(&bench);
+    bench.get_by_role_and_label(Role::Tab, "Bytes").click();
+    settle(&mut bench);
+    bench.get_by_role_and_label(Role::Button, "Prune 80 %").click();
+    settle(&mut bench);
+    assert_eq!(scheme(&bench), "prune:0.8+int4:row");
+    assert!(stored(&bench) < unpruned);
+    assert_eq!(live(&bench).history().depth(), 2);
+    // The sweep and the row are the same answer.
+    let bar = live(&bench).sweep(1).points.iter().find(|p| p.0 == 0.8).expect("there is a bar").1.bytes();
+    let off = bar.abs_diff(stored(&bench)) as f64 / stored(&bench) as f64;
+    assert!(off < 0.02, "the bar says {bar}, the row {}", stored(&bench));
+}
