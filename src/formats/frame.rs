@@ -3,12 +3,15 @@
 use super::{Error, ErrorKind, Limits, Source, Table};
 use std::ops::Range;
 
+/// Finds the header from the file's first bytes and its length.
+type Place = fn(&[u8], u64, &Limits) -> Result<Range<u64>, ErrorKind>;
+
 /// How one container is read, from a file or from memory.
 pub(super) struct Frame {
     /// Bytes before the header.
     pub prefix: u64,
-    /// Where the header lies, from the file's first bytes and its length.
-    pub place: fn(&[u8], u64, &Limits) -> Result<Range<u64>, ErrorKind>,
+    /// Where the header lies.
+    pub place: Place,
     /// What the header's bytes list, in a file of this length.
     pub table: fn(&[u8], u64, &Limits) -> Result<Table, ErrorKind>,
 }

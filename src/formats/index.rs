@@ -64,7 +64,9 @@ impl<'de> Document<'de> for Members<'_> {
                 return verdict.refuse(ErrorKind::DuplicateKey { place: INDEX.into(), name: printable(&key) });
             }
         }
-        let none = || verdict.refuse(bad("it has no weight_map; an index maps tensor names to files"));
+        let none = || {
+            verdict.refuse(bad("it has no weight_map; an index maps tensor names to files; save or download it again"))
+        };
         index.map_or_else(none, Ok)
     }
 }
@@ -79,7 +81,9 @@ impl<'de> Take<'de> for WeightMap<'_> {
     type Out = Index;
 
     fn plain<E: serde::de::Error>(self, found: Found<'_>) -> Result<Index, E> {
-        self.verdict.refuse(bad(format!("its weight_map is {found}, not an object that maps tensor names to files")))
+        self.verdict.refuse(bad(format!(
+            "its weight_map is {found}, not an object that maps tensor names to files; save or download it again"
+        )))
     }
 
     fn object<A: MapAccess<'de>>(self, mut members: A) -> Result<Index, A::Error> {
