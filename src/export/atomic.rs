@@ -290,14 +290,21 @@ pub fn folder_of(out: &Path) -> PathBuf {
     }
 }
 
-/// The rename itself is in the folder: without this a power cut could undo it.
+/// Brings the names in a folder to the disk: without this a power cut could undo a rename.
+///
+/// # Errors
+/// When the disk does not take it.
 #[cfg(unix)]
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
+pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Names are brought to the disk by the system here.
+///
+/// # Errors
+/// None.
 #[cfg(not(unix))]
-fn sync_folder(_folder: &Path) -> std::io::Result<()> {
+pub fn sync_folder(_folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 

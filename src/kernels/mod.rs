@@ -17,6 +17,7 @@
 //! | [`bracket`] | the same in one pass, where a sample says about where it lies |
 //! | [`clip`] | ranges tighter than the maximum: least squares, percentiles |
 //! | [`entropy`] | Shannon bound of a code table, and the cost of relative indices |
+//! | [`hash`] | short numbers for names and checks against damage |
 //! | [`histogram`] | counts over a symmetric range, for the eye |
 //! | [`kept`] | which indices of a dimension stay |
 //! | [`layout`] | rows, groups and chunks: where a tensor is cut |
@@ -33,6 +34,7 @@ pub mod convert;
 pub mod dispatch;
 pub mod entropy;
 pub mod error;
+pub mod hash;
 pub mod histogram;
 pub mod kept;
 pub mod layout;

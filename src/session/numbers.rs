@@ -16,6 +16,7 @@ use super::view_types::{Key, Measured, Outcome, PathPoint};
 use crate::control::Control;
 use crate::estimate::total;
 use crate::estimate::{Label, TensorEstimate, TensorStats, size};
+use crate::kernels::hash::{START, fnv1a};
 use crate::profile::{self, Profile};
 use crate::recipe::plan::Line;
 use std::collections::BTreeMap;
@@ -352,6 +353,5 @@ impl Live {
 
 /// A number for the members of a pool, which an estimate depends on besides target and scheme: FNV-1a over their positions.
 fn fingerprint(members: &[usize]) -> u64 {
-    let step = |hash: u64, &member: &usize| (hash ^ member as u64).wrapping_mul(0x0100_0000_01b3);
-    members.iter().fold(0xcbf2_9ce4_8422_2325, step)
+    members.iter().fold(START, |hash, &member| fnv1a(&(member as u64).to_le_bytes(), hash))
 }
