@@ -237,7 +237,8 @@ impl Live {
             Event::SourceAccuracy(accuracy) => {
                 self.source_accuracy = Some(accuracy);
             }
-            Event::Baseline(point) => self.baseline.push(point),
+            Event::Baseline(number, point) if number == self.baselines => self.baseline.push(point),
+            Event::Baseline(..) => {}
             Event::Exported(result) => match result {
                 Ok(artifact) => self.outcome = Some(Outcome::Done(artifact)),
                 Err(cause) => self.fail(Work::Export, cause),
@@ -338,7 +339,9 @@ impl Live {
         if self.troubles.is_source_changed() {
             return;
         }
+        self.troubles.retract(Work::Baseline);
         self.baseline.clear();
+        self.baselines += 1;
         let strange = |(_, stats): &(&crate::model::Tensor, &Option<Arc<TensorStats>>)| {
             stats.as_ref().is_some_and(|s| s.moments.non_finite() > 0)
         };
@@ -346,7 +349,7 @@ impl Live {
         let left_out = all.filter(|(t, _)| t.is_weight_matrix()).filter(strange).map(|(t, _)| t.name.clone()).collect();
         let (model, network) = (self.model.clone(), self.network.clone());
         let profiles = self.engine.profiles().to_vec();
-        let job = jobs::baseline(model, profiles, network, self.target(), left_out, self.reporter.clone());
+        let job = jobs::baseline(model, profiles, network, self.target(), left_out, self.baselines, self.reporter.clone());
         self.running.baseline = Some(job);
     }
 }
