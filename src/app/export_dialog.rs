@@ -52,6 +52,10 @@ pub fn export_ui(
     if let Some(why) = live.export_refusal() {
         ui.add(egui::Label::new(theme::value(why).color(tokens(ui).bad)).wrap());
     } else {
+        if let Some(why) = live.why_stale() {
+            let words = format!("What is shown is not all there yet: {}", format::plain(&why));
+            ui.add(egui::Label::new(theme::label(words).color(tokens(ui).warn)).wrap());
+        }
         outcome_ui(ui, live);
     }
     ui.add_space(12.0);

@@ -8,7 +8,8 @@ use crate::export::stale::{self, Stale};
 use crate::export::{Artifact, check_destination, check_not_input, space};
 use crate::formats::error::display_path;
 use crate::session::{Error, Request};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 /// Opens, writes, verifies, prints.
 pub fn run(args: &ExportArgs, global: &Global) -> Result<(), Failure> {
@@ -62,18 +63,39 @@ fn what_was_left(args: &ExportArgs) -> Result<Vec<String>, Failure> {
     Ok(notes)
 }
 
-fn document(artifact: &Artifact, report: &Report<'_>) -> Value {
-    let file = |(path, bytes): &(std::path::PathBuf, u64)| json!({"path": json::path(path), "bytes": bytes});
-    json!({
-        "out": json::path(&artifact.out),
-        "files": artifact.files.iter().map(file).collect::<Vec<_>>(),
-        "notes": artifact.notes,
-        "verified": {
-            "tensors": artifact.verification.tensors.len(),
-            "max_abs_difference": json::number(artifact.verification.max_abs_difference()),
+#[derive(Serialize)]
+struct Document<'a, F, E> {
+    out: Value,
+    files: F,
+    notes: &'a [String],
+    verified: Verified,
+    estimate: E,
+}
+
+#[derive(Serialize)]
+struct Written {
+    path: Value,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Verified {
+    tensors: usize,
+    max_abs_difference: Value,
+}
+
+fn document(artifact: &Artifact, report: &Report<'_>) -> impl Serialize {
+    let verification = &artifact.verification;
+    Document {
+        out: json::path(&artifact.out),
+        files: json::lines(&artifact.files, |(path, bytes)| Written { path: json::path(path), bytes: *bytes }),
+        notes: &artifact.notes,
+        verified: Verified {
+            tensors: verification.tensors.len(),
+            max_abs_difference: json::number(verification.max_abs_difference()),
         },
-        "estimate": report.document(),
-    })
+        estimate: report.document(),
+    }
 }
 
 fn told(artifact: &Artifact, report: &Report<'_>, request: &Request) -> String {

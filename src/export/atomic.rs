@@ -308,10 +308,13 @@ pub fn folder_of(out: &Path) -> PathBuf {
     }
 }
 
-/// The rename itself is in the folder: without this a power cut could undo it. A folder that may be written to but not read,
-/// and a file system that syncs no folders, are no reason to call the work undone.
+/// Brings the names in a folder to the disk: without this a power cut could undo a rename. A folder that may be written to but
+/// not read, and a file system that syncs no folders, are no reason to call the work undone.
+///
+/// # Errors
+/// When the disk does not take it.
 #[cfg(unix)]
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
+pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
     use std::io::ErrorKind;
     let Ok(folder) = File::open(folder) else { return Ok(()) };
     folder.sync_all().or_else(|error| match error.kind() {
@@ -320,8 +323,12 @@ fn sync_folder(folder: &Path) -> std::io::Result<()> {
     })
 }
 
+/// Names are brought to the disk by the system here.
+///
+/// # Errors
+/// None.
 #[cfg(not(unix))]
-fn sync_folder(_folder: &Path) -> std::io::Result<()> {
+pub fn sync_folder(_folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 

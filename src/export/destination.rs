@@ -57,6 +57,14 @@ pub fn check_destination(model: &Model, out: &Path, force: bool) -> Result<(), E
     if force { Ok(()) } else { Err(Error::Exists(out.clone())) }
 }
 
+/// Refuses a path that is a file of the model in any disguise, whatever is to be written there.
+///
+/// # Errors
+/// When it is.
+pub fn check_not_source(model: &Model, out: &Path) -> Result<(), Error> {
+    if Protected::of(model).contains(out) { Err(Error::OverSource(out.to_path_buf())) } else { Ok(()) }
+}
+
 /// Refuses an output that is some other file of the same command, such as its recipe.
 ///
 /// # Errors

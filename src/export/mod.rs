@@ -30,7 +30,7 @@ pub mod space;
 pub mod stale;
 mod verify;
 
-pub use destination::{check_destination, check_not_input};
+pub use destination::{check_destination, check_not_input, check_not_source};
 pub use space::Shortage;
 pub use verify::{TensorCheck, Verification, plan_of_artifact, verify};
 

@@ -32,10 +32,15 @@ pub fn display_path(path: &Path) -> String {
 /// and what is longer than 160 characters is cut.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    const LONGEST: usize = 160;
-    let mut out = String::with_capacity(text.len().min(4 * LONGEST));
+    printable_up_to(text, 160)
+}
+
+/// [`printable`] for texts that may be longer, such as whole messages.
+#[must_use]
+pub fn printable_up_to(text: &str, longest: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(longest.saturating_mul(4)));
     for (i, c) in text.chars().enumerate() {
-        if i == LONGEST {
+        if i == longest {
             out.push('…');
             break;
         }
@@ -55,7 +60,8 @@ pub fn quoted(text: &str) -> String {
 }
 
 /// Characters that turn the direction of others or show nothing at all: two names that differ only in these look the same.
-fn is_unseen(c: char) -> bool {
+#[must_use]
+pub fn is_unseen(c: char) -> bool {
     matches!(
         c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
