@@ -8,7 +8,7 @@ use crate::estimate::size::is_kept;
 use crate::kernels::Real;
 use crate::kernels::error::{ErrorSums, error_sums, sqnr_db};
 use crate::model::{Format, Model, Scratch, Tensor};
-use crate::recipe::{Plan, Recipe, Target};
+use crate::recipe::{Plan, Recipe, Scheme, Target};
 use std::path::Path;
 
 /// What reading one tensor back showed.
@@ -96,6 +96,7 @@ fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) ->
         let differs = match () {
             () if read.shape != tensor.shape => Some("its shape is another"),
             () if read.dtype != dtype => Some("its dtype is another"),
+            () if !is_coded_for(artifact, read, tensor, scheme) => Some("its coding is that of another scheme"),
             () => None,
         };
         let as_stored = is_kept(tensor, scheme) && read.coding == tensor.coding;
@@ -122,6 +123,17 @@ fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) ->
     let only_there = artifact.tensors.iter().filter(|t| model.find(&t.name).is_none());
     tensors.extend(only_there.map(|t| TensorCheck::failed(&t.name, "the source has no such tensor")));
     Ok(Verification { tensors })
+}
+
+/// Whether what the header of a packed artifact says of a tensor's coding is what its scheme asks for: a kept one lies as
+/// it lies in a packed source, a coded one names the scheme.
+fn is_coded_for(artifact: &Model, read: &Tensor, tensor: &Tensor, scheme: &Scheme) -> bool {
+    match &read.coding {
+        _ if artifact.format != Format::Packed => true,
+        coding if is_kept(tensor, scheme) => *coding == tensor.coding,
+        Some(coding) => coding.scheme == scheme.embedded().to_string(),
+        None => true,
+    }
 }
 
 /// Whether two values are one: equal, or NaN with the same bits. −0 and +0 are equal.
