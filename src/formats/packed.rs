@@ -1,7 +1,10 @@
 //! Reading and laying out `packed`, Spokeshave's own container (byte by byte in `PACKED.md`), as strictly as safetensors.
 
 use super::error::{Error, ErrorKind, printable, quoted};
-use super::json::{Found, Seed, Take, Texts, Verdict, push_number, push_shape, push_text, read};
+use super::frame::Frame;
+use super::json::{
+    Document, Found, Seed, Take, Texts, Verdict, push_number, push_shape, push_text, push_texts, read_document,
+};
 use super::packed_layout::{Code, Coding, Factors, Form, Indices, MAGIC, Matrix, PREFIX, Stored, VERSION};
 use super::packed_tensor::Tensor;
 use super::safetensors::needed_bytes;
@@ -14,16 +17,15 @@ use std::ops::Range;
 /// What messages call the document that is read here.
 const HEADER: &str = "the header of this packed file";
 
+/// How the file begins.
+const FRAME: Frame<u32> = Frame { prefix: PREFIX, place: header_place, table };
+
 /// Reads and checks the header of a `packed` file.
 ///
 /// # Errors
 /// The first rule of `PACKED.md` that the file breaks.
 pub fn read_table(source: &Source, limits: &Limits) -> Result<Table, Error> {
-    let fail = |kind| Error::new(source.path(), kind);
-    let first = source.read(0..source.len().min(PREFIX), &mut Vec::new())?.to_vec();
-    let (version, place) = header_place(&first, source.len(), limits).map_err(fail)?;
-    let mut scratch = Vec::new();
-    table(source.read(place, &mut scratch)?, version, source.len(), limits).map_err(fail)
+    FRAME.read(source, limits)
 }
 
 /// [`read_table`] for a file that is in memory already.
@@ -31,10 +33,7 @@ pub fn read_table(source: &Source, limits: &Limits) -> Result<Table, Error> {
 /// # Errors
 /// As [`read_table`].
 pub fn read_bytes(file: &[u8], limits: &Limits) -> Result<Table, ErrorKind> {
-    let (version, place) = header_place(file, file.len() as u64, limits)?;
-    let header = usize::try_from(place.start).ok().zip(usize::try_from(place.end).ok());
-    let header = header.and_then(|(start, end)| file.get(start..end)).unwrap_or_default();
-    table(header, version, file.len() as u64, limits)
+    FRAME.read_bytes(file, limits)
 }
 
 /// A rule of `PACKED.md` that is broken at some place.
@@ -73,10 +72,9 @@ fn header_place(first: &[u8], file_len: u64, limits: &Limits) -> Result<(u32, Ra
 
 /// What a header lists, each rule in its turn.
 fn table(header: &[u8], version: u32, file_len: u64, limits: &Limits) -> Result<Table, ErrorKind> {
-    let text = std::str::from_utf8(header).map_err(|e| ErrorKind::NotUtf8 { place: HEADER, at: e.valid_up_to() })?;
     let verdict = Verdict::default();
     let data_start = PREFIX.saturating_add(header.len() as u64);
-    let table = read(text, HEADER, &verdict, Header { verdict: &verdict, limits, version, data_start })?;
+    let table = read_document(header, HEADER, &verdict, Header { verdict: &verdict, limits, version, data_start })?;
     let end = table.tensors.last().map_or(data_start, |last| last.range.end);
     if end != file_len {
         let advice = if end > file_len { "the file is cut short" } else { "unowned bytes follow the last tensor" };
@@ -96,19 +94,15 @@ struct Header<'h> {
     data_start: u64,
 }
 
-impl<'de> Take<'de> for Header<'_> {
+impl<'de> Document<'de> for Header<'_> {
     type Out = Table;
 
-    fn plain<E: serde::de::Error>(self, found: Found<'_>) -> Result<Table, E> {
-        self.verdict.refuse(ErrorKind::NotAnObject { place: HEADER, found: found.to_string() })
-    }
-
-    fn object<A: MapAccess<'de>>(self, mut members: A) -> Result<Table, A::Error> {
+    fn members<A: MapAccess<'de>>(self, mut members: A) -> Result<Table, A::Error> {
         let (verdict, mut metadata, mut tensors) = (self.verdict, None, None);
         while let Some(key) = members.next_key::<String>()? {
             let twice = match key.as_str() {
                 "metadata" => {
-                    let texts = Texts { verdict, wrong: bad_metadata, or_null: false };
+                    let texts = Texts { verdict, wrong: bad_metadata, or_null: false, most: self.limits.texts };
                     metadata.replace(members.next_value_seed(Seed(texts))?).is_some()
                 }
                 "tensors" => tensors.replace(members.next_value_seed(Seed(Tensors(&self)))?).is_some(),
@@ -193,14 +187,9 @@ pub fn lay_out(
 ) -> Result<(Vec<u8>, Vec<Range<u64>>), ErrorKind> {
     let mut sizes = Vec::with_capacity(listings.len());
     let mut json = String::with_capacity(160 * listings.len() + 256);
-    json.push_str("{\"metadata\":{");
-    for (i, (key, value)) in metadata.iter().enumerate() {
-        json.push_str(if i > 0 { "," } else { "" });
-        push_text(&mut json, key);
-        json.push(':');
-        push_text(&mut json, value);
-    }
-    json.push_str("},\"tensors\":[");
+    json.push_str("{\"metadata\":");
+    push_texts(&mut json, metadata);
+    json.push_str(",\"tensors\":[");
     for (i, listing) in listings.iter().enumerate() {
         let geometry = Geometry::of(&listing.shape);
         let bytes = match &listing.coding {

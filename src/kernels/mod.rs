@@ -24,6 +24,7 @@
 //! | [`bracket`] | the same in one pass, where a sample says about where it lies |
 //! | [`clip`] | ranges tighter than the maximum: least squares, percentiles |
 //! | [`entropy`] | Shannon bound of a code table, and the cost of relative indices |
+//! | [`hash`] | short numbers for names and checks against damage |
 //! | [`histogram`] | counts over a symmetric range, for the eye |
 //! | [`kept`] | which indices of a dimension stay |
 //! | [`layout`] | rows, groups and chunks: where a tensor is cut |
@@ -47,6 +48,7 @@ pub mod dispatch;
 pub mod entropy;
 pub mod error;
 pub mod gaps;
+pub mod hash;
 pub mod histogram;
 pub mod huffman;
 pub mod kept;

@@ -383,6 +383,7 @@ def folders() -> list[tuple[str, dict[str, bytes | str], str]]:
         ("ok_below", {INDEX: index(a="sub/one"), "sub/one.safetensors": a}, "ok"),
         ("ok_packed", {"model.spk": own}, "ok"),
         ("both", {INDEX: index(a="one"), "one.safetensors": a, "model.safetensors": b}, "ok: the single file was opened"),
+        ("single_beside", {"model.safetensors": a, "x.safetensors": b}, 'ok: "x.safetensors" stands beside model.safetensors'),
         ("packed_beside", {"model.spk": own, "x.safetensors": a}, 'ok: "x.safetensors" stands beside model.spk'),
         ("extra_shard", {INDEX: index(a="one"), "one.safetensors": a, "two.safetensors": b}, 'ok: "two.safetensors" is not in the index'),
         ("extra_tensor", {INDEX: index(a="one"), "one.safetensors": both}, 'ok: 1 tensor is not in the index and left alone, the first is "c.weight"'),

@@ -11,6 +11,7 @@ mod corpus;
 mod faults;
 mod headers;
 mod json_text;
+mod levels;
 mod live;
 mod packed;
 mod pictures;

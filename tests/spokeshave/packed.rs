@@ -86,7 +86,8 @@ fn forms_follow_from_the_values_and_any_range_reads_the_same() {
     let folder = Folder::new("packed-forms");
     let model = write_model(&folder);
     let mut met = BTreeSet::new();
-    for scheme in ["int8", "int3:g32:asym", "prune:0.9+int4:row", "bf16", "prune:0.0"] {
+    let schemes = ["int8", "int3:g32:asym", "prune:0.9+int4:row", "bf16", "prune:0.0", "nvfp4", "ternary:row"];
+    for scheme in schemes.into_iter().chain(["prune:0.5+codebook:16:row", "fp8_e4m3", "mxfp4", "prune:0.3+nf4"]) {
         let (packed, dense) = (folder.at("out.spk"), folder.at("out.safetensors"));
         let rule = format!("*={scheme}");
         let estimate = run(&["estimate", &model, "--set", &rule, "--target", "packed", "--json"]).json();
@@ -109,7 +110,8 @@ fn forms_follow_from_the_values_and_any_range_reads_the_same() {
             }
         }
     }
-    let wanted = ["dense", "dense, huffman", "indices", "indices+huffman", "indices+huffman, huffman", "mask, huffman"];
+    let wanted =
+        ["dense", "mask", "dense, huffman", "indices", "indices+huffman", "indices+huffman, huffman", "mask, huffman"];
     assert!(wanted.iter().all(|form| met.contains(*form)), "{met:?}");
 }
 
@@ -160,17 +162,18 @@ fn files_of_version_1_open_for_ever() {
 
 #[test]
 fn the_demo_comes_to_what_deep_compression_made_of_it() {
-    let folder = Folder::new("packed-deep");
-    let out = folder.at("demo.spk");
-    let kept = ["fc1.weight=prune:0.92+int6", "fc2.weight=prune:0.91+int6", "fc3.weight=prune:0.74+int6"];
-    let sets = kept.iter().flat_map(|line| ["--set", line]);
-    let arguments: Vec<&str> = ["export", "demo"].into_iter().chain(sets).chain(["-o", &out, "--json"]).collect();
-    let written = run(&arguments).json();
-    let tensors = written["estimate"]["tensors"].as_array().expect("a list of tensors").iter();
-    let matrices = tensors.filter(|tensor| tensor["name"].as_str().is_some_and(|name| name.ends_with(".weight")));
-    let payload: u64 = matrices.filter_map(|tensor| tensor["bytes"].as_u64()).sum();
-    // Han, Mao and Dally 2016, table 2: LeNet-300-100 in 27 KB, at the same shares and 6 bits.
-    assert!((27_000 * 9 / 10..=27_000 * 11 / 10).contains(&payload), "{payload}");
+    // Han, Mao and Dally 2016, table 2: LeNet-300-100 in 27 KB, at these shares and 64 shared values.
+    let kept = ["fc1.weight=prune:0.92", "fc2.weight=prune:0.91", "fc3.weight=prune:0.74"];
+    for step in ["codebook:64", "int6"] {
+        let lines = kept.map(|line| format!("{line}+{step}"));
+        let sets = lines.iter().flat_map(|line| ["--set", line]);
+        let arguments: Vec<&str> = ["estimate", "demo", "--json"].into_iter().chain(sets).collect();
+        let estimate = run(&arguments).json();
+        let tensors = estimate["tensors"].as_array().expect("a list of tensors").iter();
+        let matrices = tensors.filter(|tensor| tensor["name"].as_str().is_some_and(|name| name.ends_with(".weight")));
+        let payload: u64 = matrices.filter_map(|tensor| tensor["bytes"].as_u64()).sum();
+        assert!((27_000 * 9 / 10..=27_000 * 11 / 10).contains(&payload), "{step}: {payload}");
+    }
     let bytes_only = run(&["estimate", "demo", "--set", kept[0], "--bytes-only", "--json"]).json();
     assert_eq!(bytes_only["bytes"], Value::Null);
 }
