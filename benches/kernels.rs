@@ -8,6 +8,7 @@ use spokeshave::formats::Dtype;
 use spokeshave::kernels::bracket::{self, Bracket, Found};
 use spokeshave::kernels::clip::{Wanted, least_error};
 use spokeshave::kernels::histogram::Histogram;
+use spokeshave::kernels::lines;
 use spokeshave::kernels::layout::CHUNK;
 use spokeshave::kernels::quant::Extent;
 use spokeshave::kernels::select::{DIGITS, Select, Threshold};
@@ -23,6 +24,8 @@ const WEIGHTS: usize = 1 << 26;
 const PROBE: usize = 256 << 20;
 /// Elements that share a scale.
 const GROUP: usize = 128;
+/// Columns of a matrix.
+const COLUMNS: usize = 4096;
 
 /// Weights as trained layers have them: many small, a few large, both signs; the same in every run.
 fn weights() -> Vec<f32> {
@@ -122,6 +125,13 @@ fn kernels(criterion: &mut Criterion) {
         let name = format!("int{bits} g128 error");
         group.bench_function(name, |b| b.iter(|| symmetric_error(black_box(&weights), GROUP, top, None)));
     }
+    let mut columns = vec![0.0; COLUMNS];
+    group.bench_function("sums of squares, rows", |b| {
+        b.iter(|| black_box(&weights).chunks(COLUMNS).map(lines::energy).sum::<f64>());
+    });
+    group.bench_function("sums of squares, columns", |b| {
+        b.iter(|| black_box(&weights).chunks(COLUMNS).for_each(|row| lines::add_columns(row, &mut columns)));
+    });
     let mut table = Vec::new();
     assert_eq!(threshold(&weights), threshold_by_digits(&weights, &mut table), "two ways, one answer");
     group.bench_function("threshold", |b| b.iter(|| threshold(black_box(&weights))));

@@ -23,6 +23,7 @@ pub use whole::{Asked, estimate_model_live};
 
 use super::size::{self, Content};
 use super::{Label, TensorEstimate};
+use crate::compress::Joint;
 use crate::formats::Dtype;
 use crate::kernels::entropy::Gaps;
 use crate::kernels::error::ErrorSums;
@@ -31,7 +32,7 @@ use crate::kernels::table::MAGNITUDES;
 use crate::model::{Model, Tensor};
 use crate::profile::sample::GROUP;
 use crate::profile::{Cut, Grain, Profile, ValueTable};
-use crate::recipe::removals::Part;
+use crate::recipe::removals::{Part, Removal};
 use crate::recipe::{Outcome, Plan, Prune, Quantize, Range, Scheme, Scope, Target};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,6 +55,8 @@ pub struct Engine {
     pools: HashMap<Vec<usize>, Arc<Vec<u64>>>,
     /// Units of dimensions, the smallest first, by what ranks them; forgotten when a profile changes.
     orders: HashMap<Vec<Part>, Arc<Vec<usize>>>,
+    /// What the cuts of the plan asked last leave.
+    removed: Option<(Vec<Removal>, Arc<Joint>)>,
 }
 
 /// One tensor, its scheme, and what is known of it.
@@ -106,6 +109,7 @@ impl Engine {
     pub fn put(&mut self, index: usize, profile: Arc<Profile>) {
         self.pools.clear();
         self.orders.clear();
+        self.removed = None;
         if let Some(place) = self.profiles.get_mut(index) {
             *place = Some(profile);
         }
