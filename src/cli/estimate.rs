@@ -17,12 +17,10 @@ use std::path::Path;
 
 /// Opens, estimates, prints.
 pub fn run(args: &EstimateArgs, global: &Global) -> Result<(), Failure> {
-    let wish = args.recipe.wish()?;
     if args.fidelity_form != Form::Chain {
         return Err(Failure::not_built("this --fidelity-form", "the form of this version is chain"));
     }
-    let request = Request::open(&args.model, &global.open_options(), &wish)?;
-    global.notes(&request.messages);
+    let request = open(&args.model, &args.recipe, global)?;
     let estimate = if args.bytes_only {
         request.bytes_only()
     } else if args.live {

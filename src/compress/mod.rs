@@ -1,25 +1,28 @@
 //! A tensor and its scheme become values and codes, chunk by chunk: the one place where pruning and quantization happen.
 //!
 //! ```text
-//! source ─► [prune] ─► pruned ─► [quantize] ─► codes, grids ─► [round to the dense dtype] ─► result
+//! source ─► [prune] ─► pruned ─► [quantize] ─► codes, levels ─► [round to the dense dtype] ─► result
 //! ```
 //!
 //! Estimates, exports, verification and measured accuracy all read the same [`Chunk`]s, so what one promises another
-//! keeps. What must be known before the first chunk (thresholds over a tensor or a pool, extents of units longer than a
+//! keeps. What must be known before the first chunk (thresholds over a tensor or a pool, levels of units longer than a
 //! chunk) is found by [`prepare`].
 
 mod blocks;
+mod centroids;
 mod chunk;
 mod cut;
 mod fit;
 mod input;
 mod joint;
+mod levels;
 mod mask;
 mod pool;
 mod prepare;
+mod stored;
 pub mod structure;
 
-pub use chunk::{Chunk, Codes};
+pub use chunk::{Chunk, Codes, Piece};
 pub use input::Input;
 pub use joint::Joint;
 pub use mask::Mask;
@@ -52,6 +55,10 @@ pub enum Error {
         "tensor {tensor:?}: the scale of {scheme} does not fit its arithmetic (its values span too far); use a symmetric grid or more groups"
     )]
     ScaleOverflow { tensor: String, scheme: String },
+    #[error(
+        "tensor {tensor:?}: {scheme} puts the values of a unit in order, and one has {count}, allowed are {allowed}; use :row, or leave :best off"
+    )]
+    TooMany { tensor: String, scheme: String, count: usize, allowed: usize },
     #[error("tensor {tensor:?}: {count} of its elements would become infinite as {and_advice}")]
     Overflow { tensor: String, count: u64, and_advice: String },
     #[error("tensor {tensor:?}: scheme {scheme} is not built yet")]
@@ -110,12 +117,17 @@ impl<'a> Task<'a> {
     /// The tensor as the plan leaves it.
     #[must_use]
     pub fn outcome(&self) -> Outcome<'a> {
-        let cut = self.zeroed.is_some() || self.shape != self.tensor.shape;
-        Outcome { tensor: self.tensor, scheme: self.scheme, shape: self.shape, cut }
+        let zeroed = self.zeroed.is_some();
+        let cut = zeroed || self.shape != self.tensor.shape;
+        Outcome { tensor: self.tensor, scheme: self.scheme, shape: self.shape, cut, zeroed }
     }
 
     pub(crate) fn check_cancelled(&self) -> Result<(), Error> {
         if self.control.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    pub(crate) fn scale_overflow(&self) -> Error {
+        Error::ScaleOverflow { tensor: self.shown_name(), scheme: self.scheme.to_string() }
     }
 
     /// Rows and columns of what the scheme is applied to.
@@ -158,7 +170,7 @@ impl<'a> Task<'a> {
     /// Whether some of its elements may have been made 0 before they are quantized.
     #[must_use]
     pub fn is_pruned(&self) -> bool {
-        self.scheme.prune.is_some() || self.zeroed.is_some()
+        self.outcome().is_pruned()
     }
 
     /// What structured pruning takes out of the tensor, as errors: to be added to those of what remains.

@@ -1,8 +1,10 @@
 //! Three sizes of a tensor, as formulas: stored in the target, sparse at best, and the entropy bound.
 
+use super::packing::Packing;
 use crate::formats::Dtype;
-use crate::formats::packed_layout::{Code, Coding, Form, code_bytes};
+use crate::formats::packed_layout::{Code, Numbers, code_bytes};
 use crate::kernels::entropy::Gaps;
+use crate::kernels::layout::Unit;
 use crate::model::Tensor;
 use crate::recipe::{Outcome, Quantize, Scheme, Target};
 
@@ -54,10 +56,28 @@ impl Sizes {
 /// The code that a scheme stores in `packed`.
 #[must_use]
 pub fn code_of(scheme: &Scheme) -> Code {
+    let unit = |row: bool| if row { Unit::Row } else { Unit::Tensor };
     match scheme.quantize {
         Some(Quantize::Int { bits, unit, asymmetric, .. }) => Code::Integer { bits, unit, zero_points: asymmetric },
-        _ => Code::Element,
+        // Three levels are the codes −1, 0 and 1 of two bits.
+        Some(Quantize::Ternary { row }) => Code::Integer { bits: 2, unit: unit(row), zero_points: false },
+        Some(Quantize::Fp8 { e5m2, row: true }) => {
+            Code::Number { table: if e5m2 { Numbers::Fp8E5m2 } else { Numbers::Fp8E4m3 }, unit: Unit::Row }
+        }
+        Some(Quantize::Mxfp4) => Code::Number { table: Numbers::Mxfp4, unit: Unit::Group(32) },
+        Some(Quantize::Nvfp4) => Code::Number { table: Numbers::Nvfp4, unit: Unit::Group(16) },
+        Some(Quantize::Nf4(size)) => Code::Number { table: Numbers::Nf4, unit: Unit::Group(size) },
+        Some(Quantize::Binary { row }) => Code::Number { table: Numbers::Binary, unit: unit(row) },
+        Some(Quantize::Codebook { k, row, .. }) => Code::Codebook { entries: k, unit: unit(row) },
+        None | Some(Quantize::F16 | Quantize::Bf16 | Quantize::Fp8 { row: false, .. } | Quantize::Gguf(_)) => {
+            Code::Element
+        }
     }
+}
+
+/// Whether an element that is 0 has a code: what was pruned before a codebook was fitted has none.
+pub fn zero_codes(of: Outcome<'_>) -> bool {
+    !of.is_pruned() || !matches!(of.scheme.quantize, Some(Quantize::Codebook { .. }))
 }
 
 /// The dtype that a tensor has in the artifact: a plain cast changes it, nothing else does.
@@ -66,42 +86,35 @@ pub fn stored_dtype(dtype: Dtype, scheme: &Scheme) -> Dtype {
     match scheme.quantize {
         Some(Quantize::F16) => Dtype::F16,
         Some(Quantize::Bf16) => Dtype::BF16,
+        Some(Quantize::Fp8 { e5m2: false, row: false }) => Dtype::F8_E4M3,
+        Some(Quantize::Fp8 { e5m2: true, row: false }) => Dtype::F8_E5M2,
         _ => dtype,
     }
 }
 
-/// How `packed` codes a touched tensor of which `nonzeros` elements have q ≠ 0; `None` for plain elements. `name` is the
-/// scheme's text, or empty where nobody asks for it.
+/// Stored bytes of one tensor. In `packed` they go by its packing; without one every element is taken to have a code of
+/// full width, which is the most that they can be.
 #[must_use]
-pub fn packed_coding(name: String, of: Outcome<'_>, nonzeros: u64) -> Option<Coding> {
-    let dtype = stored_dtype(of.tensor.dtype, of.scheme);
-    let coding = Coding::least(name, code_of(of.scheme), dtype, of.elements(), nonzeros);
-    (coding.form == Form::Mask || coding.code != Code::Element).then_some(coding)
-}
-
-/// Stored bytes of one tensor. `nonzeros` (elements with q ≠ 0) decides between the forms of `packed`.
-#[must_use]
-pub fn stored(of: Outcome<'_>, target: Target, nonzeros: u64) -> Sizes {
-    let n = of.elements();
+pub fn stored(of: Outcome<'_>, target: Target, packing: Option<&Packing>) -> Sizes {
     if of.is_kept() {
         return Sizes { untouched: kept_bytes(of.tensor, target), ..Sizes::default() };
     }
     let dtype = stored_dtype(of.tensor.dtype, of.scheme);
-    // The name of the scheme takes no room in a payload, and spelling it in every frame would take time.
-    let coding = if target == Target::Packed { packed_coding(String::new(), of, nonzeros) } else { None };
-    match coding {
-        None => Sizes { values: code_bytes(n, dtype.bits()), ..Sizes::default() },
-        Some(coding) => {
-            let parts = coding.parts(dtype, of.geometry());
-            let len = |r: std::ops::Range<u64>| r.end - r.start;
-            Sizes {
-                values: len(parts.codes),
-                scales: len(parts.scales),
-                zero_points: len(parts.zero_points),
-                mask: len(parts.mask),
-                ..Sizes::default()
-            }
-        }
+    if target != Target::Packed {
+        return Sizes { values: code_bytes(of.elements(), dtype.bits()), ..Sizes::default() };
+    }
+    let geometry = of.geometry();
+    let matrix = packing.map_or_else(|| Packing::dense(code_of(of.scheme), geometry).matrix, |packing| packing.matrix);
+    let parts = matrix.parts(dtype, geometry);
+    let len = |r: std::ops::Range<u64>| r.end - r.start;
+    Sizes {
+        values: len(parts.code_table) + len(parts.rest) + len(parts.codes),
+        scales: len(parts.scales),
+        zero_points: len(parts.zero_points),
+        mask: len(parts.mask),
+        codebook: len(parts.codebooks),
+        indices: len(parts.index_table) + len(parts.blocks) + len(parts.indices),
+        ..Sizes::default()
     }
 }
 
@@ -151,8 +164,7 @@ pub fn entropy_bytes(of: Outcome<'_>, content: &Content) -> u64 {
 fn side_and_bits(of: Outcome<'_>) -> (u64, u64) {
     let dtype = stored_dtype(of.tensor.dtype, of.scheme);
     let code = code_of(of.scheme);
-    let (scales, zero_points) = code.side_bytes(dtype, of.geometry());
-    (scales + zero_points, code.bits(dtype))
+    (code.side_bytes(dtype, of.geometry()).total(), code.bits(dtype))
 }
 
 /// The share of zeros past which a mask pays at these bits: more than one bit per element saved.

@@ -4,9 +4,10 @@ use super::exact::TensorEstimate;
 use super::fidelity::{FidelityForm, fidelity};
 use super::files::{FilePlan, files, index_text};
 use super::size::{self, Sizes};
-use super::{Label, TensorStats, estimate_tensor, tensor_stats};
+use super::{Label, Packing, TensorStats, estimate_tensor, tensor_stats};
 use crate::compress::{Error, Joint};
 use crate::control::Control;
+use crate::formats::packed_layout::Coding;
 use crate::formats::{packed, safetensors};
 use crate::model::{Model, RECIPE_KEY, Tensor};
 use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target, file};
@@ -53,10 +54,15 @@ pub fn artifact_metadata(model: &Model, recipe: &Recipe, target: Target) -> BTre
 
 /// Bytes of the container around the payloads, from each tensor's coding as `packed` would list it.
 #[must_use]
-pub fn overhead_bytes(model: &Model, plan: &Plan, recipe: &Recipe, nonzeros: impl Fn(usize) -> u64) -> u64 {
+pub fn overhead_bytes<'p>(
+    model: &Model,
+    plan: &Plan,
+    recipe: &Recipe,
+    packing: impl Fn(usize) -> Option<&'p Packing>,
+) -> u64 {
     let metadata = artifact_metadata(model, recipe, plan.target);
     if plan.target == Target::Packed {
-        let head = packed::lay_out(&packed_listings(model, plan, nonzeros), &metadata);
+        let head = packed::lay_out(&packed_listings(model, plan, packing), &metadata);
         return head.map_or(0, |(head, _)| head.len() as u64);
     }
     let files = files(model, plan.target);
@@ -85,9 +91,13 @@ pub fn stored_dtype(of: Outcome<'_>) -> crate::formats::Dtype {
     if of.is_kept() { of.tensor.dtype } else { size::stored_dtype(of.tensor.dtype, of.scheme) }
 }
 
-/// What `packed` lists, given each tensor's number of elements with q ≠ 0.
+/// What `packed` lists, given how each touched tensor lies in it; one without a packing is listed as dense.
 #[must_use]
-pub fn packed_listings(model: &Model, plan: &Plan, nonzeros: impl Fn(usize) -> u64) -> Vec<packed::Listing> {
+pub fn packed_listings<'p>(
+    model: &Model,
+    plan: &Plan,
+    packing: impl Fn(usize) -> Option<&'p Packing>,
+) -> Vec<packed::Listing> {
     // Neighbours mostly have the same scheme, and this is laid out in every frame: it is spelled once for all of them.
     let mut spelled: Option<(&Scheme, String)> = None;
     let mut listings = Vec::with_capacity(model.tensors.len());
@@ -97,9 +107,11 @@ pub fn packed_listings(model: &Model, plan: &Plan, nonzeros: impl Fn(usize) -> u
         let coding = if outcome.is_kept() {
             tensor.coding.clone()
         } else {
+            let dense = || Packing::dense(size::code_of(scheme), outcome.geometry()).matrix;
+            let matrix = packing(i).map_or_else(dense, |packing| packing.matrix);
             let (_, name) =
                 spelled.take_if(|(last, _)| *last == scheme).unwrap_or_else(|| (scheme, scheme.embedded().to_string()));
-            let coding = size::packed_coding(name.clone(), outcome, nonzeros(i));
+            let coding = (!matrix.is_plain_elements()).then(|| Coding { scheme: name.clone(), matrix });
             spelled = Some((scheme, name));
             coding
         };
@@ -147,7 +159,8 @@ pub fn bytes_only(model: &Model, plan: &Plan, recipe: &Recipe) -> ModelEstimate 
             stored_as: outcome.scheme.to_string(),
             label: Label::Exact,
             elements: outcome.elements(),
-            sizes: size::stored(outcome, plan.target, outcome.elements()),
+            sizes: size::stored(outcome, plan.target, None),
+            packing: None,
             sparse_bytes: None,
             entropy_bytes: None,
             errors: None,
@@ -159,7 +172,7 @@ pub fn bytes_only(model: &Model, plan: &Plan, recipe: &Recipe) -> ModelEstimate 
     };
     let tensors = (0..model.tensors.len()).map(one).collect();
     let mut total = sum_up(model, plan, recipe, tensors);
-    // In `packed` the number of zeros decides between dense and mask, and only values tell it.
+    // In `packed` values decide between the forms.
     let touched = (0..model.tensors.len()).any(|i| !plan.outcome(model, i).is_kept());
     let by_values = plan.target == Target::Packed && touched;
     if by_values {
@@ -198,7 +211,7 @@ pub struct Totals {
 #[must_use]
 pub fn totals(model: &Model, plan: &Plan, recipe: &Recipe, tensors: &[&TensorEstimate]) -> Totals {
     let sizes = tensors.iter().fold(Sizes::default(), |sum, t| sum.plus(t.sizes));
-    let overhead = overhead_bytes(model, plan, recipe, |i| tensors[i].nonzeros());
+    let overhead = overhead_bytes(model, plan, recipe, |i| tensors[i].packing.as_ref());
     let bytes = sizes.total() + overhead;
     let parameters = model.parameters();
     let counts = |tensor: &Tensor| tensor.shape.len() >= 2 && tensor.is_float_source();

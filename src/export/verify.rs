@@ -8,7 +8,7 @@ use crate::kernels::Real;
 use crate::kernels::error::{ErrorSums, error_sums, sqnr_db};
 use crate::model::config::CONFIG;
 use crate::model::{Format, Model, Origin, Scratch, Tensor};
-use crate::recipe::{Plan, Recipe, Target};
+use crate::recipe::{Outcome, Plan, Recipe, Target};
 use std::path::Path;
 
 /// What reading one tensor back showed.
@@ -92,6 +92,7 @@ fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) ->
         let differs = match () {
             () if read.shape != outcome.shape => Some("its shape is another"),
             () if read.dtype != dtype => Some("its dtype is another"),
+            () if !is_coded_for(artifact, read, outcome) => Some("its coding is that of another scheme"),
             () => None,
         };
         let as_stored = outcome.is_kept() && read.coding == tensor.coding;
@@ -128,6 +129,17 @@ fn says_what_was_removed(artifact: &Model, plan: &Plan) -> bool {
     let folder = matches!(artifact.origin, Origin::Folder(_));
     let says = |(key, number): (&&str, &usize)| artifact.config().is_some_and(|c| c.number(key) == Some(*number));
     !folder || plan.removals.config.iter().all(says)
+}
+
+/// Whether what the header of a packed artifact says of a tensor's coding is what its scheme asks for: a kept one lies as
+/// it lies in a packed source, a coded one names the scheme.
+fn is_coded_for(artifact: &Model, read: &Tensor, of: Outcome<'_>) -> bool {
+    match &read.coding {
+        _ if artifact.format != Format::Packed => true,
+        coding if of.is_kept() => *coding == of.tensor.coding,
+        Some(coding) => coding.scheme == of.scheme.embedded().to_string(),
+        None => true,
+    }
 }
 
 /// Whether two values are one: equal, or NaN with the same bits. −0 and +0 are equal.

@@ -3,6 +3,7 @@
 //! A [`Model`] is read-only and never copied whole: its bytes stay in the file and come in chunk by chunk. Names give a
 //! tensor its [`Role`], its layer and its block; a name that nobody knows is role *other* and works like any other.
 
+mod blocks;
 pub mod config;
 mod demo;
 mod folder;
@@ -11,6 +12,7 @@ pub mod graph;
 mod named;
 mod open;
 pub mod roles;
+mod units;
 mod values;
 
 pub use config::Config;
@@ -24,6 +26,7 @@ use crate::formats::packed_layout::{Code, Coding};
 use crate::formats::source::Access;
 use crate::formats::{Dtype, Source};
 use crate::kernels::layout::Geometry;
+use blocks::Blocks;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -108,8 +111,8 @@ pub struct Tensor {
     pub side_of_codes: bool,
     shard: usize,
     range: Range<u64>,
-    /// Ones in the mask before each 65,536th element; counted when first needed.
-    ranks: OnceLock<Vec<u64>>,
+    /// Where its codes are found, block by block; made when it is first read.
+    blocks: OnceLock<Blocks>,
 }
 
 impl Tensor {
@@ -146,7 +149,7 @@ impl Tensor {
     /// Whether its values are integer codes of somebody's quantization rather than numbers of their own.
     #[must_use]
     pub fn is_coded(&self) -> bool {
-        let packed = self.coding.as_ref().is_some_and(|c| matches!(c.code, Code::Integer { .. }));
+        let packed = self.coding.as_ref().is_some_and(|c| c.matrix.code != Code::Element);
         packed || self.beside_scale || self.dtype == Dtype::F8_E8M0
     }
 

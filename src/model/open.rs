@@ -149,7 +149,7 @@ fn tensor(shard: usize, entry: Entry, part: Part) -> Tensor {
         coding: entry.packed,
         shard,
         range: entry.range,
-        ranks: OnceLock::new(),
+        blocks: OnceLock::new(),
         name: entry.name,
     }
 }

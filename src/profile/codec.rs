@@ -67,6 +67,8 @@ pub fn write(profile: &Profile, out: &mut Vec<u8>) {
             put_u64(out, look.largest as u64);
             put_u64(out, look.weight.to_bits());
         }
+        put_u64(out, sample.order.len() as u64);
+        put_f32s(out, &sample.order);
     }
     out.push(u8::from(profile.tables.is_some()));
     if let Some(tables) = &profile.tables {
@@ -277,7 +279,9 @@ fn read_sample(reader: &mut Reader<'_>) -> Option<Sample> {
             weight: reader.f64()?,
         });
     }
-    Some(Sample { segments, values, quantiles, clips, looks })
+    let order = reader.len(4)?;
+    let order = reader.f32s(order)?;
+    Some(Sample { segments, values, quantiles, clips, looks, order })
 }
 
 fn read_tables(reader: &mut Reader<'_>) -> Option<Tables> {
@@ -327,6 +331,7 @@ mod tests {
                 quantiles: vec![0.125; QUANTILES],
                 clips: vec![80; 7],
                 looks: vec![Look { values: vec![0.5, -0.25], largest: 1, weight: 9.5 }],
+                order: vec![-0.25, 0.5],
             }),
             direct: [[1.5, 0.25]; 4],
             casts: [0.5, 0.75],

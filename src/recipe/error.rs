@@ -39,6 +39,11 @@ pub enum Error {
         quoted(tensor)
     )]
     CannotHold { tensor: String, target: &'static str, scheme: String, nearest: String },
+    #[error(
+        "tensor {}: no level of {scheme} is 0, so what is pruned would not stay 0; ternary has one (--nearest takes the scheme all the same, and zeros tells)",
+        quoted(tensor)
+    )]
+    NoZero { tensor: String, scheme: String },
     #[error("{}, line {line}: {what}", display_path(path))]
     File { path: PathBuf, line: usize, what: String },
     #[error("{}: cannot be read: {what}", display_path(path))]

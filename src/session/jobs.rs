@@ -56,8 +56,8 @@ pub enum Event {
     },
     /// Measured accuracy of the untouched network.
     SourceAccuracy(Accuracy),
-    /// One point of the uniform baseline.
-    Baseline(BaselinePoint),
+    /// One point of a uniform baseline, and of which.
+    Baseline(u64, BaselinePoint),
     /// An export ended.
     Exported(Result<Box<Artifact>, Cause>),
     /// A tensor could not be read.
@@ -357,13 +357,14 @@ pub fn measure_source(model: Arc<Model>, runnable: Network, reporter: Reporter) 
 const BASELINE_BITS: [u32; 6] = [8, 6, 5, 4, 3, 2];
 
 /// The uniform baseline: every weight matrix at the same bits, per row, in the given target, from profiles. `left_out` are
-/// those that no grid can hold (NaN or infinities inside); they are kept.
+/// those that no grid can hold (NaN or infinities inside); they are kept. Its points carry `number`.
 pub fn baseline(
     model: Arc<Model>,
     profiles: Vec<Option<Arc<Profile>>>,
     runnable: Option<Network>,
     target: crate::recipe::Target,
     left_out: Vec<String>,
+    number: u64,
     reporter: Reporter,
 ) -> Job {
     spawn(Work::Baseline, reporter, move |control, reporter| {
@@ -385,7 +386,7 @@ pub fn baseline(
             // Of tensors that are not read yet there is no sum, and then no baseline: it is computed again when they are.
             let (Some(bytes), Some(fidelity)) = (estimate.bytes, estimate.fidelity) else { return Ok(()) };
             let accuracy = accuracy.map(|a| a.percent());
-            reporter.send(Event::Baseline(BaselinePoint { bits, bytes, fidelity, accuracy }));
+            reporter.send(Event::Baseline(number, BaselinePoint { bits, bytes, fidelity, accuracy }));
         }
         Ok(())
     })

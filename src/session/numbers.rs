@@ -16,6 +16,7 @@ use super::view_types::{Key, Measured, Outcome, PathPoint};
 use crate::control::Control;
 use crate::estimate::total;
 use crate::estimate::{Label, TensorEstimate, TensorStats};
+use crate::kernels::hash::{START, fnv1a};
 use crate::profile::{self, Profile};
 use crate::recipe::plan::Line;
 use std::collections::BTreeMap;
@@ -237,7 +238,8 @@ impl Live {
             Event::SourceAccuracy(accuracy) => {
                 self.source_accuracy = Some(accuracy);
             }
-            Event::Baseline(point) => self.baseline.push(point),
+            Event::Baseline(number, point) if number == self.baselines => self.baseline.push(point),
+            Event::Baseline(..) => {}
             Event::Exported(result) => match result {
                 Ok(artifact) => self.outcome = Some(Outcome::Done(artifact)),
                 Err(cause) => self.fail(Work::Export, cause),
@@ -338,7 +340,9 @@ impl Live {
         if self.troubles.is_source_changed() {
             return;
         }
+        self.troubles.retract(Work::Baseline);
         self.baseline.clear();
+        self.baselines += 1;
         let strange = |(_, stats): &(&crate::model::Tensor, &Option<Arc<TensorStats>>)| {
             stats.as_ref().is_some_and(|s| s.moments.non_finite() > 0)
         };
@@ -346,13 +350,13 @@ impl Live {
         let left_out = all.filter(|(t, _)| t.is_weight_matrix()).filter(strange).map(|(t, _)| t.name.clone()).collect();
         let (model, network) = (self.model.clone(), self.network.clone());
         let profiles = self.engine.profiles().to_vec();
-        let job = jobs::baseline(model, profiles, network, self.target(), left_out, self.reporter.clone());
+        let job =
+            jobs::baseline(model, profiles, network, self.target(), left_out, self.baselines, self.reporter.clone());
         self.running.baseline = Some(job);
     }
 }
 
 /// A number for the members of a pool, which an estimate depends on besides target and scheme: FNV-1a over their positions.
 fn fingerprint(members: &[usize]) -> u64 {
-    let step = |hash: u64, &member: &usize| (hash ^ member as u64).wrapping_mul(0x0100_0000_01b3);
-    members.iter().fold(0xcbf2_9ce4_8422_2325, step)
+    members.iter().fold(START, |hash, &member| fnv1a(&(member as u64).to_le_bytes(), hash))
 }

@@ -248,6 +248,11 @@ impl Troubles {
         }
     }
 
+    /// Takes back what was said of work that is begun anew; if it fails again, it is said again.
+    pub fn retract(&mut self, work: Work) {
+        self.0.retain(|trouble| trouble.about.is_none_or(|(of, _)| of != work));
+    }
+
     /// Whether a file of the model is no longer the one that was opened.
     #[must_use]
     pub fn is_source_changed(&self) -> bool {
@@ -290,6 +295,9 @@ mod tests {
         assert!(troubles.dismiss());
         assert_eq!(troubles.newest().unwrap().text(), "The uniform baseline stopped unexpectedly: odd");
         assert_eq!(troubles.newest().unwrap().next, Some(Next::TryAgain(Work::Baseline)));
+        troubles.say("the disk is full".into(), None);
+        troubles.retract(Work::Baseline);
+        assert_eq!(troubles.newest().unwrap().text(), "the disk is full");
         assert!(troubles.dismiss() && !troubles.dismiss());
     }
 
@@ -301,6 +309,7 @@ mod tests {
             troubles.report(Work::Estimate, &Cause::Changed("m changed".into()), true);
         }
         assert_eq!(troubles.count(), MOST);
+        troubles.retract(Work::Estimate);
         while troubles.dismiss() {}
         let stays = troubles.newest().unwrap();
         assert_eq!((troubles.count(), stays.next, stays.stays), (1, Some(Next::OpenAgain), true));

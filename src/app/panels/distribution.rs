@@ -55,6 +55,8 @@ pub fn distribution_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut
             "Not a float tensor: it is listed and passed through as it is"
         } else if live.profile_progress().is_some() {
             "Reading…"
+        } else if live.troubles.is_source_changed() {
+            "Not read: the model changed while it was open"
         } else if live.unread(index).is_some() {
             "Not read: it could not be read"
         } else {

@@ -3,11 +3,11 @@
 //! | scheme | answered from | kind |
 //! |---|---|---|
 //! | prune, per tensor or global | value table (`from_table`) | live |
-//! | a grid or cast over the whole tensor, pruned or not | value table (`from_table`) | live |
+//! | levels or a cast over the whole tensor, pruned or not | value table (`from_table`) | live; codebooks, which end in other rounds there, sampled |
 //! | symmetric grids of rows and groups | sketch, where the check trusts it (`from_sketch`) | live |
 //! | the same pruned by one threshold, with a zero point, with a searched clip, or on somebody's lattice | drawn groups, tried at every width beforehand (`from_tables`) | sampled, with its standard error |
 //! | rows, columns, heads, hidden units | energies of rows and columns (`structured`); what else is done to the rest, in proportion | live; sampled |
-//! | everything else: per-row pruning, percentile ranges of groups | drawn groups (`from_sample`) | sampled, with its standard error |
+//! | everything else: per-row pruning, percentile ranges of groups, small floats and other levels of rows and groups | drawn groups (`from_sample`) | sampled, with its standard error |
 //!
 //! Tensors below 65,536 elements have no live answer: the exact kernel is as quick. The window and `estimate --live` both
 //! stand on [`Engine`].
@@ -16,15 +16,17 @@ mod from_sample;
 mod from_sketch;
 mod from_table;
 mod from_tables;
+mod levels;
 mod structured;
 mod whole;
 
 pub use whole::{Asked, estimate_model_live};
 
 use super::size::{self, Content};
-use super::{Label, TensorEstimate};
+use super::{Label, Packing, TensorEstimate};
 use crate::compress::Joint;
 use crate::formats::Dtype;
+use crate::kernels::convert::{F8_E4M3, F8_E5M2};
 use crate::kernels::entropy::Gaps;
 use crate::kernels::error::ErrorSums;
 use crate::kernels::layout::Unit;
@@ -44,6 +46,10 @@ const TRIED_IN_ALL: usize = 1 << 20;
 const OTHER_CLIP: f64 = 0.02;
 /// The same for groups.
 const MISSED_CLIP: f64 = 0.001;
+/// The same for levels of a row fitted to a look at it.
+const OTHER_LEVELS: f64 = 0.01;
+/// The same for centroids fitted to a value table.
+const OTHER_CENTROIDS: f64 = 0.002;
 /// Groups tried per tensor at least.
 const TRIED: usize = 32;
 
@@ -256,12 +262,13 @@ fn needs_sample(tensor: &Tensor, scheme: &Scheme, target: Target, profile: &Prof
         return true;
     }
     match &scheme.quantize {
-        Some(Quantize::Int { bits, unit, asymmetric, range }) if *unit != Unit::Tensor => {
+        _ if levels::unit_of(scheme).is_none_or(|unit| unit == Unit::Tensor) => false,
+        Some(Quantize::Int { bits, unit, asymmetric, range }) => {
             let plain = scheme.prune.is_none() && !asymmetric && *range == Range::Max;
             let trusted = Grain::of(*unit).is_some_and(|grain| profile.trusted_sketch(grain, *bits).is_some());
             !(plain && trusted && rounding(tensor, target) != Rounding::Other)
         }
-        _ => false,
+        _ => true,
     }
 }
 
@@ -287,7 +294,7 @@ fn rounding(tensor: &Tensor, target: Target) -> Rounding {
 
 impl Case<'_> {
     fn answer(&self) -> Option<Answer> {
-        if self.may_be_refused() {
+        if self.may_be_refused() || self.is_left_to_chance() {
             return None;
         }
         if self.scheme.is_keep() {
@@ -303,9 +310,15 @@ impl Case<'_> {
                 let known = self.profile.grids[grain as usize].get(*bits as usize - 2).copied()??;
                 Some(from_sketch::answer(self, grain, *bits, &known))
             }
-            Some(Quantize::Int { .. } | Quantize::F16 | Quantize::Bf16) | None => from_table::answer(self),
-            Some(_) => None,
+            _ => from_table::answer(self)
+                .map(|answer| Answer { error: self.sought_otherwise().or(answer.error), ..answer }),
         }
+    }
+
+    /// How far the error of a codebook may be off that was sought on the value table, as a share of it: rounds that end a little
+    /// earlier or later.
+    fn sought_otherwise(&self) -> Option<f64> {
+        matches!(self.scheme.quantize, Some(Quantize::Codebook { row: false, .. })).then_some(OTHER_CENTROIDS)
     }
 
     /// How far the error of a searched clip may be off besides what the groups show, as a share of it: a row is searched in a
@@ -316,8 +329,17 @@ impl Case<'_> {
                 OTHER_CLIP
             }
             Some(Quantize::Int { range: Range::Mse, .. }) => MISSED_CLIP,
+            Some(
+                Quantize::Ternary { row: true } | Quantize::Binary { row: true } | Quantize::Codebook { row: true, .. },
+            ) if self.tensor.geometry().cols > GROUP => OTHER_LEVELS,
             _ => 0.0,
         }
+    }
+
+    /// Whether a few elements decide whether a centroid is just 0, and with it all zeros of a row.
+    fn is_left_to_chance(&self) -> bool {
+        let of_rows = matches!(self.scheme.quantize, Some(Quantize::Codebook { row: true, .. }));
+        of_rows && self.scheme.prune.is_none() && self.profile.moments.zeros > 0
     }
 
     /// Whether the exact pass may refuse the scheme on what the tensor holds: then it alone answers.
@@ -336,6 +358,7 @@ impl Case<'_> {
             Some(_) if top > 0.0 && top < 1e-34 => true,
             Some(Quantize::F16) => narrow(Dtype::F16),
             Some(Quantize::Bf16) => narrow(Dtype::BF16),
+            Some(Quantize::Fp8 { e5m2, row: false }) => top > if *e5m2 { F8_E5M2.max() } else { F8_E4M3.max() },
             Some(_) => top >= 1.6e38 || (self.target == Target::Safetensors && narrow(self.tensor.dtype)),
         }
     }
@@ -364,11 +387,20 @@ impl Case<'_> {
             zeros,
         };
         let sampled = answer.sampled || answer.error.is_some_and(|error| error > LIVE) || self.profile.coarse;
+        let foreseen = || {
+            let (code, dtype) = (size::code_of(self.scheme), size::stored_dtype(self.tensor.dtype, self.scheme));
+            let wide = code.bits(dtype) > 8;
+            let share = n as f64 / self.tensor.elements().max(1) as f64;
+            let symbol_bits = if wide { Some(from_table::last_bytes(self, dtype) * share) } else { answer.code_bits };
+            Packing::foreseen((code, size::zero_codes(outcome)), dtype, outcome.geometry(), n - zeros, symbol_bits)
+        };
+        let packing = (self.target == Target::Packed).then(foreseen);
         TensorEstimate {
             stored_as: outcome.scheme.to_string(),
             label: if sampled { Label::Sampled } else { Label::Live },
             elements: n,
-            sizes: size::stored(outcome, self.target, n - zeros),
+            sizes: size::stored(outcome, self.target, packing.as_ref()),
+            packing,
             sparse_bytes: Some(size::sparse_bytes(outcome, &content)),
             entropy_bytes: Some(size::entropy_bytes(outcome, &content)),
             errors: Some(errors),
@@ -379,12 +411,16 @@ impl Case<'_> {
         }
     }
 
-    /// Scales of the integer grids over units, from max|w| of drawn groups.
+    /// Scales over units, from max|w| of drawn groups.
     fn scales(&self) -> Option<[f64; 3]> {
-        let Some(Quantize::Int { bits, unit, asymmetric: false, range: Range::Max }) = self.scheme.quantize else {
-            return None;
+        let (unit, top) = match self.scheme.quantize {
+            Some(Quantize::Int { bits, unit, asymmetric: false, range: Range::Max }) => {
+                (unit, f64::from((1_i32 << (bits - 1)) - 1))
+            }
+            Some(Quantize::Fp8 { e5m2, row: true }) => (Unit::Row, if e5m2 { F8_E5M2.max() } else { F8_E4M3.max() }),
+            Some(Quantize::Nf4(size)) => (Unit::Group(size), 1.0),
+            _ => return None,
         };
-        let top = f64::from((1_i32 << (bits - 1)) - 1);
         let peaks = match Grain::of(unit) {
             Some(grain) => self.profile.peaks[grain as usize].map(f64::from),
             None => [self.profile.moments.abs_max(); 3],
@@ -422,7 +458,7 @@ impl Engine {
         let case = self.case(model, plan, index, scheme, &asked.cuts, usize::MAX)?;
         match &case.scheme.quantize {
             None if case.cut.is_some() => Some((from_table::after(&case, reach), None)),
-            _ if case.may_be_refused() => None,
+            _ if case.may_be_refused() || case.is_left_to_chance() => None,
             _ => from_sample::drawn(&case, reach),
         }
     }
