@@ -69,6 +69,8 @@ pub enum Error {
     MaskShape { tensor: String, file: String, found: Vec<usize>, needed: Vec<usize> },
     #[error("tensor {tensor:?}: in the mask {file} it is {found}, whose elements are no whole bytes; use BOOL or U8")]
     MaskDtype { tensor: String, file: String, found: formats::Dtype },
+    #[error("tensor {tensor:?}: the mask that {file} carries for it is damaged; export it again")]
+    MaskDamaged { tensor: String, file: String },
     #[error(
         "tensor {tensor:?}: mask:embedded means the mask inside an exported file; give that file itself as --recipe, or write mask:FILE"
     )]
