@@ -1,13 +1,14 @@
 //! The model as a whole: sums over tensors, what the container adds, bits per weight and fidelity.
 
 use super::exact::TensorEstimate;
+use super::factors;
 use super::fidelity::{FidelityForm, fidelity};
 use super::files::{FilePlan, files, index_text};
 use super::size::{self, Sizes};
 use super::{Label, Packing, TensorStats, estimate_tensor, tensor_stats};
 use crate::compress::{Error, Joint};
 use crate::control::Control;
-use crate::formats::packed_layout::Coding;
+use crate::formats::packed_layout::{Coding, Stored};
 use crate::formats::{base64, packed, safetensors};
 use crate::model::{MASK_KEYS, Model, RECIPE_KEY, Tensor, mask_key};
 use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target, file};
@@ -68,24 +69,19 @@ pub fn carrying(plan: &Plan, tensors: &[usize]) -> impl Iterator<Item = usize> {
 
 /// Letters of a carried mask.
 #[must_use]
-pub fn mask_letters(tensor: &Tensor) -> usize {
-    base64::len(tensor.elements().div_ceil(8))
+pub fn mask_letters(of: Outcome<'_>) -> usize {
+    base64::len((of.elements() as usize).div_ceil(8))
 }
 
 /// Bytes of the container around the payloads, from each tensor's coding as `packed` would list it.
 #[must_use]
-pub fn overhead_bytes<'p>(
-    model: &Model,
-    plan: &Plan,
-    recipe: &Recipe,
-    packing: impl Fn(usize) -> Option<&'p Packing>,
-) -> u64 {
+pub fn overhead_bytes(model: &Model, plan: &Plan, recipe: &Recipe, stored: impl Fn(usize) -> Option<Stored>) -> u64 {
     let metadata = |tensors: &[usize]| {
-        artifact_metadata(model, plan, recipe, tensors, |i| "A".repeat(mask_letters(&model.tensors[i])))
+        artifact_metadata(model, plan, recipe, tensors, |i| "A".repeat(mask_letters(plan.outcome(model, i))))
     };
     if plan.target == Target::Packed {
         let all: Vec<usize> = (0..model.tensors.len()).collect();
-        let head = packed::lay_out(&packed_listings(model, plan, packing), &metadata(&all));
+        let head = packed::lay_out(&packed_listings(model, plan, stored), &metadata(&all));
         return head.map_or(0, |(head, _)| head.len() as u64);
     }
     let files = files(model, plan.target);
@@ -116,11 +112,7 @@ pub fn stored_dtype(of: Outcome<'_>) -> crate::formats::Dtype {
 
 /// What `packed` lists, given how each touched tensor lies in it; one without a packing is listed as dense.
 #[must_use]
-pub fn packed_listings<'p>(
-    model: &Model,
-    plan: &Plan,
-    packing: impl Fn(usize) -> Option<&'p Packing>,
-) -> Vec<packed::Listing> {
+pub fn packed_listings(model: &Model, plan: &Plan, stored: impl Fn(usize) -> Option<Stored>) -> Vec<packed::Listing> {
     // Neighbours mostly have the same scheme, and this is laid out in every frame: it is spelled once for all of them.
     let mut spelled: Option<(&Scheme, String)> = None;
     let mut listings = Vec::with_capacity(model.tensors.len());
@@ -130,11 +122,12 @@ pub fn packed_listings<'p>(
         let coding = if outcome.is_kept() {
             tensor.coding.clone()
         } else {
-            let dense = || Packing::dense(size::code_of(scheme), outcome.geometry()).matrix;
-            let matrix = packing(i).map_or_else(dense, |packing| packing.matrix);
+            let dense = || Stored::Codes(Packing::dense(size::code_of(scheme), outcome.geometry()).matrix);
+            let stored = stored(i).unwrap_or_else(dense);
             let (_, name) =
                 spelled.take_if(|(last, _)| *last == scheme).unwrap_or_else(|| (scheme, scheme.embedded().to_string()));
-            let coding = (!matrix.is_plain_elements()).then(|| Coding { scheme: name.clone(), matrix });
+            let plain = matches!(stored, Stored::Codes(matrix) if matrix.is_plain_elements());
+            let coding = (!plain).then(|| Coding { scheme: name.clone(), stored });
             spelled = Some((scheme, name));
             coding
         };
@@ -182,7 +175,7 @@ pub fn bytes_only(model: &Model, plan: &Plan, recipe: &Recipe) -> ModelEstimate 
             stored_as: outcome.scheme.to_string(),
             label: Label::Exact,
             elements: outcome.elements(),
-            sizes: size::stored(outcome, plan.target, None),
+            sizes: factors::foreseen(outcome, plan.target).unwrap_or_else(|| size::stored(outcome, plan.target, None)),
             packing: None,
             sparse_bytes: None,
             entropy_bytes: None,
@@ -191,6 +184,7 @@ pub fn bytes_only(model: &Model, plan: &Plan, recipe: &Recipe) -> ModelEstimate 
             threshold: None,
             after: None,
             scales: None,
+            factors: None,
         }
     };
     let tensors = (0..model.tensors.len()).map(one).collect();
@@ -234,7 +228,7 @@ pub struct Totals {
 #[must_use]
 pub fn totals(model: &Model, plan: &Plan, recipe: &Recipe, tensors: &[&TensorEstimate]) -> Totals {
     let sizes = tensors.iter().fold(Sizes::default(), |sum, t| sum.plus(t.sizes));
-    let overhead = overhead_bytes(model, plan, recipe, |i| tensors[i].packing.as_ref());
+    let overhead = overhead_bytes(model, plan, recipe, |i| tensors[i].stored());
     let bytes = sizes.total() + overhead;
     let parameters = model.parameters();
     let counts = |tensor: &Tensor| tensor.shape.len() >= 2 && tensor.is_float_source();

@@ -164,7 +164,7 @@ const MOST_LETTERS: usize = 64 << 20;
 /// Refuses masks that no header can carry before anything is read.
 fn check_masks(model: &Model, plan: &Plan, out: &Path) -> Result<(), Error> {
     let all: Vec<usize> = (0..model.tensors.len()).collect();
-    let letters: usize = carrying(plan, &all).map(|i| mask_letters(&model.tensors[i])).sum();
+    let letters: usize = carrying(plan, &all).map(|i| mask_letters(plan.outcome(model, i))).sum();
     if letters <= MOST_LETTERS {
         return Ok(());
     }

@@ -251,7 +251,6 @@ impl Scheme {
         let only = |scheme: Self| Some(scheme.to_string());
         match (&self.prune, &self.factorize, &self.quantize) {
             (Some(prune @ Prune::Wanda { .. }), ..) => only(Self { prune: Some(prune.clone()), ..Self::default() }),
-            (_, Some(_), _) => only(Self { factorize: self.factorize, ..Self::default() }),
             (.., Some(quantize)) => match quantize {
                 Quantize::Gguf(_) => only(Self { quantize: Some(quantize.clone()), ..Self::default() }),
                 _ => None,
