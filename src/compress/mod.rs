@@ -79,6 +79,8 @@ pub enum Error {
     MaskShape { tensor: String, file: String, found: Vec<usize>, needed: Vec<usize> },
     #[error("tensor {tensor:?}: in the mask {file} it is {found}, whose elements are no whole bytes; use BOOL or U8")]
     MaskDtype { tensor: String, file: String, found: formats::Dtype },
+    #[error("tensor {tensor:?}: the mask that {file} carries for it is damaged; export it again")]
+    MaskDamaged { tensor: String, file: String },
     #[error(
         "tensor {tensor:?}: mask:embedded means the mask inside an exported file; give that file itself as --recipe, or write mask:FILE"
     )]
@@ -127,8 +129,9 @@ impl<'a> Task<'a> {
     /// The tensor as the plan leaves it.
     #[must_use]
     pub fn outcome(&self) -> Outcome<'a> {
-        let cut = self.zeroed.is_some() || self.shape != self.tensor.shape;
-        Outcome { tensor: self.tensor, scheme: self.scheme, shape: self.shape, cut }
+        let zeroed = self.zeroed.is_some();
+        let cut = zeroed || self.shape != self.tensor.shape;
+        Outcome { tensor: self.tensor, scheme: self.scheme, shape: self.shape, cut, zeroed }
     }
 
     pub(crate) fn check_cancelled(&self) -> Result<(), Error> {
@@ -179,7 +182,7 @@ impl<'a> Task<'a> {
     /// Whether some of its elements may have been made 0 before they are quantized.
     #[must_use]
     pub fn is_pruned(&self) -> bool {
-        self.scheme.prune.is_some() || self.zeroed.is_some()
+        self.outcome().is_pruned()
     }
 
     /// What structured pruning takes out of the tensor, as errors: to be added to those of what remains.

@@ -55,7 +55,7 @@ pub fn scheme_of_factors(scheme: &Scheme) -> Scheme {
 pub fn bytes(of: Outcome<'_>, rank: usize, packings: Option<&[Packing; 2]>) -> u64 {
     let scheme = scheme_of_factors(of.scheme);
     let one = |(at, shape): (usize, &[usize; 2])| {
-        let factor = Outcome { tensor: of.tensor, scheme: &scheme, shape, cut: true };
+        let factor = Outcome { tensor: of.tensor, scheme: &scheme, shape, cut: true, zeroed: false };
         size::stored(factor, Target::Packed, packings.map(|both| &both[at])).total()
     };
     shapes(of, rank).iter().enumerate().map(one).sum()
@@ -95,7 +95,7 @@ pub(super) fn with_factors(
     let scheme = scheme_of_factors(of.scheme);
     let sum = |bound: fn(Outcome<'_>, &Content) -> u64| {
         let one = |(shape, (content, _)): (&[usize; 2], &(Content, Packing))| {
-            bound(Outcome { tensor: of.tensor, scheme: &scheme, shape, cut: true }, content)
+            bound(Outcome { tensor: of.tensor, scheme: &scheme, shape, cut: true, zeroed: false }, content)
         };
         Some(shapes(of, rank).iter().zip(&parts).map(one).sum())
     };

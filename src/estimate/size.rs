@@ -78,8 +78,7 @@ pub fn code_of(scheme: &Scheme) -> Code {
 
 /// Whether an element that is 0 has a code: what was pruned before a codebook was fitted has none.
 pub fn zero_codes(of: Outcome<'_>) -> bool {
-    let pruned = of.scheme.prune.is_some() || of.cut;
-    !pruned || !matches!(of.scheme.quantize, Some(Quantize::Codebook { .. }))
+    !of.is_pruned() || !matches!(of.scheme.quantize, Some(Quantize::Codebook { .. }))
 }
 
 /// The dtype that a tensor has in the artifact: a plain cast changes it, nothing else does. What is cast of a factorized

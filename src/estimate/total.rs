@@ -9,8 +9,8 @@ use super::{Label, Packing, TensorStats, estimate_tensor, tensor_stats};
 use crate::compress::{Error, Joint};
 use crate::control::Control;
 use crate::formats::packed_layout::{Coding, Stored};
-use crate::formats::{packed, safetensors};
-use crate::model::{Model, RECIPE_KEY, Tensor};
+use crate::formats::{base64, packed, safetensors};
+use crate::model::{MASK_KEYS, Model, RECIPE_KEY, Tensor, mask_key};
 use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target, file};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -44,26 +44,49 @@ pub struct ModelEstimate {
     pub tensors: Vec<TensorEstimate>,
 }
 
-/// The metadata an artifact carries: the source's own text, `format` for readers that want it, and the recipe.
+/// The metadata that a file of an artifact carries: the source's own text, `format` for readers that want it, the recipe, and
+/// those masks of its `tensors` that its zeros do not tell, as `mask` spells them.
 #[must_use]
-pub fn artifact_metadata(model: &Model, recipe: &Recipe, target: Target) -> BTreeMap<String, String> {
+pub fn artifact_metadata(
+    model: &Model,
+    plan: &Plan,
+    recipe: &Recipe,
+    tensors: &[usize],
+    mask: impl Fn(usize) -> String,
+) -> BTreeMap<String, String> {
     let mut metadata = model.metadata.clone();
+    metadata.retain(|key, _| !key.starts_with(MASK_KEYS));
     metadata.entry("format".into()).or_insert_with(|| "pt".into());
-    metadata.insert(RECIPE_KEY.into(), file::print(&recipe.canonical(target)));
+    metadata.insert(RECIPE_KEY.into(), file::print(&recipe.canonical(plan.target)));
+    metadata.extend(carrying(plan, tensors).map(|i| (mask_key(&model.tensors[i].name), mask(i))));
     metadata
+}
+
+/// Those of some tensors whose masks an artifact carries beside its zeros.
+pub fn carrying(plan: &Plan, tensors: &[usize]) -> impl Iterator<Item = usize> {
+    tensors.iter().copied().filter(|&i| plan.assignments[i].stored.carries_mask())
+}
+
+/// Letters of a carried mask.
+#[must_use]
+pub fn mask_letters(of: Outcome<'_>) -> usize {
+    base64::len((of.elements() as usize).div_ceil(8))
 }
 
 /// Bytes of the container around the payloads, from each tensor's coding as `packed` would list it.
 #[must_use]
 pub fn overhead_bytes(model: &Model, plan: &Plan, recipe: &Recipe, stored: impl Fn(usize) -> Option<Stored>) -> u64 {
-    let metadata = artifact_metadata(model, recipe, plan.target);
+    let metadata = |tensors: &[usize]| {
+        artifact_metadata(model, plan, recipe, tensors, |i| "A".repeat(mask_letters(plan.outcome(model, i))))
+    };
     if plan.target == Target::Packed {
-        let head = packed::lay_out(&packed_listings(model, plan, stored), &metadata);
+        let all: Vec<usize> = (0..model.tensors.len()).collect();
+        let head = packed::lay_out(&packed_listings(model, plan, stored), &metadata(&all));
         return head.map_or(0, |(head, _)| head.len() as u64);
     }
     let files = files(model, plan.target);
     let header = |file: &FilePlan| {
-        let header = safetensors::lay_out(&dense_listings(model, plan, &file.tensors), &metadata);
+        let header = safetensors::lay_out(&dense_listings(model, plan, &file.tensors), &metadata(&file.tensors));
         header.map_or(0, |header| header.bytes.len() as u64)
     };
     let index = index_text(model, plan, &files).map_or(0, |text| text.len() as u64);

@@ -3,7 +3,7 @@
 use super::Error;
 use super::atomic::Temporary;
 use super::dense::write_plain;
-use super::output::{Output, by_arithmetic};
+use super::output::{Output, by_arithmetic, carried_masks};
 use super::packed_tensor::Writer;
 use crate::compress::{Factorized, Joint, Task, prepare, stream_chunks};
 use crate::control::Control;
@@ -25,12 +25,14 @@ pub fn write(
     temporary: &mut Temporary,
     control: &Control,
 ) -> Result<(), Error> {
-    let metadata = artifact_metadata(model, recipe, plan.target);
+    let all: Vec<usize> = (0..model.tensors.len()).collect();
+    let joint = Joint::new(model, plan, control)?;
+    let masks = carried_masks(&joint, model, plan, &all, control)?;
+    let metadata = artifact_metadata(model, plan, recipe, &all, |i| masks.get(&i).cloned().unwrap_or_default());
     let listings = packed_listings(model, plan, |i| estimate.tensors[i].stored());
     let path = temporary.path().to_path_buf();
     let (head, ranges) =
         packed::lay_out(&listings, &metadata).map_err(|kind| Error::Layout { path, what: kind.to_string() })?;
-    let joint = Joint::new(model, plan, control)?;
     let mut output = Output::new(temporary)?;
     output.write(&head)?;
     for (i, (listing, range)) in listings.iter().zip(ranges).enumerate() {

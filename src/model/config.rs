@@ -52,10 +52,15 @@ impl Config {
         self.map.get(key).is_some_and(|value| !value.is_null())
     }
 
-    /// The family of models that the config is of; empty when it says none.
+    /// The family of models that the config is of, as `model_type` says or the first of its architectures begins; empty when
+    /// neither is there.
     #[must_use]
-    pub fn model_type(&self) -> &str {
-        self.map.get("model_type").and_then(Value::as_str).unwrap_or_default()
+    pub fn family(&self) -> String {
+        if let Some(family) = self.map.get("model_type").and_then(Value::as_str) {
+            return family.to_owned();
+        }
+        let class = self.map.get("architectures").and_then(|list| list.get(0)).and_then(Value::as_str);
+        class.and_then(|class| class.split("For").next()).unwrap_or_default().to_lowercase()
     }
 
     /// Whether some program builds a network from it.
@@ -87,7 +92,9 @@ mod tests {
         assert!(config.names_an_architecture() && !config.says("n_inner") && !config.says("absent"));
         let changed = Config::parse(config.with(&[("intermediate_size", 72), ("head_dim", 8)]).as_bytes()).unwrap();
         assert_eq!((changed.number("intermediate_size"), changed.number("head_dim")), (Some(72), Some(8)));
-        assert_eq!((changed.model_type(), changed.map.get("rope")), ("llama", config.map.get("rope")));
+        assert_eq!((changed.family().as_str(), changed.map.get("rope")), ("llama", config.map.get("rope")));
+        let named = Config::parse(br#"{"architectures": ["Qwen2ForCausalLM"]}"#).unwrap();
+        assert_eq!(named.family(), "qwen2");
         assert!(Config::parse(b"[1]").is_none() && Config::parse(b"version https://git-lfs").is_none());
     }
 }

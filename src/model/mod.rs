@@ -237,6 +237,12 @@ impl Model {
         self.metadata.get(RECIPE_KEY).map(String::as_str)
     }
 
+    /// The mask of a tensor that an artifact carries beside its zeros, as text (see `PACKED.md`).
+    #[must_use]
+    pub fn carried_mask(&self, tensor: &str) -> Option<&str> {
+        self.metadata.get(&mask_key(tensor)).map(String::as_str)
+    }
+
     /// Says so when a file of the model changed since it was opened.
     ///
     /// # Errors
@@ -276,3 +282,12 @@ impl Model {
 
 /// The metadata key under which every artifact carries its recipe.
 pub const RECIPE_KEY: &str = "spokeshave.recipe";
+
+/// What the metadata keys of carried masks begin with.
+pub const MASK_KEYS: &str = "spokeshave.mask.";
+
+/// The metadata key under which an artifact carries the mask of a tensor.
+#[must_use]
+pub fn mask_key(tensor: &str) -> String {
+    [MASK_KEYS, tensor].concat()
+}

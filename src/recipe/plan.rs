@@ -50,19 +50,27 @@ pub struct Outcome<'a> {
     pub shape: &'a [usize],
     /// Whether structured pruning takes something out of it, or zeroes it.
     pub cut: bool,
+    /// Whether it zeroes something.
+    pub zeroed: bool,
 }
 
 impl<'a> Outcome<'a> {
     /// A tensor that loses nothing to structured pruning.
     #[must_use]
     pub fn whole(tensor: &'a Tensor, scheme: &'a Scheme) -> Self {
-        Self { tensor, scheme, shape: &tensor.shape, cut: false }
+        Self { tensor, scheme, shape: &tensor.shape, cut: false, zeroed: false }
     }
 
     /// Whether it is stored as it was: nothing is asked of it, or it has no elements.
     #[must_use]
     pub fn is_kept(&self) -> bool {
         (self.scheme.is_keep() && !self.cut) || self.tensor.elements() == 0
+    }
+
+    /// Whether some of its elements may have been made 0 before they are quantized.
+    #[must_use]
+    pub fn is_pruned(&self) -> bool {
+        self.scheme.prune.is_some() || self.zeroed
     }
 
     /// Elements that are stored.
@@ -109,6 +117,12 @@ impl Plan {
             }
         }
         plan.removals = Removals::of(model, &plan.assignments, &recipe.locked)?;
+        // What others zero in a tensor must stay 0 too.
+        let followers = plan.removals.touched().filter(|&i| plan.removals.zeroes(i) && !nearest);
+        if let Some(i) = { followers }.find(|&i| !plan.assignments[i].stored.holds_zero()) {
+            let (tensor, scheme) = (model.tensors[i].name.clone(), plan.assignments[i].scheme.to_string());
+            return Err(Error::NoZero { tensor, scheme });
+        }
         Ok(plan)
     }
 
@@ -151,6 +165,7 @@ impl Plan {
             scheme: &self.assignments[index].stored,
             shape: self.removals.shape(model, index),
             cut: self.removals.touches(index),
+            zeroed: self.removals.zeroes(index),
         }
     }
 }

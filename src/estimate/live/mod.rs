@@ -27,6 +27,7 @@ pub use whole::{Asked, by_the_kernel, estimate_model_live};
 
 use super::size::{self, Content};
 use super::{Label, Packing, Spectrum, TensorEstimate};
+use crate::compress::Joint;
 use crate::formats::Dtype;
 use crate::kernels::convert::{F8_E4M3, F8_E5M2};
 use crate::kernels::entropy::Gaps;
@@ -36,7 +37,7 @@ use crate::kernels::table::MAGNITUDES;
 use crate::model::{Model, Tensor};
 use crate::profile::sample::GROUP;
 use crate::profile::{Cut, Grain, Profile, ValueTable};
-use crate::recipe::removals::Part;
+use crate::recipe::removals::{Part, Removal};
 use crate::recipe::{Outcome, Plan, Prune, Quantize, Range, Scheme, Scope, Target};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -63,6 +64,8 @@ pub struct Engine {
     pools: HashMap<Vec<usize>, Arc<Vec<u64>>>,
     /// Units of dimensions, the smallest first, by what ranks them; forgotten when a profile changes.
     orders: HashMap<Vec<Part>, Arc<Vec<usize>>>,
+    /// What the cuts of the plan asked last leave.
+    removed: Option<(Vec<Removal>, Arc<Joint>)>,
     /// Singular values, by tensor.
     spectra: HashMap<usize, Arc<Spectrum>>,
 }
@@ -117,6 +120,7 @@ impl Engine {
     pub fn put(&mut self, index: usize, profile: Arc<Profile>) {
         self.pools.clear();
         self.orders.clear();
+        self.removed = None;
         if let Some(place) = self.profiles.get_mut(index) {
             *place = Some(profile);
         }
@@ -397,7 +401,8 @@ impl Case<'_> {
         let foreseen = || {
             let (code, dtype) = (size::code_of(self.scheme), size::stored_dtype(outcome.tensor.dtype, self.scheme));
             let wide = code.bits(dtype) > 8;
-            let symbol_bits = if wide { Some(from_table::last_bytes(self, dtype)) } else { answer.code_bits };
+            let share = n as f64 / self.tensor.elements().max(1) as f64;
+            let symbol_bits = if wide { Some(from_table::last_bytes(self, dtype) * share) } else { answer.code_bits };
             Packing::foreseen((code, size::zero_codes(outcome)), dtype, outcome.geometry(), n - zeros, symbol_bits)
         };
         let packing = (self.target == Target::Packed).then(foreseen);

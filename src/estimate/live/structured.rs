@@ -31,7 +31,18 @@ pub(super) struct Lost {
 
 impl Engine {
     /// What structured pruning leaves of a plan's tensors, as far as profiles tell.
-    pub(super) fn removed(&mut self, model: &Model, plan: &Plan) -> Joint {
+    pub(super) fn removed(&mut self, model: &Model, plan: &Plan) -> Arc<Joint> {
+        if let Some((cuts, joint)) = &self.removed
+            && *cuts == plan.removals.cuts
+        {
+            return joint.clone();
+        }
+        let joint = Arc::new(self.remove(model, plan));
+        self.removed = Some((plan.removals.cuts.clone(), joint.clone()));
+        joint
+    }
+
+    fn remove(&mut self, model: &Model, plan: &Plan) -> Joint {
         let mut gone: Vec<Option<Arc<Vec<usize>>>> = Vec::with_capacity(plan.removals.cuts.len());
         for cut in &plan.removals.cuts {
             let order = self.orders.get(&cut.ranked_by).cloned().or_else(|| self.order(model, cut));
@@ -39,9 +50,9 @@ impl Engine {
                 self.orders.insert(cut.ranked_by.clone(), order.clone());
             });
             gone.push(order.map(|order| {
-                let mut first = order[..cut.removed].to_vec();
-                first.sort_unstable();
-                Arc::new(first)
+                let mut goes = vec![false; cut.units];
+                order[..cut.removed].iter().for_each(|&unit| goes[unit] = true);
+                Arc::new((0..cut.units).filter(|&unit| goes[unit]).collect())
             }));
         }
         if self.orders.len() > 4 * plan.removals.cuts.len() + 64 {

@@ -11,6 +11,7 @@ use crate::profile::{self, Cut, Profile};
 use crate::recipe::{Plan, Recipe, Scheme};
 use rayon::prelude::*;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// What is worked out once per plan, before its tensors are asked.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +21,7 @@ pub struct Asked {
     /// Groups that each sampled tensor may try.
     pub tried: usize,
     /// What structured pruning leaves, where profiles tell.
-    pub removed: Joint,
+    pub removed: Arc<Joint>,
 }
 
 impl Engine {

@@ -137,6 +137,17 @@ impl Alone {
     }
 }
 
+impl Law {
+    /// The key of a config under which all dimensions must lose equally many.
+    #[must_use]
+    pub fn key(&self) -> Option<&'static str> {
+        match self {
+            Self::Config { per_unit, .. } => per_unit.first().map(|(key, _)| *key),
+            Self::Free | Self::Never(_) => None,
+        }
+    }
+}
+
 impl Member {
     fn new(tensor: usize, axis: usize, sections: Vec<Section>) -> Self {
         Self { tensor, axis, sections, zeroed: true }

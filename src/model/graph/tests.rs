@@ -201,6 +201,17 @@ fn heads_are_known_only_where_something_tells_their_size() {
     // A config of another model says nothing.
     let other = Model::named(&llama(1, &[]), Some(&LLAMA.replace(": 4", ": 5")));
     assert_eq!(members(&other).len(), 1);
+    // An architecture by its class alone; a config that names none, and must follow all the same; none with heads.
+    let law = |config: &str| {
+        let model = Model::named(&llama(1, &[("self_attn.q_norm.weight", &[4])]), Some(config));
+        model.graph().dimensions.iter().find(|d| d.kind == Kind::Heads).map(|d| d.law.clone())
+    };
+    let numbers = r#""num_attention_heads": 4, "num_key_value_heads": 2"#;
+    for named in [r#""architectures": ["LlamaForCausalLM"], "#, ""] {
+        assert!(matches!(law(&format!("{{{named}{numbers}}}")), Some(Law::Config { .. })), "{named}");
+    }
+    assert_eq!(law(r#"{"hidden_size": 16}"#), Some(Law::Free));
+    assert!(matches!(law(&format!(r#"{{"model_type": "vit", {numbers}}}"#)), Some(Law::Never(_))));
     // One tensor per query head that nobody knows.
     let sinks: [(&str, &[usize]); 1] = [("self_attn.sinks", &[4])];
     assert_eq!(members(&Model::named(&llama(1, &sinks), Some(LLAMA))).len(), 1);

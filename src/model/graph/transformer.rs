@@ -288,9 +288,13 @@ impl Heads {
     }
 
     fn law(self, config: Option<&Config>) -> Law {
-        let Some(config) = config.filter(|config| config.names_an_architecture()) else { return Law::Free };
-        if !config.says("head_dim") && !OWN_HEAD_DIM.contains(&config.model_type()) {
-            return Law::Never(NO_HEAD_SIZE);
+        let Some(config) = config else { return Law::Free };
+        let own = config.says("head_dim") || OWN_HEAD_DIM.contains(&config.family().as_str());
+        match (config.names_an_architecture(), config.says("num_attention_heads")) {
+            (true, _) if !own => return Law::Never(NO_HEAD_SIZE),
+            (true, false) => return Law::Never(NO_WIDTH),
+            (false, false) => return Law::Free,
+            _ => {}
         }
         let mut per_unit = vec![("num_attention_heads", self.queries / self.units())];
         if self.groups > 1 && config.says("num_key_value_heads") {
@@ -363,7 +367,7 @@ fn fused_attention(builder: &mut Builder<'_>, module: &str, fused: usize) {
     };
     let Some(heads) = Heads::of(builder, parent, width, key_rows) else { return };
     let by_head = part == "query_key_value";
-    let known = ["gpt_neox", "bloom"].contains(&config.model_type()) && heads.groups == heads.queries;
+    let known = ["gpt_neox", "bloom"].contains(&config.family().as_str()) && heads.groups == heads.queries;
     if (by_head && !known) || (transposed && heads.groups != heads.queries) || heads.groups == 1 {
         return;
     }

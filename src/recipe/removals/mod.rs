@@ -93,6 +93,12 @@ impl Removals {
         self.touched.contains_key(&index)
     }
 
+    /// Whether a tensor has rows or columns zeroed.
+    #[must_use]
+    pub fn zeroes(&self, index: usize) -> bool {
+        self.cuts_of(index).any(|(_, cut)| cut.zeroed)
+    }
+
     /// The tensors that lose rows or columns, or have some zeroed, ascending.
     pub fn touched(&self) -> impl Iterator<Item = usize> {
         self.touched.keys().copied()

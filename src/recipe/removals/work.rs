@@ -5,7 +5,7 @@ use crate::formats::error::quoted;
 use crate::model::graph::{Dimension, Graph, Kind, Law, Member, Section, Side};
 use crate::model::{Model, Tensor};
 use crate::recipe::{Assignment, Decimal, Error, Line, Prune, Structure};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Names that a note lists before it counts.
 const NAMED: usize = 3;
@@ -28,6 +28,20 @@ struct Decided {
     ranked_by: Vec<Part>,
 }
 
+/// A dimension and how much it loses, for what a config can say.
+struct Class<'a> {
+    dimension: &'a Dimension,
+    removed: usize,
+}
+
+impl Class<'_> {
+    /// Whether one number says both.
+    fn is_like(&self, other: &Self) -> bool {
+        let (a, b) = (self.dimension, other.dimension);
+        self.removed == other.removed && a.units == b.units && a.law == b.law && a.frozen == b.frozen
+    }
+}
+
 struct Work<'a> {
     model: &'a Model,
     graph: &'a Graph,
@@ -43,8 +57,9 @@ pub(super) fn removals(model: &Model, assignments: &[Assignment], locked: &[Stri
     let asks = std::mem::take(&mut work.asks);
     let decided: Vec<Decided> = asks.iter().filter_map(|(&at, asks)| work.decide(at, asks)).collect();
     work.refuse_locked(&decided, locked)?;
+    let classes = work.classes(&decided);
     for cut in &decided {
-        let why = work.why_held(cut, &decided);
+        let why = work.why_held(cut, &classes);
         work.cut_shared(cut, why.as_deref());
     }
     Ok(work.out)
@@ -233,32 +248,37 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
+    /// Under each key of a config, what its dimensions lose: dimensions of different kinds, at most two for each key, which
+    /// are enough to know that they differ.
+    fn classes(&self, decided: &[Decided]) -> HashMap<&'static str, Vec<Class<'a>>> {
+        let mut removed = vec![0; self.graph.dimensions.len()];
+        decided.iter().for_each(|cut| removed[cut.dimension] = cut.removed);
+        let mut classes: HashMap<&'static str, Vec<Class<'a>>> = HashMap::new();
+        for (dimension, &removed) in self.graph.dimensions.iter().zip(&removed) {
+            let Some(key) = dimension.law.key() else { continue };
+            let known = classes.entry(key).or_default();
+            let class = Class { dimension, removed };
+            if known.len() < 2 && !known.iter().any(|other| other.is_like(&class)) {
+                known.push(class);
+            }
+        }
+        classes
+    }
+
     /// Why a cut of a shared dimension can only be zeroed.
-    fn why_held(&self, cut: &Decided, decided: &[Decided]) -> Option<String> {
+    fn why_held(&self, cut: &Decided, classes: &HashMap<&'static str, Vec<Class<'a>>>) -> Option<String> {
         let dimension = &self.graph.dimensions[cut.dimension];
         if cut.removed == dimension.units {
             return Some("nothing would be left of that dimension".into());
         }
-        let per_unit = match &dimension.law {
-            Law::Free => return None,
-            Law::Never(why) => return Some((*why).into()),
-            Law::Config { per_unit, .. } => per_unit,
-        };
-        let keys = |law: &Law| match law {
-            Law::Config { per_unit, .. } => per_unit.iter().map(|(key, _)| *key).collect(),
-            _ => Vec::new(),
-        };
-        let loses = |at: usize| decided.iter().find(|d| d.dimension == at).map_or(0, |d| d.removed);
-        let same = |at: usize, other: &Dimension| {
-            other.law == dimension.law && other.units == dimension.units && loses(at) == cut.removed && !other.frozen
-        };
-        let others = self.graph.dimensions.iter().enumerate();
-        let under_the_key =
-            others.filter(|(_, other)| keys(&other.law).iter().any(|k| per_unit.iter().any(|(key, _)| key == k)));
-        let (at, other) = under_the_key.into_iter().find(|&(at, other)| !same(at, other))?;
-        let key = per_unit.first().map_or("", |(key, _)| key);
+        if let Law::Never(why) = dimension.law {
+            return Some(why.into());
+        }
+        let key = dimension.law.key()?;
+        let own = Class { dimension, removed: cut.removed };
+        let Class { dimension: other, removed } = classes.get(key)?.iter().find(|class| !class.is_like(&own))?;
         let name = other.members.first().map_or_else(String::new, |m| self.name(m.tensor));
-        let them = format!("{name} loses {} of {} units", loses(at), other.units);
+        let them = format!("{name} loses {removed} of {} units", other.units);
         Some(format!("config.json has one {key} for all blocks, and {them}"))
     }
 
