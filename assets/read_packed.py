@@ -20,9 +20,9 @@ NUMPY = {name: f"<{name[0].lower()}{BITS[name] // 8}" for name in NAMES if name[
 FLOATS = {"F64", "F32", "F16", "BF16", "F8_E5M2", "F8_E4M3", "F8_E4M3FNUZ", "F8_E5M2FNUZ"}  # may have a coding
 GROUPS = {"tensor": None, "row": None, "g16": 16, "g32": 32, "g64": 64, "g128": 128}
 E2M1 = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0]
-NF4 = [-1.0, -0.6961928, -0.52507305, -0.3949175, -0.28444138, -0.18477343, -0.091050036, 0.0,
-       0.0795803, 0.1609302, 0.2461123, 0.33791524, 0.44070983, 0.562617, 0.72295684, 1.0]  # fmt: skip
-LEVELS = {"nf4": NF4, "mxfp4": E2M1, "nvfp4": E2M1, "binary": [1.0, -1.0]}
+LEVELS = {"mxfp4": E2M1, "nvfp4": E2M1, "binary": [1.0, -1.0], "nf4": [
+    -1.0, -0.6961928, -0.52507305, -0.3949175, -0.28444138, -0.18477343, -0.091050036, 0.0, 0.0795803, 0.1609302, 0.2461123,
+    0.33791524, 0.44070983, 0.562617, 0.72295684, 1.0]}  # fmt: skip
 
 
 def need(condition, message):
@@ -67,8 +67,8 @@ def places_of(indices, held, r, n):
     is_code, block, ends = indices != (1 << r) - 1, np.repeat(np.arange(held.size), held), np.cumsum(held)
     along = np.cumsum(indices + is_code)  # a filler passes zeros, any other index its zeros and a nonzero
     places = along - is_code - np.append(0, along)[ends - held][block] + block * BLOCK
-    inside = (places < np.minimum((block + 1) * BLOCK, n))[is_code].all()
-    need(inside and is_code[ends[held > 0] - 1].all(), "an index past the end of its block, or a filler behind the last nonzero")
+    whole = is_code[ends[held > 0] - 1].all()  # no filler stands behind the last nonzero of a block
+    need(whole and (places < np.minimum((block + 1) * BLOCK, n))[is_code].all(), "an index past the end of its block")
     return places[is_code]
 
 
@@ -103,8 +103,8 @@ def decode(version, dtype, shape, coding, take):
     levels = floats(code.upper().replace("FP8", "F8"), bytes(range(256))) if code in ("fp8_e4m3", "fp8_e5m2") else levels
     need(form in ("dense", "mask", "indices") and (0 if form != "dense" else n) <= stored <= n, f"form {form} of {stored} in {n}")
     width = BITS[dtype] if plain else coding["bits"] if not code else ((k or len(levels)) - 1).bit_length()
-    fits = (not indexed or r in range(2, 9)) and (code != "codebook" or k in range(2, 257)) and (plain or code or width in range(2, 9))
-    need(fits, f"indices of {r} bits, codes of {width}, {k} entries: out of range")
+    need((code != "codebook" or k in range(2, 257)) and (plain or code or width in range(2, 9)), f"codes of {width} bits, {k} entries")
+    need(not indexed or r in range(2, 9), f"indices of {r} bits")
     real, blocks = np.dtype("<f8" if dtype == "F64" else "<f4"), -(-n // BLOCK)
     mask = fields(take(-(-n // 8)), 1, n).astype(bool) if form == "mask" else np.full(n, form == "dense")
     unit, scales, zeros, books = (None,) * 4 if plain else side_of(code, coding, shape, real, take)
@@ -113,10 +113,10 @@ def decode(version, dtype, shape, coding, take):
     table = take(4 * columns * blocks).view("<u4").reshape(blocks, columns).astype("i8")
     if indexed:
         need(table[:, 1].sum() == coding["index_stream"], "blocks do not add up")
-        indices, held = take(-(-coding["index_stream"] // 8)), table[:, 1] // r
-        if coding["index_huffman"]:
-            indices, held = huffman(indices, tables[1], table[:, 1].tolist())
-        mask[places_of(indices if coding["index_huffman"] else fields(indices, r, int(held.sum())), held, r, n)] = True
+        stream, held = take(-(-coding["index_stream"] // 8)), table[:, 1] // r
+        plainly = lambda: (fields(stream, r, int(held.sum())), held)
+        indices, held = huffman(stream, tables[1], table[:, 1].tolist()) if coding["index_huffman"] else plainly()
+        mask[places_of(indices, held, r, n)] = True
     held = [int(mask[i : i + BLOCK].sum()) for i in range(0, n, BLOCK)]
     need(sum(held) == stored and (form == "dense" or not columns or table[:, 0].tolist() == held), "other nonzeros than were counted")
     raw = take(stored * (width // 8 - huffed) if plain else 0).reshape(stored, width // 8 - huffed if plain else 0)
@@ -128,7 +128,7 @@ def decode(version, dtype, shape, coding, take):
         codes = fields(take(-(-stored * width // 8)), width, stored)
     need(not k or (codes < k).all(), "a code past the end of its codebook")
     if plain:
-        number = floats(dtype, raw.tobytes()) if form != "dense" else None
+        number = floats(dtype, raw.tobytes()) if form != "dense" else raw
     elif code:
         number = books[unit[mask], codes] if k else np.array(levels, "f4").astype(real)[codes] * scales[unit[mask]]
     else:
@@ -142,8 +142,15 @@ def decode(version, dtype, shape, coding, take):
 
 def read(path):
     """-> ({name: (dtype, shape, bytes)}, metadata): untouched tensors and casts bit for bit, codes as F32 (F64)."""
-    blob, name, tensors = np.fromfile(path, "u1"), "the header", {}
+    blob, name, tensors, at, end = np.fromfile(path, "u1"), "the header", {}, 0, 0
     one_each = lambda pairs: need(len(dict(pairs)) == len(pairs), "a key is given twice") or dict(pairs)
+
+    def take(size):  # the next bytes of the payload that ends at `end`
+        nonlocal at
+        need(0 <= size <= end - at, "the parts do not add up")
+        at += size
+        return blob[at - size : at]
+
     try:
         need(blob[:8].tobytes() == MAGIC and len(blob) >= 24, "not a packed file, or one cut short")
         (version, zero), length = blob[8:16].view("<u4").tolist(), int(blob[16:24].view("<u8")[0])
@@ -153,13 +160,6 @@ def read(path):
         texts, names = header["metadata"].values(), [entry["name"].encode() for entry in header["tensors"]]
         need(set(header) == {"metadata", "tensors"} and all(isinstance(text, str) for text in texts), "keys, or no texts")
         need(all(a < b for a, b in zip(names, names[1:])), "names are not in bytewise order, or one is there twice")
-
-        def take(size):  # the next bytes of the payload that ends at `end`
-            nonlocal at
-            need(0 <= size <= end - at, "the parts do not add up")
-            at += size
-            return blob[at - size : at]
-
         for entry in header["tensors"]:
             name, dtype, shape, size = entry["name"], entry["dtype"], tuple(entry["shape"]), entry["bytes"]
             need(set(entry) - {"coding"} == {"name", "dtype", "shape", "bytes"} and dtype in BITS, f"unknown: {entry}")
@@ -192,7 +192,6 @@ def floats(dtype, data):
 
 
 def load(path):
-    """-> {name: numpy array}."""
     return {name: floats(dtype, data).reshape(shape) for name, (dtype, shape, data) in read(path)[0].items()}
 
 
