@@ -5,7 +5,6 @@
 
 use super::atomic::{PREFIX, Temporary, folder_of};
 use super::{Error, others};
-use crate::estimate::size::is_kept;
 use crate::estimate::total;
 use crate::model::Model;
 use crate::recipe::{Plan, Recipe, Target};
@@ -59,9 +58,8 @@ fn bounds(model: &Model, plan: &Plan, recipe: &Recipe) -> (u64, u64) {
         return (bytes + beside, bytes + beside);
     }
     // In `packed` a tensor of zeros is next to nothing; and no form is larger than codes of full width for every element.
-    let parts = model.tensors.iter().zip(&plan.assignments).zip(&estimate.tensors);
-    let least = parts.map(|((tensor, assignment), estimate)| {
-        let by_values = plan.target == Target::Packed && !is_kept(tensor, &assignment.stored);
+    let least = estimate.tensors.iter().enumerate().map(|(i, estimate)| {
+        let by_values = plan.target == Target::Packed && !plan.outcome(model, i).is_kept();
         if by_values { 0 } else { estimate.bytes() }
     });
     let most: u64 = estimate.tensors.iter().map(crate::estimate::TensorEstimate::bytes).sum();

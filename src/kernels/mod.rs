@@ -28,6 +28,8 @@
 //! | [`histogram`] | counts over a symmetric range, for the eye |
 //! | [`kept`] | which indices of a dimension stay |
 //! | [`layout`] | rows, groups and chunks: where a tensor is cut |
+//! | [`lines`] | sums of squares of rows and columns |
+//! | [`svd`] | singular values and the factors of the best product of a rank |
 //! | [`table`] | counts by the upper 16 bits: the value table |
 //! | [`sketch`] | where weights lie in their group's range: errors of any width by a dot product |
 //! | [`trial`] | one grid tried on a handful of groups |
@@ -52,6 +54,7 @@ pub mod huffman;
 pub mod kept;
 pub mod layout;
 pub mod levels;
+pub mod lines;
 pub mod nf4;
 pub mod quant;
 pub mod real;
@@ -62,6 +65,7 @@ pub mod sketch;
 pub mod small;
 pub mod stats;
 pub mod sum;
+pub mod svd;
 pub mod table;
 pub mod trial;
 

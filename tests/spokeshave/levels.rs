@@ -28,7 +28,8 @@ fn every_format_is_what_numpy_makes_of_it() {
         let [scheme, dtype, rows, cols, weights, wanted] = columns[..] else { panic!("six columns in {line}") };
         let shape = [rows, cols].map(|text| text.parse().expect("a number"));
         let path = folder.write("model.safetensors", safetensors(&[("w.weight", dtype, &shape, bytes(weights))]));
-        let (dense, packed, again) = (folder.at("dense.safetensors"), folder.at("w.spk"), folder.at("again.safetensors"));
+        let (dense, packed, again) =
+            (folder.at("dense.safetensors"), folder.at("w.spk"), folder.at("again.safetensors"));
         let set = format!("*={scheme}");
         run(&["export", &path, "--set", &set, "--target", "safetensors", "-o", &dense, "--force"]).done();
         let wanted = bytes(wanted);

@@ -32,7 +32,8 @@ pub(super) fn answer(case: &Case<'_>) -> Option<Answer> {
         Some(Quantize::Bf16) => Some(cast(case, cut, gone, pruned, Dtype::BF16)),
         Some(Quantize::Fp8 { e5m2, row: false }) => {
             let format = if *e5m2 { F8_E5M2 } else { F8_E4M3 };
-            let round = |values: &[f32], codes: &mut [i32], results: &mut [f32]| cast_to(format, values, codes, results);
+            let round =
+                |values: &[f32], codes: &mut [i32], results: &mut [f32]| cast_to(format, values, codes, results);
             Some(over_points(case, pruned, round, |code| code as usize))
         }
         Some(Quantize::Int { bits, asymmetric, range, .. }) => {
