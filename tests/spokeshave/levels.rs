@@ -2,6 +2,7 @@
 //! what is refused.
 
 use super::command::*;
+use super::live::Noise;
 use serde_json::Value;
 
 /// Bytes of hexadecimal digits.
@@ -28,7 +29,8 @@ fn every_format_is_what_numpy_makes_of_it() {
         let [scheme, dtype, rows, cols, weights, wanted] = columns[..] else { panic!("six columns in {line}") };
         let shape = [rows, cols].map(|text| text.parse().expect("a number"));
         let path = folder.write("model.safetensors", safetensors(&[("w.weight", dtype, &shape, bytes(weights))]));
-        let (dense, packed, again) = (folder.at("dense.safetensors"), folder.at("w.spk"), folder.at("again.safetensors"));
+        let (dense, packed, again) =
+            (folder.at("dense.safetensors"), folder.at("w.spk"), folder.at("again.safetensors"));
         let set = format!("*={scheme}");
         run(&["export", &path, "--set", &set, "--target", "safetensors", "-o", &dense, "--force"]).done();
         let wanted = bytes(wanted);
@@ -47,12 +49,8 @@ fn every_format_is_what_numpy_makes_of_it() {
 
 /// Numbers of a normal distribution, the same in every run.
 fn gaussian(n: usize) -> Vec<f32> {
-    let mut state = 3_u64;
-    let mut uniform = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((state >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
-    };
-    (0..n).map(|_| ((-2.0 * uniform().ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos()) as f32).collect()
+    let mut noise = Noise(3);
+    (0..n).map(|_| noise.gauss() as f32).collect()
 }
 
 fn estimate(path: &str, scheme: &str) -> Value {

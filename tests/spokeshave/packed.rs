@@ -109,7 +109,8 @@ fn forms_follow_from_the_values_and_any_range_reads_the_same() {
             }
         }
     }
-    let wanted = ["dense", "mask", "dense, huffman", "indices", "indices+huffman", "indices+huffman, huffman", "mask, huffman"];
+    let wanted =
+        ["dense", "mask", "dense, huffman", "indices", "indices+huffman", "indices+huffman, huffman", "mask, huffman"];
     assert!(wanted.iter().all(|form| met.contains(*form)), "{met:?}");
 }
 

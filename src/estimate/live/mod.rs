@@ -288,7 +288,8 @@ impl Case<'_> {
                 let known = self.profile.grids[grain as usize].get(*bits as usize - 2).copied()??;
                 Some(from_sketch::answer(self, grain, *bits, &known))
             }
-            _ => from_table::answer(self).map(|answer| Answer { error: self.sought_otherwise().or(answer.error), ..answer }),
+            _ => from_table::answer(self)
+                .map(|answer| Answer { error: self.sought_otherwise().or(answer.error), ..answer }),
         }
     }
 
@@ -306,19 +307,24 @@ impl Case<'_> {
                 OTHER_CLIP
             }
             Some(Quantize::Int { range: Range::Mse, .. }) => MISSED_CLIP,
-            Some(Quantize::Ternary { row: true } | Quantize::Binary { row: true } | Quantize::Codebook { row: true, .. })
-                if self.tensor.geometry().cols > GROUP =>
-            {
-                OTHER_LEVELS
-            }
+            Some(
+                Quantize::Ternary { row: true } | Quantize::Binary { row: true } | Quantize::Codebook { row: true, .. },
+            ) if self.tensor.geometry().cols > GROUP => OTHER_LEVELS,
             _ => 0.0,
         }
     }
 
-    /// Whether a few elements decide whether a centroid is just 0, and with it all zeros of a row.
+    /// Whether levels of rows hang on what no sample tells: which of many equal weights went, the first rows all of theirs and
+    /// the last none; or whether a centroid is just 0, and with it all zeros of a row.
     fn is_left_to_chance(&self) -> bool {
-        let of_rows = matches!(self.scheme.quantize, Some(Quantize::Codebook { row: true, .. }));
-        of_rows && self.scheme.prune.is_none() && self.profile.moments.zeros > 0
+        let table = &self.profile.table;
+        let ties =
+            self.cut.is_some_and(|cut| table.is_tied(cut) && table.at(cut) * from_sample::MANY >= table.finite());
+        match self.scheme.quantize {
+            Some(Quantize::Codebook { row: true, .. }) => ties || (self.scheme.prune.is_none() && table.zeros > 0),
+            Some(Quantize::Ternary { row: true } | Quantize::Binary { row: true }) => ties,
+            _ => false,
+        }
     }
 
     /// Whether the exact pass may refuse the scheme on what the tensor holds: then it alone answers.
