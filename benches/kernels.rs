@@ -15,6 +15,7 @@ use spokeshave::kernels::histogram::Histogram;
 use spokeshave::kernels::huffman::{Decoder, Encoder, code_lengths};
 use spokeshave::kernels::layout::CHUNK;
 use spokeshave::kernels::levels::Levels;
+use spokeshave::kernels::lines;
 use spokeshave::kernels::nf4::Normal;
 use spokeshave::kernels::quant::{Extent, Grid};
 use spokeshave::kernels::select::{DIGITS, Select, Threshold};
@@ -22,9 +23,12 @@ use spokeshave::kernels::signs::Ternary;
 use spokeshave::kernels::small::{Scaled, mx_exponent, nv_scale};
 use spokeshave::kernels::stats::{Moments, moments};
 use spokeshave::kernels::sum::Above;
+use spokeshave::kernels::svd::{Matrix, Svd};
 use spokeshave::kernels::table::Counts;
 use spokeshave::kernels::trial::symmetric_error;
+use std::convert::Infallible;
 use std::hint::black_box;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +38,8 @@ const WEIGHTS: usize = 1 << 26;
 const PROBE: usize = 256 << 20;
 /// Elements that share a scale.
 const GROUP: usize = 128;
+/// Columns of a matrix.
+const COLUMNS: usize = 4096;
 
 /// Weights as trained layers have them: many small, a few large, both signs; the same in every run.
 fn weights() -> Vec<f32> {
@@ -133,6 +139,13 @@ fn kernels(criterion: &mut Criterion) {
         let name = format!("int{bits} g128 error");
         group.bench_function(name, |b| b.iter(|| symmetric_error(black_box(&weights), GROUP, top, None)));
     }
+    let mut columns = vec![0.0; COLUMNS];
+    group.bench_function("sums of squares, rows", |b| {
+        b.iter(|| black_box(&weights).chunks(COLUMNS).map(lines::energy).sum::<f64>());
+    });
+    group.bench_function("sums of squares, columns", |b| {
+        b.iter(|| black_box(&weights).chunks(COLUMNS).for_each(|row| lines::add_columns(row, &mut columns)));
+    });
     let mut table = Vec::new();
     assert_eq!(threshold(&weights), threshold_by_digits(&weights, &mut table), "two ways, one answer");
     group.bench_function("threshold", |b| b.iter(|| threshold(black_box(&weights))));

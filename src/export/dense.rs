@@ -2,10 +2,9 @@
 
 use super::Error;
 use super::atomic::Temporary;
-use super::output::{Output, by_arithmetic};
+use super::output::{Output, by_arithmetic, carried_masks};
 use crate::compress::{Joint, Task, prepare, stream_chunks};
 use crate::control::Control;
-use crate::estimate::size::is_kept;
 use crate::estimate::total::{artifact_metadata, dense_listings};
 use crate::formats::safetensors;
 use crate::kernels::Real;
@@ -21,16 +20,17 @@ pub fn write(
     temporary: &mut Temporary,
     control: &Control,
 ) -> Result<(), Error> {
-    let metadata = artifact_metadata(model, recipe, plan.target);
+    let joint = Joint::new(model, plan, control)?;
+    let masks = carried_masks(&joint, model, plan, tensors, control)?;
+    let metadata = artifact_metadata(model, plan, recipe, tensors, |i| masks.get(&i).cloned().unwrap_or_default());
     let path = temporary.path().to_path_buf();
     let header = safetensors::lay_out(&dense_listings(model, plan, tensors), &metadata)
         .map_err(|kind| Error::Layout { path, what: kind.to_string() })?;
-    let joint = Joint::new(model, plan, control)?;
     let mut output = Output::new(temporary)?;
     output.write(&header.bytes)?;
     for i in header.order.iter().map(|&at| tensors[at]) {
-        let (tensor, scheme) = (&model.tensors[i], &plan.assignments[i].stored);
-        if is_kept(tensor, scheme) && tensor.coding.is_none() {
+        let tensor = &model.tensors[i];
+        if plan.outcome(model, i).is_kept() && tensor.coding.is_none() {
             output.copy_payload(model, tensor, control)?;
             continue;
         }

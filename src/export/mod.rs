@@ -30,15 +30,16 @@ pub mod space;
 pub mod stale;
 mod verify;
 
-pub use destination::{check_destination, check_not_input};
+pub use destination::{check_destination, check_not_input, check_not_source};
 pub use space::Shortage;
 pub use verify::{TensorCheck, Verification, plan_of_artifact, verify};
 
 use crate::compress;
 use crate::control::Control;
+use crate::estimate::total::{carrying, mask_letters};
 use crate::estimate::{ModelEstimate, estimate_model};
 use crate::formats;
-use crate::formats::error::display_path;
+use crate::formats::error::{display_path, quoted};
 use crate::model::{self, Model, OpenOptions, Origin};
 use crate::recipe::{self, Plan, Recipe, Target};
 use std::path::{Path, PathBuf};
@@ -71,7 +72,7 @@ pub enum Error {
     HoldsSource { folder: PathBuf, found: PathBuf },
     #[error("{}: its folder {} {what}", display_path(out), display_path(folder))]
     NoFolder { out: PathBuf, folder: PathBuf, what: &'static str },
-    #[error("{:?} is no name; give the name of a file", display_path(.0))]
+    #[error("{} is no name; give the name of what is to be made, in a folder that is there", quoted(&.0.to_string_lossy()))]
     NoName(PathBuf),
     #[error(
         "{}: the disk is full: {} needed, {}; nothing was written",
@@ -101,8 +102,9 @@ pub enum Error {
     #[error("{}: it cannot be written: {what}", display_path(path))]
     Layout { path: PathBuf, what: String },
     #[error(
-        "{}: what was written is not what was planned (tensor {tensor:?}: {what}); it was deleted",
-        display_path(path)
+        "{}: what was written is not what was planned (tensor {}: {what}); it was deleted",
+        display_path(path),
+        quoted(tensor)
     )]
     Mismatch { path: PathBuf, tensor: String, what: String },
     #[error("{}: carries no Spokeshave recipe, so there is nothing to verify it against; use compare", display_path(.0))]
@@ -139,6 +141,8 @@ pub fn export(
     control: &Control,
 ) -> Result<Artifact, Error> {
     check_destination(model, out, force)?;
+    let out = &destination::bare(out);
+    check_masks(model, plan, out)?;
     let link = destination::link_note(out);
     let shortage = space::foresee(model, plan, recipe, out)?;
     let job = Job { model, plan, recipe, out, force, control };
@@ -152,6 +156,22 @@ pub fn export(
     artifact.notes.extend(link);
     artifact.shortage = shortage;
     Ok(artifact)
+}
+
+/// Letters of carried masks that a header may hold: readers of either container take 100 MB at most.
+const MOST_LETTERS: usize = 64 << 20;
+
+/// Refuses masks that no header can carry before anything is read.
+fn check_masks(model: &Model, plan: &Plan, out: &Path) -> Result<(), Error> {
+    let all: Vec<usize> = (0..model.tensors.len()).collect();
+    let letters: usize = carrying(plan, &all).map(|i| mask_letters(plan.outcome(model, i))).sum();
+    if letters <= MOST_LETTERS {
+        return Ok(());
+    }
+    let what = format!(
+        "its masks take {letters} letters in the header, at most {MOST_LETTERS} fit; quantize fewer masked tensors with fits over survivors, or use symmetric int grids or casts, whose zeros tell the mask"
+    );
+    Err(Error::Layout { path: out.to_path_buf(), what })
 }
 
 /// One export: what is written, and where.

@@ -21,10 +21,12 @@
     )
 )]
 
+pub mod base64;
 mod descriptors;
 pub mod dtype;
 pub mod error;
 mod fault;
+mod frame;
 pub mod index;
 pub mod json;
 pub mod limits;

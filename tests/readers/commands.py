@@ -17,6 +17,7 @@ from definitions import expect
 from harness import TARGETS, Checks, check_estimate, check_values, read_artifact, read_packed, sha
 from make_bad import write_bad
 from make_models import file_bytes, read_reference
+from structured import check_structured
 
 WRONG_LINES = [  # exit 2: the grammar excludes it
     ["--set", f"*={scheme}"]
@@ -379,5 +380,6 @@ def jobs(models: dict, work: Path) -> dict[str, tuple]:
         "command-line recipe": (check_recipe_files, models, work),
         "command-line manners": (check_manners, models, work),
         "folders legal": (check_folders, work),
+        "structured": (check_structured, work),
         "folders packed corpus": (check_corpus,),
     }

@@ -295,11 +295,17 @@ fn profiles_are_kept_and_not_believed_once_the_file_differs() {
     assert_eq!(estimate(), first, "from the cache");
     // Damage is as if there were nothing.
     let bytes = std::fs::read(&kept()[0]).expect("a profile");
-    for at in [0, 20, bytes.len() / 2, bytes.len() - 1] {
+    let spoiled = [0, 20, 24, bytes.len() / 2, bytes.len() - 1].map(|at| {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x40;
-        std::fs::write(&kept()[0], damaged).expect("it is written");
-        assert_eq!(estimate(), first, "byte {at}");
+        damaged
+    });
+    let cut = [0, 15, 16, 30, bytes.len() - 1].map(|end| bytes[..end].to_vec());
+    let other_length = cut.into_iter().chain([[&bytes[..], b"x"].concat()]);
+    for (case, damaged) in spoiled.into_iter().chain(other_length).enumerate() {
+        std::fs::write(&kept()[0], &damaged).expect("it is written");
+        assert_eq!(estimate(), first, "case {case}");
+        assert!(std::fs::read(&kept()[0]).expect("a profile") == bytes, "case {case}: it was not written anew");
     }
     // Other weights under the same name and size: the time of the change tells.
     let halved: Vec<f32> = weights.iter().enumerate().map(|(i, w)| if i % 2 == 0 { *w } else { w * 0.1 }).collect();

@@ -16,6 +16,7 @@ mod live;
 mod packed;
 mod pictures;
 mod raster_renderer;
+mod structured;
 mod verdict;
 mod window;
 mod window_editor;

@@ -6,6 +6,8 @@
 //! | levels or a cast over the whole tensor, pruned or not | value table (`from_table`) | live; codebooks, which end in other rounds there, sampled |
 //! | symmetric grids of rows and groups | sketch, where the check trusts it (`from_sketch`) | live |
 //! | the same pruned by one threshold, with a zero point, with a searched clip, or on somebody's lattice | drawn groups, tried at every width beforehand (`from_tables`) | sampled, with its standard error |
+//! | rows, columns, heads, hidden units | energies of rows and columns (`structured`); what else is done to the rest, in proportion | live; sampled |
+//! | truncated products | singular values, once they are known (`from_spectrum`) | live |
 //! | everything else: per-row pruning, percentile ranges of groups, small floats and other levels of rows and groups | drawn groups (`from_sample`) | sampled, with its standard error |
 //!
 //! Tensors below 65,536 elements have no live answer: the exact kernel is as quick. The window and `estimate --live` both
@@ -13,15 +15,18 @@
 
 mod from_sample;
 mod from_sketch;
+mod from_spectrum;
 mod from_table;
 mod from_tables;
 mod levels;
+mod structured;
 mod whole;
 
 pub use whole::{Asked, estimate_model_live};
 
 use super::size::{self, Content};
-use super::{Label, Packing, TensorEstimate};
+use super::{Label, Packing, Spectrum, TensorEstimate};
+use crate::compress::Joint;
 use crate::formats::Dtype;
 use crate::kernels::convert::{F8_E4M3, F8_E5M2};
 use crate::kernels::entropy::Gaps;
@@ -31,7 +36,8 @@ use crate::kernels::table::MAGNITUDES;
 use crate::model::{Model, Tensor};
 use crate::profile::sample::GROUP;
 use crate::profile::{Cut, Grain, Profile, ValueTable};
-use crate::recipe::{Plan, Prune, Quantize, Range, Scheme, Scope, Target};
+use crate::recipe::removals::{Part, Removal};
+use crate::recipe::{Outcome, Plan, Prune, Quantize, Range, Scheme, Scope, Target};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -55,13 +61,22 @@ pub struct Engine {
     profiles: Vec<Option<Arc<Profile>>>,
     /// Sums of value tables over pools, by their members; forgotten when a profile changes.
     pools: HashMap<Vec<usize>, Arc<Vec<u64>>>,
+    /// Units of dimensions, the smallest first, by what ranks them; forgotten when a profile changes.
+    orders: HashMap<Vec<Part>, Arc<Vec<usize>>>,
+    /// What the cuts of the plan asked last leave.
+    removed: Option<(Vec<Removal>, Arc<Joint>)>,
+    /// Singular values, by tensor.
+    spectra: HashMap<usize, Arc<Spectrum>>,
 }
 
 /// One tensor, its scheme, and what is known of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Case<'a> {
     tensor: &'a Tensor,
+    /// What is done to it besides structured pruning.
     scheme: &'a Scheme,
+    /// What comes of it.
+    outcome: Outcome<'a>,
     target: Target,
     profile: &'a Profile,
     /// Where pruning cuts; `None` without pruning, or where each row has its own cut.
@@ -91,18 +106,20 @@ impl Engine {
     /// An engine that knows nothing yet.
     #[must_use]
     pub fn new(tensors: usize) -> Self {
-        Self { profiles: vec![None; tensors], pools: HashMap::new() }
+        Self { profiles: vec![None; tensors], ..Self::default() }
     }
 
     /// An engine over finished profiles.
     #[must_use]
     pub fn of(profiles: Vec<Option<Arc<Profile>>>) -> Self {
-        Self { profiles, pools: HashMap::new() }
+        Self { profiles, ..Self::default() }
     }
 
     /// Takes in a profile.
     pub fn put(&mut self, index: usize, profile: Arc<Profile>) {
         self.pools.clear();
+        self.orders.clear();
+        self.removed = None;
         if let Some(place) = self.profiles.get_mut(index) {
             *place = Some(profile);
         }
@@ -165,16 +182,18 @@ impl Engine {
     /// The live estimate of a touched tensor; `None` where there is none: not profiled yet, too small to need one, or a
     /// scheme that its values may refuse.
     #[must_use]
-    pub fn estimate(
-        &self,
-        model: &Model,
-        plan: &Plan,
-        index: usize,
-        cuts: &HashMap<usize, Cut>,
-        tried: usize,
-    ) -> Option<TensorEstimate> {
-        let case = self.case(model, plan, index, cuts, tried)?;
-        case.answer().map(|answer| case.estimate(&answer))
+    pub fn estimate(&self, model: &Model, plan: &Plan, index: usize, asked: &Asked) -> Option<TensorEstimate> {
+        if plan.assignments[index].stored.factorize.is_some() {
+            return self.from_spectrum(plan.outcome(model, index), plan.target, index);
+        }
+        let scheme = without_structure(&plan.assignments[index].stored);
+        let case = self.case(model, plan, index, &scheme, &asked.cuts, asked.tried)?;
+        let answer = case.answer()?;
+        if plan.removals.touches(index) {
+            let lost = case.lost(&asked.removed, index)?;
+            return Some(case.estimate(&lost.taken_from(&answer, &case)));
+        }
+        Some(case.estimate(&answer))
     }
 
     fn case<'a>(
@@ -182,12 +201,15 @@ impl Engine {
         model: &'a Model,
         plan: &'a Plan,
         index: usize,
+        scheme: &'a Scheme,
         cuts: &HashMap<usize, Cut>,
         tried: usize,
     ) -> Option<Case<'a>> {
-        let (tensor, assignment) = (&model.tensors[index], &plan.assignments[index]);
+        let (tensor, outcome) = (&model.tensors[index], plan.outcome(model, index));
         let profile = self.profile(index)?;
-        let scheme = &assignment.stored;
+        if outcome.scheme.factorize.is_some() {
+            return None;
+        }
         profile.sample.as_ref()?;
         let cut = match &scheme.prune {
             None => None,
@@ -198,8 +220,14 @@ impl Engine {
             }
             Some(_) => return None,
         };
-        Some(Case { tensor, scheme, target: plan.target, profile, cut, tried })
+        Some(Case { tensor, scheme, outcome, target: plan.target, profile, cut, tried })
     }
+}
+
+/// What is done to a tensor besides structured pruning.
+fn without_structure(scheme: &Scheme) -> Scheme {
+    let structured = matches!(scheme.prune, Some(Prune::Structured { .. }));
+    if structured { scheme.clone().with_prune(None) } else { scheme.clone() }
 }
 
 /// Each tensor's own share of a pool's cut through a bin that holds `all` elements.
@@ -279,6 +307,10 @@ impl Case<'_> {
         if self.may_be_refused() || self.is_left_to_chance() {
             return None;
         }
+        if self.scheme.is_keep() {
+            let moments = &self.profile.moments;
+            return Some(Answer { energy_after: moments.energy, zeros: moments.zeros as f64, ..Answer::default() });
+        }
         if needs_sample(self.tensor, self.scheme, self.target, self.profile) {
             return from_tables::answer(self).or_else(|| from_sample::answer(self));
         }
@@ -349,10 +381,10 @@ impl Case<'_> {
     }
 
     fn estimate(&self, answer: &Answer) -> TensorEstimate {
-        let (tensor, moments) = (self.tensor, &self.profile.moments);
-        let n = tensor.elements() as u64;
+        let (outcome, moments) = (self.outcome, &self.profile.moments);
+        let n = outcome.elements();
         let zeros = (answer.zeros.round().max(0.0) as u64).min(n);
-        let gaps = if self.scheme.prune.is_none() && zeros == moments.zeros {
+        let gaps = if self.scheme.prune.is_none() && !outcome.cut && zeros == moments.zeros {
             self.profile.gaps
         } else {
             Gaps::expected(n, n - zeros)
@@ -373,24 +405,27 @@ impl Case<'_> {
         };
         let sampled = answer.sampled || answer.error.is_some_and(|error| error > LIVE) || self.profile.coarse;
         let foreseen = || {
-            let (code, dtype) = (size::code_of(self.scheme), size::stored_dtype(tensor.dtype, self.scheme));
+            let (code, dtype) = (size::code_of(self.scheme), size::stored_dtype(outcome.tensor.dtype, self.scheme));
             let wide = code.bits(dtype) > 8;
-            let symbol_bits = if wide { Some(from_table::last_bytes(self, dtype)) } else { answer.code_bits };
-            Packing::foreseen((code, size::zero_codes(self.scheme)), dtype, tensor.geometry(), n - zeros, symbol_bits)
+            let share = n as f64 / self.tensor.elements().max(1) as f64;
+            let symbol_bits = if wide { Some(from_table::last_bytes(self, dtype) * share) } else { answer.code_bits };
+            Packing::foreseen((code, size::zero_codes(outcome)), dtype, outcome.geometry(), n - zeros, symbol_bits)
         };
         let packing = (self.target == Target::Packed).then(foreseen);
         TensorEstimate {
-            stored_as: self.scheme.to_string(),
+            stored_as: outcome.scheme.to_string(),
             label: if sampled { Label::Sampled } else { Label::Live },
-            sizes: size::stored(tensor, self.scheme, self.target, packing.as_ref()),
+            elements: n,
+            sizes: size::stored(outcome, self.target, packing.as_ref()),
             packing,
-            sparse_bytes: Some(size::sparse_bytes(tensor, self.scheme, &content)),
-            entropy_bytes: Some(size::entropy_bytes(tensor, self.scheme, &content)),
+            sparse_bytes: Some(size::sparse_bytes(outcome, &content)),
+            entropy_bytes: Some(size::entropy_bytes(outcome, &content)),
             errors: Some(errors),
             t2_error: answer.error,
             threshold: self.cut.map(|cut| self.profile.table.magnitude(cut)),
             after: None,
             scales: self.scales(),
+            factors: None,
         }
     }
 
@@ -434,7 +469,11 @@ impl Engine {
         asked: &Asked,
         reach: f64,
     ) -> Option<(crate::kernels::histogram::Histogram, Option<[f64; 3]>)> {
-        let case = self.case(model, plan, index, &asked.cuts, usize::MAX)?;
+        let scheme = &plan.assignments[index].stored;
+        if plan.removals.touches(index) {
+            return None;
+        }
+        let case = self.case(model, plan, index, scheme, &asked.cuts, usize::MAX)?;
         match &case.scheme.quantize {
             None if case.cut.is_some() => Some((from_table::after(&case, reach), None)),
             _ if case.may_be_refused() || case.is_left_to_chance() => None,
