@@ -2,6 +2,7 @@
 //! what is refused.
 
 use super::command::*;
+use super::live::Noise;
 use serde_json::Value;
 
 /// Bytes of hexadecimal digits.
@@ -48,12 +49,8 @@ fn every_format_is_what_numpy_makes_of_it() {
 
 /// Numbers of a normal distribution, the same in every run.
 fn gaussian(n: usize) -> Vec<f32> {
-    let mut state = 3_u64;
-    let mut uniform = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((state >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
-    };
-    (0..n).map(|_| ((-2.0 * uniform().ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos()) as f32).collect()
+    let mut noise = Noise(3);
+    (0..n).map(|_| noise.gauss() as f32).collect()
 }
 
 fn estimate(path: &str, scheme: &str) -> Value {

@@ -18,7 +18,7 @@ const ROWS: usize = 320;
 const COLS: usize = 1000;
 
 /// Numbers that look random and are the same in every run.
-struct Noise(u64);
+pub(super) struct Noise(pub u64);
 
 impl Noise {
     fn uniform(&mut self) -> f64 {
@@ -29,7 +29,7 @@ impl Noise {
         ((x ^ (x >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    fn gauss(&mut self) -> f64 {
+    pub fn gauss(&mut self) -> f64 {
         (-2.0 * (1.0 - self.uniform()).ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
     }
 

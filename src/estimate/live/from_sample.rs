@@ -292,7 +292,7 @@ fn prune_at(values: &mut [f32], threshold: f32, share: f64, ties: &mut f64) {
 }
 
 /// One element in this many at a threshold is a few; more are ties that matter.
-const MANY: u64 = 50;
+pub(super) const MANY: u64 = 50;
 
 /// Which share of the elements right at a row's threshold goes, where they are many: the group then loses its share.
 fn ties_share(source: &[f32], threshold: f32, share: f64) -> f64 {

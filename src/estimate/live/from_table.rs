@@ -202,15 +202,50 @@ fn over_points(
     round(&values, &mut codes, &mut results);
     let mut out = Answer { squared_error: pruned, pruned_error: pruned, ..Answer::default() };
     let mut counts = vec![0.0; SYMBOLS];
+    let mut bins = [InBin::default(); 2];
+    let mut variance = 0.0;
     for (((w, count), &code), &q) in points.into_iter().zip(&codes).zip(&results) {
+        variance += bins[usize::from(w < 0.0)].add(w, count, f64::from(w - q).powi(2));
         let (w, q) = (f64::from(w), f64::from(q));
         counts[symbol(code)] += count;
         out.squared_error += count * (w - q).powi(2);
         out.energy_after += count * q * q;
         out.zeros += if q == 0.0 { count } else { 0.0 };
     }
+    let variance = variance + bins.map(InBin::variance).iter().sum::<f64>();
+    out.error = (out.squared_error > 0.0).then(|| variance.sqrt() / out.squared_error);
     out.code_bits = Some(entropy_of(counts));
     out
+}
+
+/// Errors at the points of one bin. Its elements stand anywhere in it, so their errors differ from the mean as those of the
+/// points do: where a few large ones are most of the error, that tells.
+#[derive(Clone, Copy, Default)]
+struct InBin {
+    bin: u32,
+    count: f64,
+    sum: f64,
+    square: f64,
+}
+
+impl InBin {
+    /// Adds a point; gives the variance of the sum over the bin that is thereby left.
+    fn add(&mut self, w: f32, count: f64, error: f64) -> f64 {
+        let bin = w.to_bits() >> 16;
+        let mut left = 0.0;
+        if bin != self.bin {
+            left = self.variance();
+            *self = Self { bin, ..Self::default() };
+        }
+        let count = count.max(0.0);
+        (self.count, self.sum, self.square) =
+            (self.count + count, self.sum + count * error, self.square + count * error * error);
+        left
+    }
+
+    fn variance(self) -> f64 {
+        if self.count > 0.0 { (self.square - self.sum * self.sum / self.count).max(0.0) } else { 0.0 }
+    }
 }
 
 /// A cast to a 16-bit float: rounding is even within its step.

@@ -63,8 +63,10 @@ pub(super) fn whole(case: &Case<'_>) -> Option<Levels<f32>> {
             let points = points(case, from_table::PIECES)?;
             Some(Levels::Binary(Binary { scale: mean_above(case, &points, 0.0) }))
         }
+        // Where each row is pruned by itself, drawn groups know too little of the few that are far out.
+        Quantize::Codebook { row: false, .. } if is_pruned_by_rows(case) => None,
         Quantize::Codebook { k, row: false, best } => {
-            let mut points = points(case, PIECES_OF_CENTROIDS)?;
+            let mut points = from_table::points(case, PIECES_OF_CENTROIDS);
             let count = |point: &(f32, f64)| (point.1 * PARTS).round().max(0.0) as u64;
             points.retain(|point| count(point) > 0 && (point.0 != 0.0 || case.scheme.prune.is_none()));
             points.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -80,8 +82,11 @@ pub(super) fn whole(case: &Case<'_>) -> Option<Levels<f32>> {
 /// Values that stand for what pruning leaves of the whole tensor, with their counts: the value table's, or drawn ones where each
 /// row is pruned by itself.
 fn points(case: &Case<'_>, pieces: u32) -> Option<Vec<(f32, f64)>> {
-    let by_rows = matches!(case.scheme.prune, Some(Prune::Magnitude { scope: Scope::Row, .. }));
-    if by_rows { from_sample::survivors(case) } else { Some(from_table::points(case, pieces)) }
+    if is_pruned_by_rows(case) { from_sample::survivors(case) } else { Some(from_table::points(case, pieces)) }
+}
+
+fn is_pruned_by_rows(case: &Case<'_>) -> bool {
+    matches!(case.scheme.prune, Some(Prune::Magnitude { scope: Scope::Row, .. }))
 }
 
 /// The mean magnitude of what is strictly above a bound; above nothing, of all that counts.

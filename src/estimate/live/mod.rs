@@ -347,10 +347,17 @@ impl Case<'_> {
         }
     }
 
-    /// Whether a few elements decide whether a centroid is just 0, and with it all zeros of a row.
+    /// Whether levels of rows hang on what no sample tells: which of many equal weights went, the first rows all of theirs and
+    /// the last none; or whether a centroid is just 0, and with it all zeros of a row.
     fn is_left_to_chance(&self) -> bool {
-        let of_rows = matches!(self.scheme.quantize, Some(Quantize::Codebook { row: true, .. }));
-        of_rows && self.scheme.prune.is_none() && self.profile.moments.zeros > 0
+        let table = &self.profile.table;
+        let ties =
+            self.cut.is_some_and(|cut| table.is_tied(cut) && table.at(cut) * from_sample::MANY >= table.finite());
+        match self.scheme.quantize {
+            Some(Quantize::Codebook { row: true, .. }) => ties || (self.scheme.prune.is_none() && table.zeros > 0),
+            Some(Quantize::Ternary { row: true } | Quantize::Binary { row: true }) => ties,
+            _ => false,
+        }
     }
 
     /// Whether the exact pass may refuse the scheme on what the tensor holds: then it alone answers.
