@@ -51,6 +51,7 @@ impl Live {
             Work::Measure => self.start_measure(),
             Work::Source => self.start_source(),
             Work::Baseline => self.start_baseline(),
+            Work::Spectrum => self.try_spectra_again(),
             Work::Export => {
                 if let Some((out, force)) = self.last_export.clone() {
                     self.export(out, force);
@@ -189,7 +190,7 @@ mod tests {
         settle(&mut live);
         assert!(live.rows.iter().all(|row| !row.fresh));
         live.set_target(crate::recipe::Target::Safetensors).unwrap();
-        for work in [Work::Profile, Work::Estimate, Work::Measure, Work::Baseline, Work::Export] {
+        for work in [Work::Profile, Work::Estimate, Work::Measure, Work::Baseline, Work::Spectrum, Work::Export] {
             live.try_again(work);
         }
         live.export(PathBuf::from("nowhere/out.spk"), false);
