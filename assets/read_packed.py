@@ -1,31 +1,28 @@
 """A whole second reader of Spokeshave's `packed` files, short enough to be read before it is trusted.
 
-    import read_packed
-    tensors, metadata = read_packed.read("model.packed")
-    dtype, shape, data = tensors["fc1.weight"]        # what the file says, bit for bit
-    weights = read_packed.load("model.packed")        # name -> numpy array, floats as f32 (F64 as f64)
+    tensors, metadata = read_packed.read("model.packed")    # name -> (dtype, shape, bytes): what the file says, bit for bit
+    weights = read_packed.load("model.packed")              # name -> numpy array, floats as f32 (F64 as f64)
 
-It follows src/formats/PACKED.md (version 1), needs numpy and nothing else, and raises ValueError on any file that breaks a
-rule of that page. `python read_packed.py FILE` lists the tensors.
+It follows src/formats/PACKED.md (versions 1 and 2), needs numpy and nothing else, and raises ValueError on any file that
+breaks a rule of that page. `python read_packed.py FILE` lists the tensors.
 """
 
 import json
-import struct
 import sys
 
 import numpy as np
 
-MAGIC = b"\x89SPK\r\n\x1a\n"
-# bits of one element of every dtype that safetensors knows
-BITS = {"BOOL": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
-        "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32,
-        "C64": 64, "F64": 64, "I64": 64, "U64": 64}  # fmt: skip
-NUMPY = {"BOOL": "?", "U8": "u1", "I8": "i1", "I16": "<i2", "U16": "<u2", "F16": "<f2", "I32": "<i4", "U32": "<u4", "F32": "<f4",
-         "C64": "<c8", "F64": "<f8", "I64": "<i8", "U64": "<u8"}  # fmt: skip
+MAGIC, BLOCK = b"\x89SPK\r\n\x1a\n", 65536
+NAMES = """BOOL F4 F6_E2M3 F6_E3M2 U8 I8 F8_E5M2 F8_E4M3 F8_E8M0 F8_E4M3FNUZ F8_E5M2FNUZ I16 U16 F16 BF16 I32 U32 F32 C64 F64
+    I64 U64""".split()  # every dtype that safetensors knows
+BITS = {name: 8 if name == "BOOL" else int(name.split("_")[0].strip("BCFIU")) for name in NAMES}
+NUMPY = {name: f"<{name[0].lower()}{BITS[name] // 8}" for name in NAMES if name[1:].isdigit() and name != "F4"} | {"BOOL": "?"}
 FLOATS = {"F64", "F32", "F16", "BF16", "F8_E5M2", "F8_E4M3", "F8_E4M3FNUZ", "F8_E5M2FNUZ"}  # may have a coding
-ENTRY_KEYS = {"name", "dtype", "shape", "bytes"}
-CODING_KEYS = {"scheme", "form", "nonzeros"}
-INTEGER_KEYS = {"bits", "unit", "zero_points"}
+GROUPS = {"tensor": None, "row": None, "g16": 16, "g32": 32, "g64": 64, "g128": 128}
+E2M1 = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0]
+NF4 = [-1.0, -0.6961928, -0.52507305, -0.3949175, -0.28444138, -0.18477343, -0.091050036, 0.0,
+       0.0795803, 0.1609302, 0.2461123, 0.33791524, 0.44070983, 0.562617, 0.72295684, 1.0]  # fmt: skip
+LEVELS = {"nf4": NF4, "mxfp4": E2M1, "nvfp4": E2M1, "binary": [1.0, -1.0]}
 
 
 def need(condition, message):
@@ -33,125 +30,149 @@ def need(condition, message):
         raise ValueError(message)
 
 
-def no_duplicates(pairs):
-    """A JSON object in which every key stands once."""
-    found = dict(pairs)
-    need(len(found) == len(pairs), f"a key is given twice among {[key for key, _ in pairs]}")
-    return found
-
-
-def count(value, what):
-    need(isinstance(value, int) and not isinstance(value, bool) and value >= 0, f"{what} is {value!r}, not a count")
-    return value
-
-
-def ceil8(bits):
-    return -(-bits // 8)
-
-
-def header_of(blob):
-    """The header of a file and the offset of its data."""
-    need(blob[:8] == MAGIC, "not a packed file")
-    need(len(blob) >= 24, "shorter than its fixed part")
-    version, zero, length = struct.unpack_from("<IIQ", blob, 8)
-    need(version == 1 and zero == 0, f"version {version}: this reader knows version 1")
-    need(length <= 100_000_000 and 24 + length <= len(blob), f"a header of {length} bytes does not fit")
-    need((24 + length) % 8 == 0, "the data does not start at a multiple of 8")
-    header = json.loads(blob[24 : 24 + length].decode(), object_pairs_hook=no_duplicates)
-    need(set(header) == {"metadata", "tensors"}, f"header keys {sorted(header)}")
-    need(all(isinstance(text, str) for text in header["metadata"].values()), "metadata maps text to text")
-    names = [entry["name"] for entry in header["tensors"]]
-    need(len(set(names)) == len(names), "a tensor name is given twice")
-    need(names == sorted(names, key=str.encode), "tensors are not in bytewise order of name")
-    return header, 24 + length
-
-
-def bit_field(data, width, number):
+def fields(data, width, number):
     """`number` unsigned fields of `width` <= 8 bits from one bit stream, least significant bit first."""
-    bits = np.unpackbits(np.frombuffer(data, "u1"), bitorder="little")
+    bits = np.unpackbits(data, bitorder="little")
     need(not bits[number * width :].any(), "free bits are not 0")
     return bits[: number * width].reshape(number, width) @ (1 << np.arange(width, dtype="i4"))
 
 
-def unit_sizes(shape, unit):
-    """The number of elements of every unit, in order."""
-    rows = shape[0] if len(shape) >= 2 else 1
-    n = int(np.prod(shape, dtype=object))
-    if unit == "tensor":
-        return [n]
-    length = n // rows if rows else 0
-    need(unit in ("row", "g32", "g64", "g128"), f"unknown unit {unit!r}")
-    group = length if unit == "row" else int(unit[1:])
-    return [min(group, length - start) for start in range(0, length, group or 1)] * rows
+def huffman(data, table, sizes):
+    """The symbols of a stream whose blocks take `sizes` bits, and how many each block has."""
+    lengths, words, word = fields(table, 4, 2 * len(table)), np.zeros(4096, "i4"), 0
+    room = int((4096 >> lengths[lengths > 0]).sum())
+    need(lengths.max() <= 12 and (room == 4096 or lengths.sum() == 1), f"lengths that take {room} of 4096 patterns are no code's")
+    for length, symbol in sorted((n, s) for s, n in enumerate(lengths.tolist()) if n):
+        first = int(f"{word >> (12 - length):0{length}b}"[::-1], 2)  # the word, its first bit lowest
+        words[first :: 1 << length] = length << 8 | symbol
+        word += 4096 >> length
+    symbols, at, data = [np.zeros(0, "i4")], 0, np.append(data, np.zeros(3, "u1")).astype("i4")
+    for size in sizes:
+        raw = data[at // 8 : (at + size) // 8 + 3]
+        windows = np.repeat(raw[:-2] | raw[1:-1] << 8 | raw[2:] << 16, 8) >> np.tile(np.arange(8), len(raw) - 2)
+        entry = words[windows[at % 8 : at % 8 + size] & 4095]
+        jump = np.append(np.minimum(np.arange(size) + (entry >> 8), size), size)  # from every bit to the bit behind its word
+        path = np.zeros(1, "i8")  # where words begin; as many again are a jump of as many words away
+        while path[-1] < size and path.size <= size:
+            path, jump = np.concatenate((path, jump[path])), jump[jump]
+        found = entry[path[path < size]]
+        need((found > 255).all() and int((found >> 8).sum()) == size, "a block is not of its Huffman code")
+        symbols.append(found & 255)
+        at += size
+    return np.concatenate(symbols), np.array([found.size for found in symbols[1:]], "i8")
 
 
-def decode(dtype, shape, coding, data):
-    """A coded payload -> the dtype and bytes of what it stands for."""
-    keys = set(coding)
-    need(keys in (CODING_KEYS, CODING_KEYS | INTEGER_KEYS), f"coding keys {sorted(keys)}")
+def places_of(indices, held, r, n):
+    """The elements that relative indices lead to; `held` indices belong to each block."""
+    is_code, block, ends = indices != (1 << r) - 1, np.repeat(np.arange(held.size), held), np.cumsum(held)
+    along = np.cumsum(indices + is_code)  # a filler passes zeros, any other index its zeros and a nonzero
+    places = along - is_code - np.append(0, along)[ends - held][block] + block * BLOCK
+    inside = (places < np.minimum((block + 1) * BLOCK, n))[is_code].all()
+    need(inside and is_code[ends[held > 0] - 1].all(), "an index past the end of its block, or a filler behind the last nonzero")
+    return places[is_code]
+
+
+def side_of(code, coding, shape, real, take):
+    """What stands beside the codes: the unit of every element, scales, zero points and codebooks of the units."""
+    rows = shape[0] if len(shape) > 1 and coding["unit"] != "tensor" else 1
+    n, group = int(np.prod(shape, dtype=object)), GROUPS[coding["unit"]]
+    columns = max(n // max(rows, 1), 1)
+    across = -(-columns // (group or columns))
+    units, at = (rows * across if n else 0), np.arange(n)
+    if code == "mxfp4":
+        scales = np.ldexp(real.type(1), take(units).astype("i4") - 127)
+    elif code == "nvfp4":
+        top = take(4).view("<f4").astype(real)
+        scales = floats("F8_E4M3", take(units).tobytes()).astype(real) / top
+    else:
+        scales = take(0 if code == "codebook" else units * real.itemsize).view(real)
+    zeros = take(units if coding.get("zero_points") else 0).astype("i4")
+    books = take(4 * units * coding.get("entries", 0)).view("<f4").astype(real).reshape(units, -1 if units else 0)
+    return at // columns * across + at % columns // (group or columns), scales, zeros, books
+
+
+def decode(version, dtype, shape, coding, take):
+    """A coded matrix -> the dtype and elements of what it stands for; `take` gives the payload's next bytes."""
     need(dtype in FLOATS, f"a coding of dtype {dtype}")
-    n, mask, at = int(np.prod(shape, dtype=object)), None, 0
-    stored = count(coding["nonzeros"], "nonzeros")
-    if coding["form"] == "mask":
-        at = ceil8(n)
-        mask = bit_field(data[:at], 1, n).astype(bool)
-        need(int(mask.sum()) == stored, "the mask has another number of ones than nonzeros")
+    n, form, r, code = int(np.prod(shape, dtype=object)), coding["form"], coding.get("index_bits", 0), coding.get("code")
+    indexed, huffed, plain, k = form == "indices", "code_stream" in coding, not {"code", "bits"} & set(coding), coding.get("entries", 0)
+    keys = ["form", "nonzeros", *indexed * ["index_bits", "index_huffman", "index_stream"], *huffed * ["code_stream"]]
+    keys += [] if plain else ["code", "unit", *(code == "codebook") * ["entries"]] if code else ["bits", "unit", "zero_points"]
+    need(set(coding) == set(keys) and (version > 1 or not (indexed or huffed or code)), f"keys {sorted(coding)} in version {version}")
+    stored, levels = coding["nonzeros"], LEVELS.get(code)
+    levels = floats(code.upper().replace("FP8", "F8"), bytes(range(256))) if code in ("fp8_e4m3", "fp8_e5m2") else levels
+    need(form in ("dense", "mask", "indices") and (0 if form != "dense" else n) <= stored <= n, f"form {form} of {stored} in {n}")
+    width = BITS[dtype] if plain else coding["bits"] if not code else ((k or len(levels)) - 1).bit_length()
+    fits = (not indexed or r in range(2, 9)) and (code != "codebook" or k in range(2, 257)) and (plain or code or width in range(2, 9))
+    need(fits, f"indices of {r} bits, codes of {width}, {k} entries: out of range")
+    real, blocks = np.dtype("<f8" if dtype == "F64" else "<f4"), -(-n // BLOCK)
+    mask = fields(take(-(-n // 8)), 1, n).astype(bool) if form == "mask" else np.full(n, form == "dense")
+    unit, scales, zeros, books = (None,) * 4 if plain else side_of(code, coding, shape, real, take)
+    tables = take(((1 << min(width, 8)) + 1) // 2 if huffed else 0), take((1 << r) // 2 if coding.get("index_huffman") else 0)
+    columns = (indexed or huffed) * ((form != "dense") + indexed + huffed)
+    table = take(4 * columns * blocks).view("<u4").reshape(blocks, columns).astype("i8")
+    if indexed:
+        need(table[:, 1].sum() == coding["index_stream"], "blocks do not add up")
+        indices, held = take(-(-coding["index_stream"] // 8)), table[:, 1] // r
+        if coding["index_huffman"]:
+            indices, held = huffman(indices, tables[1], table[:, 1].tolist())
+        mask[places_of(indices if coding["index_huffman"] else fields(indices, r, int(held.sum())), held, r, n)] = True
+    held = [int(mask[i : i + BLOCK].sum()) for i in range(0, n, BLOCK)]
+    need(sum(held) == stored and (form == "dense" or not columns or table[:, 0].tolist() == held), "other nonzeros than were counted")
+    raw = take(stored * (width // 8 - huffed) if plain else 0).reshape(stored, width // 8 - huffed if plain else 0)
+    if huffed:
+        codes, each = huffman(take(-(-coding["code_stream"] // 8)), tables[0], table[:, -1].tolist())
+        need(table[:, -1].sum() == coding["code_stream"] and each.tolist() == held, "blocks do not add up, or lack codes")
+        raw = np.append(raw, codes.astype("u1")[:, None], axis=1)
+    elif not plain:
+        codes = fields(take(-(-stored * width // 8)), width, stored)
+    need(not k or (codes < k).all(), "a code past the end of its codebook")
+    if plain:
+        number = floats(dtype, raw.tobytes()) if form != "dense" else None
+    elif code:
+        number = books[unit[mask], codes] if k else np.array(levels, real)[codes] * scales[unit[mask]]
     else:
-        need(coding["form"] == "dense" and stored == n, "neither dense over all elements nor a mask")
-    if "bits" not in coding:  # the codes are plain elements of dtype
-        width = BITS[dtype]
-        need(width % 8 == 0 and len(data) == at + stored * width // 8, "the parts do not add up")
-        if mask is None:
-            return dtype, data
-        values = np.zeros((n, width // 8), "u1")
-        values[mask] = np.frombuffer(data, "u1", offset=at).reshape(stored, width // 8)
-        need(bool((floats(dtype, values[mask].tobytes()) != 0).all()), "a zero where the mask is 1")
-        return dtype, values.tobytes()
-    width, offset = coding["bits"], coding["zero_points"]
-    need(width in range(2, 9) and isinstance(offset, bool), "bits or zero_points out of range")
-    real = np.dtype("<f8" if dtype == "F64" else "<f4")
-    sizes = unit_sizes(shape, coding["unit"])
-    units = len(sizes)
-    need(len(data) == at + units * (real.itemsize + offset) + ceil8(stored * width), "the parts do not add up")
-    scales = np.frombuffer(data, real, units, at)
-    at += units * real.itemsize
-    zero = np.frombuffer(data, "u1", units, at).astype("i4") if offset else np.zeros(units, "i4")
-    at += units * offset
-    codes = bit_field(data[at:], width, stored)
-    if not offset:
-        codes = np.where(codes >= 1 << (width - 1), codes - (1 << width), codes)
-    scale, zero = np.repeat(scales, sizes), np.repeat(zero, sizes)
-    if mask is None:
-        steps = codes - zero
-    else:
-        steps = np.zeros(n, "i4")
-        steps[mask] = codes - zero[mask]
-    values = np.where(steps == 0, real.type(0), steps.astype(real) * scale)
-    need(mask is None or bool((values[mask] != 0).all()), "a zero where the mask is 1")
-    return ("F64" if dtype == "F64" else "F32"), values.astype(real).tobytes()
+        steps = codes - zeros[unit[mask]] if coding["zero_points"] else codes - (codes >> (width - 1) << width)
+        number = steps.astype(real) * scales[unit[mask]]
+    need(form == "dense" or (number != 0).all(), "a code of a zero")
+    values = np.zeros((n, width // 8), "u1") if plain else np.zeros(n, real)
+    values[mask] = raw if plain else number + real.type(0)
+    return dtype if plain else "F64" if dtype == "F64" else "F32", values
 
 
 def read(path):
-    """-> ({name: (dtype, shape, bytes)}, metadata): untouched tensors and casts bit for bit, integer codes as F32 (F64)."""
-    with open(path, "rb") as file:
-        blob = file.read()
-    header, at = header_of(blob)
-    tensors = {}
-    for entry in header["tensors"]:
-        name, dtype, shape = entry["name"], entry["dtype"], tuple(count(d, "a dimension") for d in entry["shape"])
-        need(set(entry) in (ENTRY_KEYS, ENTRY_KEYS | {"coding"}), f"{name}: keys {sorted(entry)}")
-        need(dtype in BITS, f"{name}: dtype {dtype!r}")
-        size = count(entry["bytes"], f"{name}: bytes")
-        need(at + size <= len(blob), f"{name}: {size} bytes at {at} end after the file")
-        data, at = blob[at : at + size], at + size
-        if "coding" in entry:
-            try:
-                dtype, data = decode(dtype, shape, entry["coding"], data)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from error
-        need(len(data) * 8 == int(np.prod(shape, dtype=object)) * BITS[dtype], f"{name}: {len(data)} bytes for {dtype} {shape}")
-        tensors[name] = (dtype, shape, data)
-    need(at == len(blob), f"{len(blob) - at} bytes after the last payload")
+    """-> ({name: (dtype, shape, bytes)}, metadata): untouched tensors and casts bit for bit, codes as F32 (F64)."""
+    blob, name, tensors = np.fromfile(path, "u1"), "the header", {}
+    one_each = lambda pairs: need(len(dict(pairs)) == len(pairs), "a key is given twice") or dict(pairs)
+    try:
+        need(blob[:8].tobytes() == MAGIC and len(blob) >= 24, "not a packed file, or one cut short")
+        (version, zero), length = blob[8:16].view("<u4").tolist(), int(blob[16:24].view("<u8")[0])
+        need(version in (1, 2) and zero == 0, f"version {version}: this reader knows versions 1 and 2")
+        need(length <= min(100_000_000, len(blob) - 24) and length % 8 == 0, f"a header of {length} bytes does not fit")
+        at, header = 24 + length, json.loads(blob[24 : 24 + length].tobytes().decode(), object_pairs_hook=one_each)
+        texts, names = header["metadata"].values(), [entry["name"].encode() for entry in header["tensors"]]
+        need(set(header) == {"metadata", "tensors"} and all(isinstance(text, str) for text in texts), "keys, or no texts")
+        need(all(a < b for a, b in zip(names, names[1:])), "names are not in bytewise order, or one is there twice")
+
+        def take(size):  # the next bytes of the payload that ends at `end`
+            nonlocal at
+            need(0 <= size <= end - at, "the parts do not add up")
+            at += size
+            return blob[at - size : at]
+
+        for entry in header["tensors"]:
+            name, dtype, shape, size = entry["name"], entry["dtype"], tuple(entry["shape"]), entry["bytes"]
+            need(set(entry) - {"coding"} == {"name", "dtype", "shape", "bytes"} and dtype in BITS, f"unknown: {entry}")
+            need(all(type(d) is int and d >= 0 for d in (*shape, size)) and at + size <= len(blob), f"{size} bytes for {shape}")
+            end = at + size
+            if "coding" in entry:
+                need(isinstance(entry["coding"].pop("scheme"), str), "a scheme is a text")
+            dtype, data = decode(version, dtype, shape, entry["coding"], take) if "coding" in entry else (dtype, take(size))
+            need(at == end and data.nbytes * 8 == int(np.prod(shape, dtype=object)) * BITS[dtype], f"no {dtype} of {shape}")
+            tensors[name] = (dtype, shape, data.tobytes())
+        need(at == len(blob), f"{len(blob) - at} bytes after the last payload")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{name}: {error}") from error
     return tensors, header["metadata"]
 
 
@@ -163,11 +184,9 @@ def floats(dtype, data):
         return (np.frombuffer(data, "u1").astype("u2") << 8).view("f2").astype("f4")
     if dtype == "F8_E4M3":
         raw = np.frombuffer(data, "u1").astype("i4")
-        exponent, fraction = raw >> 3 & 15, raw & 7
-        size = np.where(exponent, np.ldexp(8.0 + fraction, exponent - 10), np.ldexp(1.0 * fraction, -9))
+        size = np.where(raw & 120, (8 + (raw & 7)) * 2.0 ** ((raw >> 3 & 15) - 10), (raw & 7) * 2.0**-9)
         size[(raw & 127) == 127] = np.nan
         return np.where(raw & 128, -size, size).astype("f4")
-    need(dtype in NUMPY, f"no numbers for dtype {dtype} here; read() gives its bytes")
     array = np.frombuffer(data, NUMPY[dtype])
     return array.astype("f4") if dtype == "F16" else array
 
@@ -178,9 +197,5 @@ def load(path):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python read_packed.py FILE")
-    found, about = read(sys.argv[1])
-    for title, (kind, dims, raw) in found.items():
-        print(f"{title}  {kind} {list(dims)}  {len(raw)} bytes unpacked")
-    print("\n".join(f"{key}:\n{text}" for key, text in about.items()))
+    for title, (kind, dims, contents) in read(sys.argv[1])[0].items():
+        print(f"{title}  {kind} {list(dims)}  {len(contents)} bytes unpacked")

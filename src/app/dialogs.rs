@@ -122,13 +122,7 @@ fn open_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<C
     keep
 }
 
-fn save_ui(
-    ui: &mut Ui,
-    path: &mut String,
-    force: &mut bool,
-    view: &mut View,
-    commands: &mut Vec<Command>,
-) -> bool {
+fn save_ui(ui: &mut Ui, path: &mut String, force: &mut bool, view: &mut View, commands: &mut Vec<Command>) -> bool {
     ui.label(theme::name("Save recipe"));
     ui.label(theme::label("The choice as a text file, for the commands and for other models"));
     ui.add_space(8.0);

@@ -98,7 +98,7 @@ fn folder_ui(ui: &mut Ui, out: &Path, looking: &mut Option<Looking>, live: &Live
     let mut asked = false;
     ui.horizontal(|ui| {
         warning_ui(ui, &leftover_words(&look.stale), t.warn);
-        asked = ui.button("Remove leftovers").on_hover_text("Temporary files, of no use to anyone").clicked();
+        asked = ui.button("Remove leftovers").on_hover_text(WHAT_LEFTOVERS_ARE).clicked();
     });
     if asked {
         commands.push(Command::RemoveLeftovers(look.stale.clone()));
@@ -106,6 +106,9 @@ fn folder_ui(ui: &mut Ui, out: &Path, looking: &mut Option<Looking>, live: &Live
         *looking = None;
     }
 }
+
+const WHAT_LEFTOVERS_ARE: &str =
+    "Temporary files, of no use to anyone. A folder that was about to be replaced gets its name back.";
 
 fn warning_ui(ui: &mut Ui, words: &str, colour: egui::Color32) {
     ui.horizontal(|ui| {

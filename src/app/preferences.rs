@@ -154,7 +154,10 @@ mod tests {
         store.set_string("preferences", "(dark:true)".into());
         store.flush();
         let again = Store::open(&file);
-        assert_eq!([again.get_string("egui"), again.get_string("preferences")], ["()", "(dark:true)"].map(|t| Some(t.into())));
+        assert_eq!(
+            [again.get_string("egui"), again.get_string("preferences")],
+            ["()", "(dark:true)"].map(|t| Some(t.into()))
+        );
         check_file(&file);
         assert!(file.exists());
         std::fs::remove_dir_all(&folder).unwrap();

@@ -39,14 +39,24 @@ fn what_was_left(args: &ExportArgs) -> Result<Vec<String>, Failure> {
     }
     let total = text::size(left.iter().map(|one| one.bytes).sum());
     if args.clean {
-        let freed = stale::remove(&left).map_err(Error::from)?;
-        return Ok(vec![format!("removed what killed exports had left, {}", text::size(freed))]);
+        let removed = stale::remove(&left).map_err(Error::from)?;
+        let back = |path| format!("{} has its name back, which a killed export had taken from it", display_path(path));
+        let mut notes: Vec<String> = removed.restored.iter().map(|path| back(path)).collect();
+        if left.len() > notes.len() {
+            notes.push(format!("removed what killed exports had left, {}", text::size(removed.freed)));
+        }
+        return Ok(notes);
     }
-    let one = |Stale { path, bytes }: &Stale| {
-        format!("{} was left by a killed export, {}", display_path(path), text::size(*bytes))
+    let one = |Stale { path, bytes, back_to }: &Stale| {
+        let (path, size) = (display_path(path), text::size(*bytes));
+        match back_to {
+            Some(name) => format!("{path} holds {}, moved aside by a killed export, {size}", display_path(name)),
+            None => format!("{path} was left by a killed export, {size}"),
+        }
     };
     let mut notes: Vec<String> = left.iter().take(SHOWN).map(one).collect();
     notes.push(match left.len() {
+        1 if left.iter().all(|one| one.back_to.is_some()) => "--clean puts it back".to_owned(),
         1 => "--clean removes it".to_owned(),
         count => format!("--clean removes all {count}, {total}"),
     });

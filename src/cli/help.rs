@@ -101,7 +101,8 @@ Examples:
 The file is written beside OUT, read back, compared, and only then named OUT.
 When it is stopped with Ctrl+C nothing of it stays. When it is killed, a file
 .spokeshave-PROCESS-NUMBER.tmp stays beside OUT; the next export there names it,
-and removes it with --clean.
+and removes it with --clean. A folder that was just being replaced may be left
+in one that ends in .old; --clean gives it its name back.
 
 A folder model becomes a folder, with all that stands beside its weights but
 hidden folders, pipes and links that lead to folders or nowhere. OUT lies

@@ -1,12 +1,12 @@
 //! One chunk of a tensor on its way through a scheme: what was read, what pruning left, the codes, and what a reader gets.
 
 use super::cut::CutBuffers;
-use super::fit::{Buffers, Fit};
+use super::fit::Buffers;
 use super::prepare::Prepared;
 use super::{Error, Task};
 use crate::formats::Dtype;
-use crate::kernels::quant::Grid;
-use crate::kernels::{Real, convert};
+use crate::kernels::levels::Levels;
+use crate::kernels::{Real, small};
 use crate::recipe::{Quantize, Target};
 use std::ops::Range;
 
@@ -16,10 +16,21 @@ pub enum Codes {
     /// There are none: elements keep their own bits, or become zero.
     #[default]
     None,
-    /// Codes of integer grids, as they are stored (an asymmetric grid's zero point not taken off).
-    Integer,
-    /// Bit patterns of a 16-bit float.
+    /// Codes of levels, as they are stored (an asymmetric grid's zero point not taken off).
+    Level,
+    /// Bit patterns of a 16- or 8-bit float.
     Pattern,
+}
+
+/// The part of a unit that lies in a chunk.
+#[derive(Clone, Debug)]
+pub struct Piece<T> {
+    /// Its elements, counted from the first of the chunk.
+    pub range: Range<usize>,
+    /// The levels of the unit.
+    pub levels: Levels<T>,
+    /// Whether the unit begins here.
+    pub begins: bool,
 }
 
 /// One chunk in all its stages. All vectors have the chunk's length (`codes` may be empty).
@@ -40,10 +51,8 @@ pub struct Chunk<T> {
     pub codes: Vec<i32>,
     /// What they are.
     pub kind: Codes,
-    /// Units that begin in this chunk, in order: index and grid.
-    pub grids: Vec<(usize, Grid<T>)>,
-    /// Pieces of units in this chunk: element range relative to the chunk, and the grid.
-    pub pieces: Vec<(Range<usize>, Grid<T>)>,
+    /// Pieces of units in this chunk, in order.
+    pub pieces: Vec<Piece<T>>,
     scratch: crate::model::Scratch,
     cut_buffers: CutBuffers,
     buffers: Buffers,
@@ -59,7 +68,6 @@ impl<T> Default for Chunk<T> {
             unrounded: Vec::new(),
             codes: Vec::new(),
             kind: Codes::None,
-            grids: Vec::new(),
             pieces: Vec::new(),
             scratch: crate::model::Scratch::default(),
             cut_buffers: CutBuffers::default(),
@@ -71,7 +79,7 @@ impl<T> Default for Chunk<T> {
 impl<T: Real> Chunk<T> {
     /// Reads the elements of a range.
     pub(super) fn read(&mut self, task: &Task<'_>, range: Range<usize>) -> Result<(), Error> {
-        task.values(range.clone(), &mut self.source, &mut self.scratch)?;
+        task.source(range.clone(), &mut self.source, &mut self.scratch)?;
         self.range = range;
         Ok(())
     }
@@ -86,13 +94,13 @@ impl<T: Real> Chunk<T> {
     pub(super) fn prune(&mut self, task: &Task<'_>, prepared: &Prepared<T>, index: usize) -> Result<(), Error> {
         self.pruned.clear();
         self.pruned.extend_from_slice(&self.source);
+        task.zero(&self.range, &mut self.pruned);
         prepared.cut.apply(task, prepared, index, &mut self.pruned, &mut self.cut_buffers)
     }
 
-    /// Fills `codes`, `grids` and `result` from `pruned`. Gives whether every result is finite where its source is.
+    /// Fills `codes`, `pieces` and `result` from `pruned`. Gives whether every result is finite where its source is.
     pub(super) fn quantize(&mut self, task: &Task<'_>, prepared: &Prepared<T>) -> Result<bool, Error> {
         self.codes.clear();
-        self.grids.clear();
         self.pieces.clear();
         self.result.clear();
         self.unrounded.clear();
@@ -101,11 +109,14 @@ impl<T: Real> Chunk<T> {
             None => self.result.extend_from_slice(&self.pruned),
             Some(Quantize::F16) => self.cast(task, Dtype::F16)?,
             Some(Quantize::Bf16) => self.cast(task, Dtype::BF16)?,
-            Some(Quantize::Int { .. }) => self.put_on_grids(task, prepared)?,
-            // Plans are checked before anything is computed; nothing else is built.
-            Some(other) => {
+            Some(Quantize::Fp8 { e5m2, row: false }) => {
+                self.cast(task, if *e5m2 { Dtype::F8_E5M2 } else { Dtype::F8_E4M3 })?;
+            }
+            // Plans are checked before anything is computed: GGUF's own block types are not built.
+            Some(other @ Quantize::Gguf(_)) => {
                 return Err(Error::Unbuilt { tensor: task.shown_name(), scheme: other.to_string() });
             }
+            Some(_) => self.put_on_levels(task, prepared)?,
         }
         self.round_for_dense(task);
         Ok(self.result.iter().zip(&self.source).all(|(q, w)| q.is_finite() || !w.is_finite()))
@@ -114,7 +125,7 @@ impl<T: Real> Chunk<T> {
     /// The dense target spells levels out in the tensor's own dtype; plain elements are in it already.
     fn round_for_dense(&mut self, task: &Task<'_>) {
         let wide = matches!(task.tensor.dtype, Dtype::F32 | Dtype::F64);
-        let levels = self.kind == Codes::Integer || (self.kind == Codes::None && task.tensor.is_coded());
+        let levels = self.kind == Codes::Level || (self.kind == Codes::None && task.tensor.is_coded());
         if task.target == Target::Safetensors && levels && !wide {
             self.unrounded.extend_from_slice(&self.result);
             self.result.iter_mut().for_each(|q| *q = task.tensor.dtype.rounded(*q));
@@ -135,40 +146,45 @@ impl<T: Real> Chunk<T> {
         Err(Error::NonFinite { tensor: task.shown_name(), count, scheme: task.scheme.to_string() })
     }
 
-    fn put_on_grids(&mut self, task: &Task<'_>, prepared: &Prepared<T>) -> Result<(), Error> {
-        let Some(fit) = Fit::of(task) else { return Ok(()) };
+    fn put_on_levels(&mut self, task: &Task<'_>, prepared: &Prepared<T>) -> Result<(), Error> {
+        let Some(fit) = prepared.fit else { return Ok(()) };
         self.refuse_non_finite(task)?;
-        self.kind = Codes::Integer;
+        self.kind = Codes::Level;
         let n = self.pruned.len();
         self.codes.resize(n, 0);
         self.result.resize(n, T::ZERO);
         for (index, piece) in fit.unit.pieces(prepared.geometry, self.range.clone()) {
-            let local = piece.start - self.range.start..piece.end - self.range.start;
-            let values = &self.pruned[local.clone()];
-            let grid = match &prepared.extents {
-                Some(extents) => fit.grid_of(extents[index]),
-                None => fit.grid(values, &mut self.buffers),
+            let range = piece.start - self.range.start..piece.end - self.range.start;
+            let values = &self.pruned[range.clone()];
+            let levels = match &prepared.levels {
+                Some(levels) => levels[index].clone(),
+                None => fit.levels(values, &mut self.buffers),
             };
-            let overflow = || Error::ScaleOverflow { tensor: task.shown_name(), scheme: task.scheme.to_string() };
-            let grid = grid.ok_or_else(overflow)?;
-            grid.quantize(values, &mut self.codes[local.clone()], &mut self.result[local.clone()]);
-            if unit_starts_at(fit.unit, prepared, piece.start) {
-                self.grids.push((index, grid));
-            }
-            self.pieces.push((local, grid));
+            let levels = levels.ok_or_else(|| task.scale_overflow())?;
+            levels.quantize(values, &mut self.codes[range.clone()], &mut self.result[range.clone()]);
+            let begins = unit_starts_at(fit.unit, prepared, piece.start);
+            self.pieces.push(Piece { range, levels, begins });
         }
         Ok(())
+    }
+
+    /// Adds the symbols that the codes are to an entropy coder to counts, see [`Levels::symbol`]; bit patterns are their own.
+    pub fn count_symbols(&self, counts: &mut [u64]) {
+        if self.kind == Codes::Pattern {
+            self.codes.iter().for_each(|&code| counts[code as usize] += 1);
+        }
+        for piece in &self.pieces {
+            self.codes[piece.range.clone()].iter().for_each(|&code| counts[piece.levels.symbol(code)] += 1);
+        }
     }
 
     fn cast(&mut self, task: &Task<'_>, dtype: Dtype) -> Result<(), Error> {
         self.refuse_non_finite(task)?;
         self.kind = Codes::Pattern;
         let Some(format) = dtype.small() else { return Ok(()) };
-        for &w in &self.pruned {
-            let pattern = convert::encode_small(format, w.to_f64());
-            self.codes.push(i32::from(pattern));
-            self.result.push(T::from_f64(convert::decode_small(format, pattern)));
-        }
+        self.codes.resize(self.pruned.len(), 0);
+        self.result.resize(self.pruned.len(), T::ZERO);
+        small::cast(format, &self.pruned, &mut self.codes, &mut self.result);
         Ok(())
     }
 }
@@ -182,7 +198,7 @@ fn unit_starts_at<T>(unit: crate::kernels::layout::Unit, prepared: &Prepared<T>,
     }
 }
 
-fn count_non_finite<T: Real>(task: &Task<'_>) -> Result<u64, Error> {
+pub(super) fn count_non_finite<T: Real>(task: &Task<'_>) -> Result<u64, Error> {
     let mut values: Vec<T> = Vec::new();
     let mut scratch = crate::model::Scratch::default();
     let mut count = 0;

@@ -11,14 +11,14 @@ use crate::kernels::clip::{self, CANDIDATES, Wanted, best_clip, clip_errors, per
 use crate::kernels::layout::Unit;
 use crate::kernels::quant::{Extent, Grid};
 use crate::kernels::select::{DIGITS, Select};
-use crate::recipe::{Quantize, Range};
+use crate::recipe::Range;
 use rayon::prelude::*;
 use std::cell::Cell;
 use std::ops::Range as Span;
 
 /// How the grids of a scheme are found.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fit {
+pub(super) struct GridFit {
     pub wanted: Wanted,
     pub unit: Unit,
     pub range: Range,
@@ -33,14 +33,7 @@ pub(super) struct Buffers {
     units: Vec<f32>,
 }
 
-impl Fit {
-    /// How a scheme finds its grids; `None` when it has none.
-    pub fn of(task: &Task<'_>) -> Option<Self> {
-        let Some(Quantize::Int { bits, unit, asymmetric, range }) = task.scheme.quantize else { return None };
-        let wanted = Wanted { bits, asymmetric };
-        Some(Self { wanted, unit, range, survivors: task.scheme.prune.is_some() })
-    }
-
+impl GridFit {
     /// The grid of a unit that is at hand, all of it finite. `None` when its step does not fit the arithmetic.
     pub fn grid<T: Real>(&self, values: &[T], buffers: &mut Buffers) -> Option<Grid<T>> {
         let extent = match self.range {
@@ -65,7 +58,7 @@ fn symmetric<T: Real>(clip: T) -> Extent<T> {
 pub(super) fn long_extents<T: Real>(
     task: &Task<'_>,
     prepared: &Prepared<T>,
-    fit: Fit,
+    fit: GridFit,
 ) -> Result<Vec<Extent<T>>, Error> {
     match fit.range {
         Range::Max => extremes(task, prepared, fit.unit),
@@ -86,7 +79,7 @@ pub(super) fn long_extents<T: Real>(
 }
 
 /// Calls `each` with every piece of a unit in every chunk, pruned, and gives the answers in the order of the file.
-fn by_pieces<T: Real, A: Send>(
+pub(super) fn by_pieces<T: Real, A: Send>(
     task: &Task<'_>,
     prepared: &Prepared<T>,
     unit: Unit,
@@ -105,7 +98,7 @@ fn by_pieces<T: Real, A: Send>(
 }
 
 /// A chunk, read and pruned.
-fn pruned<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, index: usize) -> Result<Chunk<T>, Error> {
+pub(super) fn pruned<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, index: usize) -> Result<Chunk<T>, Error> {
     task.check_cancelled()?;
     let mut chunk = Chunk::default();
     chunk.read(task, prepared.chunks()[index].clone())?;
@@ -114,7 +107,7 @@ fn pruned<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, index: usize) -> Res
 }
 
 /// The extremes of all units after pruning, joined from the pieces in each chunk.
-fn extremes<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, unit: Unit) -> Result<Vec<Extent<T>>, Error> {
+pub(super) fn extremes<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, unit: Unit) -> Result<Vec<Extent<T>>, Error> {
     let mut extents = vec![Extent::default(); unit.count(prepared.geometry)];
     for (index, extent) in by_pieces(task, prepared, unit, |_, values| Extent::of(values))? {
         extents[index] = extents[index].join(extent);
@@ -126,7 +119,7 @@ fn extremes<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, unit: Unit) -> Res
 fn searched<T: Real>(
     task: &Task<'_>,
     prepared: &Prepared<T>,
-    fit: Fit,
+    fit: GridFit,
     full: &[Extent<T>],
 ) -> Result<Vec<Extent<T>>, Error> {
     let mut sums = vec![[0.0_f64; CANDIDATES]; full.len()];

@@ -61,6 +61,28 @@ impl Input {
         Ok(())
     }
 
+    /// Whether each of the elements `range` is 0, replacing what `out` held.
+    ///
+    /// # Errors
+    /// As [`Model::zeros`].
+    pub fn zeros(
+        &self,
+        model: &Model,
+        tensor: &Tensor,
+        range: Range<usize>,
+        out: &mut Vec<bool>,
+        scratch: &mut Scratch,
+    ) -> Result<(), Error> {
+        let Self::Part { rows, cols } = self else { return model.zeros(tensor, range, out, scratch) };
+        out.clear();
+        let mut read = Vec::new();
+        for Read { place, pieces } in reads(tensor.geometry(), rows, cols, range) {
+            model.zeros(tensor, place, &mut read, scratch)?;
+            pieces.into_iter().for_each(|piece| out.extend_from_slice(&read[piece]));
+        }
+        Ok(())
+    }
+
     /// Elements `range` as plain bytes of the tensor's dtype, appended to `out`; `false` when they have none.
     ///
     /// # Errors

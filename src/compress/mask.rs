@@ -3,10 +3,10 @@
 //! The other model may be anything that opens: a pruned checkpoint, an artifact, or a file of masks alone, whose tensors of
 //! booleans or integers are 0 where something goes.
 
-use super::Error;
+use super::{Error, Input, Task};
 use crate::formats::error::printable;
-use crate::model::{Model, OpenOptions, Scratch, Tensor, open};
-use crate::recipe::{Plan, Prune};
+use crate::model::{Model, OpenOptions, Scratch, open};
+use crate::recipe::{Outcome, Plan, Prune};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
@@ -17,6 +17,8 @@ use std::sync::Arc;
 pub struct Mask {
     model: Arc<Model>,
     index: usize,
+    /// Whether it is of what structured pruning leaves, as the zeros inside an artifact are, rather than of the whole tensor.
+    of_rest: bool,
 }
 
 impl Mask {
@@ -24,9 +26,15 @@ impl Mask {
     ///
     /// # Errors
     /// When the other model cannot be read any more.
-    pub(super) fn zeros(&self, range: Range<usize>, out: &mut Vec<bool>, scratch: &mut Scratch) -> Result<(), Error> {
-        let tensor = &self.model.tensors[self.index];
-        Ok(self.model.zeros(tensor, range, out, scratch)?)
+    pub(super) fn zeros(
+        &self,
+        task: &Task<'_>,
+        range: Range<usize>,
+        out: &mut Vec<bool>,
+        scratch: &mut Scratch,
+    ) -> Result<(), Error> {
+        let input = if self.of_rest { &Input::Whole } else { task.input };
+        Ok(input.zeros(&self.model, &self.model.tensors[self.index], range, out, scratch)?)
     }
 }
 
@@ -55,16 +63,17 @@ pub(super) fn find_masks(
             opened.insert(file, found.clone());
             found
         };
-        masks.insert(index, fitting(tensor, file, other)?);
+        masks.insert(index, fitting(plan.outcome(model, index), file, other)?);
     }
     Ok(masks)
 }
 
-fn fitting(tensor: &Tensor, file: &str, model: Arc<Model>) -> Result<Mask, Error> {
+fn fitting(of: Outcome<'_>, file: &str, model: Arc<Model>) -> Result<Mask, Error> {
+    let tensor = of.tensor;
     let (name, shown) = (printable(&tensor.name), printable(file));
     let Some(index) = model.find(&tensor.name) else { return Err(Error::MaskMissing { tensor: name, file: shown }) };
     let found = &model.tensors[index];
-    if found.shape != tensor.shape {
+    if found.shape != tensor.shape && found.shape != of.shape {
         return Err(Error::MaskShape {
             tensor: name,
             file: shown,
@@ -75,5 +84,6 @@ fn fitting(tensor: &Tensor, file: &str, model: Arc<Model>) -> Result<Mask, Error
     if found.dtype.bytes() == 0 {
         return Err(Error::MaskDtype { tensor: name, file: shown, found: found.dtype });
     }
-    Ok(Mask { model, index })
+    let of_rest = found.shape == of.shape;
+    Ok(Mask { model, index, of_rest })
 }

@@ -1,19 +1,19 @@
-//! What must be known before a tensor's first chunk: where pruning cuts, and the extents of units longer than a chunk.
+//! What must be known before a tensor's first chunk: where pruning cuts, and the levels of units longer than a chunk.
 
 use super::blocks::Blocks;
-use super::chunk::Chunk;
+use super::chunk::{Chunk, count_non_finite};
 use super::cut::Cut;
-use super::fit::{Fit, long_extents};
+use super::levels::{Fit, long_levels};
 use super::{Error, Task};
 use crate::kernels::Real;
 use crate::kernels::bracket::{self, Bracket, Found};
 use crate::kernels::layout::{Geometry, Unit};
-use crate::kernels::quant::Extent;
+use crate::kernels::levels::Levels;
 use crate::kernels::scatter::Scatter;
 use crate::kernels::select::{self, DIGITS, DigitTable, Select, Threshold};
 use crate::kernels::table::Counts;
 use crate::model::Scratch;
-use crate::recipe::{Decimal, Prune, Scope};
+use crate::recipe::{Decimal, Prune, Quantize, Scope};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -23,8 +23,10 @@ pub struct Prepared<T> {
     pub(super) geometry: Geometry,
     chunks: Vec<Range<usize>>,
     pub(super) cut: Cut,
-    /// Extents of all units, when some unit is longer than a chunk.
-    pub(super) extents: Option<Vec<Extent<T>>>,
+    /// How units get their levels; `None` when the scheme has none.
+    pub(super) fit: Option<Fit>,
+    /// Levels of all units, when some unit is longer than a chunk; `None` where a scale does not fit the arithmetic.
+    pub(super) levels: Option<Vec<Option<Levels<T>>>>,
     /// The largest magnitude that pruning zeroes, where one number says it.
     pub threshold: Option<f64>,
 }
@@ -51,8 +53,12 @@ impl<T: Real> Prepared<T> {
             self.fill_unchecked(task, other, chunk)?;
             count += chunk.overflown();
         }
-        let and_advice = match task.scheme.bits() {
-            Some(16) => format!("{}; use bf16, or keep it", task.scheme),
+        let and_advice = match task.scheme.quantize {
+            Some(Quantize::F16 | Quantize::Bf16) => format!("{}; use bf16, or keep it", task.scheme),
+            Some(Quantize::Fp8 { row: false, .. }) => format!("{0}; use {0}:row or bf16, or keep it", task.scheme),
+            Some(Quantize::Fp8 { row: true, .. }) => {
+                format!("{} (scales of such small weights are hardly numbers any more); keep it", task.scheme)
+            }
             _ => format!("{} stored as {}; use the packed target, or keep it", task.scheme, task.tensor.dtype),
         };
         Err(Error::Overflow { tensor: task.shown_name(), count, and_advice })
@@ -72,9 +78,10 @@ impl<T: Real> Prepared<T> {
 pub fn prepare<T: Real>(task: &Task<'_>) -> Result<Prepared<T>, Error> {
     let geometry = task.geometry();
     let chunks = geometry.chunks();
-    let mut prepared = Prepared { geometry, chunks, cut: Cut::None, extents: None, threshold: None };
+    let mut prepared = Prepared { geometry, chunks, cut: Cut::None, fit: None, levels: None, threshold: None };
     prepared.cut = match &task.scheme.prune {
-        None => Cut::None,
+        // Rows and columns are taken out before anything else.
+        None | Some(Prune::Structured { .. }) => Cut::None,
         Some(Prune::Magnitude { share, scope }) => match scope {
             Scope::Tensor => whole_tensor::<T>(task, &mut prepared, *share)?,
             Scope::Global => pooled::<T>(task, &mut prepared)?,
@@ -90,10 +97,21 @@ pub fn prepare<T: Real>(task: &Task<'_>) -> Result<Prepared<T>, Error> {
         // Plans are checked before anything is computed; nothing else is built.
         Some(other) => return Err(Error::Unbuilt { tensor: task.shown_name(), scheme: other.to_string() }),
     };
-    if let Some(fit) = Fit::of(task).filter(|fit| !geometry.units_within_chunks(fit.unit)) {
-        prepared.extents = Some(long_extents::<T>(task, &prepared, fit)?);
+    if let Some(fit) = Fit::of(task) {
+        prepared.fit = fit.settled(task, &prepared)?;
+        let Some(fit) = prepared.fit else { return Err(refusal::<T>(task)?) };
+        if !geometry.units_within_chunks(fit.unit) {
+            prepared.levels = Some(long_levels::<T>(task, &prepared, fit)?);
+        }
     }
     Ok(prepared)
+}
+
+/// Why a tensor as a whole cannot be put on levels: it holds what is no number, or its scale does not fit.
+fn refusal<T: Real>(task: &Task<'_>) -> Result<Error, Error> {
+    let count = count_non_finite::<T>(task)?;
+    let scheme = task.scheme.to_string();
+    Ok(if count > 0 { Error::NonFinite { tensor: task.shown_name(), count, scheme } } else { task.scale_overflow() })
 }
 
 /// The `k`-th smallest key of a stream that `table` counts digit by digit; `k` is asked for once the first table says how

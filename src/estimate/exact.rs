@@ -1,15 +1,17 @@
 //! One tensor under one scheme, exactly: a pass over its values that gathers errors, zeros, gaps and code counts together.
 
+use super::packing::{CodeCounts, Packing};
 use super::size::{self, Content, Sizes};
 use super::{Label, TensorStats};
-use crate::compress::{Chunk, Codes, Error, Prepared, Task, fold_chunks, prepare};
+use crate::compress::{Chunk, Error, Prepared, Task, fold_chunks, prepare};
 use crate::formats::Dtype;
 use crate::kernels::Real;
 use crate::kernels::entropy::{Gaps, shannon_bits};
 use crate::kernels::error::{ErrorSums, error_sums};
 use crate::kernels::histogram::Histogram;
-use crate::kernels::quant::Grid;
-use crate::recipe::{Quantize, Scheme, Target};
+use crate::kernels::levels::{Levels, SYMBOLS};
+use crate::model::Scratch;
+use crate::recipe::{Outcome, Quantize, Scheme, Target};
 
 /// What a tensor comes to under a scheme.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,8 +20,12 @@ pub struct TensorEstimate {
     pub stored_as: String,
     /// The kind of these numbers.
     pub label: Label,
+    /// Elements that are stored.
+    pub elements: u64,
     /// Stored bytes, part by part.
     pub sizes: Sizes,
+    /// How a touched tensor lies in `packed`; `None` in other targets, and when values were not read.
+    pub packing: Option<Packing>,
     /// The sparse bound; `None` when values were not read.
     pub sparse_bytes: Option<u64>,
     /// The entropy bound; `None` when values were not read.
@@ -32,7 +38,7 @@ pub struct TensorEstimate {
     pub threshold: Option<f64>,
     /// What the values look like afterwards, when it was asked for.
     pub after: Option<Histogram>,
-    /// Scales of the integer grids: 10th percentile, median, 90th percentile over units.
+    /// Scales of the levels: 10th percentile, median, 90th percentile over units.
     pub scales: Option<[f64; 3]>,
 }
 
@@ -53,11 +59,12 @@ impl TensorEstimate {
     #[must_use]
     pub fn kept(tensor: &crate::model::Tensor, target: Target, stats: Option<&TensorStats>, read: bool) -> Self {
         let keep = Scheme::keep();
-        let sizes = size::stored(tensor, &keep, target, 0);
+        let outcome = Outcome::whole(tensor, &keep);
+        let sizes = size::stored(outcome, target, None);
         let float = tensor.is_float_source();
         let content = stats.map(|s| Content { gaps: s.gaps, code_entropy: None });
-        let bound = |of: fn(&crate::model::Tensor, &Scheme, &Content) -> u64| match (&content, float) {
-            (Some(content), true) => Some(of(tensor, &keep, content)),
+        let bound = |of: fn(Outcome<'_>, &Content) -> u64| match (&content, float) {
+            (Some(content), true) => Some(of(outcome, content)),
             (_, false) => Some(sizes.total()),
             (None, true) => None,
         };
@@ -72,7 +79,9 @@ impl TensorEstimate {
         Self {
             stored_as: keep.to_string(),
             label: if stats.is_some_and(|s| s.coarse && float) { Label::Sampled } else { Label::Exact },
+            elements: outcome.elements(),
             sizes,
+            packing: None,
             sparse_bytes: bound(size::sparse_bytes).filter(|_| read || !float),
             entropy_bytes: bound(size::entropy_bytes).filter(|_| read || !float),
             errors,
@@ -101,40 +110,45 @@ pub fn estimate_tensor(task: &Task<'_>, histogram_reach: Option<f64>) -> Result<
 struct Sums {
     errors: ErrorSums,
     gaps: Gaps,
-    /// Counts of stored codes: level + 255 for grids, the pattern for casts.
+    /// Counts of the symbols that stored codes are.
     codes: Vec<u64>,
     after: Option<Histogram>,
     scales: Vec<f64>,
+    /// What decides how `packed` stores the tensor; `None` for other targets.
+    stored: Option<Box<CodeCounts>>,
+    scratch: Scratch,
+    bytes: Vec<u8>,
 }
-
-/// Levels of integer codes less their zero point lie within ±255.
-const LEVELS: usize = 511;
 
 fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstimate, Error> {
     let prepared: Prepared<T> = prepare(task)?;
     // A grid over the full range clips nothing.
     let clipped = task.scheme.is_clipped();
     let codes = match task.scheme.quantize {
-        Some(Quantize::Int { .. }) => LEVELS,
+        None => 0,
         Some(Quantize::F16 | Quantize::Bf16) => 1 << 16,
-        _ => 0,
+        Some(_) => SYMBOLS,
     };
     let init = || Sums { codes: vec![0; codes], after: reach.map(Histogram::new), ..Sums::default() };
     let spans = fold_chunks(task, &prepared, init, |sums, chunk| {
         add(sums, chunk, clipped);
-        Ok(())
+        if task.target == Target::Packed { count_stored(task, sums, chunk) } else { Ok(()) }
     })?;
     let total = spans.into_iter().fold(init(), join);
-    let tensor = task.tensor;
+    let (outcome, errors) = (task.outcome(), task.lost()?.merge(total.errors));
     let content =
         Content { gaps: total.gaps, code_entropy: (codes > 0).then(|| shannon_bits(total.codes.iter().copied())) };
+    let (code, dtype) = (size::code_of(task.scheme), size::stored_dtype(task.tensor.dtype, task.scheme));
+    let packing = total.stored.map(|counts| Packing::least(code, dtype, task.geometry(), &counts));
     Ok(TensorEstimate {
         stored_as: task.scheme.to_string(),
         label: Label::Exact,
-        sizes: size::stored(tensor, task.scheme, task.target, total.gaps.nonzero()),
-        sparse_bytes: Some(size::sparse_bytes(tensor, task.scheme, &content)),
-        entropy_bytes: Some(size::entropy_bytes(tensor, task.scheme, &content)),
-        errors: Some(total.errors),
+        elements: outcome.elements(),
+        sizes: size::stored(outcome, task.target, packing.as_ref()),
+        packing,
+        sparse_bytes: Some(size::sparse_bytes(outcome, &content)),
+        entropy_bytes: Some(size::entropy_bytes(outcome, &content)),
+        errors: Some(errors),
         t2_error: None,
         threshold: prepared.threshold,
         after: total.after,
@@ -142,34 +156,36 @@ fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstima
     })
 }
 
-/// Σ(w − q)² of what lies beyond a grid's end levels.
-fn beyond_the_ends<T: Real>(values: &[T], results: &[T], grid: &Grid<T>) -> f64 {
-    let beyond = values.iter().zip(results).filter(|(w, _)| grid.clips(**w));
+/// Σ(w − q)² of what lies beyond the end levels.
+fn beyond_the_ends<T: Real>(values: &[T], results: &[T], levels: &Levels<T>) -> f64 {
+    let beyond = values.iter().zip(results).filter(|(w, _)| levels.clips(**w));
     beyond.map(|(w, q)| (w.to_f64() - q.to_f64()).powi(2)).sum()
 }
 
 fn add<T: Real>(sums: &mut Sums, chunk: &Chunk<T>, clipped: bool) {
     sums.errors = sums.errors.merge(error_sums(&chunk.source, &chunk.pruned, &chunk.result));
     sums.gaps = sums.gaps.merge(Gaps::of_values(chunk.formula_values()));
-    match chunk.kind {
-        Codes::None => {}
-        Codes::Pattern => chunk.codes.iter().for_each(|&code| sums.codes[code as usize] += 1),
-        Codes::Integer => {
-            for (piece, grid) in &chunk.pieces {
-                for &code in &chunk.codes[piece.clone()] {
-                    sums.codes[(code - grid.zero_point + 255) as usize] += 1;
-                }
-                if clipped {
-                    let (source, result) = (&chunk.pruned[piece.clone()], &chunk.result[piece.clone()]);
-                    sums.errors.clipped_error += beyond_the_ends(source, result, grid);
-                }
-            }
-        }
+    chunk.count_symbols(&mut sums.codes);
+    for piece in chunk.pieces.iter().filter(|_| clipped) {
+        let (source, result) = (&chunk.pruned[piece.range.clone()], &chunk.result[piece.range.clone()]);
+        sums.errors.clipped_error += beyond_the_ends(source, result, &piece.levels);
     }
-    sums.scales.extend(chunk.grids.iter().map(|(_, grid)| grid.scale.to_f64()));
+    let begun = chunk.pieces.iter().filter(|piece| piece.begins);
+    sums.scales.extend(begun.filter_map(|piece| piece.levels.scale()).map(Real::to_f64));
     if let Some(after) = &mut sums.after {
         after.add(&chunk.result);
     }
+}
+
+/// Counts the codes as they will be stored.
+fn count_stored<T: Real>(task: &Task<'_>, sums: &mut Sums, chunk: &Chunk<T>) -> Result<(), Error> {
+    let code = size::code_of(task.scheme);
+    sums.bytes.clear();
+    chunk.stored_codes(task, code, &mut sums.scratch, &mut sums.bytes)?;
+    let counts = sums.stored.get_or_insert_with(|| Box::new(CodeCounts::at(chunk.range.start)));
+    let width = code.width(size::stored_dtype(task.tensor.dtype, task.scheme));
+    counts.add(&chunk.result, &sums.bytes, width, size::zero_codes(task.outcome()));
+    Ok(())
 }
 
 fn join(mut sum: Sums, next: Sums) -> Sums {
@@ -177,6 +193,10 @@ fn join(mut sum: Sums, next: Sums) -> Sums {
     sum.gaps = sum.gaps.merge(next.gaps);
     sum.codes.iter_mut().zip(next.codes).for_each(|(a, b)| *a += b);
     sum.scales.extend(next.scales);
+    sum.stored = match (sum.stored, next.stored) {
+        (Some(a), Some(b)) => Some(Box::new(a.merge(*b))),
+        (a, b) => a.or(b),
+    };
     if let (Some(after), Some(more)) = (&mut sum.after, &next.after) {
         after.merge(more);
     }

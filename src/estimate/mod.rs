@@ -5,22 +5,29 @@
 //! | [`stats`] | statistics of the source, as `inspect` gives them |
 //! | [`exact`] | one tensor under one scheme, by a pass over its values |
 //! | [`live`] | one tensor under one scheme, from its profile, in the same frame |
+//! | [`packing`] | which form a tensor takes in `packed` |
+//! | `foreseen` | the same from a profile, before the values are read |
 //! | [`size`] | stored, sparse and entropy bytes, as formulas |
 //! | [`total`] | the model: sums, overhead, bits per weight, fidelity |
 //! | [`fidelity`] | the headline proxy |
 //! | [`compare`] | two models side by side |
+//! | [`deep_compression`] | a paper's size formula, to hold `packed` against |
 
 pub mod compare;
+pub mod deep_compression;
 pub mod exact;
 pub mod fidelity;
 pub mod files;
+mod foreseen;
 pub mod live;
+pub mod packing;
 pub mod size;
 pub mod stats;
 pub mod total;
 
 pub use exact::{TensorEstimate, estimate_tensor};
 pub use fidelity::FidelityForm;
+pub use packing::Packing;
 pub use size::Sizes;
 pub use stats::{TensorStats, tensor_stats};
 pub use total::{ModelEstimate, estimate_model, overhead_bytes};

@@ -1,11 +1,12 @@
 //! Three sizes of a tensor, as formulas: stored in the target, sparse at best, and the entropy bound.
 
+use super::packing::Packing;
 use crate::formats::Dtype;
-use crate::formats::packed_layout::{Code, Coding, Form, code_bytes};
+use crate::formats::packed_layout::{Code, Numbers, code_bytes};
 use crate::kernels::entropy::Gaps;
-use crate::kernels::layout::Geometry;
+use crate::kernels::layout::Unit;
 use crate::model::Tensor;
-use crate::recipe::{Quantize, Scheme, Target};
+use crate::recipe::{Outcome, Quantize, Scheme, Target};
 
 /// Where the stored bytes of a tensor go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,10 +56,28 @@ impl Sizes {
 /// The code that a scheme stores in `packed`.
 #[must_use]
 pub fn code_of(scheme: &Scheme) -> Code {
+    let unit = |row: bool| if row { Unit::Row } else { Unit::Tensor };
     match scheme.quantize {
         Some(Quantize::Int { bits, unit, asymmetric, .. }) => Code::Integer { bits, unit, zero_points: asymmetric },
-        _ => Code::Element,
+        // Three levels are the codes −1, 0 and 1 of two bits.
+        Some(Quantize::Ternary { row }) => Code::Integer { bits: 2, unit: unit(row), zero_points: false },
+        Some(Quantize::Fp8 { e5m2, row: true }) => {
+            Code::Number { table: if e5m2 { Numbers::Fp8E5m2 } else { Numbers::Fp8E4m3 }, unit: Unit::Row }
+        }
+        Some(Quantize::Mxfp4) => Code::Number { table: Numbers::Mxfp4, unit: Unit::Group(32) },
+        Some(Quantize::Nvfp4) => Code::Number { table: Numbers::Nvfp4, unit: Unit::Group(16) },
+        Some(Quantize::Nf4(size)) => Code::Number { table: Numbers::Nf4, unit: Unit::Group(size) },
+        Some(Quantize::Binary { row }) => Code::Number { table: Numbers::Binary, unit: unit(row) },
+        Some(Quantize::Codebook { k, row, .. }) => Code::Codebook { entries: k, unit: unit(row) },
+        None | Some(Quantize::F16 | Quantize::Bf16 | Quantize::Fp8 { row: false, .. } | Quantize::Gguf(_)) => {
+            Code::Element
+        }
     }
+}
+
+/// Whether an element that is 0 has a code: what was pruned before a codebook was fitted has none.
+pub fn zero_codes(of: Outcome<'_>) -> bool {
+    !of.is_pruned() || !matches!(of.scheme.quantize, Some(Quantize::Codebook { .. }))
 }
 
 /// The dtype that a tensor has in the artifact: a plain cast changes it, nothing else does.
@@ -67,49 +86,36 @@ pub fn stored_dtype(dtype: Dtype, scheme: &Scheme) -> Dtype {
     match scheme.quantize {
         Some(Quantize::F16) => Dtype::F16,
         Some(Quantize::Bf16) => Dtype::BF16,
+        Some(Quantize::Fp8 { e5m2: false, row: false }) => Dtype::F8_E4M3,
+        Some(Quantize::Fp8 { e5m2: true, row: false }) => Dtype::F8_E5M2,
         _ => dtype,
     }
 }
 
-/// How `packed` codes a touched tensor of which `nonzeros` elements have q ≠ 0; `None` for plain elements. `name` is the
-/// scheme's text, or empty where nobody asks for it.
+/// Stored bytes of one tensor. In `packed` they go by its packing; without one every element is taken to have a code of
+/// full width, which is the most that they can be.
 #[must_use]
-pub fn packed_coding(name: String, tensor: &Tensor, scheme: &Scheme, nonzeros: u64) -> Option<Coding> {
-    let dtype = stored_dtype(tensor.dtype, scheme);
-    let coding = Coding::least(name, code_of(scheme), dtype, tensor.elements() as u64, nonzeros);
-    (coding.form == Form::Mask || coding.code != Code::Element).then_some(coding)
-}
-
-/// Stored bytes of one tensor. `nonzeros` (elements with q ≠ 0) decides between the forms of `packed`.
-#[must_use]
-pub fn stored(tensor: &Tensor, scheme: &Scheme, target: Target, nonzeros: u64) -> Sizes {
-    let n = tensor.elements() as u64;
-    if is_kept(tensor, scheme) {
-        return Sizes { untouched: kept_bytes(tensor, target), ..Sizes::default() };
+pub fn stored(of: Outcome<'_>, target: Target, packing: Option<&Packing>) -> Sizes {
+    if of.is_kept() {
+        return Sizes { untouched: kept_bytes(of.tensor, target), ..Sizes::default() };
     }
-    let dtype = stored_dtype(tensor.dtype, scheme);
-    // The name of the scheme takes no room in a payload, and spelling it in every frame would take time.
-    let coding = if target == Target::Packed { packed_coding(String::new(), tensor, scheme, nonzeros) } else { None };
-    match coding {
-        None => Sizes { values: code_bytes(n, dtype.bits()), ..Sizes::default() },
-        Some(coding) => {
-            let parts = coding.parts(dtype, tensor.geometry());
-            let len = |r: std::ops::Range<u64>| r.end - r.start;
-            Sizes {
-                values: len(parts.codes),
-                scales: len(parts.scales),
-                zero_points: len(parts.zero_points),
-                mask: len(parts.mask),
-                ..Sizes::default()
-            }
-        }
+    let dtype = stored_dtype(of.tensor.dtype, of.scheme);
+    if target != Target::Packed {
+        return Sizes { values: code_bytes(of.elements(), dtype.bits()), ..Sizes::default() };
     }
-}
-
-/// Whether a tensor is stored as it was: nothing is asked of it, or it has no elements.
-#[must_use]
-pub fn is_kept(tensor: &Tensor, scheme: &Scheme) -> bool {
-    scheme.is_keep() || tensor.elements() == 0
+    let geometry = of.geometry();
+    let matrix = packing.map_or_else(|| Packing::dense(code_of(of.scheme), geometry).matrix, |packing| packing.matrix);
+    let parts = matrix.parts(dtype, geometry);
+    let len = |r: std::ops::Range<u64>| r.end - r.start;
+    Sizes {
+        values: len(parts.code_table) + len(parts.rest) + len(parts.codes),
+        scales: len(parts.scales),
+        zero_points: len(parts.zero_points),
+        mask: len(parts.mask),
+        codebook: len(parts.codebooks),
+        indices: len(parts.index_table) + len(parts.blocks) + len(parts.indices),
+        ..Sizes::default()
+    }
 }
 
 /// Payload of a kept tensor: its own, except that the dense target spells out what `packed` had coded.
@@ -132,9 +138,9 @@ pub struct Content {
 
 /// The sparse bound: side data and the least of dense codes, mask with codes, or relative indices.
 #[must_use]
-pub fn sparse_bytes(tensor: &Tensor, scheme: &Scheme, content: &Content) -> u64 {
-    let n = tensor.elements() as u64;
-    let (side, bits) = side_and_bits(tensor, scheme);
+pub fn sparse_bytes(of: Outcome<'_>, content: &Content) -> u64 {
+    let n = of.elements();
+    let (side, bits) = side_and_bits(of);
     let dense = code_bytes(n, bits);
     let mask = n.div_ceil(8) + code_bytes(content.gaps.nonzero(), bits);
     side + dense.min(mask).min(content.gaps.index_bytes(bits))
@@ -143,9 +149,9 @@ pub fn sparse_bytes(tensor: &Tensor, scheme: &Scheme, content: &Content) -> u64 
 /// The entropy bound: side data and the Shannon bound of the codes; for plain elements that of the mask, and the
 /// nonzero elements in full.
 #[must_use]
-pub fn entropy_bytes(tensor: &Tensor, scheme: &Scheme, content: &Content) -> u64 {
-    let n = tensor.elements() as u64;
-    let (side, bits) = side_and_bits(tensor, scheme);
+pub fn entropy_bytes(of: Outcome<'_>, content: &Content) -> u64 {
+    let n = of.elements();
+    let (side, bits) = side_and_bits(of);
     let bytes = |bits: f64| (bits / 8.0).ceil() as u64;
     if let Some(entropy) = content.code_entropy {
         side + bytes(entropy)
@@ -155,12 +161,10 @@ pub fn entropy_bytes(tensor: &Tensor, scheme: &Scheme, content: &Content) -> u64
     }
 }
 
-fn side_and_bits(tensor: &Tensor, scheme: &Scheme) -> (u64, u64) {
-    let geometry: Geometry = tensor.geometry();
-    let dtype = stored_dtype(tensor.dtype, scheme);
-    let code = code_of(scheme);
-    let (scales, zero_points) = code.side_bytes(dtype, geometry);
-    (scales + zero_points, code.bits(dtype))
+fn side_and_bits(of: Outcome<'_>) -> (u64, u64) {
+    let dtype = stored_dtype(of.tensor.dtype, of.scheme);
+    let code = code_of(of.scheme);
+    (code.side_bytes(dtype, of.geometry()).total(), code.bits(dtype))
 }
 
 /// The share of zeros past which a mask pays at these bits: more than one bit per element saved.
@@ -172,7 +176,7 @@ pub fn break_even(bits: u64) -> f64 {
 /// Bits per stored value of a tensor under a scheme, scales and zero points counted in.
 #[must_use]
 pub fn bits_with_side(tensor: &Tensor, scheme: &Scheme) -> f64 {
-    let (side, bits) = side_and_bits(tensor, scheme);
+    let (side, bits) = side_and_bits(Outcome::whole(tensor, scheme));
     let n = tensor.elements().max(1) as f64;
     bits as f64 + 8.0 * side as f64 / n
 }

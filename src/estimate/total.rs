@@ -4,12 +4,13 @@ use super::exact::TensorEstimate;
 use super::fidelity::{FidelityForm, fidelity};
 use super::files::{FilePlan, files, index_text};
 use super::size::{self, Sizes};
-use super::{Label, TensorStats, estimate_tensor, tensor_stats};
+use super::{Label, Packing, TensorStats, estimate_tensor, tensor_stats};
 use crate::compress::{Error, Joint};
 use crate::control::Control;
+use crate::formats::packed_layout::Coding;
 use crate::formats::{packed, safetensors};
 use crate::model::{Model, RECIPE_KEY, Tensor};
-use crate::recipe::{Plan, Recipe, Scheme, Target, file};
+use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target, file};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -53,10 +54,15 @@ pub fn artifact_metadata(model: &Model, recipe: &Recipe, target: Target) -> BTre
 
 /// Bytes of the container around the payloads, from each tensor's coding as `packed` would list it.
 #[must_use]
-pub fn overhead_bytes(model: &Model, plan: &Plan, recipe: &Recipe, nonzeros: impl Fn(usize) -> u64) -> u64 {
+pub fn overhead_bytes<'p>(
+    model: &Model,
+    plan: &Plan,
+    recipe: &Recipe,
+    packing: impl Fn(usize) -> Option<&'p Packing>,
+) -> u64 {
     let metadata = artifact_metadata(model, recipe, plan.target);
     if plan.target == Target::Packed {
-        let head = packed::lay_out(&packed_listings(model, plan, nonzeros), &metadata);
+        let head = packed::lay_out(&packed_listings(model, plan, packing), &metadata);
         return head.map_or(0, |(head, _)| head.len() as u64);
     }
     let files = files(model, plan.target);
@@ -71,41 +77,48 @@ pub fn overhead_bytes(model: &Model, plan: &Plan, recipe: &Recipe, nonzeros: imp
 /// What the dense target lists for some of the tensors.
 #[must_use]
 pub fn dense_listings(model: &Model, plan: &Plan, tensors: &[usize]) -> Vec<safetensors::Listing> {
-    let listing = |&i: &usize| safetensors::Listing {
-        name: model.tensors[i].name.clone(),
-        dtype: stored_dtype(&model.tensors[i], &plan.assignments[i].stored),
-        shape: model.tensors[i].shape.clone(),
+    let listing = |&i: &usize| {
+        let outcome = plan.outcome(model, i);
+        let name = outcome.tensor.name.clone();
+        safetensors::Listing { name, dtype: stored_dtype(outcome), shape: outcome.shape.to_vec() }
     };
     tensors.iter().map(listing).collect()
 }
 
 /// The dtype that a tensor has in the artifact.
 #[must_use]
-pub fn stored_dtype(tensor: &Tensor, scheme: &Scheme) -> crate::formats::Dtype {
-    if size::is_kept(tensor, scheme) { tensor.dtype } else { size::stored_dtype(tensor.dtype, scheme) }
+pub fn stored_dtype(of: Outcome<'_>) -> crate::formats::Dtype {
+    if of.is_kept() { of.tensor.dtype } else { size::stored_dtype(of.tensor.dtype, of.scheme) }
 }
 
-/// What `packed` lists, given each tensor's number of elements with q ≠ 0.
+/// What `packed` lists, given how each touched tensor lies in it; one without a packing is listed as dense.
 #[must_use]
-pub fn packed_listings(model: &Model, plan: &Plan, nonzeros: impl Fn(usize) -> u64) -> Vec<packed::Listing> {
+pub fn packed_listings<'p>(
+    model: &Model,
+    plan: &Plan,
+    packing: impl Fn(usize) -> Option<&'p Packing>,
+) -> Vec<packed::Listing> {
     // Neighbours mostly have the same scheme, and this is laid out in every frame: it is spelled once for all of them.
     let mut spelled: Option<(&Scheme, String)> = None;
     let mut listings = Vec::with_capacity(model.tensors.len());
-    for (i, (tensor, assignment)) in model.tensors.iter().zip(&plan.assignments).enumerate() {
-        let scheme = &assignment.stored;
-        let coding = if size::is_kept(tensor, scheme) {
+    for i in 0..model.tensors.len() {
+        let outcome = plan.outcome(model, i);
+        let Outcome { tensor, scheme, .. } = outcome;
+        let coding = if outcome.is_kept() {
             tensor.coding.clone()
         } else {
+            let dense = || Packing::dense(size::code_of(scheme), outcome.geometry()).matrix;
+            let matrix = packing(i).map_or_else(dense, |packing| packing.matrix);
             let (_, name) =
                 spelled.take_if(|(last, _)| *last == scheme).unwrap_or_else(|| (scheme, scheme.embedded().to_string()));
-            let coding = size::packed_coding(name.clone(), tensor, scheme, nonzeros(i));
+            let coding = (!matrix.is_plain_elements()).then(|| Coding { scheme: name.clone(), matrix });
             spelled = Some((scheme, name));
             coding
         };
         listings.push(packed::Listing {
             name: tensor.name.clone(),
-            dtype: stored_dtype(tensor, scheme),
-            shape: tensor.shape.clone(),
+            dtype: stored_dtype(outcome),
+            shape: outcome.shape.to_vec(),
             coding,
         });
     }
@@ -124,8 +137,7 @@ pub fn estimate_model(model: &Model, plan: &Plan, recipe: &Recipe, control: &Con
 fn estimate_all(model: &Model, plan: &Plan, recipe: &Recipe, control: &Control) -> Result<ModelEstimate, Error> {
     let joint = Joint::new(model, plan, control)?;
     let one = |(i, tensor): (usize, &Tensor)| {
-        let scheme = &plan.assignments[i].stored;
-        if size::is_kept(tensor, scheme) {
+        if plan.outcome(model, i).is_kept() {
             let stats: Option<TensorStats> = tensor_stats(model, tensor, false, control)?;
             return Ok(TensorEstimate::kept(tensor, plan.target, stats.as_ref(), true));
         }
@@ -138,15 +150,17 @@ fn estimate_all(model: &Model, plan: &Plan, recipe: &Recipe, control: &Control) 
 /// Bytes alone, without reading a weight: what depends on values is absent.
 #[must_use]
 pub fn bytes_only(model: &Model, plan: &Plan, recipe: &Recipe) -> ModelEstimate {
-    let one = |(tensor, assignment): (&Tensor, &crate::recipe::Assignment)| {
-        let scheme = &assignment.stored;
-        if size::is_kept(tensor, scheme) {
-            return TensorEstimate::kept(tensor, plan.target, None, false);
+    let one = |i: usize| {
+        let outcome = plan.outcome(model, i);
+        if outcome.is_kept() {
+            return TensorEstimate::kept(outcome.tensor, plan.target, None, false);
         }
         TensorEstimate {
-            stored_as: scheme.to_string(),
+            stored_as: outcome.scheme.to_string(),
             label: Label::Exact,
-            sizes: size::stored(tensor, scheme, plan.target, tensor.elements() as u64),
+            elements: outcome.elements(),
+            sizes: size::stored(outcome, plan.target, None),
+            packing: None,
             sparse_bytes: None,
             entropy_bytes: None,
             errors: None,
@@ -156,10 +170,10 @@ pub fn bytes_only(model: &Model, plan: &Plan, recipe: &Recipe) -> ModelEstimate 
             scales: None,
         }
     };
-    let tensors = model.tensors.iter().zip(&plan.assignments).map(one).collect();
+    let tensors = (0..model.tensors.len()).map(one).collect();
     let mut total = sum_up(model, plan, recipe, tensors);
-    // In `packed` the number of zeros decides between dense and mask, and only values tell it.
-    let touched = model.tensors.iter().zip(&plan.assignments).any(|(t, a)| !size::is_kept(t, &a.stored));
+    // In `packed` values decide between the forms.
+    let touched = (0..model.tensors.len()).any(|i| !plan.outcome(model, i).is_kept());
     let by_values = plan.target == Target::Packed && touched;
     if by_values {
         (total.bytes, total.overhead_bytes, total.bits_per_weight) = (None, None, None);
@@ -197,7 +211,7 @@ pub struct Totals {
 #[must_use]
 pub fn totals(model: &Model, plan: &Plan, recipe: &Recipe, tensors: &[&TensorEstimate]) -> Totals {
     let sizes = tensors.iter().fold(Sizes::default(), |sum, t| sum.plus(t.sizes));
-    let overhead = overhead_bytes(model, plan, recipe, |i| nonzeros(&model.tensors[i], tensors[i]));
+    let overhead = overhead_bytes(model, plan, recipe, |i| tensors[i].packing.as_ref());
     let bytes = sizes.total() + overhead;
     let parameters = model.parameters();
     let counts = |tensor: &Tensor| tensor.shape.len() >= 2 && tensor.is_float_source();
@@ -232,11 +246,4 @@ pub fn sum_up(model: &Model, plan: &Plan, recipe: &Recipe, tensors: Vec<TensorEs
         sizes: sums.sizes,
         tensors,
     }
-}
-
-/// Elements of a tensor with q ≠ 0, from its estimate.
-#[must_use]
-pub fn nonzeros(tensor: &Tensor, estimate: &TensorEstimate) -> u64 {
-    let n = tensor.elements() as u64;
-    estimate.errors.as_ref().map_or(n, |e| n - e.zeros)
 }

@@ -15,7 +15,7 @@
 //! | [`space`] | whether it will fit |
 //! | [`others`] | what comes along with a folder's weights |
 //! | [`atomic`], [`stale`] | temporaries: made, renamed, deleted; left behind and found again |
-//! | `dense`, `packed`, `output` | the bytes |
+//! | `dense`, `packed`, `packed_tensor`, `output` | the bytes |
 //! | `verify` | reading back |
 
 pub mod atomic;
@@ -25,6 +25,7 @@ mod folder;
 pub mod others;
 mod output;
 mod packed;
+mod packed_tensor;
 pub mod space;
 pub mod stale;
 mod verify;
@@ -37,7 +38,7 @@ use crate::compress;
 use crate::control::Control;
 use crate::estimate::{ModelEstimate, estimate_model};
 use crate::formats;
-use crate::formats::error::display_path;
+use crate::formats::error::{display_path, quoted};
 use crate::model::{self, Model, OpenOptions, Origin};
 use crate::recipe::{self, Plan, Recipe, Target};
 use std::path::{Path, PathBuf};
@@ -70,7 +71,7 @@ pub enum Error {
     HoldsSource { folder: PathBuf, found: PathBuf },
     #[error("{}: its folder {} {what}", display_path(out), display_path(folder))]
     NoFolder { out: PathBuf, folder: PathBuf, what: &'static str },
-    #[error("{:?} is no name; give the name of a file", display_path(.0))]
+    #[error("{} is no name; give the name of what is to be made, in a folder that is there", quoted(&.0.to_string_lossy()))]
     NoName(PathBuf),
     #[error(
         "{}: the disk is full: {} needed, {}; nothing was written",
@@ -100,8 +101,9 @@ pub enum Error {
     #[error("{}: it cannot be written: {what}", display_path(path))]
     Layout { path: PathBuf, what: String },
     #[error(
-        "{}: what was written is not what was planned (tensor {tensor:?}: {what}); it was deleted",
-        display_path(path)
+        "{}: what was written is not what was planned (tensor {}: {what}); it was deleted",
+        display_path(path),
+        quoted(tensor)
     )]
     Mismatch { path: PathBuf, tensor: String, what: String },
     #[error("{}: carries no Spokeshave recipe, so there is nothing to verify it against; use compare", display_path(.0))]
@@ -138,6 +140,7 @@ pub fn export(
     control: &Control,
 ) -> Result<Artifact, Error> {
     check_destination(model, out, force)?;
+    let out = &destination::bare(out);
     let link = destination::link_note(out);
     let shortage = space::foresee(model, plan, recipe, out)?;
     let job = Job { model, plan, recipe, out, force, control };

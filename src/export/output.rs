@@ -2,12 +2,10 @@
 
 use super::Error;
 use super::atomic::Temporary;
-use crate::compress::Task;
 use crate::control::Control;
-use crate::formats::Dtype;
 use crate::model::{Model, Scratch, Tensor};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Bytes copied at a time.
 const BLOCK: u64 = 1 << 20;
@@ -35,6 +33,11 @@ impl<'a> Output<'a> {
     pub fn seek(&mut self, position: u64) -> Result<(), Error> {
         let result = self.writer.seek(SeekFrom::Start(position));
         result.map(drop).map_err(|source| self.fail(source))
+    }
+
+    /// The file that is written.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Hands everything to the operating system.
@@ -73,13 +76,3 @@ macro_rules! by_arithmetic {
     };
 }
 pub(super) use by_arithmetic;
-
-/// Whether elements keep their own bits, or become zero: nothing is quantized.
-pub fn keeps_bits(task: &Task<'_>) -> bool {
-    task.scheme.quantize.is_none()
-}
-
-/// Width of an element of a dtype that is written.
-pub fn width(dtype: Dtype) -> usize {
-    dtype.bytes()
-}

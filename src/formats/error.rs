@@ -111,7 +111,7 @@ pub enum ErrorKind {
     )]
     HeaderPastEnd { place: &'static str, found: u64, available: u64 },
     #[error(
-        "the index is {found} bytes long, more than the {allowed} allowed; it lists names of tensors and files only"
+        "the index is {found} bytes long, more than the {allowed} allowed; it lists names of tensors and files only: save or download it again"
     )]
     IndexTooLarge { found: u64, allowed: u64 },
     #[error("{place} is not UTF-8: byte {at} of it is not text; the file is damaged")]
@@ -120,14 +120,18 @@ pub enum ErrorKind {
         "{place} begins with a byte-order mark, which JSON does not have; its writer is at fault: save it without one"
     )]
     ByteOrderMark { place: &'static str },
-    #[error("{place} is not valid JSON: {what}")]
+    #[error("{place} is not valid JSON: {what}; {}", AGAIN)]
     Json { place: &'static str, what: String },
     #[error("{place} is {found}, not a JSON object; {}", AGAIN)]
     NotAnObject { place: &'static str, found: String },
-    #[error("{place} names \"{name}\" twice; readers disagree on which one counts, so the file is refused")]
+    #[error(
+        "{place} names \"{name}\" twice; readers disagree on which one counts, so the file is refused: save it again with each name once"
+    )]
     DuplicateKey { place: String, name: String },
     #[error("{place} holds more than {allowed} values that nobody reads; {}", AGAIN)]
     TooMuchElse { place: &'static str, allowed: usize },
+    #[error("the metadata has more than {allowed} keys, which are the most that are read; {}", AGAIN)]
+    TooManyTexts { allowed: usize },
     #[error("__metadata__ must map text to text, but it is {found}; {}", AGAIN)]
     MetadataNotObject { found: String },
     #[error("__metadata__ must map text to text, but its key \"{key}\" holds {found}; {}", AGAIN)]

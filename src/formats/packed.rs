@@ -1,8 +1,11 @@
 //! Reading and laying out `packed`, Spokeshave's own container (byte by byte in `PACKED.md`), as strictly as safetensors.
 
 use super::error::{Error, ErrorKind, printable, quoted};
-use super::json::{Found, Seed, Take, Texts, Verdict, push_number, push_shape, push_text, read};
-use super::packed_layout::{Code, Coding, Form, MAGIC, PREFIX, VERSION};
+use super::frame::Frame;
+use super::json::{
+    Document, Found, Seed, Take, Texts, Verdict, push_number, push_shape, push_text, push_texts, read_document,
+};
+use super::packed_layout::{Code, Coding, Form, Indices, MAGIC, Matrix, PREFIX, VERSION};
 use super::packed_tensor::Tensor;
 use super::safetensors::needed_bytes;
 use super::{Dtype, Entry, Limits, Source, Table};
@@ -14,16 +17,15 @@ use std::ops::Range;
 /// What messages call the document that is read here.
 const HEADER: &str = "the header of this packed file";
 
+/// How the file begins.
+const FRAME: Frame<u32> = Frame { prefix: PREFIX, place: header_place, table };
+
 /// Reads and checks the header of a `packed` file.
 ///
 /// # Errors
 /// The first rule of `PACKED.md` that the file breaks.
 pub fn read_table(source: &Source, limits: &Limits) -> Result<Table, Error> {
-    let fail = |kind| Error::new(source.path(), kind);
-    let first = source.read(0..source.len().min(PREFIX), &mut Vec::new())?.to_vec();
-    let place = header_place(&first, source.len(), limits).map_err(fail)?;
-    let mut scratch = Vec::new();
-    table(source.read(place, &mut scratch)?, source.len(), limits).map_err(fail)
+    FRAME.read(source, limits)
 }
 
 /// [`read_table`] for a file that is in memory already.
@@ -31,10 +33,7 @@ pub fn read_table(source: &Source, limits: &Limits) -> Result<Table, Error> {
 /// # Errors
 /// As [`read_table`].
 pub fn read_bytes(file: &[u8], limits: &Limits) -> Result<Table, ErrorKind> {
-    let place = header_place(file, file.len() as u64, limits)?;
-    let header = usize::try_from(place.start).ok().zip(usize::try_from(place.end).ok());
-    let header = header.and_then(|(start, end)| file.get(start..end)).unwrap_or_default();
-    table(header, file.len() as u64, limits)
+    FRAME.read_bytes(file, limits)
 }
 
 /// A rule of `PACKED.md` that is broken at some place.
@@ -42,8 +41,8 @@ pub(super) fn bad(place: impl Into<String>, what: impl Into<String>) -> ErrorKin
     ErrorKind::Packed { place: place.into(), what: what.into() }
 }
 
-/// Where the header lies, from the file's first bytes and its length.
-fn header_place(first: &[u8], file_len: u64, limits: &Limits) -> Result<Range<u64>, ErrorKind> {
+/// The version of the format and where the header lies, from the file's first bytes and its length.
+fn header_place(first: &[u8], file_len: u64, limits: &Limits) -> Result<(u32, Range<u64>), ErrorKind> {
     let available = file_len.checked_sub(PREFIX);
     #[expect(clippy::cast_possible_truncation, reason = "it is 24")]
     let prefix = first.first_chunk::<{ PREFIX as usize }>();
@@ -55,7 +54,7 @@ fn header_place(first: &[u8], file_len: u64, limits: &Limits) -> Result<Range<u6
         return Err(bad("bytes 0 to 7", "they are not those of a packed file"));
     }
     let version = u32::from_le_bytes([v0, v1, v2, v3]);
-    if version != VERSION {
+    if !(1..=VERSION).contains(&version) {
         return Err(ErrorKind::PackedVersion { found: version, known: VERSION });
     }
     if [z0, z1, z2, z3] != [0; 4] {
@@ -68,15 +67,14 @@ fn header_place(first: &[u8], file_len: u64, limits: &Limits) -> Result<Range<u6
     if length > available {
         return Err(ErrorKind::HeaderPastEnd { place: HEADER, found: length, available });
     }
-    Ok(PREFIX..PREFIX + length)
+    Ok((version, PREFIX..PREFIX + length))
 }
 
 /// What a header lists, each rule in its turn.
-fn table(header: &[u8], file_len: u64, limits: &Limits) -> Result<Table, ErrorKind> {
-    let text = std::str::from_utf8(header).map_err(|e| ErrorKind::NotUtf8 { place: HEADER, at: e.valid_up_to() })?;
+fn table(header: &[u8], version: u32, file_len: u64, limits: &Limits) -> Result<Table, ErrorKind> {
     let verdict = Verdict::default();
     let data_start = PREFIX.saturating_add(header.len() as u64);
-    let table = read(text, HEADER, &verdict, Header { verdict: &verdict, limits, data_start })?;
+    let table = read_document(header, HEADER, &verdict, Header { verdict: &verdict, limits, version, data_start })?;
     let end = table.tensors.last().map_or(data_start, |last| last.range.end);
     if end != file_len {
         let advice = if end > file_len { "the file is cut short" } else { "unowned bytes follow the last tensor" };
@@ -92,22 +90,19 @@ fn table(header: &[u8], file_len: u64, limits: &Limits) -> Result<Table, ErrorKi
 struct Header<'h> {
     verdict: &'h Verdict,
     limits: &'h Limits,
+    version: u32,
     data_start: u64,
 }
 
-impl<'de> Take<'de> for Header<'_> {
+impl<'de> Document<'de> for Header<'_> {
     type Out = Table;
 
-    fn plain<E: serde::de::Error>(self, found: Found<'_>) -> Result<Table, E> {
-        self.verdict.refuse(ErrorKind::NotAnObject { place: HEADER, found: found.to_string() })
-    }
-
-    fn object<A: MapAccess<'de>>(self, mut members: A) -> Result<Table, A::Error> {
+    fn members<A: MapAccess<'de>>(self, mut members: A) -> Result<Table, A::Error> {
         let (verdict, mut metadata, mut tensors) = (self.verdict, None, None);
         while let Some(key) = members.next_key::<String>()? {
             let twice = match key.as_str() {
                 "metadata" => {
-                    let texts = Texts { verdict, wrong: bad_metadata, or_null: false };
+                    let texts = Texts { verdict, wrong: bad_metadata, or_null: false, most: self.limits.texts };
                     metadata.replace(members.next_value_seed(Seed(texts))?).is_some()
                 }
                 "tensors" => tensors.replace(members.next_value_seed(Seed(Tensors(&self)))?).is_some(),
@@ -141,9 +136,11 @@ impl<'de> Take<'de> for Tensors<'_> {
     }
 
     fn list<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Out, A::Error> {
-        let Header { verdict, limits, data_start } = *self.0;
+        let Header { verdict, limits, version, data_start } = *self.0;
         let (mut out, mut at) = (Vec::<Entry>::new(), data_start);
-        while let Some(entry) = items.next_element_seed(Seed(Tensor { verdict, limits, at, position: out.len() }))? {
+        while let Some(entry) =
+            items.next_element_seed(Seed(Tensor { verdict, limits, version, at, position: out.len() }))?
+        {
             if out.len() == limits.tensors {
                 return verdict.refuse(ErrorKind::TooManyTensors { allowed: limits.tensors });
             }
@@ -158,7 +155,7 @@ impl<'de> Take<'de> for Tensors<'_> {
     }
 }
 
-fn unit_name(unit: Unit) -> String {
+pub(super) fn unit_name(unit: Unit) -> String {
     match unit {
         Unit::Tensor => "tensor".into(),
         Unit::Row => "row".into(),
@@ -190,18 +187,13 @@ pub fn lay_out(
 ) -> Result<(Vec<u8>, Vec<Range<u64>>), ErrorKind> {
     let mut sizes = Vec::with_capacity(listings.len());
     let mut json = String::with_capacity(160 * listings.len() + 256);
-    json.push_str("{\"metadata\":{");
-    for (i, (key, value)) in metadata.iter().enumerate() {
-        json.push_str(if i > 0 { "," } else { "" });
-        push_text(&mut json, key);
-        json.push(':');
-        push_text(&mut json, value);
-    }
-    json.push_str("},\"tensors\":[");
+    json.push_str("{\"metadata\":");
+    push_texts(&mut json, metadata);
+    json.push_str(",\"tensors\":[");
     for (i, listing) in listings.iter().enumerate() {
         let geometry = Geometry::of(&listing.shape);
         let bytes = match &listing.coding {
-            Some(coding) => coding.parts(listing.dtype, geometry).len(),
+            Some(coding) => coding.matrix.parts(listing.dtype, geometry).len(),
             None => needed_bytes(listing.dtype, &listing.shape)
                 .map_err(|what| ErrorKind::NoSize { name: printable(&listing.name), what })?,
         };
@@ -224,7 +216,8 @@ pub fn lay_out(
         json.push(' ');
     }
     let mut head = MAGIC.to_vec();
-    head.extend_from_slice(&VERSION.to_le_bytes());
+    let versions = listings.iter().filter_map(|listing| Some(listing.coding.as_ref()?.matrix.version()));
+    head.extend_from_slice(&versions.max().unwrap_or(1).to_le_bytes());
     head.extend_from_slice(&[0; 4]);
     head.extend_from_slice(&(json.len() as u64).to_le_bytes());
     head.extend_from_slice(json.as_bytes());
@@ -241,22 +234,62 @@ pub fn lay_out(
 fn push_coding(json: &mut String, coding: &Coding) {
     json.push_str(",\"coding\":{\"scheme\":");
     push_text(json, &coding.scheme);
-    json.push_str(if coding.form == Form::Mask { ",\"form\":\"mask\"" } else { ",\"form\":\"dense\"" });
-    json.push_str(",\"nonzeros\":");
-    push_number(json, coding.nonzeros);
-    if let Code::Integer { bits, unit, zero_points } = coding.code {
-        json.push_str(",\"bits\":");
-        push_number(json, u64::from(bits));
-        json.push_str(",\"unit\":\"");
-        json.push_str(&unit_name(unit));
-        json.push_str(if zero_points { "\",\"zero_points\":true" } else { "\",\"zero_points\":false" });
-    }
+    push_matrix(json, &coding.matrix);
     json.push('}');
+}
+
+/// The members that say how a matrix is coded.
+fn push_matrix(json: &mut String, matrix: &Matrix) {
+    json.push_str(match matrix.form {
+        Form::Dense => ",\"form\":\"dense\"",
+        Form::Mask => ",\"form\":\"mask\"",
+        Form::Indices(_) => ",\"form\":\"indices\"",
+    });
+    json.push_str(",\"nonzeros\":");
+    push_number(json, matrix.nonzeros);
+    if let Some(Indices { bits, huffman, stream }) = matrix.indices() {
+        json.push_str(",\"index_bits\":");
+        push_number(json, u64::from(bits));
+        json.push_str(if huffman { ",\"index_huffman\":true" } else { ",\"index_huffman\":false" });
+        json.push_str(",\"index_stream\":");
+        push_number(json, stream);
+    }
+    if let Some(stream) = matrix.huffman {
+        json.push_str(",\"code_stream\":");
+        push_number(json, stream);
+    }
+    push_code(json, matrix.code);
+}
+
+/// The members that say what codes are.
+fn push_code(json: &mut String, code: Code) {
+    let mut text = |key: &str, word: &str| json.push_str(&format!(",\"{key}\":\"{word}\""));
+    match code {
+        Code::Element => {}
+        Code::Integer { bits, unit, zero_points } => {
+            json.push_str(",\"bits\":");
+            push_number(json, u64::from(bits));
+            json.push_str(",\"unit\":\"");
+            json.push_str(&unit_name(unit));
+            json.push_str(if zero_points { "\",\"zero_points\":true" } else { "\",\"zero_points\":false" });
+        }
+        Code::Number { table, unit } => {
+            text("code", table.name());
+            text("unit", &unit_name(unit));
+        }
+        Code::Codebook { entries, unit } => {
+            text("code", "codebook");
+            text("unit", &unit_name(unit));
+            json.push_str(",\"entries\":");
+            push_number(json, u64::from(entries));
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::packed_layout::Numbers;
 
     fn open(bytes: Vec<u8>) -> Result<Table, ErrorKind> {
         let whole = read_bytes(&bytes, &Limits::default());
@@ -267,13 +300,22 @@ mod tests {
 
     fn example() -> (Vec<Listing>, Vec<u8>) {
         let code = Code::Integer { bits: 3, unit: Unit::Group(32), zero_points: true };
-        let coding = |form, nonzeros, code| Some(Coding { scheme: "int3:g32:asym".into(), form, nonzeros, code });
+        let coding = |form, nonzeros, code, huffman| {
+            Some(Coding { scheme: "int3:g32:asym".into(), matrix: Matrix { form, nonzeros, code, huffman } })
+        };
+        let indices = |huffman, stream| Form::Indices(Indices { bits: 4, huffman, stream });
         let listing = |name: &str, coding| Listing { name: name.into(), dtype: Dtype::F32, shape: vec![2, 40], coding };
+        let number = Code::Number { table: Numbers::Nvfp4, unit: Unit::Group(16) };
         let listings = vec![
             listing("a", None),
-            listing("b", coding(Form::Mask, 7, code)),
-            listing("c", coding(Form::Dense, 80, code)),
-            listing("d", coding(Form::Mask, 3, Code::Element)),
+            listing("b", coding(Form::Mask, 7, code, None)),
+            listing("c", coding(Form::Dense, 80, code, None)),
+            listing("d", coding(Form::Mask, 3, Code::Element, None)),
+            listing("e", coding(Form::Dense, 80, code, Some(160))),
+            listing("f", coding(indices(false, 44), 7, code, None)),
+            listing("g", coding(indices(true, 13), 7, Code::Element, Some(9))),
+            listing("h", coding(Form::Dense, 80, number, None)),
+            listing("i", coding(Form::Mask, 5, Code::Codebook { entries: 5, unit: Unit::Row }, None)),
         ];
         let (mut bytes, ranges) = lay_out(&listings, &BTreeMap::from([("k".into(), "v".into())])).unwrap();
         bytes.resize(ranges.last().unwrap().end as usize, 0);
@@ -286,10 +328,34 @@ mod tests {
         let table = open(bytes).unwrap();
         assert_eq!(table.metadata.get("k").map(String::as_str), Some("v"));
         let sizes: Vec<u64> = table.tensors.iter().map(|t| t.range.end - t.range.start).collect();
-        assert_eq!(sizes, [320, 10 + 16 + 4 + 3, 16 + 4 + 30, 10 + 12]);
+        assert_eq!(
+            sizes,
+            [
+                320,
+                10 + 16 + 4 + 3,
+                16 + 4 + 30,
+                10 + 12,
+                16 + 4 + 4 + 4 + 20,
+                16 + 4 + 8 + 6 + 3,
+                128 + 8 + 12 + 2 + 21 + 2,
+                4 + 6 + 40,
+                10 + 40 + 2,
+            ]
+        );
         for (listing, entry) in listings.iter().zip(&table.tensors) {
             assert_eq!((&listing.name, &listing.coding), (&entry.name, &entry.packed));
         }
+    }
+
+    #[test]
+    fn the_version_is_the_least_that_knows_every_form() {
+        let (listings, _) = example();
+        let version = |listings: &[Listing]| lay_out(listings, &BTreeMap::new()).unwrap().0[8];
+        assert_eq!([version(&listings), version(&listings[..4]), version(&[])], [2, 1, 1]);
+        let (_, mut bytes) = example();
+        bytes[8] = 1;
+        let refused = open(bytes).unwrap_err().to_string();
+        assert!(refused.contains("tensor \"e\"") && refused.contains("version 2"), "{refused}");
     }
 
     #[test]
@@ -323,5 +389,14 @@ mod tests {
         assert!(matches!(swap(b"\"bits\":3", b"\"bits\":1"), ErrorKind::Packed { .. }));
         assert!(matches!(swap(b"\"unit\":\"g32\"", b"\"unit\":\"g31\""), ErrorKind::Packed { .. }));
         assert!(matches!(swap(b"\"form\":\"mask\"", b"\"from\":\"mask\""), ErrorKind::Packed { .. }));
+        assert!(matches!(swap(b"\"index_bits\":4", b"\"index_bits\":9"), ErrorKind::Packed { .. }));
+        assert!(matches!(swap(b"\"index_stream\":44", b"\"index_stream\":45"), ErrorKind::Packed { .. }));
+        assert!(matches!(swap(b"\"code_stream\":160", b"\"code_stream\":961"), ErrorKind::Packed { .. }));
+        assert!(matches!(swap(b"\"code_stream\":160", b"\"code_stream\":079"), ErrorKind::Json { .. }));
+        assert!(matches!(swap(b"\"code\":\"nvfp4\"", b"\"code\":\"mxfp4\""), ErrorKind::Packed { .. }));
+        assert!(matches!(swap(b"\"code\":\"nvfp4\"", b"\"code\":\"nvfp5\""), ErrorKind::Packed { .. }));
+        assert!(matches!(swap(b"\"unit\":\"g16\"", b"\"unit\":\"g64\""), ErrorKind::Packed { .. }));
+        assert!(matches!(swap(b"\"entries\":5", b"\"entries\":1"), ErrorKind::Packed { .. }));
+        assert!(matches!(swap(b"\"entries\":5", b"\"unities\":5"), ErrorKind::Packed { .. }));
     }
 }

@@ -1,13 +1,15 @@
 //! How one tensor lies inside a `packed` file: forms, parts and their sizes (the byte layout itself is in `PACKED.md`).
 
 use super::Dtype;
-use crate::kernels::layout::{Geometry, Unit};
+pub use super::packed_code::{Code, Numbers, SideBytes, scale_bytes};
+use crate::kernels::gaps::BLOCK;
+use crate::kernels::layout::Geometry;
 use std::ops::Range;
 
 /// The first eight bytes of a `packed` file.
 pub const MAGIC: [u8; 8] = *b"\x89SPK\r\n\x1a\n";
-/// The version that is written, and the newest that is read.
-pub const VERSION: u32 = 1;
+/// The newest version, written where something needs it.
+pub const VERSION: u32 = 2;
 /// Bytes before the header.
 pub const PREFIX: u64 = 24;
 
@@ -18,35 +20,41 @@ pub enum Form {
     Dense,
     /// Those whose bit is set in a mask that precedes the codes.
     Mask,
+    /// Those that relative indices lead to.
+    Indices(Indices),
 }
 
-/// What a code is.
+/// How relative indices are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
-    /// A plain element of the tensor's dtype.
-    Element,
-    /// A small integer on a grid.
-    Integer {
-        /// Width of a code, 2 to 8.
-        bits: u32,
-        /// Which elements share a scale.
-        unit: Unit,
-        /// Whether each unit has a zero point (asymmetric grids).
-        zero_points: bool,
-    },
+pub struct Indices {
+    /// Width of an index, 2 to 8.
+    pub bits: u32,
+    /// Whether they are Huffman coded.
+    pub huffman: bool,
+    /// Bits that they take in all.
+    pub stream: u64,
 }
 
-/// How a coded tensor's payload is to be read.
+/// How a coded tensor's payload is to be read, and what made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coding {
     /// The scheme that made it, for people.
     pub scheme: String,
-    /// Mask or dense.
+    /// The codes of its elements.
+    pub matrix: Matrix,
+}
+
+/// How the elements of a matrix lie as codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Matrix {
+    /// Which elements have a code.
     pub form: Form,
     /// Number of codes.
     pub nonzeros: u64,
     /// What they are.
     pub code: Code,
+    /// Bits of the Huffman coded stream; `None` where every code takes its full width.
+    pub huffman: Option<u64>,
 }
 
 /// The byte ranges of a payload's parts, from the payload's start. Absent parts are empty.
@@ -58,6 +66,18 @@ pub struct Parts {
     pub scales: Range<u64>,
     /// One byte per unit.
     pub zero_points: Range<u64>,
+    /// One codebook per unit.
+    pub codebooks: Range<u64>,
+    /// The lengths of the codes' code words, four bits each.
+    pub code_table: Range<u64>,
+    /// The lengths of the indices' code words.
+    pub index_table: Range<u64>,
+    /// What each block takes in the streams that follow.
+    pub blocks: Range<u64>,
+    /// Relative indices.
+    pub indices: Range<u64>,
+    /// What Huffman coding leaves of wide codes: all their bytes but the last.
+    pub rest: Range<u64>,
     /// The codes.
     pub codes: Range<u64>,
 }
@@ -76,67 +96,87 @@ impl Parts {
     }
 }
 
-impl Code {
-    /// Bits of one code.
-    #[must_use]
-    pub fn bits(self, dtype: Dtype) -> u64 {
-        match self {
-            Self::Element => dtype.bits(),
-            Self::Integer { bits, .. } => u64::from(bits),
-        }
-    }
-
-    /// Bytes of scales and of zero points.
-    #[must_use]
-    pub fn side_bytes(self, dtype: Dtype, geometry: Geometry) -> (u64, u64) {
-        match self {
-            Self::Element => (0, 0),
-            Self::Integer { unit, zero_points, .. } => {
-                let units = unit.count(geometry) as u64;
-                (units * scale_bytes(dtype), if zero_points { units } else { 0 })
-            }
-        }
-    }
-}
-
-/// Bytes of one scale beside a tensor of this dtype: F64 tensors keep F64 scales.
-#[must_use]
-pub fn scale_bytes(dtype: Dtype) -> u64 {
-    if dtype == Dtype::F64 { 8 } else { 4 }
-}
-
 /// Bytes of `count` codes of `bits` bits. Counts come from checked shapes, so u128 cannot overflow and the result fits.
 #[must_use]
 pub fn code_bytes(count: u64, bits: u64) -> u64 {
     u64::try_from((u128::from(count) * u128::from(bits)).div_ceil(8)).unwrap_or(u64::MAX)
 }
 
-impl Coding {
-    /// Where the parts of a tensor with this coding lie.
+/// Bytes of the table of lengths for symbols of `bits` bits: four bits each.
+#[must_use]
+pub fn table_bytes(bits: u32) -> u64 {
+    (1_u64 << bits).div_ceil(2)
+}
+
+impl Matrix {
+    /// Codes at their full width: of every element, or of those that a mask shows.
+    #[must_use]
+    pub fn plain(code: Code, n: u64, nonzeros: u64, masked: bool) -> Self {
+        let (form, nonzeros) = if masked { (Form::Mask, nonzeros) } else { (Form::Dense, n) };
+        Self { form, nonzeros, code, huffman: None }
+    }
+
+    /// Whether this is nothing but the elements as they are.
+    #[must_use]
+    pub fn is_plain_elements(&self) -> bool {
+        self.form == Form::Dense && self.code == Code::Element && self.huffman.is_none()
+    }
+
+    /// The relative indices, where there are any.
+    #[must_use]
+    pub fn indices(&self) -> Option<Indices> {
+        if let Form::Indices(indices) = self.form { Some(indices) } else { None }
+    }
+
+    /// The first version of the format that knows this.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        if self.is_blocked() { 2 } else { self.code.version() }
+    }
+
+    /// Whether its streams have to be found block by block.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.huffman.is_some() || self.indices().is_some()
+    }
+
+    /// Numbers that the table of blocks has for each block.
+    #[must_use]
+    pub fn block_fields(&self) -> usize {
+        let counted = usize::from(self.form != Form::Dense);
+        let fields = counted + usize::from(self.indices().is_some()) + usize::from(self.huffman.is_some());
+        if self.is_blocked() { fields } else { 0 }
+    }
+
+    /// Where the parts of a matrix with this coding lie.
     #[must_use]
     pub fn parts(&self, dtype: Dtype, geometry: Geometry) -> Parts {
         let n = geometry.len() as u64;
-        let mask = if self.form == Form::Mask { n.div_ceil(8) } else { 0 };
-        let (scales, zero_points) = self.code.side_bytes(dtype, geometry);
-        let codes = code_bytes(if self.form == Form::Mask { self.nonzeros } else { n }, self.code.bits(dtype));
+        let when = |present: bool, len: u64| if present { len } else { 0 };
+        let huffman = self.huffman.is_some();
+        let indices = self.indices().unwrap_or(Indices { bits: 0, huffman: false, stream: 0 });
+        let side = self.code.side_bytes(dtype, geometry);
+        let (symbol, width) = (self.code.symbol_bits(dtype), self.code.width(dtype) as u64);
         let mut at = 0_u64;
         let mut part = |len: u64| {
             let start = at;
             at = at.saturating_add(len);
             start..at
         };
-        Parts { mask: part(mask), scales: part(scales), zero_points: part(zero_points), codes: part(codes) }
-    }
-
-    /// The cheaper of the two forms for n elements of which `nonzeros` have q ≠ 0; dense when they tie.
-    #[must_use]
-    pub fn least(scheme: String, code: Code, dtype: Dtype, n: u64, nonzeros: u64) -> Self {
-        let bits = code.bits(dtype);
-        let masked = n.div_ceil(8).saturating_add(code_bytes(nonzeros, bits));
-        if masked < code_bytes(n, bits) {
-            Self { scheme, form: Form::Mask, nonzeros, code }
-        } else {
-            Self { scheme, form: Form::Dense, nonzeros: n, code }
+        Parts {
+            mask: part(when(self.form == Form::Mask, n.div_ceil(8))),
+            scales: part(side.scales),
+            zero_points: part(side.zero_points),
+            codebooks: part(side.codebooks),
+            code_table: part(when(huffman, table_bytes(symbol))),
+            index_table: part(when(indices.huffman, table_bytes(indices.bits))),
+            blocks: part(n.div_ceil(BLOCK as u64) * 4 * self.block_fields() as u64),
+            indices: part(indices.stream.div_ceil(8)),
+            rest: part(when(huffman, self.nonzeros.saturating_mul(width - 1))),
+            codes: part(
+                self.huffman
+                    .map_or_else(|| code_bytes(self.nonzeros, self.code.bits(dtype)), |stream| stream.div_ceil(8)),
+            ),
         }
     }
 }
@@ -144,26 +184,40 @@ impl Coding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::layout::Unit;
 
     #[test]
     fn the_worked_example_of_the_contract() {
         let geometry = Geometry::of(&[300, 784]);
         let code = |zero_points| Code::Integer { bits: 4, unit: Unit::Row, zero_points };
         let n = 235_200;
-        let coding = Coding::least(String::new(), code(false), Dtype::F32, n, n / 10);
-        let parts = coding.parts(Dtype::F32, geometry);
-        assert_eq!(coding.form, Form::Mask);
+        let matrix = Matrix::plain(code(false), n, n / 10, true);
+        let parts = matrix.parts(Dtype::F32, geometry);
         assert_eq!(parts.mask, 0..29_400);
         assert_eq!(parts.scales.end - parts.scales.start, 1_200);
         assert_eq!(parts.codes.end - parts.codes.start, 11_760);
         assert_eq!(parts.len(), 42_360);
-        let asymmetric = Coding::least(String::new(), code(true), Dtype::F32, n, n / 10);
+        let asymmetric = Matrix::plain(code(true), n, n / 10, true);
         assert_eq!(asymmetric.parts(Dtype::F32, geometry).len(), 42_660);
     }
 
     #[test]
-    fn a_mask_pays_only_past_one_over_bits() {
-        let form = |nonzeros| Coding::least(String::new(), Code::Element, Dtype::F32, 3200, nonzeros).form;
-        assert_eq!([form(3200), form(3100), form(3099)], [Form::Dense, Form::Dense, Form::Mask]);
+    fn parts_of_a_blocked_matrix() {
+        let indices = Form::Indices(Indices { bits: 5, huffman: true, stream: 9 });
+        let matrix = Matrix { form: indices, nonzeros: 3, code: Code::Element, huffman: Some(17) };
+        let parts = matrix.parts(Dtype::F32, Geometry::of(&[2, 40_000]));
+        let lengths = [&parts.code_table, &parts.index_table, &parts.blocks, &parts.indices, &parts.rest, &parts.codes];
+        assert_eq!(lengths.map(|r| r.end - r.start), [128, 16, 2 * 12, 2, 9, 3]);
+        assert_eq!((parts.len(), matrix.version()), (182, 2));
+        let narrow = Matrix {
+            form: Form::Dense,
+            code: Code::Integer { bits: 3, unit: Unit::Tensor, zero_points: false },
+            ..matrix
+        };
+        let parts = narrow.parts(Dtype::F32, Geometry::of(&[2, 40_000]));
+        assert_eq!(
+            [parts.scales.end, parts.code_table.end, parts.blocks.end, parts.rest.end, parts.len()],
+            [4, 8, 16, 16, 19]
+        );
     }
 }

@@ -1,12 +1,12 @@
 //! One tensor of a `packed` header: its object read key by key, then judged as a whole against `PACKED.md`.
 
-use super::error::{ErrorKind, printable, quoted};
+use super::error::{ErrorKind, quoted};
 use super::json::{Counts, Found, One, Seed, Take, Verdict};
 use super::packed::bad;
-use super::packed_layout::{Code, Coding, Form};
+use super::packed_coding::{CodingObject, Members as CodingMembers};
 use super::safetensors::{COUNT, needed_bytes};
 use super::{Dtype, Entry, Limits};
-use crate::kernels::layout::{Geometry, Unit};
+use crate::kernels::layout::Geometry;
 use serde::de::MapAccess;
 
 /// An item of the list of tensors.
@@ -15,6 +15,8 @@ pub(super) struct Tensor<'h> {
     pub verdict: &'h Verdict,
     /// What the header may claim.
     pub limits: &'h Limits,
+    /// The version that the file says it is of.
+    pub version: u32,
     /// Where its payload begins in the file.
     pub at: u64,
     /// Its place in the list, for as long as its name is not read.
@@ -28,18 +30,7 @@ struct Members {
     dtype: Option<Dtype>,
     shape: Option<(Vec<u64>, usize)>,
     bytes: Option<u64>,
-    coding: Option<Parts>,
-}
-
-/// The members of a coding as they were read.
-#[derive(Default)]
-struct Parts {
-    scheme: Option<String>,
-    form: Option<Form>,
-    nonzeros: Option<u64>,
-    bits: Option<u64>,
-    unit: Option<Unit>,
-    zero_points: Option<bool>,
+    coding: Option<CodingMembers>,
 }
 
 impl Tensor<'_> {
@@ -61,8 +52,12 @@ impl Tensor<'_> {
         let shape = shape.ok_or_else(|| bad(&place, "a dimension is more than this machine can count"))?;
         let plain = needed_bytes(dtype, &shape).map_err(|what| bad(&place, what.to_string()))?;
         let found = members.bytes.ok_or_else(|| missing("bytes"))?;
-        let packed = members.coding.map(|parts| parts.coding(dtype, &shape, &place)).transpose()?;
-        let needed = packed.as_ref().map_or(plain, |coding| coding.parts(dtype, Geometry::of(&shape)).len());
+        let packed = members.coding.map(|members| members.coding(dtype, &shape, &place)).transpose()?;
+        if let Some(newer) = packed.as_ref().map(|coding| coding.matrix.version()).filter(|&v| v > self.version) {
+            let what = format!("its coding is of version {newer} of the format, the file says {}", self.version);
+            return Err(bad(&place, what));
+        }
+        let needed = packed.as_ref().map_or(plain, |coding| coding.matrix.parts(dtype, Geometry::of(&shape)).len());
         if needed != found {
             let by = if packed.is_some() { "shape, dtype and coding" } else { "shape and dtype" };
             return Err(bad(&place, format!("{by} need {needed} bytes, \"bytes\" says {found}; the file is damaged")));
@@ -119,18 +114,18 @@ impl<'de> Take<'de> for Tensor<'_> {
 }
 
 /// A value that is not what its key wants.
-fn wrong(place: &str, key: &str, found: Found<'_>, wanted: &str) -> ErrorKind {
+pub(super) fn wrong(place: &str, key: &str, found: Found<'_>, wanted: &str) -> ErrorKind {
     bad(place, format!("its \"{key}\" is {found}, not {wanted}"))
 }
 
-fn text(found: Found<'_>, wrong: &dyn Fn(Found<'_>, &str) -> ErrorKind) -> Result<String, ErrorKind> {
+pub(super) fn text(found: Found<'_>, wrong: &dyn Fn(Found<'_>, &str) -> ErrorKind) -> Result<String, ErrorKind> {
     match found {
         Found::Text(text) => Ok(text.to_owned()),
         other => Err(wrong(other, "a text")),
     }
 }
 
-fn number(found: Found<'_>, wrong: &dyn Fn(Found<'_>, &str) -> ErrorKind) -> Result<u64, ErrorKind> {
+pub(super) fn number(found: Found<'_>, wrong: &dyn Fn(Found<'_>, &str) -> ErrorKind) -> Result<u64, ErrorKind> {
     match found {
         Found::Unsigned(number) => Ok(number),
         other => Err(wrong(other, "a whole number from 0 to 18446744073709551615")),
@@ -140,104 +135,4 @@ fn number(found: Found<'_>, wrong: &dyn Fn(Found<'_>, &str) -> ErrorKind) -> Res
 fn dtype(found: Found<'_>, wrong: &dyn Fn(Found<'_>, &str) -> ErrorKind) -> Result<Dtype, ErrorKind> {
     let Found::Text(text) = found else { return Err(wrong(found, "a text")) };
     Dtype::from_name(text).ok_or_else(|| wrong(found, "one of the 22 that safetensors defines"))
-}
-
-/// The object under `coding`.
-struct CodingObject<'h>(&'h Verdict, &'h str);
-
-impl<'de> Take<'de> for CodingObject<'_> {
-    type Out = Parts;
-
-    fn plain<E: serde::de::Error>(self, found: Found<'_>) -> Result<Parts, E> {
-        self.0.refuse(wrong(self.1, "coding", found, "an object"))
-    }
-
-    fn object<A: MapAccess<'de>>(self, mut items: A) -> Result<Parts, A::Error> {
-        let (Self(verdict, place), mut parts) = (self, Parts::default());
-        while let Some(key) = items.next_key::<String>()? {
-            let wrong = |found: Found<'_>, wanted: &str| wrong(place, &key, found, wanted);
-            let twice = match key.as_str() {
-                "scheme" => {
-                    let read = items.next_value_seed(Seed(One(verdict, |found: Found<'_>| text(found, &wrong))))?;
-                    parts.scheme.replace(read).is_some()
-                }
-                "form" => {
-                    let form = |found: Found<'_>| match found {
-                        Found::Text("dense") => Ok(Form::Dense),
-                        Found::Text("mask") => Ok(Form::Mask),
-                        other => Err(wrong(other, "\"dense\" or \"mask\"")),
-                    };
-                    parts.form.replace(items.next_value_seed(Seed(One(verdict, form)))?).is_some()
-                }
-                "unit" => {
-                    let unit = |found: Found<'_>| {
-                        let unit = if let Found::Text(name) = found { unit_from_name(name) } else { None };
-                        unit.ok_or_else(|| wrong(found, "one of tensor, row, g32, g64, g128"))
-                    };
-                    parts.unit.replace(items.next_value_seed(Seed(One(verdict, unit)))?).is_some()
-                }
-                "nonzeros" | "bits" => {
-                    let slot = if key == "bits" { &mut parts.bits } else { &mut parts.nonzeros };
-                    let read = items.next_value_seed(Seed(One(verdict, |found: Found<'_>| number(found, &wrong))))?;
-                    slot.replace(read).is_some()
-                }
-                "zero_points" => {
-                    let flag = |found: Found<'_>| match found {
-                        Found::Bool(flag) => Ok(flag),
-                        other => Err(wrong(other, "true or false")),
-                    };
-                    parts.zero_points.replace(items.next_value_seed(Seed(One(verdict, flag)))?).is_some()
-                }
-                _ => return verdict.refuse(bad(place, format!("unknown key {} in its coding", quoted(&key)))),
-            };
-            if twice {
-                let place = format!("packed file, the coding of {place}");
-                return verdict.refuse(ErrorKind::DuplicateKey { place, name: printable(&key) });
-            }
-        }
-        Ok(parts)
-    }
-}
-
-impl Parts {
-    /// What the members come to for a tensor of this dtype and shape.
-    fn coding(self, dtype: Dtype, shape: &[usize], place: &str) -> Result<Coding, ErrorKind> {
-        let missing = |key: &str| bad(place, format!("its coding has no \"{key}\""));
-        // A mask says where the value is 0, and codes are multiples of a scale: only numbers that know 0 have either.
-        if !dtype.is_float() || dtype == Dtype::F8_E8M0 {
-            return Err(bad(place, format!("it has a coding, which goes with a float dtype only, not with {dtype}")));
-        }
-        let scheme = self.scheme.ok_or_else(|| missing("scheme"))?;
-        let form = self.form.ok_or_else(|| missing("form"))?;
-        let nonzeros = self.nonzeros.ok_or_else(|| missing("nonzeros"))?;
-        let elements = shape.iter().product::<usize>() as u64;
-        if nonzeros > elements || (form == Form::Dense && nonzeros < elements) {
-            let which = if form == Form::Dense { "just" } else { "at most" };
-            return Err(bad(place, format!("\"nonzeros\" is {nonzeros}, {which} {elements} are right for its shape")));
-        }
-        let code = match (self.bits, self.unit, self.zero_points) {
-            (None, None, None) => Code::Element,
-            (Some(bits @ 2..=8), Some(unit), Some(zero_points)) => {
-                #[expect(clippy::cast_possible_truncation, reason = "the pattern above lets 2 to 8 through")]
-                let bits = bits as u32;
-                Code::Integer { bits, unit, zero_points }
-            }
-            (Some(bits), Some(_), Some(_)) => {
-                return Err(bad(place, format!("\"bits\" is {bits}, allowed are 2 to 8")));
-            }
-            _ => return Err(bad(place, "\"bits\", \"unit\" and \"zero_points\" come together or not at all")),
-        };
-        Ok(Coding { scheme, form, nonzeros, code })
-    }
-}
-
-fn unit_from_name(name: &str) -> Option<Unit> {
-    match name {
-        "tensor" => Some(Unit::Tensor),
-        "row" => Some(Unit::Row),
-        "g32" => Some(Unit::Group(32)),
-        "g64" => Some(Unit::Group(64)),
-        "g128" => Some(Unit::Group(128)),
-        _ => None,
-    }
 }

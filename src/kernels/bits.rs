@@ -2,7 +2,9 @@
 //!
 //! Code i occupies bits i·b … i·b + b − 1 of one little-endian bit stream, whatever b is; nothing is aligned inside.
 
-/// Appends codes to a byte vector, carrying the bits of an unfinished byte from call to call.
+use super::dispatch::{self, Kernel};
+
+/// Appends codes to a byte vector, carrying up to 31 bits from call to call.
 #[derive(Clone, Debug, Default)]
 pub struct BitWriter {
     pending: u64,
@@ -16,32 +18,71 @@ impl BitWriter {
         let mask = u64::from(u32::MAX >> (32 - bits));
         self.pending |= (u64::from(code) & mask) << self.filled;
         self.filled += bits;
-        while self.filled >= 8 {
-            out.push(self.pending as u8);
-            self.pending >>= 8;
-            self.filled -= 8;
+        if self.filled >= 32 {
+            out.extend_from_slice(&(self.pending as u32).to_le_bytes());
+            self.pending >>= 32;
+            self.filled -= 32;
         }
     }
 
-    /// Writes the last, partly filled byte (its free bits are 0).
+    /// Writes what is carried; the free bits of the last byte are 0.
     pub fn finish(self, out: &mut Vec<u8>) {
-        if self.filled > 0 {
-            out.push(self.pending as u8);
+        out.extend_from_slice(&self.pending.to_le_bytes()[..self.filled.div_ceil(8) as usize]);
+    }
+}
+
+/// Appends `count` codes of `bits` (1 to 8) bits each, one to a byte, from bit `position` of `bytes` on; bits past the end
+/// read 0.
+pub fn unpack(bytes: &[u8], position: u64, bits: u32, count: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + count, 0);
+    dispatch::run(Unpack { bytes, position, bits, out: &mut out[start..] });
+}
+
+struct Unpack<'a> {
+    bytes: &'a [u8],
+    position: u64,
+    bits: u32,
+    out: &'a mut [u8],
+}
+
+impl Kernel for Unpack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { bytes, mut position, bits, out } = self;
+        let mask = (1_u64 << bits) - 1;
+        // Seven codes of up to 8 bits lie in the 57 bits that a look has at least.
+        for run in out.chunks_mut(7) {
+            let mut word = look(bytes, position);
+            for code in &mut *run {
+                *code = (word & mask) as u8;
+                word >>= bits;
+            }
+            position += run.len() as u64 * u64::from(bits);
         }
     }
+}
+
+/// The bits from `position` on, 57 of them at least; zeros behind the last byte.
+#[must_use]
+#[inline(always)]
+pub fn look(bytes: &[u8], position: u64) -> u64 {
+    let rest = bytes.get((position / 8) as usize..).unwrap_or_default();
+    let word = rest.first_chunk::<8>().copied().unwrap_or_else(|| {
+        let mut word = [0; 8];
+        word[..rest.len()].copy_from_slice(rest);
+        word
+    });
+    u64::from_le_bytes(word) >> (position % 8)
 }
 
 /// The `bits` (1 to 32) bits that start at bit `position` of `bytes`; bits past the end read 0.
 #[must_use]
 #[inline]
 pub fn read_bits(bytes: &[u8], position: u64, bits: u32) -> u32 {
-    let first = (position / 8) as usize;
-    let mut word = [0_u8; 8];
-    let available = bytes.get(first..).unwrap_or_default();
-    let take = available.len().min(8);
-    word[..take].copy_from_slice(&available[..take]);
-    let mask = u64::from(u32::MAX >> (32 - bits));
-    ((u64::from_le_bytes(word) >> (position % 8)) & mask) as u32
+    (look(bytes, position) & u64::from(u32::MAX >> (32 - bits))) as u32
 }
 
 /// The low `bits` of a code read as two's complement.
@@ -66,6 +107,13 @@ mod tests {
                 assert_eq!(bytes.len() as u32, (n * bits).div_ceil(8));
                 let back: Vec<u32> = (0..n).map(|i| read_bits(&bytes, u64::from(i * bits), bits)).collect();
                 assert_eq!(back, codes);
+                if bits <= 8 {
+                    for skip in 0..n {
+                        let mut rest = vec![9];
+                        unpack(&bytes, u64::from(skip * bits), bits, (n - skip) as usize, &mut rest);
+                        assert!(rest[1..].iter().map(|&c| u32::from(c)).eq(codes[skip as usize..].iter().copied()));
+                    }
+                }
             }
         }
     }

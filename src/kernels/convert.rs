@@ -2,7 +2,8 @@
 //!
 //! Decoding is exact. Encoding goes through one specification, [`encode_small`], which rounds an f64 once (so an F64
 //! tensor cast to F16 is not rounded twice); bf16 has a faster equal. Layouts: IEEE 754 binary16, bfloat16, and the
-//! OCP 8-bit formats E4M3 (no infinity), E5M2, their FNUZ variants (one zero, one NaN) and the exponent E8M0.
+//! OCP formats E4M3 (no infinity), E5M2, their FNUZ variants (one zero, one NaN), the exponent E8M0, and E2M1 of 4 bits,
+//! where every pattern is a number.
 
 use std::sync::OnceLock;
 
@@ -28,6 +29,8 @@ pub enum Special {
     FiniteNan,
     /// Negative zero is the one NaN; there is no infinity (FNUZ).
     Fnuz,
+    /// More numbers: there is neither NaN nor infinity, and what is larger than the largest becomes that (OCP E2M1).
+    Finite,
 }
 
 /// IEEE 754 binary16.
@@ -38,13 +41,15 @@ pub const BF16: SmallFloat = SmallFloat { exponent: 8, mantissa: 7, bias: 127, s
 pub const F8_E4M3: SmallFloat = SmallFloat { exponent: 4, mantissa: 3, bias: 7, special: Special::FiniteNan };
 /// OCP FP8 E5M2, largest finite 57,344.
 pub const F8_E5M2: SmallFloat = SmallFloat { exponent: 5, mantissa: 2, bias: 15, special: Special::Ieee };
+/// OCP FP4 E2M1: 0, 0.5, 1, 1.5, 2, 3, 4, 6.
+pub const F4_E2M1: SmallFloat = SmallFloat { exponent: 2, mantissa: 1, bias: 1, special: Special::Finite };
 /// E4M3 with one zero and one NaN, largest finite 240.
 pub const F8_E4M3FNUZ: SmallFloat = SmallFloat { exponent: 4, mantissa: 3, bias: 8, special: Special::Fnuz };
 /// E5M2 with one zero and one NaN, largest finite 57,344.
 pub const F8_E5M2FNUZ: SmallFloat = SmallFloat { exponent: 5, mantissa: 2, bias: 16, special: Special::Fnuz };
 
 impl SmallFloat {
-    /// Total bits: 8 or 16.
+    /// Total bits: 4, 8 or 16.
     #[must_use]
     pub const fn bits(self) -> u32 {
         1 + self.exponent + self.mantissa
@@ -59,16 +64,30 @@ impl SmallFloat {
             Special::Ieee => (((1 << self.exponent) - 1) << self.mantissa) | (1 << (self.mantissa - 1)),
             Special::FiniteNan => (1 << (self.bits() - 1)) - 1,
             Special::Fnuz => self.sign_bit(),
+            Special::Finite => 0,
         }
     }
 
+    /// The exponent of the smallest normal number.
+    #[must_use]
+    pub const fn lowest(self) -> i32 {
+        1 - self.bias
+    }
+
     /// The pattern of the largest finite value, without its sign.
-    fn largest(self) -> u16 {
+    #[must_use]
+    pub const fn largest(self) -> u16 {
         match self.special {
             Special::Ieee => (((1 << self.exponent) - 1) << self.mantissa) - 1,
             Special::FiniteNan => (1 << (self.bits() - 1)) - 2,
-            Special::Fnuz => (1 << (self.bits() - 1)) - 1,
+            Special::Fnuz | Special::Finite => (1 << (self.bits() - 1)) - 1,
         }
+    }
+
+    /// The largest finite value.
+    #[must_use]
+    pub fn max(self) -> f64 {
+        decode_small(self, self.largest())
     }
 }
 
@@ -98,8 +117,8 @@ pub fn decode_small(format: SmallFloat, pattern: u16) -> f64 {
     if negative { -value } else { value }
 }
 
-/// The nearest pattern to `x`, ties to even; past the largest finite value it becomes infinity, or NaN where the format
-/// has no infinity.
+/// The nearest pattern to `x`, ties to even; past the largest finite value it becomes infinity, NaN where the format has no
+/// infinity, and the largest itself where it has neither (a NaN is then 0).
 #[must_use]
 pub fn encode_small(format: SmallFloat, x: f64) -> u16 {
     if x.is_nan() {
@@ -112,7 +131,7 @@ pub fn encode_small(format: SmallFloat, x: f64) -> u16 {
     }
     // The step between neighbours around x: subnormals share the step of the lowest normal exponent.
     let exponent = (magnitude.to_bits() >> 52) as i32 - 1023;
-    let lowest = 1 - format.bias;
+    let lowest = format.lowest();
     let step_exponent = exponent.max(lowest) - format.mantissa.cast_signed();
     let steps = (magnitude / 2_f64.powi(step_exponent.max(-1000))).round_ties_even();
     if steps == 0.0 {
@@ -125,6 +144,7 @@ pub fn encode_small(format: SmallFloat, x: f64) -> u16 {
             Special::Ieee => sign | (format.largest() + 1),
             Special::FiniteNan => sign | format.nan(),
             Special::Fnuz => format.nan(),
+            Special::Finite => sign | format.largest(),
         };
     }
     sign | pattern as u16
@@ -189,7 +209,7 @@ pub fn f32_from_e8m0(pattern: u8) -> f32 {
 mod tests {
     use super::*;
 
-    const ALL: [SmallFloat; 6] = [F16, BF16, F8_E4M3, F8_E5M2, F8_E4M3FNUZ, F8_E5M2FNUZ];
+    const ALL: [SmallFloat; 7] = [F16, BF16, F8_E4M3, F8_E5M2, F8_E4M3FNUZ, F8_E5M2FNUZ, F4_E2M1];
 
     #[test]
     fn every_pattern_survives_the_round_trip() {
@@ -226,6 +246,12 @@ mod tests {
         assert_eq!(decode_small(F8_E4M3, 0x7e), 448.0);
         assert_eq!(decode_small(F8_E5M2, 0x7b), 57344.0);
         assert_eq!(decode_small(F8_E4M3FNUZ, 0x7f), 240.0);
+        assert_eq!(
+            (0..8).map(|p| decode_small(F4_E2M1, p)).collect::<Vec<_>>(),
+            [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]
+        );
+        assert_eq!([encode_small(F4_E2M1, 1e9), encode_small(F4_E2M1, -7.0)], [7, 15]);
+        assert_eq!((F8_E4M3.max(), F8_E5M2.max(), F4_E2M1.max()), (448.0, 57344.0, 6.0));
         assert_eq!(encode_small(F16, 65519.9), 0x7bff);
         assert_eq!(encode_small(F16, 65520.0), 0x7c00);
         assert_eq!(encode_small(F16, 1.0), 0x3c00);

@@ -14,6 +14,13 @@
 //! | [`scatter`] | a ranking by chance that depends on seed, name and index alone |
 //! | [`error`] | squared error, energy, cosine between a tensor and its compressed self |
 //! | [`quant`] | integer grids: scale, code, value |
+//! | [`small`] | casts, and small floats times a scale: FP8, MXFP4, NVFP4 |
+//! | [`nf4`] | NormalFloat 4 |
+//! | [`signs`] | ternary and binary weights |
+//! | [`codebook`] | Lloyd's centroids, and the nearest of them |
+//! | [`best`] | the exact optimum of K centroids |
+//! | [`levels`] | any of these: the values that remain possible in one unit |
+//! | [`sum`] | sums good to the last bit, in any order |
 //! | [`bracket`] | the same in one pass, where a sample says about where it lies |
 //! | [`clip`] | ranges tighter than the maximum: least squares, percentiles |
 //! | [`entropy`] | Shannon bound of a code table, and the cost of relative indices |
@@ -21,29 +28,42 @@
 //! | [`histogram`] | counts over a symmetric range, for the eye |
 //! | [`kept`] | which indices of a dimension stay |
 //! | [`layout`] | rows, groups and chunks: where a tensor is cut |
+//! | [`lines`] | sums of squares of rows and columns |
 //! | [`table`] | counts by the upper 16 bits: the value table |
 //! | [`sketch`] | where weights lie in their group's range: errors of any width by a dot product |
 //! | [`trial`] | one grid tried on a handful of groups |
+//! | [`gaps`] | relative indices, and how many of each a tensor needs |
+//! | [`huffman`] | entropy coding of small codes, with a size known beforehand |
 //! | [`bits`] | packing of b-bit codes, least significant bit first |
 
 pub mod among;
+pub mod best;
 pub mod bits;
 pub mod bracket;
 pub mod clip;
+pub mod codebook;
 pub mod convert;
 pub mod dispatch;
 pub mod entropy;
 pub mod error;
+pub mod gaps;
 pub mod hash;
 pub mod histogram;
+pub mod huffman;
 pub mod kept;
 pub mod layout;
+pub mod levels;
+pub mod lines;
+pub mod nf4;
 pub mod quant;
 pub mod real;
 pub mod scatter;
 pub mod select;
+pub mod signs;
 pub mod sketch;
+pub mod small;
 pub mod stats;
+pub mod sum;
 pub mod table;
 pub mod trial;
 

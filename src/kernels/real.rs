@@ -32,6 +32,16 @@ pub trait Real: Copy + Default + PartialOrd + Send + Sync + std::fmt::Debug + 's
     fn mul(self, other: Self) -> Self;
     /// `self - other` in this arithmetic.
     fn sub(self, other: Self) -> Self;
+    /// The magnitude of `self` with the sign of `other`.
+    fn copysign(self, other: Self) -> Self;
+    /// Whether the sign bit is set: of −0 it is.
+    fn is_sign_negative(self) -> bool;
+    /// The greatest number that is not above `x`.
+    fn from_f64_down(x: f64) -> Self;
+    /// A magnitude rounded, ties to even, to `mantissa` bits after the leading one, and below 2^`lowest` to multiples of
+    /// 2^(`lowest` − `mantissa`); and its place among all such numbers, 0 being the first. `self` is not negative and at
+    /// least 2^(bits dropped) away from the end of the range.
+    fn round_small(self, mantissa: u32, lowest: i32) -> (Self, u32);
     /// An unsigned integer that orders finite values by magnitude: the bits without the sign.
     fn magnitude_key(self) -> u64;
     /// The magnitude whose key this is; the inverse of [`Real::magnitude_key`].
@@ -95,6 +105,32 @@ macro_rules! impl_real {
             #[inline(always)]
             fn sub(self, other: Self) -> Self {
                 self - other
+            }
+            #[inline(always)]
+            fn copysign(self, other: Self) -> Self {
+                <$t>::copysign(self, other)
+            }
+            #[inline(always)]
+            fn is_sign_negative(self) -> bool {
+                <$t>::is_sign_negative(self)
+            }
+            #[inline(always)]
+            fn from_f64_down(x: f64) -> Self {
+                let near = x as $t;
+                if near as f64 > x { near.next_down() } else { near }
+            }
+            #[inline(always)]
+            fn round_small(self, mantissa: u32, lowest: i32) -> (Self, u32) {
+                const STORED: u32 = <$t>::MANTISSA_DIGITS - 1;
+                let floor = ((lowest + (<$t>::MAX_EXP - 1)) as $bits) << STORED;
+                let exponent = self.to_bits() & !((1 << STORED) - 1);
+                let unit = if exponent > floor { exponent } else { floor };
+                // A power of two so large that the sum has no room for what is to be dropped: the adder rounds.
+                let magic = <$t>::from_bits(unit + (((STORED - mantissa) as $bits) << STORED));
+                let sum = self + magic;
+                let steps = sum.to_bits().wrapping_sub(magic.to_bits());
+                // Each exponent holds 2^mantissa numbers; a carry in the steps walks on by itself.
+                (sum - magic, ((((unit - floor) >> STORED) << mantissa) + steps) as u32)
             }
             #[inline(always)]
             fn magnitude_key(self) -> u64 {

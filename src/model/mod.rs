@@ -3,13 +3,21 @@
 //! A [`Model`] is read-only and never copied whole: its bytes stay in the file and come in chunk by chunk. Names give a
 //! tensor its [`Role`], its layer and its block; a name that nobody knows is role *other* and works like any other.
 
+mod blocks;
+pub mod config;
 mod demo;
 mod folder;
+pub mod graph;
+#[cfg(test)]
+mod named;
 mod open;
 pub mod roles;
+mod units;
 mod values;
 
+pub use config::Config;
 pub use demo::DEMOS;
+pub use graph::Graph;
 pub use open::{OpenOptions, open};
 pub use roles::Role;
 pub use values::Scratch;
@@ -18,6 +26,7 @@ use crate::formats::packed_layout::{Code, Coding};
 use crate::formats::source::Access;
 use crate::formats::{Dtype, Source};
 use crate::kernels::layout::Geometry;
+use blocks::Blocks;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -75,6 +84,8 @@ pub struct Model {
     pub warnings: Vec<String>,
     /// How it was asked to be read; what is made of it is read back in the same way.
     pub access: Access,
+    /// Which tensors share a dimension; found when first asked for.
+    graph: OnceLock<(Graph, Option<Config>)>,
 }
 
 /// One tensor of a model.
@@ -100,8 +111,8 @@ pub struct Tensor {
     pub side_of_codes: bool,
     shard: usize,
     range: Range<u64>,
-    /// Ones in the mask before each 65,536th element; counted when first needed.
-    ranks: OnceLock<Vec<u64>>,
+    /// Where its codes are found, block by block; made when it is first read.
+    blocks: OnceLock<Blocks>,
 }
 
 impl Tensor {
@@ -138,7 +149,7 @@ impl Tensor {
     /// Whether its values are integer codes of somebody's quantization rather than numbers of their own.
     #[must_use]
     pub fn is_coded(&self) -> bool {
-        let packed = self.coding.as_ref().is_some_and(|c| matches!(c.code, Code::Integer { .. }));
+        let packed = self.coding.as_ref().is_some_and(|c| c.matrix.code != Code::Element);
         packed || self.beside_scale || self.dtype == Dtype::F8_E8M0
     }
 
@@ -185,6 +196,23 @@ impl Model {
     #[must_use]
     pub fn find(&self, name: &str) -> Option<usize> {
         self.tensors.binary_search_by(|t| t.name.as_str().cmp(name)).ok()
+    }
+
+    /// Which tensors share a dimension, as far as names, shapes and a config beside the weights tell.
+    pub fn graph(&self) -> &Graph {
+        &self.read_graph().0
+    }
+
+    /// The config beside the weights, as it was when the graph was first asked for.
+    pub fn config(&self) -> Option<&Config> {
+        self.read_graph().1.as_ref()
+    }
+
+    fn read_graph(&self) -> &(Graph, Option<Config>) {
+        self.graph.get_or_init(|| {
+            let config = Config::of(self);
+            (Graph::of(&self.tensors, config.as_ref()), config)
+        })
     }
 
     /// Whether this is an embedded demo.

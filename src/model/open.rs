@@ -125,7 +125,9 @@ pub(super) fn assemble(
     let mut roles = Roles::default();
     let parts: Vec<Part> = entries.iter().map(|(_, entry)| beside.part(entry, &mut roles)).collect();
     let tensors = entries.into_iter().zip(parts).map(|((shard, entry), part)| tensor(shard, entry, part)).collect();
-    Ok(Model { name, origin, format, shards: sources, metadata, tensors, bytes, warnings, access: Access::default() })
+    let access = Access::default();
+    let graph = OnceLock::new();
+    Ok(Model { name, origin, format, shards: sources, metadata, tensors, bytes, warnings, access, graph })
 }
 
 /// What a name and the names beside it say of a tensor.
@@ -147,7 +149,7 @@ fn tensor(shard: usize, entry: Entry, part: Part) -> Tensor {
         coding: entry.packed,
         shard,
         range: entry.range,
-        ranks: OnceLock::new(),
+        blocks: OnceLock::new(),
         name: entry.name,
     }
 }

@@ -23,6 +23,15 @@ pub enum Error {
     Untouchable { tensor: String, why: String },
     #[error("tensor {} is locked; unlock it or choose another", quoted(.0))]
     Locked(String),
+    #[error("{} on tensor {}: {why}", quoted(scheme), quoted(tensor))]
+    NoUnits { tensor: String, scheme: String, why: String },
+    #[error(
+        "tensor {} is locked, and {} on {} would take a part of it along; unlock it or leave that out",
+        quoted(tensor),
+        quoted(scheme),
+        quoted(by)
+    )]
+    LockedFollower { tensor: String, by: String, scheme: String },
     #[error("{what} is not built yet; {instead}")]
     NotBuilt { what: String, instead: String },
     #[error(
@@ -30,6 +39,11 @@ pub enum Error {
         quoted(tensor)
     )]
     CannotHold { tensor: String, target: &'static str, scheme: String, nearest: String },
+    #[error(
+        "tensor {}: no level of {scheme} is 0, so what is pruned would not stay 0; ternary has one (--nearest takes the scheme all the same, and zeros tells)",
+        quoted(tensor)
+    )]
+    NoZero { tensor: String, scheme: String },
     #[error("{}, line {line}: {what}", display_path(path))]
     File { path: PathBuf, line: usize, what: String },
     #[error("{}: cannot be read: {what}", display_path(path))]

@@ -238,13 +238,11 @@ impl Scheme {
     pub fn unbuilt(&self) -> Option<String> {
         let only = |scheme: Self| Some(scheme.to_string());
         match (&self.prune, &self.factorize, &self.quantize) {
-            (Some(prune @ (Prune::Structured { .. } | Prune::Wanda { .. })), ..) => {
-                only(Self { prune: Some(prune.clone()), ..Self::default() })
-            }
+            (Some(prune @ Prune::Wanda { .. }), ..) => only(Self { prune: Some(prune.clone()), ..Self::default() }),
             (_, Some(_), _) => only(Self { factorize: self.factorize, ..Self::default() }),
             (.., Some(quantize)) => match quantize {
-                Quantize::Int { .. } | Quantize::F16 | Quantize::Bf16 => None,
-                other => only(Self { quantize: Some(other.clone()), ..Self::default() }),
+                Quantize::Gguf(_) => only(Self { quantize: Some(quantize.clone()), ..Self::default() }),
+                _ => None,
             },
             _ => None,
         }
@@ -268,10 +266,27 @@ impl Scheme {
     #[must_use]
     pub fn bits(&self) -> Option<u32> {
         match self.quantize {
+            None | Some(Quantize::Gguf(_)) => None,
             Some(Quantize::Int { bits, .. }) => Some(bits),
             Some(Quantize::F16 | Quantize::Bf16) => Some(16),
-            _ => None,
+            Some(Quantize::Fp8 { .. }) => Some(8),
+            Some(Quantize::Mxfp4 | Quantize::Nvfp4 | Quantize::Nf4(_)) => Some(4),
+            Some(Quantize::Ternary { .. }) => Some(2),
+            Some(Quantize::Binary { .. }) => Some(1),
+            Some(Quantize::Codebook { k, .. }) => Some(k.next_power_of_two().trailing_zeros()),
         }
+    }
+
+    /// Whether something is pruned and then put on levels of which none is 0: no such zero stays one.
+    #[must_use]
+    pub fn loses_zeros(&self) -> bool {
+        self.prune.is_some() && !self.holds_zero()
+    }
+
+    /// Whether an element that is 0 stays exactly 0.
+    #[must_use]
+    pub fn holds_zero(&self) -> bool {
+        !matches!(self.quantize, Some(Quantize::Binary { .. }))
     }
 
     /// The share that magnitude pruning asks for.

@@ -3,8 +3,8 @@
 use super::jobs;
 use super::live::{Live, Outcome, Row};
 use super::trouble::{Cause, Work};
-use crate::formats::source::Access;
 use crate::formats::error::printable;
+use crate::formats::source::Access;
 use crate::model::Tensor;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -20,6 +20,7 @@ use crate::profile::build::is_wide;
 use crate::profile::{self, Cache, Profile, coarse_profile, profile_tensor};
 use crate::recipe::{Plan, Recipe};
 use rayon::prelude::*;
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -270,7 +271,8 @@ pub fn estimate(model: Arc<Model>, plan: Arc<Plan>, wanted: Vec<Wanted>, reporte
         }
         model.check_unchanged()?;
         control.expect(wanted.iter().map(|w| model.tensors[w.index].bytes()).sum());
-        let joint = Joint::for_some(&model, &plan, |index| wanted.iter().any(|w| w.index == index), control)?;
+        let indices: HashSet<usize> = wanted.iter().map(|w| w.index).collect();
+        let joint = Joint::for_some(&model, &plan, |index| indices.contains(&index), control)?;
         let one = |w: &Wanted| {
             let task = joint.task(&model, &plan, w.index, control);
             let made = caught(|| model.steadily_on(task.tensor, || estimate_tensor(&task, w.reach)));

@@ -15,7 +15,7 @@ use super::trouble::{Cause, Work};
 use super::view_types::{Key, Measured, Outcome, PathPoint};
 use crate::control::Control;
 use crate::estimate::total;
-use crate::estimate::{Label, TensorEstimate, TensorStats, size};
+use crate::estimate::{Label, TensorEstimate, TensorStats};
 use crate::kernels::hash::{START, fnv1a};
 use crate::profile::{self, Profile};
 use crate::recipe::plan::Line;
@@ -41,7 +41,8 @@ impl Live {
         for index in 0..self.rows.len() {
             let assignment = &self.plan.assignments[index];
             let pool = assignment.line.filter(|_| assignment.stored.is_global());
-            let members = pool.and_then(|line| pools.get(&line)).copied().unwrap_or(0);
+            let members =
+                pool.and_then(|line| pools.get(&line)).copied().unwrap_or(0) ^ self.plan.removals.fingerprint(index);
             let (target, scheme) = (self.plan.target, &self.plan.assignments[index].stored);
             let row = &mut self.rows[index];
             let same = row.fresh && row.key.is(target, scheme, members);
@@ -111,7 +112,7 @@ impl Live {
                 None => None,
             }
         } else {
-            self.engine.estimate(&self.model, &self.plan, index, &self.asked.cuts, self.asked.tried)
+            self.engine.estimate(&self.model, &self.plan, index, &self.asked)
         };
         let Some(mut estimate) = estimate else { return };
         if drawn && estimate.after.is_none() {
@@ -156,7 +157,7 @@ impl Live {
     }
 
     fn is_kept(&self, index: usize) -> bool {
-        size::is_kept(&self.model.tensors[index], &self.plan.assignments[index].stored)
+        self.plan.outcome(&self.model, index).is_kept()
     }
 
     /// A kept tensor needs no pass: its statistics say everything.
@@ -202,7 +203,7 @@ impl Live {
         for (index, &pooled) in pooled.iter().enumerate() {
             let row = &self.rows[index];
             let exact = row.fresh && row.estimate.as_ref().is_some_and(|e| e.label == Label::Exact);
-            let moved = profiled.binary_search(&index).is_ok() || pooled || all;
+            let moved = profiled.binary_search(&index).is_ok() || pooled || all || self.plan.removals.touches(index);
             let kept = self.is_kept(index);
             if moved && row.refusal.is_none() && (kept || !exact) {
                 self.refresh(index, true, &mut small);
@@ -349,7 +350,8 @@ impl Live {
         let left_out = all.filter(|(t, _)| t.is_weight_matrix()).filter(strange).map(|(t, _)| t.name.clone()).collect();
         let (model, network) = (self.model.clone(), self.network.clone());
         let profiles = self.engine.profiles().to_vec();
-        let job = jobs::baseline(model, profiles, network, self.target(), left_out, self.baselines, self.reporter.clone());
+        let job =
+            jobs::baseline(model, profiles, network, self.target(), left_out, self.baselines, self.reporter.clone());
         self.running.baseline = Some(job);
     }
 }

@@ -182,8 +182,9 @@ def spk(header: str | bytes, data: bytes = b"", version=1, zero=0, length=None) 
     return MAGIC + struct.pack("<IIQ", version, zero, len(header) if length is None else length) + header + data
 
 
-def listed(*items: dict, data: bytes = b"", metadata=None) -> bytes:
-    return spk(json.dumps({"metadata": metadata or {}, "tensors": list(items)}), data)
+def listed(*items: dict, data: bytes = b"", metadata=None, version=1) -> bytes:
+    header = json.dumps({"metadata": metadata or {}, "tensors": list(items)})
+    return spk(header + " " * (-len(header) % 8), data, version)
 
 
 def item(name="w", dtype="F32", shape=(2, 8), size=64, **coding) -> dict:
@@ -209,7 +210,8 @@ def packed() -> list[tuple[str, bytes, str]]:
         ("ok_integers", listed(integers(), data=grid), "ok"),
         ("ok_nothing", listed(metadata={"spokeshave.recipe": "version = 1\n"}), "ok"),
         ("cut_in_prefix", MAGIC, "packed file, the first 24 bytes"),
-        ("version_2", spk("{}", version=2), "version 2 of the packed format"),
+        ("version_0", spk("{}", version=0), "version 0 of the packed format"),
+        ("version_3", spk("{}", version=3), "version 3 of the packed format"),
         ("not_zero", spk("{}", zero=1), "packed file, bytes 12 to 15"),
         ("length_too_large", spk("{}", length=100_000_001), "not a packed file, or it is damaged"),
         ("length_past_end", spk("{}", length=100), "the header of this packed file is said to be 100 bytes long but only 2"),
@@ -249,6 +251,93 @@ def packed() -> list[tuple[str, bytes, str]]:
         ("integers_over_u8", listed(integers(dtype="U8"), data=grid), "not with U8"),
         ("mask_counts_other", listed(masked(), data=b"\3\0" + floats), "does not have the ones that its header counts"),
         ("mask_past_end", listed(masked(shape=(1, 5), nonzeros=2, size=9), data=b"\x81" + floats[:8]), "its mask has ones past its last element"),
+    ]
+
+
+def stream(*words: str) -> bytes:
+    """Words of bits, first bit first, as a stream that fills its bytes from the least significant bit."""
+    bits = "".join(words)
+    return bytes(int(bits[i : i + 8][::-1], 2) for i in range(0, len(bits), 8))
+
+
+def lengths(symbols: int, **of: int) -> bytes:
+    """A table of code lengths, four bits each."""
+    table = [of.get(f"s{symbol}", 0) for symbol in range(symbols)]
+    return bytes(low | high << 4 for low, high in zip(table[::2], table[1::2]))
+
+
+def blocked() -> list[tuple[str, bytes, str]]:
+    """Version 2: relative indices, Huffman codes, and the blocks that both are cut into."""
+    scales, two = struct.pack("<2f", 0.5, 0.25), lambda *values: [f"{value:02b}"[::-1] for value in values]
+    four = [f"{code:04b}"[::-1] for code in (3, 9, 1)]
+    # nonzeros at 1, 9 and 15: gaps of 1, 7 and 5 zeros, of which a filler of two bits bridges 3
+    way = (1, 3, 3, 1, 3, 2)
+
+    def indices(at=way, block=(3, 12), version=2, **k):
+        keys = {"scheme": "prune:0.8+int4", "form": "indices", "nonzeros": 3, "index_bits": 2, "index_huffman": False}
+        keys |= {"index_stream": 12, "bits": 4, "unit": "row", "zero_points": False} | k
+        data = scales + struct.pack("<2I", *block) + stream(*two(*at)) + stream(*four)
+        return listed(item(size=len(data), **{key: v for key, v in keys.items() if v is not None}), data=data, version=version)
+
+    # eight codes 1 in one bit each, four codes 2 and four codes 15 in two
+    good, words = lengths(16, s1=1, s2=2, s15=2), ("0",) * 8 + ("10",) * 4 + ("11",) * 4
+
+    def huffman(table=good, words=words, block=24, **k):
+        keys = {"scheme": "int4", "form": "dense", "nonzeros": 16, "code_stream": 24, "bits": 4, "unit": "row", "zero_points": False} | k
+        data = scales + table + struct.pack("<I", block) + stream(*words)
+        return listed(item(size=len(data), **keys), data=data, version=2)
+
+    # both at once, over elements: three bytes of each beside the stream, and their last bytes 0x3F, 0x3F and 0xBF in one bit
+    rest, signs = b"\0\0\x80" * 3, lengths(256, s63=1, s191=1)
+    index_words = ("10", "0", "0", "10", "0", "11")
+
+    def both(table=lengths(4, s1=2, s2=2, s3=1), words=index_words, block=(3, 9, 3), **k):
+        keys = {"scheme": "prune:0.8", "form": "indices", "nonzeros": 3, "index_bits": 2, "index_huffman": True}
+        keys |= {"index_stream": 9, "code_stream": 3} | k
+        data = signs + table + struct.pack("<3I", *block) + stream(*words) + rest + stream("0", "0", "1")
+        return listed(item(size=len(data), **keys), data=data, version=2)
+
+    def mask(ones=b"\7\0", block=(3, 3), table=signs):
+        keys = {"scheme": "prune:0.8", "form": "mask", "nonzeros": 3, "code_stream": 3}
+        data = ones + table + struct.pack("<2I", *block) + rest + stream("0", "0", "1")
+        return listed(item(size=len(data), **keys), data=data, version=2)
+
+    lost, astray = "a stream of codes is cut short", "lead past the end of a block"
+    return [
+        ("ok_version_2", listed(item(), data=DATA, version=2), "ok"),
+        ("ok_indices", indices(), "ok"),
+        ("ok_huffman", huffman(), "ok"),
+        ("ok_indices_huffman", both(), "ok"),
+        ("ok_mask_huffman", mask(), "ok"),
+        ("indices_in_version_1", indices(version=1), "its coding is of version 2 of the format, the file says 1"),
+        ("index_bits_9", indices(index_bits=9), '"index_bits" is 9, allowed are 2 to 8'),
+        ("index_bits_missing", indices(index_bits=None), 'its coding has no "index_bits"'),
+        ("index_stream_odd", indices(index_stream=11), '"index_stream" is 11 bits, no number of 2-bit indices'),
+        ("index_stream_few", indices(index_stream=4), '"index_stream" is 4 bits, no number of 2-bit indices for 3 nonzeros'),
+        ("index_stream_many", indices(index_stream=34), "no number of 2-bit indices for 3 nonzeros among 16"),
+        ("index_stream_text", indices(index_stream="12"), 'its "index_stream" is the text "12"'),
+        ("index_huffman_number", indices(index_huffman=1), 'its "index_huffman" is 1, not true or false'),
+        ("index_bits_with_a_mask", listed(masked(index_bits=2), data=b"\7\0" + DATA[:12]), '"index_bits", which does not go with its form'),
+        ("code_stream_few", huffman(code_stream=15), '"code_stream" is 15 bits, 16 to 192 are right'),
+        ("code_stream_many", huffman(code_stream=193), '"code_stream" is 193 bits, 16 to 192 are right'),
+        ("code_stream_cut", huffman(block=23, code_stream=23), lost),
+        ("code_stream_tail", huffman(words=(*words, "0"), block=25, code_stream=25), lost),
+        ("blocks_differ", huffman(block=23), "its blocks do not add up to what its header counts"),
+        ("lengths_over", huffman(lengths(16, s1=1, s2=1, s15=2)), "the Huffman code of its codes: its code lengths are over-subscribed: they take 5120 of 4096"),
+        ("lengths_under", huffman(lengths(16, s1=2, s2=2, s15=2)), "its code lengths are incomplete: they take 3072 of 4096"),
+        ("lengths_none", huffman(lengths(16)), "its code lengths are incomplete: they take 0 of 4096"),
+        ("lengths_13", huffman(lengths(16, s1=1, s2=13)), "symbol 2 has a code of 13 bits, at most 12 are allowed"),
+        ("word_of_nobody", huffman(lengths(16, s1=1), words=("1",) * 24), lost),
+        ("index_lengths_over", both(lengths(4, s0=1, s1=1, s2=1)), "the Huffman code of its indices: its code lengths are over-subscribed"),
+        ("index_past_end", indices((1, 3, 3, 1, 3, 3, 1), index_stream=14, block=(3, 14)), astray),
+        ("fillers_past_end", indices((1, 1, 1) + (3,) * 13, index_stream=32, block=(3, 32)), astray),
+        ("filler_last", indices((1, 1, 1, 3), index_stream=8, block=(3, 8)), astray),
+        ("nonzeros_of_block", indices((1, 1, 1, 1), index_stream=8, block=(3, 8)), "a block does not have the nonzeros that its table counts"),
+        ("nonzeros_of_blocks", indices(block=(2, 12)), "its blocks do not add up to what its header counts"),
+        ("index_stream_cut", both(words=("10", "0", "0", "10", "0", "1"), block=(3, 8, 3), index_stream=8), astray),
+        ("mask_counts_block", mask(b"\3\0"), "a block does not have the nonzeros that its table counts"),
+        ("mask_counts_more", mask(b"\x0f\0"), "a block does not have the nonzeros that its table counts"),
+        ("form_of_later", indices(form="factors", index_bits=None, index_huffman=None, index_stream=None), 'its "form" is the text "factors", not "dense", "mask" or "indices"'),
     ]
 
 
@@ -294,6 +383,7 @@ def folders() -> list[tuple[str, dict[str, bytes | str], str]]:
         ("ok_below", {INDEX: index(a="sub/one"), "sub/one.safetensors": a}, "ok"),
         ("ok_packed", {"model.spk": own}, "ok"),
         ("both", {INDEX: index(a="one"), "one.safetensors": a, "model.safetensors": b}, "ok: the single file was opened"),
+        ("single_beside", {"model.safetensors": a, "x.safetensors": b}, 'ok: "x.safetensors" stands beside model.safetensors'),
         ("packed_beside", {"model.spk": own, "x.safetensors": a}, 'ok: "x.safetensors" stands beside model.spk'),
         ("extra_shard", {INDEX: index(a="one"), "one.safetensors": a, "two.safetensors": b}, 'ok: "two.safetensors" is not in the index'),
         ("extra_tensor", {INDEX: index(a="one"), "one.safetensors": both}, 'ok: 1 tensor is not in the index and left alone, the first is "c.weight"'),
@@ -370,7 +460,7 @@ def main() -> None:
     for folder, suffix, cases in (
         ("header", ".safetensors", headers()),
         ("stranger", "", strangers()),
-        ("packed", ".spk", packed()),
+        ("packed", ".spk", packed() + blocked()),
         ("index", ".json", indexes()),
         ("recipe", ".toml", recipes()),
     ):

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from definitions import expect
-from harness import TARGETS, Checks, check_estimate, check_values, read_artifact, sha
+from harness import TARGETS, Checks, check_estimate, check_values, read_artifact, read_packed, sha
 from make_bad import write_bad
 from make_models import file_bytes, read_reference
+from structured import check_structured
 
 WRONG_LINES = [  # exit 2: the grammar excludes it
     ["--set", f"*={scheme}"]
@@ -355,6 +356,19 @@ def check_bad(checks: Checks, work: Path) -> None:
     checks.check(not marker.exists(), "bad-files pickle", "no pickle was run")
 
 
+def check_corpus(checks: Checks) -> None:
+    """assets/read_packed.py gives every file of the corpus the verdict that the program has to give."""
+    case, corpus = "folders packed corpus", Path(__file__).resolve().parents[1] / "corpus"
+    lines = [line.split("\t") for line in (corpus / "expected.tsv").read_text().splitlines()]
+    for name, words in (line for line in lines if line[0].startswith("packed/")):
+        try:
+            read_packed.read(corpus / name)
+            said = "ok"
+        except ValueError as error:
+            said = f"{error}"
+        checks.check((said == "ok") == words.startswith("ok"), case, f"{name}: the numpy reader's verdict", said, words)
+
+
 def jobs(models: dict, work: Path) -> dict[str, tuple]:
     """name -> function and its arguments after `checks`."""
     return {
@@ -366,4 +380,6 @@ def jobs(models: dict, work: Path) -> dict[str, tuple]:
         "command-line recipe": (check_recipe_files, models, work),
         "command-line manners": (check_manners, models, work),
         "folders legal": (check_folders, work),
+        "structured": (check_structured, work),
+        "folders packed corpus": (check_corpus,),
     }

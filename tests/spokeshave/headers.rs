@@ -5,7 +5,7 @@ use super::verdict::judge;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use spokeshave::formats::packed_layout::{Code, Coding, Form};
+use spokeshave::formats::packed_layout::{Code, Coding, Form, Indices, Matrix};
 use spokeshave::formats::safetensors::{Listing, METADATA, lay_out};
 use spokeshave::formats::{Dtype, Limits, index, packed};
 use spokeshave::kernels::layout::{Geometry, Unit};
@@ -117,13 +117,17 @@ fn packed_file(kinds: &[(u8, u8)]) -> Vec<u8> {
         let n = Geometry::of(&shape).len() as u64;
         let unit = [Unit::Tensor, Unit::Row, Unit::Group(32)][usize::from(kind) % 3];
         let integer = Code::Integer { bits: 2 + u32::from(kind) % 7, unit, zero_points: kind % 2 == 0 };
-        let coding = |form, nonzeros, code| Some(Coding { scheme: "int4".into(), form, nonzeros, code });
-        let coding = match kind % 4 {
-            0 => None,
-            1 => coding(Form::Mask, n / 2, Code::Element),
-            2 => coding(Form::Mask, n / 2, integer),
-            _ => coding(Form::Dense, n, integer),
+        let indices = |huffman, stream| Form::Indices(Indices { bits: 4, huffman, stream });
+        let (form, nonzeros, huffman) = match kind / 4 % 5 {
+            0 => (Form::Mask, n / 2, None),
+            1 => (Form::Dense, n, None),
+            2 => (Form::Dense, n, Some(3 * n)),
+            3 => (indices(false, 4 * (n / 2)), n / 2, Some(n)),
+            _ => (indices(true, n), n / 2, None),
         };
+        let code = if kind % 3 == 0 { Code::Element } else { integer };
+        let matrix = Matrix { form, nonzeros, code, huffman };
+        let coding = (kind % 4 > 0).then(|| Coding { scheme: "int4".into(), matrix });
         packed::Listing { name: format!("t{i}"), dtype: Dtype::F32, shape, coding }
     };
     let listings: Vec<packed::Listing> = kinds.iter().enumerate().map(listing).collect();

@@ -86,7 +86,7 @@ pub fn distribution_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut
     paint_outline(ui, &axes, &before, t);
     paint_legend(ui, &axes, changed, t);
     if let Some(estimate) = &row.estimate {
-        paint_zeros(ui, &axes, estimate, tensor.elements(), t);
+        paint_zeros(ui, &axes, estimate, estimate.elements as usize, t);
         paint_grid(ui, &axes, live.scheme(index), estimate, t);
     }
     // The prune lines come later: where both lie together, they take the drag.

@@ -1,18 +1,20 @@
-//! Everything that a tensor's marginal distribution decides: pruning by one threshold, casts, and grids over the whole tensor.
+//! Everything that a tensor's marginal distribution decides: pruning by one threshold, casts, and levels over the whole tensor.
 
-use super::{Answer, Case, entropy_of};
+use super::{Answer, Case, entropy_of, levels};
 use crate::estimate::stats::table_histogram;
 use crate::formats::Dtype;
 use crate::kernels::clip::{TIGHTEST, Wanted, scaled};
-use crate::kernels::convert;
+use crate::kernels::convert::{self, F8_E4M3, F8_E5M2};
 use crate::kernels::histogram::{BINS, Histogram};
+use crate::kernels::levels::{Levels, SYMBOLS};
 use crate::kernels::quant::{Extent, Grid};
+use crate::kernels::small::cast as cast_to;
 use crate::profile::values::least_of;
 use crate::profile::{Cut, GridAnswer};
 use crate::recipe::{Quantize, Range, Target};
 
 /// Points that stand for a bin of a wide dtype where a function is summed over it.
-const PIECES: u32 = 8;
+pub(super) const PIECES: u32 = 8;
 
 /// The answer from the value table.
 pub(super) fn answer(case: &Case<'_>) -> Option<Answer> {
@@ -28,6 +30,12 @@ pub(super) fn answer(case: &Case<'_>) -> Option<Answer> {
         }),
         Some(Quantize::F16) => Some(cast(case, cut, gone, pruned, Dtype::F16)),
         Some(Quantize::Bf16) => Some(cast(case, cut, gone, pruned, Dtype::BF16)),
+        Some(Quantize::Fp8 { e5m2, row: false }) => {
+            let format = if *e5m2 { F8_E5M2 } else { F8_E4M3 };
+            let round =
+                |values: &[f32], codes: &mut [i32], results: &mut [f32]| cast_to(format, values, codes, results);
+            Some(over_points(case, pruned, round, |code| code as usize))
+        }
         Some(Quantize::Int { bits, asymmetric, range, .. }) => {
             let grid = Grid::new(*bits, *asymmetric, range_of(case)?)?;
             let known = case.profile.grids[4].get(*bits as usize - 2).copied().flatten();
@@ -35,7 +43,7 @@ pub(super) fn answer(case: &Case<'_>) -> Option<Answer> {
             let answer = known.filter(|_| plain).map_or_else(|| lay(case, cut, pruned, &grid), |k| Answer::of(&k));
             Some(if *range == Range::Max { answer } else { clipped(case, cut, answer, &grid) })
         }
-        Some(_) => None,
+        Some(_) => levels::whole(case).map(|levels| any(case, pruned, &levels)),
     }
 }
 
@@ -82,7 +90,7 @@ fn lay(case: &Case<'_>, cut: Cut, pruned: f64, grid: &Grid<f32>) -> Answer {
         Some(Quantize::Int { bits, asymmetric: false, .. }) if !case.is_rounded() => {
             symmetric(case, cut, pruned, grid, bits)
         }
-        _ => any(case, cut, pruned, grid),
+        _ => any(case, pruned, &Levels::Grid(*grid)),
     }
 }
 
@@ -141,32 +149,16 @@ fn symmetric(case: &Case<'_>, cut: Cut, pruned: f64, grid: &Grid<f32>, bits: u32
     Answer { squared_error: pruned + known.squared_error, pruned_error: pruned, ..Answer::of(&known) }
 }
 
-/// Any grid over the whole tensor: every bin on both sides of zero.
-fn any(case: &Case<'_>, cut: Cut, pruned: f64, grid: &Grid<f32>) -> Answer {
+/// Values that stand for the whole tensor after pruning by one threshold, each with how many elements: what is 0, and every bin
+/// on both sides of zero in some pieces.
+pub(super) fn points(case: &Case<'_>, pieces: u32) -> Vec<(f32, f64)> {
     let table = &case.profile.table;
+    let cut = case.cut.unwrap_or(Cut::NOTHING);
     let threshold = if case.cut.is_some() { table.magnitude(cut) } else { 0.0 };
-    let rounded = case.is_rounded();
-    let mut out = Answer { squared_error: pruned, pruned_error: pruned, ..Answer::default() };
-    let mut codes = vec![0.0; 511];
-    let counted = std::cell::Cell::new(0.0);
-    let mut put = |w: f64, count: f64| {
-        let code = grid.code(w as f32);
-        let plain = grid.value(code);
-        let q = f64::from(if rounded { case.tensor.dtype.rounded(plain) } else { plain });
-        codes[(code - grid.zero_point + 255) as usize] += count;
-        counted.set(counted.get() + count);
-        out.squared_error += count * (w - q).powi(2);
-        out.energy_after += count * q * q;
-        out.zeros += if q == 0.0 { count } else { 0.0 };
-    };
-    // Zeros, and what pruning made one.
     let (gone, _) = table.below(cut);
-    put(0.0, gone.max(table.zeros as f64));
-    for (low, high, positive, negative) in table.iter() {
-        if high < threshold {
-            continue;
-        }
-        let pieces = if low < high { PIECES } else { 1 };
+    let mut points = vec![(0.0, gone.max(table.zeros as f64))];
+    for (low, high, positive, negative) in table.iter().filter(|bin| bin.1 >= threshold) {
+        let pieces = if low < high { pieces } else { 1 };
         for piece in 0..pieces {
             let w = low + (high - low) * (f64::from(piece) + 0.5) / f64::from(pieces);
             let left = match () {
@@ -174,16 +166,50 @@ fn any(case: &Case<'_>, cut: Cut, pruned: f64, grid: &Grid<f32>) -> Answer {
                 () if w < threshold => 0.0,
                 () => 1.0,
             };
-            put(w, left * positive as f64 / f64::from(pieces));
-            put(-w, left * negative as f64 / f64::from(pieces));
+            points.push((w as f32, left * positive as f64 / f64::from(pieces)));
+            points.push((-w as f32, left * negative as f64 / f64::from(pieces)));
         }
     }
     // The points of a bin are on one side of the threshold or the other; what it really leaves is known.
-    let more = counted.get() - table.finite() as f64;
+    let more = points.iter().map(|point| point.1).sum::<f64>() - table.finite() as f64;
     let positive = table.positive_share();
-    put(threshold, -more * positive);
-    put(-threshold, -more * (1.0 - positive));
-    out.code_bits = Some(entropy_of(codes));
+    points.push((threshold as f32, -more * positive));
+    points.push((-threshold as f32, -more * (1.0 - positive)));
+    points
+}
+
+/// Any levels over the whole tensor.
+fn any(case: &Case<'_>, pruned: f64, levels: &Levels<f32>) -> Answer {
+    let round = |values: &[f32], codes: &mut [i32], results: &mut [f32]| {
+        levels.quantize(values, codes, results);
+        if case.is_rounded() {
+            results.iter_mut().for_each(|q| *q = case.tensor.dtype.rounded(*q));
+        }
+    };
+    over_points(case, pruned, round, |code| levels.symbol(code))
+}
+
+/// What a way to give every value a code and a result comes to.
+fn over_points(
+    case: &Case<'_>,
+    pruned: f64,
+    round: impl Fn(&[f32], &mut [i32], &mut [f32]),
+    symbol: impl Fn(i32) -> usize,
+) -> Answer {
+    let points = points(case, PIECES);
+    let values: Vec<f32> = points.iter().map(|point| point.0).collect();
+    let (mut codes, mut results) = (vec![0; values.len()], vec![0.0; values.len()]);
+    round(&values, &mut codes, &mut results);
+    let mut out = Answer { squared_error: pruned, pruned_error: pruned, ..Answer::default() };
+    let mut counts = vec![0.0; SYMBOLS];
+    for (((w, count), &code), &q) in points.into_iter().zip(&codes).zip(&results) {
+        let (w, q) = (f64::from(w), f64::from(q));
+        counts[symbol(code)] += count;
+        out.squared_error += count * (w - q).powi(2);
+        out.energy_after += count * q * q;
+        out.zeros += if q == 0.0 { count } else { 0.0 };
+    }
+    out.code_bits = Some(entropy_of(counts));
     out
 }
 
@@ -236,6 +262,30 @@ fn cast(case: &Case<'_>, cut: Cut, gone: f64, pruned: f64, dtype: Dtype) -> Answ
     out.energy_after = (case.profile.moments.energy - pruned).max(0.0);
     out.code_bits = Some(entropy_of(codes.into_values()));
     out
+}
+
+/// n·H0 in bits of the last bytes of elements of `dtype`, which hold the sign and most of the exponent: what Huffman coding
+/// makes of elements that are not codes. Rows that are cut each for itself are taken to be cut together.
+pub(super) fn last_bytes(case: &Case<'_>, dtype: Dtype) -> f64 {
+    let table = &case.profile.table;
+    let share = case.scheme.pruned_share();
+    let cut = case.cut.or_else(|| Some(table.cut(share?.share_of(table.finite()))));
+    let mut counts = [0.0; 256];
+    counts[0] = table.below(cut.unwrap_or(Cut::NOTHING)).0.max(table.zeros as f64);
+    let mut bytes = Vec::new();
+    for (at, (low, _, positive, negative)) in table.iter().enumerate() {
+        let left = match cut {
+            Some(cut) if table.bins[at] < cut.bin => continue,
+            Some(cut) if table.bins[at] == cut.bin => 1.0 - cut.share,
+            _ => 1.0,
+        };
+        bytes.clear();
+        dtype.encode(low, &mut bytes);
+        let last = usize::from(bytes.last().copied().unwrap_or_default());
+        counts[last] += left * positive as f64;
+        counts[last | 0x80] += left * negative as f64;
+    }
+    entropy_of(counts)
 }
 
 /// The distribution that pruning by one threshold leaves.
