@@ -94,6 +94,8 @@ def side_of(code, coding, shape, real, take):
 def decode(version, dtype, shape, coding, take):
     """A coded matrix -> the dtype and elements of what it stands for; `take` gives the payload's next bytes."""
     need(dtype in FLOATS, f"a coding of dtype {dtype}")
+    if "rank" in coding:
+        return product(version, dtype, shape, coding, take)
     n, form, r, code = int(np.prod(shape, dtype=object)), coding["form"], coding.get("index_bits", 0), coding.get("code")
     indexed, huffed, plain, k = form == "indices", "code_stream" in coding, not {"code", "bits"} & set(coding), coding.get("entries", 0)
     keys = ["form", "nonzeros", *indexed * ["index_bits", "index_huffman", "index_stream"], *huffed * ["code_stream"]]
@@ -130,7 +132,7 @@ def decode(version, dtype, shape, coding, take):
     if plain:
         number = floats(dtype, raw.tobytes()) if form != "dense" else None
     elif code:
-        number = books[unit[mask], codes] if k else np.array(levels, real)[codes] * scales[unit[mask]]
+        number = books[unit[mask], codes] if k else np.array(levels, "f4").astype(real)[codes] * scales[unit[mask]]
     else:
         steps = codes - zeros[unit[mask]] if coding["zero_points"] else codes - (codes >> (width - 1) << width)
         number = steps.astype(real) * scales[unit[mask]]
@@ -138,6 +140,20 @@ def decode(version, dtype, shape, coding, take):
     values = np.zeros((n, width // 8), "u1") if plain else np.zeros(n, real)
     values[mask] = raw if plain else number + real.type(0)
     return dtype if plain else "F64" if dtype == "F64" else "F32", values
+
+
+def product(version, dtype, shape, coding, take):
+    """Two coded matrices -> what they stand for: left · right, summed over the rank from 0 up in f64, rounded once."""
+    rows, rank, own, kind = shape[0] if len(shape) > 1 else 1, coding["rank"], coding["dtype"], "F64" if dtype == "F64" else "F32"
+    cols = int(np.prod(shape, dtype=object)) // max(rows, 1)
+    need(version > 1 and set(coding) == {"rank", "dtype", "left", "right"} and own in FLOATS, f"keys {sorted(coding)}")
+    need(rank in range(1, min(rows, cols) + 1) and (own != "F64" or dtype == "F64"), f"rank {rank}, factors of {own}")
+    sides = (("left", (rows, rank)), ("right", (rank, cols)))
+    left, right = (floats(k, v.tobytes()).reshape(d) for d, (k, v) in ((d, decode(version, own, d, coding[s], take)) for s, d in sides))
+    total = np.zeros((rows, cols))
+    for r in range(rank):
+        total += np.outer(left[:, r].astype("f8"), right[r].astype("f8"))
+    return kind, total.astype(NUMPY[kind])
 
 
 def read(path):

@@ -23,9 +23,12 @@ use spokeshave::kernels::signs::Ternary;
 use spokeshave::kernels::small::{Scaled, mx_exponent, nv_scale};
 use spokeshave::kernels::stats::{Moments, moments};
 use spokeshave::kernels::sum::Above;
+use spokeshave::kernels::svd::{Matrix, Svd};
 use spokeshave::kernels::table::Counts;
 use spokeshave::kernels::trial::symmetric_error;
+use std::convert::Infallible;
 use std::hint::black_box;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 

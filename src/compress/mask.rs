@@ -4,7 +4,9 @@
 //! booleans or integers are 0 where something goes.
 
 use super::{Error, Input, Task};
+use crate::formats::base64;
 use crate::formats::error::printable;
+use crate::kernels::bits::BitWriter;
 use crate::model::{Model, OpenOptions, Scratch, open};
 use crate::recipe::{Outcome, Plan, Prune};
 use std::collections::HashMap;
@@ -14,11 +16,20 @@ use std::sync::Arc;
 
 /// Where a tensor's zeros come from.
 #[derive(Clone, Debug)]
-pub struct Mask {
-    model: Arc<Model>,
-    index: usize,
-    /// Whether it is of what structured pruning leaves, as the zeros inside an artifact are, rather than of the whole tensor.
-    of_rest: bool,
+pub struct Mask(Zeros);
+
+#[derive(Clone, Debug)]
+enum Zeros {
+    /// The zeros of a tensor of another model.
+    Of {
+        model: Arc<Model>,
+        index: usize,
+        /// Whether it is of what structured pruning leaves, as the zeros inside an artifact are, rather than of the whole
+        /// tensor.
+        of_rest: bool,
+    },
+    /// A bit per element of what structured pruning leaves, 1 where it stays: the mask that an artifact carries.
+    Carried(Arc<[u8]>),
 }
 
 impl Mask {
@@ -33,8 +44,32 @@ impl Mask {
         out: &mut Vec<bool>,
         scratch: &mut Scratch,
     ) -> Result<(), Error> {
-        let input = if self.of_rest { &Input::Whole } else { task.input };
-        Ok(input.zeros(&self.model, &self.model.tensors[self.index], range, out, scratch)?)
+        match &self.0 {
+            Zeros::Of { model, index, of_rest } => {
+                let input = if *of_rest { &Input::Whole } else { task.input };
+                Ok(input.zeros(model, &model.tensors[*index], range, out, scratch)?)
+            }
+            Zeros::Carried(bits) => {
+                out.clear();
+                out.extend(range.map(|i| bits.get(i / 8).is_some_and(|byte| byte >> (i % 8) & 1 == 0)));
+                Ok(())
+            }
+        }
+    }
+
+    /// The mask as an artifact carries it: a bit per element, 1 where it stays, least significant first, in base 64.
+    ///
+    /// # Errors
+    /// When the other model cannot be read any more, or the work is cancelled.
+    pub fn text(&self, task: &Task<'_>) -> Result<String, Error> {
+        let (mut writer, mut bits, mut zeros) = (BitWriter::default(), Vec::new(), Vec::new());
+        for range in task.geometry().chunks() {
+            task.check_cancelled()?;
+            self.zeros(task, range, &mut zeros, &mut Scratch::default())?;
+            zeros.iter().for_each(|&zero| writer.push(u32::from(!zero), 1, &mut bits));
+        }
+        writer.finish(&mut bits);
+        Ok(base64::encode(&bits))
     }
 }
 
@@ -84,6 +119,11 @@ fn fitting(of: Outcome<'_>, file: &str, model: Arc<Model>) -> Result<Mask, Error
     if found.dtype.bytes() == 0 {
         return Err(Error::MaskDtype { tensor: name, file: shown, found: found.dtype });
     }
-    let of_rest = found.shape == of.shape;
-    Ok(Mask { model, index, of_rest })
+    let Some(text) = model.carried_mask(&tensor.name) else {
+        let of_rest = found.shape == of.shape;
+        return Ok(Mask(Zeros::Of { model, index, of_rest }));
+    };
+    let elements: usize = of.shape.iter().product();
+    let bits = base64::decode(text).filter(|bits| bits.len() == elements.div_ceil(8));
+    bits.map(|bits| Mask(Zeros::Carried(bits.into()))).ok_or(Error::MaskDamaged { tensor: name, file: shown })
 }

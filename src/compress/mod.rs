@@ -12,6 +12,7 @@ mod blocks;
 mod centroids;
 mod chunk;
 mod cut;
+mod factorize;
 mod fit;
 mod input;
 mod joint;
@@ -23,6 +24,7 @@ mod stored;
 pub mod structure;
 
 pub use chunk::{Chunk, Codes, Piece};
+pub use factorize::{Factorized, is_at_hand, spectrum_of};
 pub use input::Input;
 pub use joint::Joint;
 pub use mask::Mask;
@@ -61,6 +63,14 @@ pub enum Error {
     TooMany { tensor: String, scheme: String, count: usize, allowed: usize },
     #[error("tensor {tensor:?}: {count} of its elements would become infinite as {and_advice}")]
     Overflow { tensor: String, count: u64, and_advice: String },
+    #[error(
+        "tensor {tensor:?}: rank:{rank} is more than the {most} that a matrix of {rows} × {cols} has; use rank:{most} or less"
+    )]
+    Rank { tensor: String, rank: u64, rows: usize, cols: usize, most: usize },
+    #[error(
+        "tensor {tensor:?}: a matrix of {rows} × {cols} is too large to be factorized here, one of the sides may have at most {most}; keep it, or quantize it"
+    )]
+    TooLarge { tensor: String, rows: usize, cols: usize, most: usize },
     #[error("tensor {tensor:?}: scheme {scheme} is not built yet")]
     Unbuilt { tensor: String, scheme: String },
     #[error("tensor {tensor:?}: the mask {file} has no tensor of this name; name those it has, or keep this one")]
@@ -69,6 +79,8 @@ pub enum Error {
     MaskShape { tensor: String, file: String, found: Vec<usize>, needed: Vec<usize> },
     #[error("tensor {tensor:?}: in the mask {file} it is {found}, whose elements are no whole bytes; use BOOL or U8")]
     MaskDtype { tensor: String, file: String, found: formats::Dtype },
+    #[error("tensor {tensor:?}: the mask that {file} carries for it is damaged; export it again")]
+    MaskDamaged { tensor: String, file: String },
     #[error(
         "tensor {tensor:?}: mask:embedded means the mask inside an exported file; give that file itself as --recipe, or write mask:FILE"
     )]

@@ -23,7 +23,7 @@ impl<T: Real> Chunk<T> {
             }
             return Ok(());
         }
-        if task.scheme.quantize.is_none() {
+        if task.scheme.factorize.is_none() && task.scheme.quantize.is_none() {
             let start = out.len();
             if task.plain_bytes(self.range.clone(), out, scratch)? {
                 self.zero_pruned(&mut out[start..], dtype);

@@ -1,10 +1,12 @@
 //! One tensor under one scheme, exactly: a pass over its values that gathers errors, zeros, gaps and code counts together.
 
+use super::factors::{self, FactorsEstimate};
 use super::packing::{CodeCounts, Packing};
 use super::size::{self, Content, Sizes};
 use super::{Label, TensorStats};
 use crate::compress::{Chunk, Error, Prepared, Task, fold_chunks, prepare};
 use crate::formats::Dtype;
+use crate::formats::packed_layout::Stored;
 use crate::kernels::Real;
 use crate::kernels::entropy::{Gaps, shannon_bits};
 use crate::kernels::error::{ErrorSums, error_sums};
@@ -40,9 +42,24 @@ pub struct TensorEstimate {
     pub after: Option<Histogram>,
     /// Scales of the levels: 10th percentile, median, 90th percentile over units.
     pub scales: Option<[f64; 3]>,
+    /// What its factors come to, when it is factorized.
+    pub factors: Option<FactorsEstimate>,
 }
 
 impl TensorEstimate {
+    /// Stored elements with q ≠ 0; all of them where that is not known.
+    #[must_use]
+    pub fn nonzeros(&self) -> u64 {
+        self.errors.as_ref().map_or(self.elements, |e| self.elements - e.zeros)
+    }
+
+    /// How a touched tensor lies in `packed`, where that is known.
+    #[must_use]
+    pub fn stored(&self) -> Option<Stored> {
+        let factors = self.factors.as_ref().map(FactorsEstimate::stored);
+        factors.or_else(|| Some(Stored::Codes(self.packing.as_ref()?.matrix)))
+    }
+
     /// Stored bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -89,6 +106,7 @@ impl TensorEstimate {
             threshold: None,
             after: None,
             scales: None,
+            factors: None,
         }
     }
 }
@@ -122,25 +140,11 @@ struct Sums {
 
 fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstimate, Error> {
     let prepared: Prepared<T> = prepare(task)?;
-    // A grid over the full range clips nothing.
-    let clipped = task.scheme.is_clipped();
-    let codes = match task.scheme.quantize {
-        None => 0,
-        Some(Quantize::F16 | Quantize::Bf16) => 1 << 16,
-        Some(_) => SYMBOLS,
-    };
-    let init = || Sums { codes: vec![0; codes], after: reach.map(Histogram::new), ..Sums::default() };
-    let spans = fold_chunks(task, &prepared, init, |sums, chunk| {
-        add(sums, chunk, clipped);
-        if task.target == Target::Packed { count_stored(task, sums, chunk) } else { Ok(()) }
-    })?;
-    let total = spans.into_iter().fold(init(), join);
-    let (outcome, errors) = (task.outcome(), task.lost()?.merge(total.errors));
-    let content =
-        Content { gaps: total.gaps, code_entropy: (codes > 0).then(|| shannon_bits(total.codes.iter().copied())) };
-    let (code, dtype) = (size::code_of(task.scheme), size::stored_dtype(task.tensor.dtype, task.scheme));
-    let packing = total.stored.map(|counts| Packing::least(code, dtype, task.geometry(), &counts));
-    Ok(TensorEstimate {
+    let total = sums_of(task, &prepared, reach)?;
+    let (outcome, content) = (task.outcome(), total.content());
+    let errors = task.lost()?.merge(total.errors);
+    let packing = total.packing(outcome);
+    let whole = TensorEstimate {
         stored_as: task.scheme.to_string(),
         label: Label::Exact,
         elements: outcome.elements(),
@@ -153,7 +157,52 @@ fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstima
         threshold: prepared.threshold,
         after: total.after,
         scales: spread(total.scales),
-    })
+        factors: None,
+    };
+    let Some(factors) = prepared.factors() else { return Ok(whole) };
+    let part = |factor: &Task<'_>| {
+        let sums = sums_of(factor, &prepare::<T>(factor)?, None)?;
+        let of = factor.outcome();
+        Ok::<_, Error>((
+            sums.content(),
+            sums.packing(of).unwrap_or_else(|| Packing::dense(size::code_of(of.scheme), of.geometry())),
+        ))
+    };
+    let [left, right] = factors.tasks(task);
+    Ok(factors::with_factors(whole, outcome, task.target, factors.rank, [part(&left)?, part(&right)?]))
+}
+
+/// Everything that the chunks of a task add up to.
+fn sums_of<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, reach: Option<f64>) -> Result<Sums, Error> {
+    // A grid over the full range clips nothing.
+    let clipped = task.scheme.is_clipped();
+    let codes = match task.scheme.quantize {
+        // The codes are those of the factors.
+        _ if prepared.factors().is_some() => 0,
+        None => 0,
+        Some(Quantize::F16 | Quantize::Bf16) => 1 << 16,
+        Some(_) => SYMBOLS,
+    };
+    let init = || Sums { codes: vec![0; codes], after: reach.map(Histogram::new), ..Sums::default() };
+    let spans = fold_chunks(task, prepared, init, |sums, chunk| {
+        add(sums, chunk, clipped);
+        if task.target == Target::Packed { count_stored(task, sums, chunk) } else { Ok(()) }
+    })?;
+    Ok(spans.into_iter().fold(init(), join))
+}
+
+impl Sums {
+    /// What the two bounds are computed from.
+    fn content(&self) -> Content {
+        let code_entropy = (!self.codes.is_empty()).then(|| shannon_bits(self.codes.iter().copied()));
+        Content { gaps: self.gaps, code_entropy }
+    }
+
+    /// How `packed` stores what they are of.
+    fn packing(&self, of: Outcome<'_>) -> Option<Packing> {
+        let (code, dtype) = (size::code_of(of.scheme), size::stored_dtype(of.tensor.dtype, of.scheme));
+        self.stored.as_ref().map(|counts| Packing::least(code, dtype, of.geometry(), counts))
+    }
 }
 
 /// Σ(w − q)² of what lies beyond the end levels.

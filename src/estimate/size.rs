@@ -58,6 +58,7 @@ impl Sizes {
 pub fn code_of(scheme: &Scheme) -> Code {
     let unit = |row: bool| if row { Unit::Row } else { Unit::Tensor };
     match scheme.quantize {
+        _ if scheme.factorize.is_some() => Code::Element,
         Some(Quantize::Int { bits, unit, asymmetric, .. }) => Code::Integer { bits, unit, zero_points: asymmetric },
         // Three levels are the codes −1, 0 and 1 of two bits.
         Some(Quantize::Ternary { row }) => Code::Integer { bits: 2, unit: unit(row), zero_points: false },
@@ -80,10 +81,12 @@ pub fn zero_codes(of: Outcome<'_>) -> bool {
     !of.is_pruned() || !matches!(of.scheme.quantize, Some(Quantize::Codebook { .. }))
 }
 
-/// The dtype that a tensor has in the artifact: a plain cast changes it, nothing else does.
+/// The dtype that a tensor has in the artifact: a plain cast changes it, nothing else does. What is cast of a factorized
+/// tensor are its factors.
 #[must_use]
 pub fn stored_dtype(dtype: Dtype, scheme: &Scheme) -> Dtype {
     match scheme.quantize {
+        _ if scheme.factorize.is_some() => dtype,
         Some(Quantize::F16) => Dtype::F16,
         Some(Quantize::Bf16) => Dtype::BF16,
         Some(Quantize::Fp8 { e5m2: false, row: false }) => Dtype::F8_E4M3,
@@ -104,8 +107,8 @@ pub fn stored(of: Outcome<'_>, target: Target, packing: Option<&Packing>) -> Siz
         return Sizes { values: code_bytes(of.elements(), dtype.bits()), ..Sizes::default() };
     }
     let geometry = of.geometry();
-    let matrix = packing.map_or_else(|| Packing::dense(code_of(of.scheme), geometry).matrix, |packing| packing.matrix);
-    let parts = matrix.parts(dtype, geometry);
+    let dense = || Packing::dense(code_of(of.scheme), geometry).matrix;
+    let parts = packing.map_or_else(dense, |packing| packing.matrix).parts(dtype, geometry);
     let len = |r: std::ops::Range<u64>| r.end - r.start;
     Sizes {
         values: len(parts.code_table) + len(parts.rest) + len(parts.codes),

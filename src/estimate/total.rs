@@ -1,15 +1,16 @@
 //! The model as a whole: sums over tensors, what the container adds, bits per weight and fidelity.
 
 use super::exact::TensorEstimate;
+use super::factors;
 use super::fidelity::{FidelityForm, fidelity};
 use super::files::{FilePlan, files, index_text};
 use super::size::{self, Sizes};
 use super::{Label, Packing, TensorStats, estimate_tensor, tensor_stats};
 use crate::compress::{Error, Joint};
 use crate::control::Control;
-use crate::formats::packed_layout::Coding;
-use crate::formats::{packed, safetensors};
-use crate::model::{Model, RECIPE_KEY, Tensor};
+use crate::formats::packed_layout::{Coding, Stored};
+use crate::formats::{base64, packed, safetensors};
+use crate::model::{MASK_KEYS, Model, RECIPE_KEY, Tensor, mask_key};
 use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target, file};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -43,31 +44,49 @@ pub struct ModelEstimate {
     pub tensors: Vec<TensorEstimate>,
 }
 
-/// The metadata an artifact carries: the source's own text, `format` for readers that want it, and the recipe.
+/// The metadata that a file of an artifact carries: the source's own text, `format` for readers that want it, the recipe, and
+/// those masks of its `tensors` that its zeros do not tell, as `mask` spells them.
 #[must_use]
-pub fn artifact_metadata(model: &Model, recipe: &Recipe, target: Target) -> BTreeMap<String, String> {
+pub fn artifact_metadata(
+    model: &Model,
+    plan: &Plan,
+    recipe: &Recipe,
+    tensors: &[usize],
+    mask: impl Fn(usize) -> String,
+) -> BTreeMap<String, String> {
     let mut metadata = model.metadata.clone();
+    metadata.retain(|key, _| !key.starts_with(MASK_KEYS));
     metadata.entry("format".into()).or_insert_with(|| "pt".into());
-    metadata.insert(RECIPE_KEY.into(), file::print(&recipe.canonical(target)));
+    metadata.insert(RECIPE_KEY.into(), file::print(&recipe.canonical(plan.target)));
+    metadata.extend(carrying(plan, tensors).map(|i| (mask_key(&model.tensors[i].name), mask(i))));
     metadata
+}
+
+/// Those of some tensors whose masks an artifact carries beside its zeros.
+pub fn carrying(plan: &Plan, tensors: &[usize]) -> impl Iterator<Item = usize> {
+    tensors.iter().copied().filter(|&i| plan.assignments[i].stored.carries_mask())
+}
+
+/// Letters of a carried mask.
+#[must_use]
+pub fn mask_letters(of: Outcome<'_>) -> usize {
+    base64::len((of.elements() as usize).div_ceil(8))
 }
 
 /// Bytes of the container around the payloads, from each tensor's coding as `packed` would list it.
 #[must_use]
-pub fn overhead_bytes<'p>(
-    model: &Model,
-    plan: &Plan,
-    recipe: &Recipe,
-    packing: impl Fn(usize) -> Option<&'p Packing>,
-) -> u64 {
-    let metadata = artifact_metadata(model, recipe, plan.target);
+pub fn overhead_bytes(model: &Model, plan: &Plan, recipe: &Recipe, stored: impl Fn(usize) -> Option<Stored>) -> u64 {
+    let metadata = |tensors: &[usize]| {
+        artifact_metadata(model, plan, recipe, tensors, |i| "A".repeat(mask_letters(plan.outcome(model, i))))
+    };
     if plan.target == Target::Packed {
-        let head = packed::lay_out(&packed_listings(model, plan, packing), &metadata);
+        let all: Vec<usize> = (0..model.tensors.len()).collect();
+        let head = packed::lay_out(&packed_listings(model, plan, stored), &metadata(&all));
         return head.map_or(0, |(head, _)| head.len() as u64);
     }
     let files = files(model, plan.target);
     let header = |file: &FilePlan| {
-        let header = safetensors::lay_out(&dense_listings(model, plan, &file.tensors), &metadata);
+        let header = safetensors::lay_out(&dense_listings(model, plan, &file.tensors), &metadata(&file.tensors));
         header.map_or(0, |header| header.bytes.len() as u64)
     };
     let index = index_text(model, plan, &files).map_or(0, |text| text.len() as u64);
@@ -93,11 +112,7 @@ pub fn stored_dtype(of: Outcome<'_>) -> crate::formats::Dtype {
 
 /// What `packed` lists, given how each touched tensor lies in it; one without a packing is listed as dense.
 #[must_use]
-pub fn packed_listings<'p>(
-    model: &Model,
-    plan: &Plan,
-    packing: impl Fn(usize) -> Option<&'p Packing>,
-) -> Vec<packed::Listing> {
+pub fn packed_listings(model: &Model, plan: &Plan, stored: impl Fn(usize) -> Option<Stored>) -> Vec<packed::Listing> {
     // Neighbours mostly have the same scheme, and this is laid out in every frame: it is spelled once for all of them.
     let mut spelled: Option<(&Scheme, String)> = None;
     let mut listings = Vec::with_capacity(model.tensors.len());
@@ -107,11 +122,12 @@ pub fn packed_listings<'p>(
         let coding = if outcome.is_kept() {
             tensor.coding.clone()
         } else {
-            let dense = || Packing::dense(size::code_of(scheme), outcome.geometry()).matrix;
-            let matrix = packing(i).map_or_else(dense, |packing| packing.matrix);
+            let dense = || Stored::Codes(Packing::dense(size::code_of(scheme), outcome.geometry()).matrix);
+            let stored = stored(i).unwrap_or_else(dense);
             let (_, name) =
                 spelled.take_if(|(last, _)| *last == scheme).unwrap_or_else(|| (scheme, scheme.embedded().to_string()));
-            let coding = (!matrix.is_plain_elements()).then(|| Coding { scheme: name.clone(), matrix });
+            let plain = matches!(stored, Stored::Codes(matrix) if matrix.is_plain_elements());
+            let coding = (!plain).then(|| Coding { scheme: name.clone(), stored });
             spelled = Some((scheme, name));
             coding
         };
@@ -159,7 +175,7 @@ pub fn bytes_only(model: &Model, plan: &Plan, recipe: &Recipe) -> ModelEstimate 
             stored_as: outcome.scheme.to_string(),
             label: Label::Exact,
             elements: outcome.elements(),
-            sizes: size::stored(outcome, plan.target, None),
+            sizes: factors::foreseen(outcome, plan.target).unwrap_or_else(|| size::stored(outcome, plan.target, None)),
             packing: None,
             sparse_bytes: None,
             entropy_bytes: None,
@@ -168,6 +184,7 @@ pub fn bytes_only(model: &Model, plan: &Plan, recipe: &Recipe) -> ModelEstimate 
             threshold: None,
             after: None,
             scales: None,
+            factors: None,
         }
     };
     let tensors = (0..model.tensors.len()).map(one).collect();
@@ -211,7 +228,7 @@ pub struct Totals {
 #[must_use]
 pub fn totals(model: &Model, plan: &Plan, recipe: &Recipe, tensors: &[&TensorEstimate]) -> Totals {
     let sizes = tensors.iter().fold(Sizes::default(), |sum, t| sum.plus(t.sizes));
-    let overhead = overhead_bytes(model, plan, recipe, |i| tensors[i].packing.as_ref());
+    let overhead = overhead_bytes(model, plan, recipe, |i| tensors[i].stored());
     let bytes = sizes.total() + overhead;
     let parameters = model.parameters();
     let counts = |tensor: &Tensor| tensor.shape.len() >= 2 && tensor.is_float_source();

@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::atomic::Temporary;
-use super::output::{Output, by_arithmetic};
+use super::output::{Output, by_arithmetic, carried_masks};
 use crate::compress::{Joint, Task, prepare, stream_chunks};
 use crate::control::Control;
 use crate::estimate::total::{artifact_metadata, dense_listings};
@@ -20,11 +20,12 @@ pub fn write(
     temporary: &mut Temporary,
     control: &Control,
 ) -> Result<(), Error> {
-    let metadata = artifact_metadata(model, recipe, plan.target);
+    let joint = Joint::new(model, plan, control)?;
+    let masks = carried_masks(&joint, model, plan, tensors, control)?;
+    let metadata = artifact_metadata(model, plan, recipe, tensors, |i| masks.get(&i).cloned().unwrap_or_default());
     let path = temporary.path().to_path_buf();
     let header = safetensors::lay_out(&dense_listings(model, plan, tensors), &metadata)
         .map_err(|kind| Error::Layout { path, what: kind.to_string() })?;
-    let joint = Joint::new(model, plan, control)?;
     let mut output = Output::new(temporary)?;
     output.write(&header.bytes)?;
     for i in header.order.iter().map(|&at| tensors[at]) {

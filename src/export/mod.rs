@@ -36,6 +36,7 @@ pub use verify::{TensorCheck, Verification, plan_of_artifact, verify};
 
 use crate::compress;
 use crate::control::Control;
+use crate::estimate::total::{carrying, mask_letters};
 use crate::estimate::{ModelEstimate, estimate_model};
 use crate::formats;
 use crate::formats::error::{display_path, quoted};
@@ -141,6 +142,7 @@ pub fn export(
 ) -> Result<Artifact, Error> {
     check_destination(model, out, force)?;
     let out = &destination::bare(out);
+    check_masks(model, plan, out)?;
     let link = destination::link_note(out);
     let shortage = space::foresee(model, plan, recipe, out)?;
     let job = Job { model, plan, recipe, out, force, control };
@@ -154,6 +156,22 @@ pub fn export(
     artifact.notes.extend(link);
     artifact.shortage = shortage;
     Ok(artifact)
+}
+
+/// Letters of carried masks that a header may hold: readers of either container take 100 MB at most.
+const MOST_LETTERS: usize = 64 << 20;
+
+/// Refuses masks that no header can carry before anything is read.
+fn check_masks(model: &Model, plan: &Plan, out: &Path) -> Result<(), Error> {
+    let all: Vec<usize> = (0..model.tensors.len()).collect();
+    let letters: usize = carrying(plan, &all).map(|i| mask_letters(plan.outcome(model, i))).sum();
+    if letters <= MOST_LETTERS {
+        return Ok(());
+    }
+    let what = format!(
+        "its masks take {letters} letters in the header, at most {MOST_LETTERS} fit; quantize fewer masked tensors with fits over survivors, or use symmetric int grids or casts, whose zeros tell the mask"
+    );
+    Err(Error::Layout { path: out.to_path_buf(), what })
 }
 
 /// One export: what is written, and where.

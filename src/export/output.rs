@@ -2,8 +2,12 @@
 
 use super::Error;
 use super::atomic::Temporary;
+use crate::compress::Joint;
 use crate::control::Control;
+use crate::estimate::total::carrying;
 use crate::model::{Model, Scratch, Tensor};
+use crate::recipe::Plan;
+use std::collections::HashMap;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -67,6 +71,21 @@ impl<'a> Output<'a> {
         }
         Ok(())
     }
+}
+
+/// The masks that a file with these tensors carries beside its zeros, as text, by tensor position.
+pub fn carried_masks(
+    joint: &Joint,
+    model: &Model,
+    plan: &Plan,
+    tensors: &[usize],
+    control: &Control,
+) -> Result<HashMap<usize, String>, Error> {
+    let text = |i| {
+        let task = joint.task(model, plan, i, control);
+        Ok((i, task.mask.map_or(Ok(String::new()), |mask| mask.text(&task))?))
+    };
+    carrying(plan, tensors).map(text).collect()
 }
 
 /// Runs `f32` or `f64` code by a tensor's dtype.

@@ -21,6 +21,7 @@
     )
 )]
 
+pub mod base64;
 mod descriptors;
 pub mod dtype;
 pub mod error;

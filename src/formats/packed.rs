@@ -5,7 +5,7 @@ use super::frame::Frame;
 use super::json::{
     Document, Found, Seed, Take, Texts, Verdict, push_number, push_shape, push_text, push_texts, read_document,
 };
-use super::packed_layout::{Code, Coding, Form, Indices, MAGIC, Matrix, PREFIX, VERSION};
+use super::packed_layout::{Code, Coding, Factors, Form, Indices, MAGIC, Matrix, PREFIX, Stored, VERSION};
 use super::packed_tensor::Tensor;
 use super::safetensors::needed_bytes;
 use super::{Dtype, Entry, Limits, Source, Table};
@@ -193,7 +193,7 @@ pub fn lay_out(
     for (i, listing) in listings.iter().enumerate() {
         let geometry = Geometry::of(&listing.shape);
         let bytes = match &listing.coding {
-            Some(coding) => coding.matrix.parts(listing.dtype, geometry).len(),
+            Some(coding) => coding.stored.len(listing.dtype, geometry),
             None => needed_bytes(listing.dtype, &listing.shape)
                 .map_err(|what| ErrorKind::NoSize { name: printable(&listing.name), what })?,
         };
@@ -216,7 +216,7 @@ pub fn lay_out(
         json.push(' ');
     }
     let mut head = MAGIC.to_vec();
-    let versions = listings.iter().filter_map(|listing| Some(listing.coding.as_ref()?.matrix.version()));
+    let versions = listings.iter().filter_map(|listing| Some(listing.coding.as_ref()?.stored.version()));
     head.extend_from_slice(&versions.max().unwrap_or(1).to_le_bytes());
     head.extend_from_slice(&[0; 4]);
     head.extend_from_slice(&(json.len() as u64).to_le_bytes());
@@ -234,16 +234,28 @@ pub fn lay_out(
 fn push_coding(json: &mut String, coding: &Coding) {
     json.push_str(",\"coding\":{\"scheme\":");
     push_text(json, &coding.scheme);
-    push_matrix(json, &coding.matrix);
+    match &coding.stored {
+        Stored::Codes(matrix) => push_matrix(json, matrix),
+        Stored::Factors(Factors { rank, dtype, matrices: [left, right] }) => {
+            json.push_str(",\"rank\":");
+            push_number(json, *rank as u64);
+            json.push_str(&format!(",\"dtype\":\"{}\",\"left\":{{", dtype.name()));
+            push_matrix(json, left);
+            json.push_str("},\"right\":{");
+            push_matrix(json, right);
+            json.push('}');
+        }
+    }
     json.push('}');
 }
 
 /// The members that say how a matrix is coded.
 fn push_matrix(json: &mut String, matrix: &Matrix) {
+    json.push_str(if json.ends_with('{') { "" } else { "," });
     json.push_str(match matrix.form {
-        Form::Dense => ",\"form\":\"dense\"",
-        Form::Mask => ",\"form\":\"mask\"",
-        Form::Indices(_) => ",\"form\":\"indices\"",
+        Form::Dense => "\"form\":\"dense\"",
+        Form::Mask => "\"form\":\"mask\"",
+        Form::Indices(_) => "\"form\":\"indices\"",
     });
     json.push_str(",\"nonzeros\":");
     push_number(json, matrix.nonzeros);
@@ -301,7 +313,8 @@ mod tests {
     fn example() -> (Vec<Listing>, Vec<u8>) {
         let code = Code::Integer { bits: 3, unit: Unit::Group(32), zero_points: true };
         let coding = |form, nonzeros, code, huffman| {
-            Some(Coding { scheme: "int3:g32:asym".into(), matrix: Matrix { form, nonzeros, code, huffman } })
+            let stored = Stored::Codes(Matrix { form, nonzeros, code, huffman });
+            Some(Coding { scheme: "int3:g32:asym".into(), stored })
         };
         let indices = |huffman, stream| Form::Indices(Indices { bits: 4, huffman, stream });
         let listing = |name: &str, coding| Listing { name: name.into(), dtype: Dtype::F32, shape: vec![2, 40], coding };

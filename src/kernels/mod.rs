@@ -29,6 +29,7 @@
 //! | [`kept`] | which indices of a dimension stay |
 //! | [`layout`] | rows, groups and chunks: where a tensor is cut |
 //! | [`lines`] | sums of squares of rows and columns |
+//! | [`svd`] | singular values and the factors of the best product of a rank |
 //! | [`table`] | counts by the upper 16 bits: the value table |
 //! | [`sketch`] | where weights lie in their group's range: errors of any width by a dot product |
 //! | [`trial`] | one grid tried on a handful of groups |
@@ -64,6 +65,7 @@ pub mod sketch;
 pub mod small;
 pub mod stats;
 pub mod sum;
+pub mod svd;
 pub mod table;
 pub mod trial;
 

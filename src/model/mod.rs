@@ -11,6 +11,7 @@ pub mod graph;
 #[cfg(test)]
 mod named;
 mod open;
+mod product;
 pub mod roles;
 mod units;
 mod values;
@@ -22,11 +23,13 @@ pub use open::{OpenOptions, open};
 pub use roles::Role;
 pub use values::Scratch;
 
-use crate::formats::packed_layout::{Code, Coding};
+use crate::formats::packed_layout::{Code, Coding, Stored};
 use crate::formats::source::Access;
 use crate::formats::{Dtype, Source};
 use crate::kernels::layout::Geometry;
+use crate::kernels::svd::Shelf;
 use blocks::Blocks;
+use product::Product;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -84,6 +87,8 @@ pub struct Model {
     pub warnings: Vec<String>,
     /// How it was asked to be read; what is made of it is read back in the same way.
     pub access: Access,
+    /// Decompositions of its matrices that are kept for the next question.
+    pub decompositions: Shelf,
     /// Which tensors share a dimension; found when first asked for.
     graph: OnceLock<(Graph, Option<Config>)>,
 }
@@ -109,6 +114,8 @@ pub struct Tensor {
     pub beside_scale: bool,
     /// Whether it is such a scale or zero point: numbers, but part of somebody's quantization.
     pub side_of_codes: bool,
+    /// The two matrices whose product it is, when it is stored as such.
+    product: Option<Box<Product>>,
     shard: usize,
     range: Range<u64>,
     /// Where its codes are found, block by block; made when it is first read.
@@ -149,7 +156,10 @@ impl Tensor {
     /// Whether its values are integer codes of somebody's quantization rather than numbers of their own.
     #[must_use]
     pub fn is_coded(&self) -> bool {
-        let packed = self.coding.as_ref().is_some_and(|c| c.matrix.code != Code::Element);
+        let packed = self.coding.as_ref().is_some_and(|coding| match coding.stored {
+            Stored::Codes(matrix) => matrix.code != Code::Element,
+            Stored::Factors(_) => true,
+        });
         packed || self.beside_scale || self.dtype == Dtype::F8_E8M0
     }
 
@@ -227,6 +237,12 @@ impl Model {
         self.metadata.get(RECIPE_KEY).map(String::as_str)
     }
 
+    /// The mask of a tensor that an artifact carries beside its zeros, as text (see `PACKED.md`).
+    #[must_use]
+    pub fn carried_mask(&self, tensor: &str) -> Option<&str> {
+        self.metadata.get(&mask_key(tensor)).map(String::as_str)
+    }
+
     /// Says so when a file of the model changed since it was opened.
     ///
     /// # Errors
@@ -266,3 +282,12 @@ impl Model {
 
 /// The metadata key under which every artifact carries its recipe.
 pub const RECIPE_KEY: &str = "spokeshave.recipe";
+
+/// What the metadata keys of carried masks begin with.
+pub const MASK_KEYS: &str = "spokeshave.mask.";
+
+/// The metadata key under which an artifact carries the mask of a tensor.
+#[must_use]
+pub fn mask_key(tensor: &str) -> String {
+    [MASK_KEYS, tensor].concat()
+}

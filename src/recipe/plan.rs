@@ -112,7 +112,7 @@ impl Plan {
                 return Err(Error::NoZero { tensor: tensor.name.clone(), scheme: assignment.scheme.to_string() });
             }
             if let Some(what) = assignment.stored.unbuilt() {
-                let instead = "this version has prune:P (row, global), nm, block, random, mask, rows, cols, heads, ffn, and every quantize step but GGUF's own";
+                let instead = "this version has every step but wanda:P and GGUF's own block types";
                 return Err(Error::NotBuilt { what: format!("scheme {what}"), instead: instead.into() });
             }
         }

@@ -227,6 +227,18 @@ impl Scheme {
         matches!(self.prune, Some(Prune::Magnitude { scope: Scope::Global, .. }))
     }
 
+    /// Whether an artifact must carry its mask beside its zeros: a survivor of the mask may read 0, and counts in the fit. The
+    /// range of a symmetric grid or a cast does not depend on such survivors, that of the others does.
+    #[must_use]
+    pub fn carries_mask(&self) -> bool {
+        let counted = match &self.quantize {
+            Some(Quantize::Int { asymmetric, range, .. }) => *asymmetric || *range != Range::Max,
+            Some(Quantize::Ternary { .. } | Quantize::Codebook { .. }) => true,
+            _ => false,
+        };
+        counted && matches!(self.prune, Some(Prune::Mask { .. }))
+    }
+
     /// Whether some elements may lie beyond the end levels of their grid.
     #[must_use]
     pub fn is_clipped(&self) -> bool {
@@ -239,7 +251,6 @@ impl Scheme {
         let only = |scheme: Self| Some(scheme.to_string());
         match (&self.prune, &self.factorize, &self.quantize) {
             (Some(prune @ Prune::Wanda { .. }), ..) => only(Self { prune: Some(prune.clone()), ..Self::default() }),
-            (_, Some(_), _) => only(Self { factorize: self.factorize, ..Self::default() }),
             (.., Some(quantize)) => match quantize {
                 Quantize::Gguf(_) => only(Self { quantize: Some(quantize.clone()), ..Self::default() }),
                 _ => None,

@@ -51,6 +51,7 @@ impl Live {
             Work::Measure => self.start_measure(),
             Work::Source => self.start_source(),
             Work::Baseline => self.start_baseline(),
+            Work::Spectrum => self.try_spectra_again(),
             Work::Export => {
                 if let Some((out, force)) = self.last_export.clone() {
                     self.export(out, force);
@@ -191,7 +192,7 @@ mod tests {
         assert!(live.rows.iter().all(|row| !row.fresh));
         assert!(live.why_stale().unwrap().contains("the model changed"));
         live.set_target(crate::recipe::Target::Safetensors).unwrap();
-        for work in [Work::Profile, Work::Estimate, Work::Measure, Work::Baseline, Work::Export] {
+        for work in [Work::Profile, Work::Estimate, Work::Measure, Work::Baseline, Work::Spectrum, Work::Export] {
             live.try_again(work);
         }
         live.export(PathBuf::from("nowhere/out.spk"), false);

@@ -6,10 +6,10 @@
 
 use super::trouble::{Cause, Work};
 use super::view_types::Key;
-use crate::compress::Joint;
+use crate::compress::{Joint, spectrum_of};
 use crate::control::Control;
 use crate::estimate::live::{Engine, estimate_model_live};
-use crate::estimate::{TensorEstimate, TensorStats, estimate_tensor};
+use crate::estimate::{Spectrum, TensorEstimate, TensorStats, estimate_tensor};
 use crate::evaluate::mlp::Prediction;
 use crate::evaluate::network::PixelMap;
 use crate::evaluate::{Accuracy, Network, network};
@@ -58,6 +58,8 @@ pub enum Event {
     SourceAccuracy(Accuracy),
     /// One point of a uniform baseline, and of which.
     Baseline(u64, BaselinePoint),
+    /// The singular values of a tensor, or why there are none.
+    Spectrum(usize, Result<Arc<Spectrum>, String>),
     /// An export ended.
     Exported(Result<Box<Artifact>, Cause>),
     /// A tensor could not be read.
@@ -388,6 +390,23 @@ pub fn baseline(
             let accuracy = accuracy.map(|a| a.percent());
             reporter.send(Event::Baseline(number, BaselinePoint { bits, bytes, fidelity, accuracy }));
         }
+        Ok(())
+    })
+}
+
+/// The singular values of one tensor. Where its vectors come along they stay with the model, for the exact pass.
+pub fn spectrum(model: Arc<Model>, index: usize, reporter: Reporter) -> Job {
+    spawn(Work::Spectrum, reporter, move |control, reporter| {
+        model.check_unchanged()?;
+        let tensor = &model.tensors[index];
+        let found = model.steadily_on(tensor, || spectrum_of(&model, tensor, control));
+        let result = match found.map_err(Cause::from) {
+            Ok(svd) => Ok(Arc::new(Spectrum::of(&svd, tensor.geometry()))),
+            // What its values or its size forbid is the tensor's to say.
+            Err(Cause::Refused(why)) => Err(why),
+            Err(cause) => return Err(cause),
+        };
+        reporter.send(Event::Spectrum(index, result));
         Ok(())
     })
 }

@@ -12,6 +12,7 @@ pub use super::view_types::{ApplyTo, Measured, Outcome, PathPoint, Row};
 use super::history::History;
 use super::jobs::{self, BaselinePoint, Event, Reporter};
 use super::running::Running;
+use super::spectra::Spectra;
 use super::sweep::{Sweep, SweepKey};
 use super::trouble::{Troubles, Work};
 use super::view_types::Key;
@@ -72,6 +73,7 @@ pub struct Live {
     pub(super) events: Receiver<Event>,
     pub(super) reporter: Reporter,
     pub(super) running: Running,
+    pub(super) spectra: Spectra,
     /// Why tensors could not be read.
     pub(super) unread: HashMap<usize, String>,
     pub(super) last_export: Option<(PathBuf, bool)>,
@@ -126,6 +128,7 @@ impl Live {
             events,
             reporter,
             running: Running::default(),
+            spectra: Spectra::default(),
             unread: HashMap::new(),
             last_export: None,
             baselines: 0,

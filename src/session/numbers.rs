@@ -219,6 +219,9 @@ impl Live {
             self.start_baseline();
             self.start_estimates(None);
         }
+        if through.spectrum {
+            self.next_spectrum();
+        }
         if through.profile || through.estimate {
             self.complete_distributions();
         }
@@ -237,6 +240,12 @@ impl Live {
             Event::Unmeasured(..) => {}
             Event::SourceAccuracy(accuracy) => {
                 self.source_accuracy = Some(accuracy);
+            }
+            Event::Spectrum(index, result) => {
+                self.take_spectrum(index, result);
+                if let Err(place) = profiled.binary_search(&index) {
+                    profiled.insert(place, index);
+                }
             }
             Event::Baseline(number, point) if number == self.baselines => self.baseline.push(point),
             Event::Baseline(..) => {}
@@ -277,6 +286,10 @@ impl Live {
         }
         if let Ok(estimate) = &result {
             self.cache.insert((index, key.clone()), estimate.clone());
+            // Its matrix is taken apart already: the next rank is a look-up.
+            if estimate.factors.is_some() {
+                self.want_spectrum_later(index);
+            }
         }
         let row = &mut self.rows[index];
         if row.key != key {

@@ -24,6 +24,8 @@ pub enum Work {
     Source,
     /// The uniform baseline.
     Baseline,
+    /// Finding singular values.
+    Spectrum,
     /// Writing an artifact.
     Export,
 }
@@ -38,6 +40,7 @@ impl Work {
             Self::Measure => "measure",
             Self::Source => "measure-source",
             Self::Baseline => "baseline",
+            Self::Spectrum => "spectrum",
             Self::Export => "export",
         }
     }
@@ -50,6 +53,7 @@ impl Work {
             Self::Measure => "Measuring accuracy",
             Self::Source => "Measuring the untouched network",
             Self::Baseline => "The uniform baseline",
+            Self::Spectrum => "Finding singular values",
             Self::Export => "The export",
         }
     }

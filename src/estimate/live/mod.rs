@@ -7,6 +7,7 @@
 //! | symmetric grids of rows and groups | sketch, where the check trusts it (`from_sketch`) | live |
 //! | the same pruned by one threshold, with a zero point, with a searched clip, or on somebody's lattice | drawn groups, tried at every width beforehand (`from_tables`) | sampled, with its standard error |
 //! | rows, columns, heads, hidden units | energies of rows and columns (`structured`); what else is done to the rest, in proportion | live; sampled |
+//! | truncated products | singular values, once they are known (`from_spectrum`) | live |
 //! | everything else: per-row pruning, percentile ranges of groups, small floats and other levels of rows and groups | drawn groups (`from_sample`) | sampled, with its standard error |
 //!
 //! Tensors below 65,536 elements have no live answer: the exact kernel is as quick. The window and `estimate --live` both
@@ -14,6 +15,7 @@
 
 mod from_sample;
 mod from_sketch;
+mod from_spectrum;
 mod from_table;
 mod from_tables;
 mod levels;
@@ -23,7 +25,7 @@ mod whole;
 pub use whole::{Asked, estimate_model_live};
 
 use super::size::{self, Content};
-use super::{Label, Packing, TensorEstimate};
+use super::{Label, Packing, Spectrum, TensorEstimate};
 use crate::compress::Joint;
 use crate::formats::Dtype;
 use crate::kernels::convert::{F8_E4M3, F8_E5M2};
@@ -63,6 +65,8 @@ pub struct Engine {
     orders: HashMap<Vec<Part>, Arc<Vec<usize>>>,
     /// What the cuts of the plan asked last leave.
     removed: Option<(Vec<Removal>, Arc<Joint>)>,
+    /// Singular values, by tensor.
+    spectra: HashMap<usize, Arc<Spectrum>>,
 }
 
 /// One tensor, its scheme, and what is known of it.
@@ -179,6 +183,9 @@ impl Engine {
     /// scheme that its values may refuse.
     #[must_use]
     pub fn estimate(&self, model: &Model, plan: &Plan, index: usize, asked: &Asked) -> Option<TensorEstimate> {
+        if plan.assignments[index].stored.factorize.is_some() {
+            return self.from_spectrum(plan.outcome(model, index), plan.target, index);
+        }
         let scheme = without_structure(&plan.assignments[index].stored);
         let case = self.case(model, plan, index, &scheme, &asked.cuts, asked.tried)?;
         let answer = case.answer()?;
@@ -200,6 +207,9 @@ impl Engine {
     ) -> Option<Case<'a>> {
         let (tensor, outcome) = (&model.tensors[index], plan.outcome(model, index));
         let profile = self.profile(index)?;
+        if outcome.scheme.factorize.is_some() {
+            return None;
+        }
         profile.sample.as_ref()?;
         let cut = match &scheme.prune {
             None => None,
@@ -388,7 +398,7 @@ impl Case<'_> {
         };
         let sampled = answer.sampled || answer.error.is_some_and(|error| error > LIVE) || self.profile.coarse;
         let foreseen = || {
-            let (code, dtype) = (size::code_of(self.scheme), size::stored_dtype(self.tensor.dtype, self.scheme));
+            let (code, dtype) = (size::code_of(self.scheme), size::stored_dtype(outcome.tensor.dtype, self.scheme));
             let wide = code.bits(dtype) > 8;
             let share = n as f64 / self.tensor.elements().max(1) as f64;
             let symbol_bits = if wide { Some(from_table::last_bytes(self, dtype) * share) } else { answer.code_bits };
@@ -408,6 +418,7 @@ impl Case<'_> {
             threshold: self.cut.map(|cut| self.profile.table.magnitude(cut)),
             after: None,
             scales: self.scales(),
+            factors: None,
         }
     }
 

@@ -100,7 +100,7 @@ impl Case<'_> {
         let all = (Arc::new(Kept::all(whole.rows)), Arc::new(Kept::all(whole.cols)));
         let (rows, cols) = match &leaves.input {
             Input::Part { rows, cols } => (rows, cols),
-            Input::Whole => (&all.0, &all.1),
+            Input::Whole | Input::Held(_) => (&all.0, &all.1),
         };
         let zeroed = leaves.zeroed.as_ref();
         let inner = self.tensor.shape.iter().skip(2).product::<usize>().max(1);

@@ -1,7 +1,7 @@
 //! A whole plan answered from profiles: what `estimate --live` prints, and what the window shows before the exact pass lands.
 
 use super::Engine;
-use crate::compress::{Error, Joint, PoolCut};
+use crate::compress::{Error, Joint, PoolCut, is_at_hand};
 use crate::control::Control;
 use crate::estimate::total::{self, ModelEstimate};
 use crate::estimate::{Label, TensorEstimate, TensorStats, estimate_tensor};
@@ -57,6 +57,9 @@ impl Engine {
         }
         let mut task = asked.removed.task(model, plan, index, control);
         task.pool = pool;
+        if !is_at_hand(&task) {
+            return None;
+        }
         let mut result = estimate_tensor(&task, reach);
         if let (Ok(estimate), true) = (&mut result, pool.is_some() || plan.removals.touches(index)) {
             // The kernel is exact, but the pool's threshold is the tables', and ranks may be by sums of 32 bits.
