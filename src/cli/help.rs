@@ -41,6 +41,12 @@ Schemes (steps joined by +, in this order, at most one of each):
   prune:0.9           the 90 % smallest magnitudes become 0
                       prune:0.9:row     in each row
                       prune:0.9:global  over all tensors of the line
+  nm:2:4              2 of every 4 along a row stay, the largest
+  block:4x4:0.5       the 50 % weakest blocks of 4 rows x 4 columns become 0
+  random:0.5:7        50 % by lot, the same lot for every seed
+  mask:FILE           the zeros of another model, or of a file of masks; in a
+                      recipe file the path is relative to that file. In FILE a
+                      + is fine, unless what follows reads like a step
   rows:0.25           the 25 % smallest rows go, with all that belongs to them
                       cols:0.25  columns   heads:0.25  attention heads
                       ffn:0.25  hidden units of feed-forward blocks
@@ -49,9 +55,11 @@ Schemes (steps joined by +, in this order, at most one of each):
                       int4:g64:asym                  with a zero point
   f16  bf16           plain casts
   prune:0.9+int4:g64  first prune, then quantize what survives
-  The language has more, refused for now as not built yet: nm:N:M block
-  random wanda mask, rank energy, fp8 mxfp4 nvfp4 nf4 ternary
-  binary codebook, the ranges mse and p99.9, and GGUF's q4_k and its kin.
+  README has the other number formats and factors. The language also has wanda
+  and GGUF's q4_k and its kin, refused for now as not built yet.
+  preset makes recipes that have a name: erk, lamp, lottery-ticket and others.
+  --recipe takes an exported file, too: what made it is done again, and its own
+  zeros are what mask:embedded in it means.
 
 Targets (--target):
   packed              Spokeshave's own container, where zeros and low bits

@@ -231,3 +231,60 @@ impl Blocks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compress::Joint;
+    use crate::control::Control;
+    use crate::model::{OpenOptions, open};
+    use crate::recipe::{Plan, Recipe};
+    use std::path::Path;
+
+    #[test]
+    fn energies_that_are_not_kept_settle_the_same_blocks() {
+        let model = open(Path::new("demo"), &OpenOptions::default()).unwrap();
+        let mut recipe = Recipe::default();
+        recipe.set(&model, "fc1.weight=block:1x1:0.5").unwrap();
+        let plan = Plan::new(&model, &recipe, false).unwrap();
+        let (control, index) = (Control::default(), model.find("fc1.weight").unwrap());
+        let joint = Joint::new(&model, &plan, &control).unwrap();
+        let task = joint.task(&model, &plan, index, &control);
+        for (height, width) in [(1, 1), (4, 4), (7, 13), (300, 1), (1, 784), (150, 500), (u32::MAX, u32::MAX)] {
+            for share in ["0.1", "0.5", "0.99"] {
+                let share = Decimal::parse(share).unwrap();
+                let kept = Blocks::keeping::<f32>(&task, height, width, share, KEPT).unwrap();
+                let again = Blocks::keeping::<f32>(&task, height, width, share, 0).unwrap();
+                assert_eq!(kept, again, "{height}x{width}");
+                let gone = kept.map_or(0, |blocks| blocks.gone.iter().map(|bits| u64::from(bits.count_ones())).sum());
+                let grid = BlockGrid {
+                    geometry: task.geometry(),
+                    height: height.min(300) as usize,
+                    width: width.min(784) as usize,
+                };
+                assert_eq!(gone, share.share_of(grid.count() as u64));
+            }
+        }
+    }
+
+    #[test]
+    fn every_element_is_in_one_block_and_every_block_in_one_part() {
+        for (rows, cols, height, width) in [(5, 7, 2, 3), (300, 784, 4, 4), (3, 200_000, 2, 70_000), (40, 5000, 40, 7)]
+        {
+            let grid = BlockGrid { geometry: Geometry { rows, cols }, height, width };
+            let (mut next, mut elements) = (0, vec![0_usize; grid.count()]);
+            for part in grid.parts() {
+                assert_eq!(part.start, next);
+                let (rows, cols) = grid.extent(&part);
+                assert!(rows.len() * cols.len() > 0);
+                next = part.end;
+            }
+            assert_eq!(next, grid.count());
+            for range in grid.geometry.chunks() {
+                grid.pieces(range).for_each(|(block, piece)| elements[block] += piece.len());
+            }
+            assert_eq!(elements.iter().sum::<usize>(), rows * cols);
+            assert_eq!(elements[0], height.min(rows) * width.min(cols));
+        }
+    }
+}

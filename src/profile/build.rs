@@ -5,6 +5,7 @@
 //! the file: the profile is the same for any number of threads.
 
 use super::sample::{GROUP, Sample, draw, gather};
+use super::tiles::Tiles;
 use super::{Error, Grain, Grids, Profile, Tables, ValueTable, check, is_sketched, is_told_by_upper_bits};
 use crate::control::Control;
 use crate::formats::Dtype;
@@ -280,6 +281,7 @@ fn finish(model: &Model, tensor: &Tensor, sums: Sums, sampled: usize, control: &
     let draws = draw(geometry, &sums.energies, &profile.rows, sampled / geometry.cols.clamp(1, GROUP));
     let rows = &profile.rows;
     let sample = gather(model, tensor, &draws, |row| rows.get(row).copied().unwrap_or_default(), true, control)?;
+    let sample = Sample { tiles: Tiles::gather(model, tensor, control)?, ..sample };
     profile.peaks = peaks_of(&sample);
     profile.checks = check::check(&sample, &profile.sketches, tensor.dtype, profile.gaps.nonzero());
     profile.table.sharpen(&sample.values);

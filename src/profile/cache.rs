@@ -25,7 +25,7 @@ pub const MOST: u64 = 1 << 30;
 /// Bytes of one model's profiles at most.
 const MOST_OF_ONE: u64 = 512 << 20;
 /// What every file begins with; the number is the version of everything that stands behind it.
-const MAGIC: &[u8; 16] = b"spokeshave-prof8";
+const MAGIC: &[u8; 16] = b"spokeshave-prof9";
 const ENDING: &str = "profile";
 
 /// A folder of profiles.

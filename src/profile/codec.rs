@@ -7,6 +7,7 @@ use super::check::{Checks, WIDTHS};
 use super::rank::{Look, QUANTILES};
 use super::sample::{RANKED, Segment};
 use super::tables::{CELL, Cell, LENGTHS, Tables};
+use super::tiles::{TALL, Tiles, WIDE};
 use super::{Grain, Grids, Profile, Sample, ValueTable};
 use crate::kernels::entropy::Gaps;
 use crate::kernels::sketch::{BINS, Sketch};
@@ -69,6 +70,9 @@ pub fn write(profile: &Profile, out: &mut Vec<u8>) {
         }
         put_u64(out, sample.order.len() as u64);
         put_f32s(out, &sample.order);
+        let Tiles { rows, cols, values } = &sample.tiles;
+        [*rows, *cols, values.len()].iter().for_each(|&x| put_u64(out, x as u64));
+        put_f32s(out, values);
     }
     out.push(u8::from(profile.tables.is_some()));
     if let Some(tables) = &profile.tables {
@@ -281,7 +285,11 @@ fn read_sample(reader: &mut Reader<'_>) -> Option<Sample> {
     }
     let order = reader.len(4)?;
     let order = reader.f32s(order)?;
-    Some(Sample { segments, values, quantiles, clips, looks, order })
+    let (rows, cols) = (usize::try_from(reader.u64()?).ok()?, usize::try_from(reader.u64()?).ok()?);
+    let tiled = reader.len(4)?;
+    let tiles = Tiles { rows, cols, values: reader.f32s(tiled)? };
+    let fits = rows <= TALL && cols <= WIDE && (tiled == 0 || (rows * cols > 0 && tiled.is_multiple_of(rows * cols)));
+    fits.then_some(Sample { segments, values, quantiles, clips, looks, order, tiles })
 }
 
 fn read_tables(reader: &mut Reader<'_>) -> Option<Tables> {
@@ -332,6 +340,7 @@ mod tests {
                 clips: vec![80; 7],
                 looks: vec![Look { values: vec![0.5, -0.25], largest: 1, weight: 9.5 }],
                 order: vec![-0.25, 0.5],
+                tiles: Tiles { rows: 1, cols: 2, values: vec![0.5, -0.25, 1.0, 2.0] },
             }),
             direct: [[1.5, 0.25]; 4],
             casts: [0.5, 0.75],

@@ -15,6 +15,7 @@
 //! | [`build`] | the fused pass |
 //! | [`coarse`] | the first answer, from a few rows |
 //! | [`check`] | whether the sketches may be trusted on this tensor, width by width |
+//! | [`tiles`] | small rectangles, for blocks |
 //! | [`tables`] | grids tried on the drawn groups at every width: pruned, with a zero point, clipped |
 //! | `unit_share` | which percentile a clip is |
 //! | [`codec`] | a profile as bytes |
@@ -28,6 +29,7 @@ pub mod codec;
 pub mod rank;
 pub mod sample;
 pub mod tables;
+pub mod tiles;
 mod unit_share;
 pub mod values;
 

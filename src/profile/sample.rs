@@ -9,6 +9,7 @@
 
 use super::Error;
 use super::rank::{CLIPS, Look, ORDER, QUANTILES, between_quantiles, in_order, quantiles};
+use super::tiles::Tiles;
 use crate::control::Control;
 use crate::kernels::layout::{CHUNK, Geometry};
 use crate::kernels::quant::Extent;
@@ -49,6 +50,8 @@ pub struct Sample {
     pub clips: Vec<u8>,
     /// What stands for those rows.
     pub looks: Vec<Look>,
+    /// Rectangles from all over; none in a guess.
+    pub tiles: Tiles,
     /// [`ORDER`] values of the same rows, least to greatest, at even shares of the row.
     pub order: Vec<f32>,
 }
@@ -207,7 +210,7 @@ impl Sample {
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let looks: usize = self.looks.iter().map(|look| look.values.len()).sum();
-        4 * (self.values.len() + self.quantiles.len() + self.order.len() + looks)
+        4 * (self.tiles.values.len() + self.values.len() + self.quantiles.len() + self.order.len() + looks)
             + self.clips.len()
             + self.segments.len() * size_of::<Segment>()
     }

@@ -38,3 +38,38 @@ pub fn lay(model: &Model, recipe: &Recipe, choice: &Choice, control: &Control) -
     Plan::new(model, &laid, true)?;
     Ok((laid, skipped.iter().map(|name| printable(name)).collect()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{OpenOptions, open};
+    use crate::recipe::{Decimal, Target};
+    use std::path::Path;
+
+    #[test]
+    fn a_preset_takes_the_place_of_rules_and_leaves_locks_alone() {
+        let model = open(Path::new("demo"), &OpenOptions::default()).unwrap();
+        let mut recipe = Recipe { target: Some(Target::Safetensors), ..Recipe::default() };
+        recipe.set(&model, "*=int8").unwrap();
+        recipe.locked = vec!["fc1.bias".into(), "fc2.weight".into()];
+        let share = Decimal::parse("0.5");
+        let schemes = |preset, share| {
+            let choice = Choice { preset, share, round: None };
+            let (laid, skipped) = lay(&model, &recipe, &choice, &Control::default()).unwrap();
+            assert_eq!((laid.target, &laid.locked), (recipe.target, &recipe.locked));
+            assert_eq!(skipped, ["fc2.weight"]);
+            let plan = Plan::new(&model, &laid, false).unwrap();
+            plan.assignments.iter().map(|a| a.scheme.to_string()).collect::<Vec<_>>()
+        };
+        let half = ["keep", "prune:0.5", "keep", "int8:row", "keep", "prune:0.5"];
+        assert_eq!(schemes(Preset::Uniform, share), half);
+        let paper = ["keep", "prune:0.92+codebook:64", "keep", "int8:row", "keep", "prune:0.74+codebook:64"];
+        assert_eq!(schemes(Preset::DeepCompression, None), paper);
+        for preset in Preset::ALL {
+            assert!(
+                preset.about().len() < 120
+                    && preset.name().chars().all(|c| c.is_ascii_lowercase() || "-0123456789".contains(c))
+            );
+        }
+    }
+}

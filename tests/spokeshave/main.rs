@@ -14,6 +14,7 @@ mod headers;
 mod json_text;
 mod levels;
 mod live;
+mod masks;
 mod packed;
 mod pictures;
 mod raster_renderer;

@@ -7,6 +7,8 @@
 //! | symmetric grids of rows and groups | sketch, where the check trusts it (`from_sketch`) | live |
 //! | the same pruned by one threshold, with a zero point, with a searched clip, or on somebody's lattice | drawn groups, tried at every width beforehand (`from_tables`) | sampled, with its standard error |
 //! | rows, columns, heads, hidden units | energies of rows and columns (`structured`); what else is done to the rest, in proportion | live; sampled |
+//! | N of M, blocks, chance | drawn groups, drawn tiles, expected values (`picked`) | sampled, with its standard error |
+//! | masks of files, and what `picked` leaves | nothing: the exact pass alone | |
 //! | truncated products | singular values, once they are known (`from_spectrum`) | live |
 //! | the same with quantized factors | the exact kernel, where the tensor has 262,144 elements at most and is taken apart already | exact |
 //! | everything else: per-row pruning, percentile ranges of groups, small floats and other levels of rows and groups | drawn groups (`from_sample`) | sampled, with its standard error |
@@ -20,6 +22,7 @@ mod from_spectrum;
 mod from_table;
 mod from_tables;
 mod levels;
+mod picked;
 mod structured;
 mod whole;
 
@@ -219,6 +222,7 @@ impl Engine {
             Some(Prune::Magnitude { scope: Scope::Tensor, share }) => {
                 Some(profile.table.cut(share.share_of(profile.table.finite())))
             }
+            Some(_) if picked::is_picked(scheme) => None,
             Some(_) => return None,
         };
         Some(Case { tensor, scheme, outcome, target: plan.target, profile, cut, tried })
@@ -311,6 +315,9 @@ impl Case<'_> {
         if self.scheme.is_keep() {
             let moments = &self.profile.moments;
             return Some(Answer { energy_after: moments.energy, zeros: moments.zeros as f64, ..Answer::default() });
+        }
+        if picked::is_picked(self.scheme) {
+            return picked::answer(self);
         }
         if needs_sample(self.tensor, self.scheme, self.target, self.profile) {
             return from_tables::answer(self).or_else(|| from_sample::answer(self));
@@ -477,6 +484,7 @@ impl Engine {
         let case = self.case(model, plan, index, scheme, &asked.cuts, usize::MAX)?;
         match &case.scheme.quantize {
             None if case.cut.is_some() => Some((from_table::after(&case, reach), None)),
+            _ if picked::is_picked(case.scheme) => None,
             _ if case.may_be_refused() || case.is_left_to_chance() => None,
             _ => from_sample::drawn(&case, reach),
         }
