@@ -277,5 +277,48 @@ fn codes(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, kernels, formats, threads, codes);
+/// A square matrix of the size of a small layer's, in memory.
+struct Square(Vec<f32>, usize);
+
+impl Matrix for Square {
+    type Error = Infallible;
+
+    fn rows(&self) -> usize {
+        self.1
+    }
+
+    fn cols(&self) -> usize {
+        self.1
+    }
+
+    fn is_wide(&self) -> bool {
+        false
+    }
+
+    fn read(&self, rows: Range<usize>, cols: Range<usize>, out: &mut [f64]) -> Result<(), Infallible> {
+        for (row, out) in rows.zip(out.chunks_exact_mut(cols.len())) {
+            let read = &self.0[row * self.1..][cols.clone()];
+            out.iter_mut().zip(read).for_each(|(out, &w)| *out = f64::from(w));
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// All singular values and vectors of a layer, and its leading ones.
+fn products(c: &mut Criterion) {
+    let side = 512;
+    let mut values = weights();
+    values.truncate(side * side);
+    let square = Square(values, side);
+    let mut group = c.benchmark_group("svd");
+    group.sample_size(10);
+    group.bench_function("values and vectors of 512 × 512", |b| b.iter(|| Svd::of(&square, side)));
+    group.finish();
+}
+
+criterion_group!(benches, kernels, formats, threads, codes, products);
 criterion_main!(benches);
