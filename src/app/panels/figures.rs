@@ -127,6 +127,16 @@ pub fn line_ui(ui: &mut Ui, live: &Live, index: usize) {
 fn break_even_words(live: &Live, index: usize) -> Option<String> {
     let (tensor, scheme, row) = (&live.model.tensors[index], live.scheme(index), &live.rows[index]);
     let estimate = row.estimate.as_ref().filter(|_| row.fresh)?;
+    if let Some(note) = live.plan().removals.note(index) {
+        return Some(format::plain(note));
+    }
+    if let Some(factors) = &estimate.factors {
+        let geometry = tensor.geometry();
+        let elements = factors.rank * (geometry.rows + geometry.cols);
+        let (of, all) = (format::count(elements as u64), format::count(tensor.elements() as u64));
+        let stored = if live.target() == Target::Packed { "stored" } else { "multiplied back" };
+        return Some(format!("Factors of rank {}, {stored}: {of} elements for {all}", factors.rank));
+    }
     if scheme.is_keep() {
         return None;
     }

@@ -185,16 +185,13 @@ fn rank_line(
 
 /// What the rank comes to, under the plot.
 fn paint_words(ui: &Ui, rect: Rect, live: &Live, index: usize, spectrum: &Spectrum, rank: Option<usize>, t: &Tokens) {
-    let words = match (rank, live.rows[index].estimate.as_ref()) {
-        (Some(rank), Some(estimate)) => {
-            let lost = format::small_percent(spectrum.lost(rank));
-            format!("{} stored, the product alone loses t² {lost} %", format::bytes_text(estimate.bytes()))
-        }
-        _ => {
-            let half = spectrum.rank_of_energy(0.9);
-            let full = spectrum.values.len() as u64;
-            format!("90 % of the energy is in {} of {} ranks", format::grouped(half as u64), format::grouped(full))
-        }
+    let words = if let (Some(rank), Some(estimate)) = (rank, live.rows[index].estimate.as_ref()) {
+        let lost = format::small_percent(spectrum.lost(rank));
+        format!("{} stored, the product alone loses t² {lost} %", format::bytes_text(estimate.bytes()))
+    } else {
+        let most = spectrum.rank_of_energy(0.9);
+        let full = spectrum.values.len() as u64;
+        format!("90 % of the energy is in {} of {} ranks", format::grouped(most as u64), format::grouped(full))
     };
     let at = pos2(rect.left() + 44.0, rect.bottom() - 16.0);
     paint_text(ui.painter(), at, Align2::LEFT_CENTER, words, size::LABEL, weight::TEXT, t.text2);
