@@ -90,7 +90,7 @@ fn the_default_target_is_packed_for_a_demo_and_safetensors_for_a_file() {
 }
 
 #[test]
-fn the_worked_example_lies_between_its_bounds() {
+fn the_worked_example_is_what_its_formula_says_or_less() {
     let e = run(&["estimate", "demo", "--set", "fc1.weight=prune:0.9+int4:row", "--json"]).json();
     let fc1 = tensor(&e, "fc1.weight");
     let survivors_lost = fc1["zeros"].as_u64().unwrap() - 211_680;
@@ -98,15 +98,15 @@ fn the_worked_example_lies_between_its_bounds() {
     let codes = (23_520 - survivors_lost).div_ceil(2);
     let masked = 29_400 + codes + 1_200;
     assert!(fc1["sparse_bytes"].as_u64().unwrap() <= masked);
-    // What is stored is coded by frequencies besides: between the entropy bound and the formula.
-    let (bytes, entropy) = (fc1["bytes"].as_u64().unwrap(), fc1["entropy_bytes"].as_u64().unwrap());
-    assert!((entropy..masked).contains(&bytes), "{entropy} {bytes} {masked}");
+    // What is stored is coded by frequencies besides, gaps as well, which knows of pixels that are black in every image.
+    let bytes = fc1["bytes"].as_u64().unwrap();
+    assert!((masked / 2..masked).contains(&bytes), "{bytes} {masked}");
     let asym = run(&["estimate", "demo", "--set", "fc1.weight=prune:0.9+int4:row:asym", "--json"]).json();
     let asym = tensor(&asym, "fc1.weight");
     let codes = (235_200 - asym["zeros"].as_u64().unwrap()).div_ceil(2);
     let masked = 29_400 + codes + 1_200 + 300;
-    let (bytes, entropy) = (asym["bytes"].as_u64().unwrap(), asym["entropy_bytes"].as_u64().unwrap());
-    assert!((entropy..masked).contains(&bytes), "{entropy} {bytes} {masked}");
+    let bytes = asym["bytes"].as_u64().unwrap();
+    assert!((masked / 2..masked).contains(&bytes), "{bytes} {masked}");
 }
 
 #[test]
