@@ -115,6 +115,20 @@ outside of the folder that is read.
 
 spokeshave --help explains patterns, schemes and targets.";
 
+/// Below the options of `preset`.
+pub const PRESET: &str = "\
+Examples:
+  spokeshave preset erk demo --share 0.9 -o erk.toml
+  spokeshave preset lottery-ticket demo --round 7
+  spokeshave preset lamp model.safetensors --share 0.8 -o lamp.toml
+  spokeshave estimate model.safetensors --recipe lamp.toml
+
+A preset is a recipe like any other: shares are spelled out, one line a tensor,
+to be read, changed and mixed. uniform, global, erk and lamp take --share,
+lottery-ticket and renda --round, the others nothing. lamp alone reads the
+weights. Round N of a ladder is what is left after N rounds; training between
+them is yours: export --mask-only and --rewind lead back to it.";
+
 /// Below the options of `verify`.
 pub const VERIFY: &str = "\
 Example:

@@ -6,6 +6,7 @@
 //! | [`dial`] | one setting of a scheme, turned by itself |
 //! | [`history`] | undo and redo, one step per gesture |
 //! | [`live`] | the window's state: the recipe under the hand and every way to change it |
+//! | [`presets`] | recipes that have names |
 //! | `numbers` | from a new plan to numbers on the screen: live at once, exact as they land |
 //! | [`running`] | which jobs run |
 //! | [`jobs`] | threads behind the window, each cancellable, none ever holding a frame |
@@ -22,6 +23,7 @@ pub mod jobs;
 pub mod leftovers;
 pub mod live;
 mod numbers;
+pub mod presets;
 pub mod running;
 pub mod sweep;
 pub mod trouble;
@@ -30,6 +32,7 @@ mod watch;
 
 pub use live::Live;
 
+use crate::allocate;
 use crate::compress;
 use crate::control::Control;
 use crate::estimate::live::{Engine, estimate_model_live as live_estimate};
@@ -56,6 +59,8 @@ pub enum Error {
     Compress(#[from] compress::Error),
     #[error(transparent)]
     Export(#[from] export::Error),
+    #[error(transparent)]
+    Allocate(#[from] allocate::Error),
     #[error(
         "this model cannot be run here: accuracy is measured for a demo, or a file with a demo's tensor names and shapes. To measure another model, give a command with --with 'CMD {{model}}'"
     )]
