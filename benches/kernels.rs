@@ -8,16 +8,28 @@ use spokeshave::formats::Dtype;
 use spokeshave::kernels::bits::{BitWriter, unpack};
 use spokeshave::kernels::bracket::{self, Bracket, Found};
 use spokeshave::kernels::clip::{Wanted, least_error};
+use spokeshave::kernels::codebook::{Codebook, spaced};
+use spokeshave::kernels::convert::F8_E4M3;
 use spokeshave::kernels::gaps::GapCounts;
 use spokeshave::kernels::histogram::Histogram;
 use spokeshave::kernels::huffman::{Decoder, Encoder, code_lengths};
 use spokeshave::kernels::layout::CHUNK;
-use spokeshave::kernels::quant::Extent;
+use spokeshave::kernels::levels::Levels;
+use spokeshave::kernels::lines;
+use spokeshave::kernels::nf4::Normal;
+use spokeshave::kernels::quant::{Extent, Grid};
 use spokeshave::kernels::select::{DIGITS, Select, Threshold};
+use spokeshave::kernels::signs::Ternary;
+use spokeshave::kernels::small::{Scaled, mx_exponent, nv_scale};
 use spokeshave::kernels::stats::{Moments, moments};
+use spokeshave::kernels::sum::Above;
+use spokeshave::kernels::svd::{Matrix, Svd};
 use spokeshave::kernels::table::Counts;
 use spokeshave::kernels::trial::symmetric_error;
+use std::convert::Infallible;
 use std::hint::black_box;
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Weights in every bench: 256 MiB of f32.
@@ -26,6 +38,8 @@ const WEIGHTS: usize = 1 << 26;
 const PROBE: usize = 256 << 20;
 /// Elements that share a scale.
 const GROUP: usize = 128;
+/// Columns of a matrix.
+const COLUMNS: usize = 4096;
 
 /// Weights as trained layers have them: many small, a few large, both signs; the same in every run.
 fn weights() -> Vec<f32> {
@@ -125,6 +139,13 @@ fn kernels(criterion: &mut Criterion) {
         let name = format!("int{bits} g128 error");
         group.bench_function(name, |b| b.iter(|| symmetric_error(black_box(&weights), GROUP, top, None)));
     }
+    let mut columns = vec![0.0; COLUMNS];
+    group.bench_function("sums of squares, rows", |b| {
+        b.iter(|| black_box(&weights).chunks(COLUMNS).map(lines::energy).sum::<f64>());
+    });
+    group.bench_function("sums of squares, columns", |b| {
+        b.iter(|| black_box(&weights).chunks(COLUMNS).for_each(|row| lines::add_columns(row, &mut columns)));
+    });
     let mut table = Vec::new();
     assert_eq!(threshold(&weights), threshold_by_digits(&weights, &mut table), "two ways, one answer");
     group.bench_function("threshold", |b| b.iter(|| threshold(black_box(&weights))));
@@ -134,6 +155,45 @@ fn kernels(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(2 * WEIGHTS as u64));
     group.bench_function("moments and value table, bf16", |b| {
         b.iter(|| moments_and_table_bf16(black_box(&half), &mut values));
+    });
+    group.finish();
+}
+
+/// Codes and values of weights on the levels of every number format, a chunk at a time, each unit fitted first.
+fn formats(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("formats");
+    group.sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2));
+    let weights = &weights()[..1 << 22];
+    group.throughput(Throughput::Bytes(4 * weights.len() as u64));
+    let (mut codes, mut results) = (vec![0; CHUNK], vec![0.0; CHUNK]);
+    let mut bench = |name: &str, size: usize, levels: &dyn Fn(&[f32]) -> Levels<f32>| {
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                for unit in black_box(weights).chunks(size) {
+                    levels(unit).quantize(unit, &mut codes[..unit.len()], &mut results[..unit.len()]);
+                }
+                black_box((codes[0], results[0]))
+            });
+        });
+    };
+    let peak = |unit: &[f32]| Extent::of(unit).abs_max();
+    bench("fp8_e4m3 row", 4096, &|unit| {
+        Levels::Float(Scaled { format: F8_E4M3, scale: peak(unit) / F8_E4M3.max() as f32 })
+    });
+    bench("mxfp4", 32, &|unit| Levels::Mx(mx_exponent(peak(unit)).unwrap_or_default()));
+    bench("nvfp4", 16, &|unit| Levels::Nv { scale: nv_scale(peak(unit), 1e4).unwrap_or_default(), global: 1e4 });
+    bench("nf4 g64", 64, &|unit| Levels::Normal(Normal { scale: peak(unit) }));
+    bench("ternary row", 4096, &|unit| {
+        let threshold = Ternary::threshold(Above::of(unit, 0.0).mean(unit.len() as u64));
+        let above = Above::of(unit, threshold);
+        Levels::Ternary(Ternary { threshold, scale: above.mean(above.count) })
+    });
+    for k in [16, 256] {
+        let book = Arc::new(Codebook { centroids: spaced(k, -0.1, 0.1), zeros_apart: false });
+        bench(&format!("codebook of {k}"), CHUNK, &|_| Levels::Codebook(book.clone()));
+    }
+    bench("int4 g64", 64, &|unit| {
+        Levels::Grid(Grid::new(4, false, Extent::of(unit)).expect("a step that is a number"))
     });
     group.finish();
 }
@@ -217,5 +277,5 @@ fn codes(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, kernels, threads, codes);
+criterion_group!(benches, kernels, formats, threads, codes);
 criterion_main!(benches);

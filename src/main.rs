@@ -44,7 +44,7 @@ fn open_window(options: &WindowOptions) -> Result<(), String> {
         Renderer::Gl => app::start::Renderer::Gl,
         Renderer::Soft => app::start::Renderer::Soft,
     };
-    app::open_window(app::WindowOptions { renderer, model, open: options.open })
+    app::open_window(app::WindowOptions { renderer, model, named: options.model.is_some(), open: options.open })
 }
 
 /// Draws the window into a file.

@@ -7,9 +7,9 @@
 //! Pruning in order of score loses the least of what a matrix has left: 1 − t² = Π (1 − score) over what went. Weights are
 //! not sorted. In a matrix scores rise with magnitude, so a threshold is a number of the smallest of each:
 //!
-//! 1. one pass counts and sums by the upper 16 bits of |w|; the score of the last weight of every such bin is then known, and
-//!    all bins but one of each matrix go whole or stay whole;
-//! 2. a second pass counts that one bin of each matrix by its lower 16 bits, where every value is known.
+//! 1. one pass counts and sums by the upper 16 bits of |w|; the scores of the first and last weight of every such bin are then
+//!    known, and all bins but a few of each matrix go whole or stay whole;
+//! 2. a second pass counts the values in those few.
 
 use super::share_of_count;
 use crate::compress::Error;
@@ -19,12 +19,11 @@ use crate::kernels::Real;
 use crate::model::{Model, Scratch, Tensor};
 use crate::recipe::Decimal;
 use rayon::prelude::*;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 /// Bins of the first pass: the upper half of a magnitude's 32 bits, the sign left out.
 const BINS: usize = 1 << 15;
-/// Values of a bin.
-const VALUES: usize = 1 << 16;
 
 /// The share of each matrix that goes, so that of all their finite weights together `share` does. Weights in F64 are ranked
 /// as the nearest f32.
@@ -37,15 +36,17 @@ pub fn shares(model: &Model, matrices: &[&Tensor], share: Decimal, control: &Con
         let bins: Result<Vec<Bins>, Error> = matrices.iter().map(|t| Bins::of(model, t, control)).collect();
         let bins = bins?;
         let total: u64 = bins.iter().map(Bins::finite).sum();
-        let (mut gone, partly) = whole_bins(&bins, share.share_of(total));
+        let whole = whole_bins(&bins, share.share_of(total));
         let mut parts = Vec::with_capacity(matrices.len());
-        for ((tensor, bins), &bin) in matrices.iter().zip(&bins).zip(&partly) {
-            parts.push(Part::of(model, tensor, bins, bin, control)?);
+        for ((tensor, bins), (_, partly)) in matrices.iter().zip(&bins).zip(&whole) {
+            parts.push(Part::of(model, tensor, bins, partly.clone(), control)?);
         }
-        let left = share.share_of(total) - gone.iter().sum::<u64>();
-        gone.iter_mut().zip(within_bins(&parts, left)).for_each(|(gone, more)| *gone += more);
-        let of = |(bins, gone): (&Bins, u64)| share_of_count(gone, bins.finite());
-        Ok::<_, Error>(bins.iter().zip(gone).map(of).collect())
+        let gone: u64 = whole.iter().map(|(gone, _)| gone).sum();
+        let more = within_bins(&parts, share.share_of(total) - gone);
+        let of = |((bins, (gone, _)), more): ((&Bins, &(u64, Range<usize>)), u64)| {
+            share_of_count(gone + more, bins.finite())
+        };
+        Ok::<_, Error>(bins.iter().zip(&whole).zip(more).map(of).collect())
     })?;
     Ok(counts)
 }
@@ -53,43 +54,50 @@ pub fn shares(model: &Model, matrices: &[&Tensor], share: Decimal, control: &Con
 /// One matrix by the upper bits of its magnitudes.
 struct Bins {
     count: Vec<u64>,
+    energy: Vec<f64>,
     /// Σw² above each bin.
     above: Vec<f64>,
-    /// The largest magnitude of each bin.
-    most: Vec<f32>,
+    /// The smallest and the largest magnitude of each bin.
+    ends: Vec<[f32; 2]>,
 }
 
 impl Bins {
     fn of(model: &Model, tensor: &Tensor, control: &Control) -> Result<Self, Error> {
-        let empty = || (vec![0_u64; BINS], vec![0.0_f64; BINS], vec![0.0_f32; BINS]);
         let of_run = |chunks: &[Range<usize>]| {
-            let (mut count, mut energy, mut most) = empty();
-            each_value(model, tensor, chunks, control, |magnitude| {
-                let bin = (magnitude.to_bits() >> 16) as usize;
-                count[bin] += 1;
-                energy[bin] += f64::from(magnitude) * f64::from(magnitude);
-                most[bin] = most[bin].max(magnitude);
-            })?;
-            Ok((count, energy, most))
+            let mut bins = Self::empty();
+            each_value(model, tensor, chunks, control, |magnitude| bins.put(magnitude))?;
+            Ok(bins)
         };
-        let parts: Result<Vec<_>, Error> = runs(tensor).par_iter().map(|run| of_run(run)).collect();
-        let (mut count, mut energy, mut most) = empty();
+        let parts: Result<Vec<Self>, Error> = runs(tensor).par_iter().map(|run| of_run(run)).collect();
+        let mut sum = Self::empty();
         for part in parts? {
-            count.iter_mut().zip(part.0).for_each(|(a, b)| *a += b);
-            energy.iter_mut().zip(part.1).for_each(|(a, b)| *a += b);
-            most.iter_mut().zip(part.2).for_each(|(a, b)| *a = a.max(b));
+            sum.count.iter_mut().zip(part.count).for_each(|(a, b)| *a += b);
+            sum.energy.iter_mut().zip(part.energy).for_each(|(a, b)| *a += b);
+            sum.ends.iter_mut().zip(part.ends).for_each(|(a, b)| *a = [a[0].min(b[0]), a[1].max(b[1])]);
         }
-        Ok(Self::new(count, &energy, most))
+        Ok(sum.finished())
     }
 
-    fn new(count: Vec<u64>, energy: &[f64], most: Vec<f32>) -> Self {
-        let mut above = vec![0.0; BINS];
+    fn empty() -> Self {
+        let zeros = || vec![0.0; BINS];
+        Self { count: vec![0; BINS], energy: zeros(), above: zeros(), ends: vec![[f32::INFINITY, 0.0]; BINS] }
+    }
+
+    fn put(&mut self, magnitude: f32) {
+        let bin = (magnitude.to_bits() >> 16) as usize;
+        self.count[bin] += 1;
+        self.energy[bin] += f64::from(magnitude) * f64::from(magnitude);
+        self.ends[bin] = [self.ends[bin][0].min(magnitude), self.ends[bin][1].max(magnitude)];
+    }
+
+    /// After the last magnitude.
+    fn finished(mut self) -> Self {
         let mut sum = 0.0;
-        for (above, energy) in above.iter_mut().zip(energy).rev() {
+        for (above, energy) in self.above.iter_mut().zip(&self.energy).rev() {
             *above = sum;
             sum += energy;
         }
-        Self { count, above, most }
+        self
     }
 
     fn finite(&self) -> u64 {
@@ -98,7 +106,13 @@ impl Bins {
 
     /// The score of the last weight of a bin: the largest of them.
     fn last_score(&self, bin: usize) -> f64 {
-        score(f64::from(self.most[bin]), self.above[bin])
+        score(f64::from(self.ends[bin][1]), self.above[bin])
+    }
+
+    /// The score of the first weight of a bin: the smallest of them.
+    fn first_score(&self, bin: usize) -> f64 {
+        let least = f64::from(self.ends[bin][0]);
+        score(least, self.above[bin] + (self.energy[bin] - least * least).max(0.0))
     }
 }
 
@@ -147,7 +161,8 @@ fn whole_bins(matrices: &[Bins], k: u64) -> Vec<(u64, Range<usize>)> {
     let filled = |bins: &Bins| (0..BINS).filter(|&bin| bins.count[bin] > 0).collect::<Vec<_>>();
     // The smallest score below which there are k, by the least scores of bins, and by their largest.
     let bound = |of: fn(&Bins, usize) -> f64| {
-        let ends = matrices.iter().flat_map(|bins| filled(bins).into_iter().map(|bin| (of(bins, bin), bins.count[bin])));
+        let ends =
+            matrices.iter().flat_map(|bins| filled(bins).into_iter().map(|bin| (of(bins, bin), bins.count[bin])));
         let mut ends: Vec<(f64, u64)> = ends.collect();
         ends.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mut sum = 0;
@@ -170,7 +185,7 @@ fn whole_bins(matrices: &[Bins], k: u64) -> Vec<(u64, Range<usize>)> {
     matrices.iter().map(of).collect()
 }
 
-/// The bin of a matrix that goes in part: its values ascending, with how often each occurs, and the energy above the bin.
+/// The bins of a matrix of which some may go: their values ascending, with how often each occurs, and the energy above each.
 #[derive(Default)]
 struct Part {
     values: Vec<(f64, u64)>,
@@ -179,25 +194,25 @@ struct Part {
 }
 
 impl Part {
-    fn of(model: &Model, tensor: &Tensor, bins: &Bins, bin: Option<usize>, control: &Control) -> Result<Self, Error> {
-        let Some(bin) = bin else { return Ok(Self::default()) };
+    fn of(model: &Model, tensor: &Tensor, bins: &Bins, partly: Range<usize>, control: &Control) -> Result<Self, Error> {
+        if partly.is_empty() {
+            return Ok(Self::default());
+        }
         let of_run = |chunks: &[Range<usize>]| {
-            let mut counts = vec![0_u64; VALUES];
+            let mut counts = HashMap::<u32, u64>::new();
             each_value(model, tensor, chunks, control, |magnitude| {
-                let bits = magnitude.to_bits() as usize;
-                if bits >> 16 == bin {
-                    counts[bits & (VALUES - 1)] += 1;
+                let bits = magnitude.to_bits();
+                if partly.contains(&((bits >> 16) as usize)) {
+                    *counts.entry(bits).or_default() += 1;
                 }
             })?;
             Ok(counts)
         };
-        let parts: Result<Vec<Vec<u64>>, Error> = runs(tensor).par_iter().map(|run| of_run(run)).collect();
-        let mut counts = vec![0_u64; VALUES];
-        parts?.into_iter().for_each(|part| counts.iter_mut().zip(part).for_each(|(a, b)| *a += b));
-        let value = |low: usize| f64::from(f32::from_bits(((bin << 16) | low) as u32));
-        let values: Vec<(f64, u64)> =
-            (0..VALUES).filter(|&low| counts[low] > 0).map(|low| (value(low), counts[low])).collect();
-        Ok(Self::new(values, bins.above[bin]))
+        let parts: Result<Vec<HashMap<u32, u64>>, Error> = runs(tensor).par_iter().map(|run| of_run(run)).collect();
+        let mut counts = BTreeMap::<u32, u64>::new();
+        parts?.into_iter().flatten().for_each(|(bits, count)| *counts.entry(bits).or_default() += count);
+        let values = counts.into_iter().map(|(bits, count)| (f64::from(f32::from_bits(bits)), count)).collect();
+        Ok(Self::new(values, bins.above[partly.end - 1]))
     }
 
     fn new(values: Vec<(f64, u64)>, beyond: f64) -> Self {

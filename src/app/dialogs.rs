@@ -26,7 +26,7 @@ pub fn dialog_ui(ctx: &Context, live: Option<&Live>, view: &mut View, commands: 
                 keep = export_ui(ui, (path, force, looking), live, view, commands);
             }
             Dialog::Mask { path } => keep = mask_ui(ui, path, view, commands),
-            Dialog::SaveRecipe { path } => keep = save_ui(ui, path, view, commands),
+            Dialog::SaveRecipe { path, force } => keep = save_ui(ui, path, force, view, commands),
         }
     });
     if keep && !modal.should_close() {
@@ -84,7 +84,7 @@ pub fn poll_chooser(_ctx: &Context, view: &mut View) -> Vec<Command> {
     let Some(chosen) = answer else { return Vec::new() };
     match &mut view.dialog {
         Some(Dialog::Open { .. }) => vec![Command::Open(chosen)],
-        Some(Dialog::Export { path, .. } | Dialog::Mask { path } | Dialog::SaveRecipe { path }) => {
+        Some(Dialog::Export { path, .. } | Dialog::Mask { path } | Dialog::SaveRecipe { path, .. }) => {
             *path = chosen.display().to_string();
             Vec::new()
         }
@@ -122,22 +122,27 @@ fn open_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<C
     keep
 }
 
-fn save_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<Command>) -> bool {
+fn save_ui(ui: &mut Ui, path: &mut String, force: &mut bool, view: &mut View, commands: &mut Vec<Command>) -> bool {
     ui.label(theme::name("Save recipe"));
     ui.label(theme::label("The choice as a text file, for the commands and for other models"));
     ui.add_space(8.0);
     let name = path.clone();
     let choose = move || rfd::FileDialog::new().add_filter("toml", &["toml"]).set_file_name(name).save_file();
     let entered = path_ui(ui, path, "Recipe path", view, choose);
+    let out = PathBuf::from(path.trim());
+    let in_the_way = view.saved_as.as_ref() != Some(&out) && out.exists();
+    if in_the_way {
+        ui.checkbox(force, "Replace what is there");
+    }
     if let Some(refusal) = &view.refusal {
         ui.add(egui::Label::new(theme::label(format::plain(refusal)).color(tokens(ui).bad)).wrap());
     }
     ui.add_space(12.0);
     let mut keep = true;
     ui.horizontal(|ui| {
-        let ready = !path.trim().is_empty();
+        let ready = !path.trim().is_empty() && (!in_the_way || *force);
         if (ui.add_enabled(ready, theme::primary_button("Save", tokens(ui))).clicked() || entered) && ready {
-            commands.push(Command::SaveRecipe(PathBuf::from(path.trim())));
+            commands.push(Command::SaveRecipe(out));
         }
         keep = !ui.button("Cancel").clicked();
     });

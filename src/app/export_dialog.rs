@@ -52,6 +52,10 @@ pub fn export_ui(
     if let Some(why) = live.export_refusal() {
         ui.add(egui::Label::new(theme::value(why).color(tokens(ui).bad)).wrap());
     } else {
+        if let Some(why) = live.why_stale() {
+            let words = format!("What is shown is not all there yet: {}", format::plain(&why));
+            ui.add(egui::Label::new(theme::label(words).color(tokens(ui).warn)).wrap());
+        }
         outcome_ui(ui, live);
     }
     ui.add_space(12.0);
@@ -94,7 +98,7 @@ fn folder_ui(ui: &mut Ui, out: &Path, looking: &mut Option<Looking>, live: &Live
     let mut asked = false;
     ui.horizontal(|ui| {
         warning_ui(ui, &leftover_words(&look.stale), t.warn);
-        asked = ui.button("Remove leftovers").on_hover_text("Temporary files, of no use to anyone").clicked();
+        asked = ui.button("Remove leftovers").on_hover_text(WHAT_LEFTOVERS_ARE).clicked();
     });
     if asked {
         commands.push(Command::RemoveLeftovers(look.stale.clone()));
@@ -102,6 +106,9 @@ fn folder_ui(ui: &mut Ui, out: &Path, looking: &mut Option<Looking>, live: &Live
         *looking = None;
     }
 }
+
+const WHAT_LEFTOVERS_ARE: &str =
+    "Temporary files, of no use to anyone. A folder that was about to be replaced gets its name back.";
 
 fn warning_ui(ui: &mut Ui, words: &str, colour: egui::Color32) {
     ui.horizontal(|ui| {

@@ -1,6 +1,6 @@
 //! Numbers as the window says them: KiB and MiB with two decimals, thousands in groups, a real minus, an en dash for none.
 
-use crate::formats::error::printable;
+use crate::formats::error::printable_up_to;
 
 /// Bytes with a unit that suits them: value and unit apart, so that the unit can be drawn smaller.
 #[must_use]
@@ -101,10 +101,7 @@ pub fn shape(shape: &[usize]) -> String {
 /// Text of any length that may hold what a file or the system said, as one line that is safe to show.
 #[must_use]
 pub fn plain(text: &str) -> String {
-    /// What [`printable`] takes whole.
-    const PIECE: usize = 160;
-    let all: Vec<char> = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().collect();
-    all.chunks(PIECE).map(|piece| printable(&piece.iter().collect::<String>())).collect()
+    printable_up_to(&text.split_whitespace().collect::<Vec<_>>().join(" "), usize::MAX)
 }
 
 /// Seconds left, in words.

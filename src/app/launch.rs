@@ -4,6 +4,7 @@ use super::preferences;
 use super::start::{self, Renderer};
 use super::state::Preferences;
 use super::{Workbench, soft};
+use crate::export::atomic::delete_all;
 use crate::model::{Model, OpenOptions};
 use crate::profile::Cache;
 use crate::recipe::Recipe;
@@ -22,6 +23,8 @@ pub struct WindowOptions {
     pub renderer: Renderer,
     /// The model and its recipe, or why there is none.
     pub model: Result<(Arc<Model>, Recipe), String>,
+    /// Whether the user named the model. Where nobody did, the one that was open when the program ended is offered.
+    pub named: bool,
     /// How further models are opened.
     pub open: OpenOptions,
 }
@@ -31,7 +34,7 @@ pub struct WindowOptions {
 /// # Errors
 /// One or two sentences for the person at the keyboard.
 pub fn open_window(options: WindowOptions) -> Result<(), String> {
-    let WindowOptions { renderer, model, open } = options;
+    let WindowOptions { renderer, model, named, open } = options;
     // Only one of the two closures is called, and each wants the model.
     let model = std::sync::Mutex::new(Some(model));
     let take = || model.lock().ok().and_then(|mut m| m.take()).unwrap_or_else(|| Err("no model".into()));
@@ -50,20 +53,32 @@ pub fn open_window(options: WindowOptions) -> Result<(), String> {
             ..Default::default()
         };
         let model = take();
-        eframe::run_native("spokeshave", native, Box::new(move |cc| Ok(Box::new(Shim::new(cc, model, open)))))
+        eframe::run_native("spokeshave", native, Box::new(move |cc| Ok(Box::new(Shim::new(cc, model, named, open)))))
     };
     let soft = || {
         let model = take();
+        preferences::check();
+        let mut store = preferences::Store::of_user();
         soft::run(TITLE, SIZE, move |ctx| {
-            let mut workbench = workbench(ctx, Preferences::default(), model, open, Keeping::of_user());
+            let mut kept = store.as_ref().and_then(|store| preferences_in(store)).unwrap_or_default();
+            let mut workbench = workbench(ctx, kept.clone(), model, open, Keeping::of_user(named));
             Box::new(move |ui| {
                 let ctx = ui.ctx().clone();
                 workbench.logic(&ctx);
                 workbench.ui(ui);
+                // Changed seldom, and small: kept at once.
+                if let Some(store) = store.as_mut().filter(|_| *workbench.preferences() != kept) {
+                    kept = workbench.preferences().clone();
+                    eframe::set_value(store, PREFERENCES, &kept);
+                    eframe::Storage::flush(store);
+                }
             })
         })
     };
-    start::open(renderer, gl, soft).map_err(|problem| problem.sentence)
+    let done = start::open(renderer, gl, soft).map_err(|problem| problem.sentence);
+    // What a thread is still writing would stay when the program ends.
+    delete_all();
+    done
 }
 
 /// Where the window keeps what it knows and what was chosen; nowhere, for a picture.
@@ -73,12 +88,14 @@ pub struct Keeping {
     pub cache: Option<Cache>,
     /// Recipes as they change.
     pub shelf: Option<Shelf>,
+    /// Whether the model that was open when the program ended may be offered.
+    pub may_reopen: bool,
 }
 
 impl Keeping {
     /// The user's own places.
-    fn of_user() -> Self {
-        Self { cache: Cache::of_user(), shelf: Shelf::of_user() }
+    fn of_user(named: bool) -> Self {
+        Self { cache: Cache::of_user(), shelf: Shelf::of_user(), may_reopen: !named }
     }
 }
 
@@ -93,6 +110,9 @@ pub fn workbench(
     let mut workbench = Workbench::new(ctx, preferences, open);
     workbench.keep_profiles(keeping.cache);
     workbench.keep_recipes(keeping.shelf);
+    if keeping.may_reopen {
+        workbench.may_reopen();
+    }
     match model {
         Ok((model, recipe)) => workbench.adopt(ctx, model, recipe),
         Err(why) => workbench.fail(why),
@@ -100,14 +120,23 @@ pub fn workbench(
     workbench
 }
 
+/// Preferences as they were kept; those that cannot be read are left aside for the defaults.
+fn preferences_in(storage: &dyn eframe::Storage) -> Option<Preferences> {
+    eframe::get_value(storage, PREFERENCES)
+}
+
 /// What eframe drives: three lines around the workbench.
 struct Shim(Workbench);
 
 impl Shim {
-    fn new(cc: &CreationContext<'_>, model: Result<(Arc<Model>, Recipe), String>, open: OpenOptions) -> Self {
-        // Preferences that cannot be read are left aside for the defaults.
-        let preferences = cc.storage.and_then(|s| eframe::get_value(s, PREFERENCES)).unwrap_or_default();
-        Self(workbench(&cc.egui_ctx, preferences, model, open, Keeping::of_user()))
+    fn new(
+        cc: &CreationContext<'_>,
+        model: Result<(Arc<Model>, Recipe), String>,
+        named: bool,
+        open: OpenOptions,
+    ) -> Self {
+        let preferences = cc.storage.and_then(preferences_in).unwrap_or_default();
+        Self(workbench(&cc.egui_ctx, preferences, model, open, Keeping::of_user(named)))
     }
 }
 
@@ -121,7 +150,7 @@ impl eframe::App for Shim {
     }
 
     fn on_exit(&mut self, _gl: Option<&eframe::glow::Context>) {
-        self.0.close();
+        self.0.leave();
     }
 
     fn save(&mut self, storage: &mut dyn eframe::Storage) {

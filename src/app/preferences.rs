@@ -2,8 +2,9 @@
 //!
 //! The file is the toolkit's (`app.ron`). It is written in place, so a killed program can leave half of it.
 
+use crate::export::atomic::{folder_of, write_whole};
 use crate::session::autosave::{set_aside, state_folder};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -43,16 +44,66 @@ fn check_file(file: &Path) {
 
 /// Whether the toolkit will understand the text: it is asked itself.
 fn is_ron(text: &str) -> bool {
-    struct One<'a>(&'a str);
-    impl eframe::Storage for One<'_> {
-        fn get_string(&self, _key: &str) -> Option<String> {
-            Some(self.0.to_owned())
-        }
-        fn set_string(&mut self, _key: &str, _value: String) {}
-        fn remove_string(&mut self, _key: &str) {}
-        fn flush(&mut self) {}
+    entries(text).is_some()
+}
+
+fn entries(text: &str) -> Option<BTreeMap<String, String>> {
+    eframe::get_value(&One(text.to_owned()), "")
+}
+
+/// A storage of one text, by which the toolkit reads and writes its own notation.
+struct One(String);
+
+impl eframe::Storage for One {
+    fn get_string(&self, _key: &str) -> Option<String> {
+        Some(self.0.clone())
     }
-    eframe::get_value::<HashMap<String, String>>(&One(text), "").is_some()
+    fn set_string(&mut self, _key: &str, value: String) {
+        self.0 = value;
+    }
+    fn remove_string(&mut self, _key: &str) {}
+    fn flush(&mut self) {}
+}
+
+/// The toolkit's file for a window that the toolkit does not drive. Entries that are not this program's stay in it.
+#[derive(Debug)]
+pub struct Store {
+    file: PathBuf,
+    all: BTreeMap<String, String>,
+}
+
+impl Store {
+    /// The user's own; `None` where the system has no place for it. See [`check`], which comes first.
+    pub fn of_user() -> Option<Self> {
+        Some(Self::open(&state_folder()?.join("app.ron")))
+    }
+
+    fn open(file: &Path) -> Self {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        Self { file: file.to_path_buf(), all: entries(&text).unwrap_or_default() }
+    }
+}
+
+impl eframe::Storage for Store {
+    fn get_string(&self, key: &str) -> Option<String> {
+        self.all.get(key).cloned()
+    }
+
+    fn set_string(&mut self, key: &str, value: String) {
+        self.all.insert(key.to_owned(), value);
+    }
+
+    fn remove_string(&mut self, key: &str) {
+        self.all.remove(key);
+    }
+
+    fn flush(&mut self) {
+        let mut text = One(String::new());
+        eframe::set_value(&mut text, "", &self.all);
+        // As under the toolkit: a window that cannot keep its preferences forgets them.
+        drop(std::fs::create_dir_all(folder_of(&self.file)));
+        drop(write_whole(&self.file, text.0.as_bytes()));
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +133,33 @@ mod tests {
         std::fs::create_dir(&file).unwrap();
         check_file(&file);
         assert!(!file.exists());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn what_one_window_keeps_the_other_finds() {
+        use eframe::Storage;
+        let folder = std::env::temp_dir().join(format!("spokeshave-store-{}", std::process::id()));
+        drop(std::fs::remove_dir_all(&folder));
+        let file = folder.join("app.ron");
+        let mut store = Store::open(&file);
+        assert_eq!(store.get_string("preferences"), None);
+        store.set_string("preferences", "(dark:false)".into());
+        store.flush();
+        // As the toolkit itself lays it out.
+        let written = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(written, r#"{"preferences":"(dark:false)"}"#);
+        std::fs::write(&file, "{\n    \"egui\": \"()\",\n    \"preferences\": \"(dark:false)\",\n}").unwrap();
+        let mut store = Store::open(&file);
+        store.set_string("preferences", "(dark:true)".into());
+        store.flush();
+        let again = Store::open(&file);
+        assert_eq!(
+            [again.get_string("egui"), again.get_string("preferences")],
+            ["()", "(dark:true)"].map(|t| Some(t.into()))
+        );
+        check_file(&file);
+        assert!(file.exists());
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -54,14 +54,18 @@ impl Workbench {
         self.shelf = shelf;
     }
 
+    /// Offers the model that was open when the program ended, if the next one to be opened is the demo that nobody asked for.
+    pub fn may_reopen(&mut self) {
+        self.may_reopen = true;
+    }
+
     /// A model was opened: its recipe is kept from here on, as long as it differs from `base`, and what was left is offered.
     pub(super) fn begin_keeping(&mut self, ctx: &Context, base: Option<Recipe>) {
         let (Some(shelf), Some(live)) = (&self.shelf, &self.live) else { return };
         let repaint = ctx.clone();
         let base = base.unwrap_or_else(|| live.recipe().clone());
         self.autosave = Some(Autosave::new(shelf, &live.model, base, move || repaint.request_repaint()));
-        self.view.offer = offer(shelf.left(), live, self.started);
-        self.started = true;
+        self.view.offer = offer(shelf.left(), live, std::mem::take(&mut self.may_reopen));
     }
 
     /// Once a frame: whether something is to be written, and whether it could be.
@@ -99,7 +103,7 @@ impl Workbench {
                 offer.left().discard();
                 // Another window may have left one as well.
                 if let (Some(shelf), Some(live)) = (&self.shelf, &self.live) {
-                    self.view.offer = self::offer(shelf.left(), live, true);
+                    self.view.offer = self::offer(shelf.left(), live, false);
                 }
             }
             (Command::Restore, Offer::Restore { left, same }) => self.restore(left, same),
@@ -127,9 +131,9 @@ impl Workbench {
     }
 }
 
-/// What there is to offer beside an open model: its own recipe first; at the start, beside the demo that nobody asked for,
-/// the model that was open when the program ended.
-fn offer(left: Vec<Left>, live: &Live, started: bool) -> Option<Offer> {
+/// What there is to offer beside an open model: its own recipe first; beside the demo that nobody asked for, the model that
+/// was open when the program ended.
+fn offer(left: Vec<Left>, live: &Live, may_reopen: bool) -> Option<Offer> {
     let key = key_of(&live.model);
     let (own, others): (Vec<Left>, Vec<Left>) = left.into_iter().partition(|left| left.key == key);
     for left in own {
@@ -140,10 +144,11 @@ fn offer(left: Vec<Left>, live: &Live, started: bool) -> Option<Offer> {
         // What is on the screen already needs no keeping.
         left.discard();
     }
-    if started || !live.model.is_demo() {
+    if !may_reopen || !live.model.is_demo() {
         return None;
     }
-    let is_there = |path: &Path| path.exists() || path.starts_with("demo:");
+    // Another demo is no file.
+    let is_there = |path: &Path| path.exists() || path.to_str().is_some_and(|path| path.starts_with("demo:"));
     let there = |left: &Left| !left.kept.closed && left.kept.path.as_deref().is_some_and(is_there);
     others.into_iter().find(there).map(Offer::Reopen)
 }

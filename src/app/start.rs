@@ -234,13 +234,23 @@ pub fn open(
     }
 }
 
-/// Runs this program again with the software window and waits until it ends.
+/// Runs this program again with the software window: in place of this one where the system can do that, so that a signal
+/// still reaches the window; elsewhere it is waited for.
 ///
 /// # Errors
 /// When the program file cannot be found or started.
 pub fn restart_in_software() -> std::io::Result<ExitStatus> {
     let arguments = software_arguments(std::env::args_os().skip(1));
-    Command::new(std::env::current_exe()?).args(arguments).status()
+    let mut again = Command::new(std::env::current_exe()?);
+    again.args(arguments);
+    #[cfg(unix)]
+    {
+        Err(std::os::unix::process::CommandExt::exec(&mut again))
+    }
+    #[cfg(not(unix))]
+    {
+        again.status()
+    }
 }
 
 /// The arguments of this run with the renderer replaced.

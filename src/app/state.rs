@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 
 /// What survives a restart.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Preferences {
     /// Dark or light.
@@ -112,6 +112,8 @@ pub enum Dialog {
     SaveRecipe {
         /// The path as typed.
         path: String,
+        /// Replace what is there.
+        force: bool,
     },
 }
 
@@ -175,6 +177,8 @@ pub struct View {
     pub failure: Option<String>,
     /// What an earlier session left behind.
     pub offer: Option<Offer>,
+    /// Where the recipe was saved last: saving it there again replaces nothing of anyone else's.
+    pub saved_as: Option<PathBuf>,
     /// Whether something was exported from this model.
     pub exported: bool,
     /// Quality on the trade-off plot: 0 measured accuracy where there is one, 1 fidelity.
@@ -215,6 +219,7 @@ impl View {
             notice: None,
             failure: None,
             offer: None,
+            saved_as: None,
             exported: false,
             quality: 0,
         }

@@ -9,6 +9,7 @@ use super::recovery;
 use super::state::{Dialog, Preferences, Tab, View};
 use super::theme::{self, tokens};
 use crate::export::atomic::write_whole;
+use crate::export::check_not_source;
 use crate::export::stale;
 use crate::formats::source::Access;
 use crate::model::{Model, OpenOptions, Origin, open};
@@ -22,6 +23,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long a window that goes waits for an export to clean up behind itself.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// The whole window, whatever draws it.
 pub struct Workbench {
     pub(super) live: Option<Live>,
@@ -31,8 +35,8 @@ pub struct Workbench {
     cache: Option<Cache>,
     pub(super) shelf: Option<Shelf>,
     pub(super) autosave: Option<Autosave>,
-    /// Whether a model was opened already.
-    pub(super) started: bool,
+    /// Whether the model that was open when the program ended may be offered beside the next one that is opened.
+    pub(super) may_reopen: bool,
 }
 
 impl Workbench {
@@ -42,7 +46,7 @@ impl Workbench {
         theme::install(ctx);
         ctx.set_theme(if preferences.dark { egui::Theme::Dark } else { egui::Theme::Light });
         let (live, view) = (None, View::of(None));
-        Self { live, view, preferences, options, cache: None, shelf: None, autosave: None, started: false }
+        Self { live, view, preferences, options, cache: None, shelf: None, autosave: None, may_reopen: false }
     }
 
     /// Keeps what is read of models in a cache from here on.
@@ -239,7 +243,9 @@ impl Workbench {
             }
             Command::Export { out, force } => live.export(out, force),
             Command::AskSaveRecipe => {
-                view.dialog = Some(Dialog::SaveRecipe { path: format!("{}.toml", file_stem(&live.model.name)) });
+                let saved = view.saved_as.as_ref().map(|path| path.display().to_string());
+                let path = saved.unwrap_or_else(|| format!("{}.toml", file_stem(&live.model.name)));
+                view.dialog = Some(Dialog::SaveRecipe { path, force: false });
             }
             Command::AskMask => view.dialog = Some(Dialog::Mask { path: String::new() }),
             Command::TakeMask(path) => {
@@ -249,9 +255,11 @@ impl Workbench {
                 view.dialog = None;
             }
             Command::SaveRecipe(path) => {
+                check_not_source(&live.model, &path).map_err(|e| e.to_string())?;
                 let text = file::print(&live.recipe().written_to(&path));
                 write_whole(&path, text.as_bytes()).map_err(|e| e.to_string())?;
                 view.notice = Some(format!("recipe saved as {}", path.display()));
+                view.saved_as = Some(path);
                 view.dialog = None;
                 return Ok(true);
             }
@@ -292,6 +300,14 @@ impl Workbench {
         }
     }
 
+    /// The window goes: the recipe is kept, and an export that is being written is stopped and cleaned up behind.
+    pub fn leave(&mut self) {
+        self.close();
+        if let Some(live) = &self.live {
+            live.end_export(PATIENCE);
+        }
+    }
+
     /// Opens the model from where it was opened, and takes the recipe along if it still fits.
     fn open_again(&mut self, ctx: &Context) {
         let Some(live) = &mut self.live else { return };
@@ -328,6 +344,11 @@ impl Workbench {
         if is_recipe && self.live.is_some() {
             return self.apply(ctx, Command::LoadRecipe(path.to_path_buf()));
         }
+        if self.live.as_ref().is_some_and(|live| live.export_progress().is_some()) {
+            let why = "An export of the open model is being written: wait for it, or cancel it, then open another";
+            self.view.refusal = Some(why.to_owned());
+            return;
+        }
         match open(path, &self.options) {
             Ok(model) => {
                 self.view.dialog = None;
@@ -348,7 +369,7 @@ impl Drop for Workbench {
     fn drop(&mut self) {
         // What a panic interrupted was not closed: the next start offers it.
         if !std::thread::panicking() {
-            self.close();
+            self.leave();
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use super::Failure;
 use super::args::Global;
+use crate::formats::error::is_unseen;
 use serde::Serialize;
 use serde_json::ser::{CharEscape, Formatter, Serializer};
 use std::fmt::Display;
@@ -63,19 +64,10 @@ impl Formatter for Plain {
     }
 }
 
-/// Characters that command a terminal, turn the direction of others, or show nothing at all.
+/// Characters that command a terminal, turn the direction of others, or show nothing at all. The ASCII ones below the
+/// space are escaped by JSON itself.
 fn is_hidden(c: char) -> bool {
-    if c.is_ascii() {
-        return c == '\u{7f}';
-    }
-    c.is_control()
-        || matches!(
-            c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-                | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
-                | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
-                | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
-        )
+    (c.is_control() && c >= '\u{7f}') || is_unseen(c)
 }
 
 #[cfg(test)]

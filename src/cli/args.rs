@@ -196,7 +196,7 @@ pub struct EstimateArgs {
     /// A file, a folder in the Hugging Face layout, or `demo`
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// Estimate from sketches, at once and nearly right (not built yet)
+    /// Estimate from sketches, at once and nearly right
     #[arg(long, conflicts_with = "bytes_only")]
     pub live: bool,
     /// Read no weights: what depends on their values is left open

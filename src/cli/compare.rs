@@ -1,7 +1,6 @@
 //! `compare`: two models side by side, tensor by tensor. That they differ is an answer, not a failure.
 
 use super::args::{CompareArgs, Global};
-use super::json::List;
 use super::text::{self, Table};
 use super::{Failure, json, progress};
 use crate::estimate::compare::{Comparison, TensorComparison, compare};
@@ -41,8 +40,7 @@ struct Line<'a> {
 }
 
 fn document(compared: &Comparison) -> impl Serialize {
-    let line = |i: usize| compared.tensors.get(i).map(line);
-    let tensors = List { len: compared.tensors.len(), item: line };
+    let tensors = json::lines(&compared.tensors, line);
     let (mask_overlap, sign_agreement) = (json::maybe(compared.mask_overlap()), json::maybe(compared.sign_agreement()));
     Document { tensors, mask_overlap, sign_agreement, only_a: &compared.only_a, only_b: &compared.only_b }
 }

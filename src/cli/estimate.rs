@@ -4,7 +4,6 @@ use super::args::{EstimateArgs, Form, Global, RecipeArgs};
 use super::json::List;
 use super::text::{self, NONE, Table};
 use super::{Failure, json, progress};
-use crate::estimate::size::is_kept;
 use crate::estimate::{ModelEstimate, TensorEstimate};
 use crate::formats::error::printable;
 use crate::kernels::error::ErrorSums;
@@ -18,12 +17,10 @@ use std::path::Path;
 
 /// Opens, estimates, prints.
 pub fn run(args: &EstimateArgs, global: &Global) -> Result<(), Failure> {
-    let wish = args.recipe.wish()?;
     if args.fidelity_form != Form::Chain {
         return Err(Failure::not_built("this --fidelity-form", "the form of this version is chain"));
     }
-    let request = Request::open(&args.model, &global.open_options(), &wish)?;
-    global.notes(&request.messages);
+    let request = open(&args.model, &args.recipe, global)?;
     let estimate = if args.bytes_only {
         request.bytes_only()
     } else if args.live {
@@ -75,6 +72,8 @@ struct Line<'a> {
     t2_error: Value,
     sqnr_db: Value,
     cosine: Value,
+    rank: Option<usize>,
+    note: Option<&'a str>,
 }
 
 /// An estimate with the request it belongs to.
@@ -114,7 +113,7 @@ impl Report<'_> {
             scheme: self.request.plan.assignments[index].scheme.to_string(),
             stored_as: &e.stored_as,
             label: e.label.name(),
-            shape: &tensor.shape,
+            shape: self.request.plan.removals.shape(&self.request.model, index),
             bytes: self.bytes(index),
             sparse_bytes: e.sparse_bytes,
             entropy_bytes: e.entropy_bytes,
@@ -123,12 +122,14 @@ impl Report<'_> {
             t2_error: json::maybe(e.t2_error),
             sqnr_db: json::maybe(errors.and_then(ErrorSums::sqnr_db)),
             cosine: json::maybe(errors.and_then(ErrorSums::cosine)),
+            rank: e.factors.as_ref().map(|factors| factors.rank),
+            note: self.request.plan.removals.note(index),
         }
     }
 
     /// Stored bytes of a tensor, where they are known: in `packed` the zeros of a touched one decide between its forms.
     fn bytes(&self, index: usize) -> Option<u64> {
-        let kept = is_kept(&self.request.model.tensors[index], &self.request.plan.assignments[index].stored);
+        let kept = self.request.plan.outcome(&self.request.model, index).is_kept();
         let known = self.values_read || kept || self.estimate.target != Target::Packed;
         known.then(|| self.estimate.tensors[index].bytes())
     }
@@ -150,7 +151,7 @@ impl Report<'_> {
             scheme,
             bytes.map_or_else(|| NONE.to_owned(), text::count),
             bytes.map_or_else(|| NONE.to_owned(), |bytes| text::ratio(tensor.bytes(), bytes)),
-            errors.map_or_else(|| NONE.to_owned(), |s| text::share(s.zeros, tensor.elements() as u64)),
+            errors.map_or_else(|| NONE.to_owned(), |s| text::share(s.zeros, e.elements)),
             text::maybe(e.t2()),
             text::decimals(errors.and_then(ErrorSums::sqnr_db), 2),
             match e.t2_error {

@@ -60,11 +60,8 @@ fn output_of(command: &str, model: &Path) -> Result<String, Failure> {
     shell.arg("-c").arg(line).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     let fail = |error| Failure::Told(format!("sh cannot be started for --with: {error}"));
     let mut child = shell.spawn().map_err(fail)?;
-    let mut stdout = child.stdout.take();
-    let read = move || {
-        let mut bytes = Vec::new();
-        stdout.as_mut().map(|pipe| pipe.read_to_end(&mut bytes)).transpose().map(|_| bytes)
-    };
+    let stdout = child.stdout.take();
+    let read = move || stdout.map(end_of).transpose();
     let reader = std::thread::Builder::new().name("spokeshave-with".into()).spawn(read).map_err(fail)?;
     let status = wait(&mut child).map_err(fail)?;
     if let Some(signal) = signals::caught() {
@@ -73,8 +70,25 @@ fn output_of(command: &str, model: &Path) -> Result<String, Failure> {
     if !status.success() {
         return Err(Failure::Told(format!("the command of --with ended with {status}")));
     }
-    let bytes = reader.join().ok().and_then(Result::ok).unwrap_or_default();
+    let bytes = reader.join().ok().and_then(Result::ok).flatten().unwrap_or_default();
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The last of what comes out of a pipe, read to its end: a command may print for hours before its number.
+fn end_of(mut pipe: impl Read) -> std::io::Result<Vec<u8>> {
+    const KEPT: usize = 1 << 16;
+    let (mut bytes, mut piece) = (Vec::new(), [0; 1 << 13]);
+    loop {
+        match pipe.read(&mut piece) {
+            Ok(0) => return Ok(bytes),
+            Ok(n) => bytes.extend_from_slice(piece.get(..n).unwrap_or_default()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if bytes.len() > 2 * KEPT {
+            bytes.drain(..bytes.len() - KEPT);
+        }
+    }
 }
 
 /// Waits until a child ends; a signal that stops this program is passed on to it.
@@ -167,6 +181,15 @@ mod tests {
         assert_eq!(last_number("1e999"), None);
         assert_eq!(last_number("103996 /tmp/spokeshave-8484-0/model.spk"), Some(103_996.0));
         assert_eq!(last_number("acc 93.1% (v2.3.4, 2nd run)."), Some(93.1));
+    }
+
+    #[test]
+    fn only_the_end_of_a_long_output_is_kept() {
+        let long = "0.5 of the way\n".repeat(100_000) + "accuracy 93.25\n";
+        let kept = end_of(long.as_bytes()).unwrap();
+        assert!(kept.len() <= 1 << 17 && long.as_bytes().ends_with(&kept));
+        assert_eq!(last_number(&String::from_utf8_lossy(&kept)), Some(93.25));
+        assert_eq!(end_of(&b"7"[..]).unwrap(), b"7");
     }
 
     #[test]

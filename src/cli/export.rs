@@ -9,6 +9,7 @@ use crate::export::stale::{self, Stale};
 use crate::export::{Artifact, check_destination, check_not_input, space};
 use crate::formats::error::{display_path, printable};
 use crate::session::{Error, Request};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -42,14 +43,11 @@ fn masks(request: &Request, args: &ExportArgs, global: &Global) -> Result<(), Fa
     global.notes(&what_was_left(args)?);
     let masks =
         progress::watch(global.quiet, "exporting", |control| request.export_masks(&args.out, args.force, control))?;
+    let one = |(name, kept, elements): &(String, u64, u64)| json!({"name": name, "kept": kept, "elements": elements});
+    let file = json!({"path": json::path(&masks.out), "bytes": masks.bytes});
     let document = || {
-        let one =
-            |(name, kept, elements): &(String, u64, u64)| json!({"name": name, "kept": kept, "elements": elements});
-        json!({
-            "out": json::path(&masks.out),
-            "files": [json!({"path": json::path(&masks.out), "bytes": masks.bytes})],
-            "masks": masks.tensors.iter().map(one).collect::<Vec<_>>(),
-        })
+        let each: Vec<Value> = masks.tensors.iter().map(one).collect();
+        json!({"out": json::path(&masks.out), "files": [file], "masks": each})
     };
     let row = |i: usize| {
         masks.tensors.get(i).map_or_else(Vec::new, |(name, kept, elements)| {
@@ -83,32 +81,63 @@ fn what_was_left(args: &ExportArgs) -> Result<Vec<String>, Failure> {
     }
     let total = text::size(left.iter().map(|one| one.bytes).sum());
     if args.clean {
-        let freed = stale::remove(&left).map_err(Error::from)?;
-        return Ok(vec![format!("removed what killed exports had left, {}", text::size(freed))]);
+        let removed = stale::remove(&left).map_err(Error::from)?;
+        let back = |path| format!("{} has its name back, which a killed export had taken from it", display_path(path));
+        let mut notes: Vec<String> = removed.restored.iter().map(|path| back(path)).collect();
+        if left.len() > notes.len() {
+            notes.push(format!("removed what killed exports had left, {}", text::size(removed.freed)));
+        }
+        return Ok(notes);
     }
-    let one = |Stale { path, bytes }: &Stale| {
-        format!("{} was left by a killed export, {}", display_path(path), text::size(*bytes))
+    let one = |Stale { path, bytes, back_to }: &Stale| {
+        let (path, size) = (display_path(path), text::size(*bytes));
+        match back_to {
+            Some(name) => format!("{path} holds {}, moved aside by a killed export, {size}", display_path(name)),
+            None => format!("{path} was left by a killed export, {size}"),
+        }
     };
     let mut notes: Vec<String> = left.iter().take(SHOWN).map(one).collect();
     notes.push(match left.len() {
+        1 if left.iter().all(|one| one.back_to.is_some()) => "--clean puts it back".to_owned(),
         1 => "--clean removes it".to_owned(),
         count => format!("--clean removes all {count}, {total}"),
     });
     Ok(notes)
 }
 
-fn document(artifact: &Artifact, report: &Report<'_>) -> Value {
-    let file = |(path, bytes): &(std::path::PathBuf, u64)| json!({"path": json::path(path), "bytes": bytes});
-    json!({
-        "out": json::path(&artifact.out),
-        "files": artifact.files.iter().map(file).collect::<Vec<_>>(),
-        "notes": artifact.notes,
-        "verified": {
-            "tensors": artifact.verification.tensors.len(),
-            "max_abs_difference": json::number(artifact.verification.max_abs_difference()),
+#[derive(Serialize)]
+struct Document<'a, F, E> {
+    out: Value,
+    files: F,
+    notes: &'a [String],
+    verified: Verified,
+    estimate: E,
+}
+
+#[derive(Serialize)]
+struct Written {
+    path: Value,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Verified {
+    tensors: usize,
+    max_abs_difference: Value,
+}
+
+fn document(artifact: &Artifact, report: &Report<'_>) -> impl Serialize {
+    let verification = &artifact.verification;
+    Document {
+        out: json::path(&artifact.out),
+        files: json::lines(&artifact.files, |(path, bytes)| Written { path: json::path(path), bytes: *bytes }),
+        notes: &artifact.notes,
+        verified: Verified {
+            tensors: verification.tensors.len(),
+            max_abs_difference: json::number(verification.max_abs_difference()),
         },
-        "estimate": report.document(),
-    })
+        estimate: report.document(),
+    }
 }
 
 fn told(artifact: &Artifact, report: &Report<'_>, request: &Request) -> String {

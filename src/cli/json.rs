@@ -34,6 +34,11 @@ impl<T: Serialize, F: Fn(usize) -> T> Serialize for List<F> {
     }
 }
 
+/// A list of what is said of each item.
+pub fn lines<'a, T, L: Serialize>(items: &'a [T], line: impl Fn(&'a T) -> L) -> impl Serialize {
+    List { len: items.len(), item: move |i: usize| items.get(i).map(&line) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use super::args::{Global, PresetArgs};
 use super::text::{self, Table};
 use super::{Failure, json, progress};
 use crate::export::atomic::write_whole;
-use crate::export::check_not_input;
+use crate::export::check_not_source;
 use crate::formats::error::{display_path, printable};
 use crate::recipe::{Plan, Recipe, file, plan};
 use crate::session::Error;
@@ -17,7 +17,7 @@ pub fn run(args: &PresetArgs, global: &Global) -> Result<(), Failure> {
     let model = global.open(&args.model)?;
     if let Some(out) = &args.out {
         check_out(out, args.force)?;
-        model.shards.iter().try_for_each(|shard| check_not_input(out, shard.path())).map_err(Error::from)?;
+        check_not_source(&model, out).map_err(Error::from)?;
     }
     let target = args.target.unwrap_or(plan::default_target(&model));
     let empty = Recipe { target: Some(target), ..Recipe::default() };

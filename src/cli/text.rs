@@ -1,6 +1,6 @@
 //! Numbers and tables for people: aligned columns, grouped digits, binary units, a real minus, and names made safe to print.
 
-use crate::formats::error::printable;
+use crate::formats::error::printable_up_to;
 use rayon::prelude::*;
 use std::fmt::{Display, Formatter};
 
@@ -93,16 +93,8 @@ pub fn percent(value: f64) -> String {
 pub fn one_line(text: &str) -> String {
     /// Longer than any message that is worth reading.
     const LONGEST: usize = 1500;
-    /// What [`printable`] takes whole.
-    const PIECE: usize = 160;
     let parts: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let all: Vec<char> = parts.join(" ").chars().collect();
-    let shown = all.get(..LONGEST).unwrap_or(&all);
-    let mut out: String = shown.chunks(PIECE).map(|piece| printable(&piece.iter().collect::<String>())).collect();
-    if shown.len() < all.len() {
-        out.push('…');
-    }
-    out
+    printable_up_to(&parts.join(" "), LONGEST)
 }
 
 /// Columns of text under headings, two spaces apart. A heading that begins with `<` is aligned left, all others right.
@@ -119,7 +111,7 @@ pub struct Table<'a, F> {
 const BATCH: usize = 8192;
 
 impl<'a, F: Fn(usize) -> Vec<String> + Sync> Table<'a, F> {
-    /// A table of `len` rows. Cells are printed as they are: names go through [`printable`] first.
+    /// A table of `len` rows. Cells are printed as they are: names go through [`printable`](crate::formats::error::printable) first.
     pub fn new(headings: &'a [&'a str], len: usize, row: F) -> Self {
         Self { headings, len, row }
     }

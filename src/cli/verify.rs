@@ -1,7 +1,6 @@
 //! `verify`: an artifact against its source, by the recipe inside it. The report is the answer whatever it says; the exit code judges.
 
 use super::args::{Global, VerifyArgs};
-use super::json::List;
 use super::text::{self, Table};
 use super::{Failure, json, progress};
 use crate::export::{self, TensorCheck, Verification};
@@ -48,8 +47,7 @@ struct Line<'a> {
 }
 
 fn document(verified: &Verification) -> impl Serialize {
-    let line = |i: usize| verified.tensors.get(i).map(line);
-    Document { ok: verified.ok(), tensors: List { len: verified.tensors.len(), item: line } }
+    Document { ok: verified.ok(), tensors: json::lines(&verified.tensors, line) }
 }
 
 fn line(tensor: &TensorCheck) -> Line<'_> {

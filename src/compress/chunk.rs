@@ -79,7 +79,7 @@ impl<T> Default for Chunk<T> {
 impl<T: Real> Chunk<T> {
     /// Reads the elements of a range.
     pub(super) fn read(&mut self, task: &Task<'_>, range: Range<usize>) -> Result<(), Error> {
-        task.values(range.clone(), &mut self.source, &mut self.scratch)?;
+        task.source(range.clone(), &mut self.source, &mut self.scratch)?;
         self.range = range;
         Ok(())
     }
@@ -94,6 +94,7 @@ impl<T: Real> Chunk<T> {
     pub(super) fn prune(&mut self, task: &Task<'_>, prepared: &Prepared<T>, index: usize) -> Result<(), Error> {
         self.pruned.clear();
         self.pruned.extend_from_slice(&self.source);
+        task.zero(&self.range, &mut self.pruned);
         prepared.cut.apply(task, prepared, index, &mut self.pruned, &mut self.cut_buffers)
     }
 
@@ -104,6 +105,10 @@ impl<T: Real> Chunk<T> {
         self.result.clear();
         self.unrounded.clear();
         self.kind = Codes::None;
+        if let Some(product) = &prepared.product {
+            product.values(self.range.clone(), &mut self.result);
+            return Ok(self.is_finite_still());
+        }
         match &task.scheme.quantize {
             None => self.result.extend_from_slice(&self.pruned),
             Some(Quantize::F16) => self.cast(task, Dtype::F16)?,
@@ -118,7 +123,11 @@ impl<T: Real> Chunk<T> {
             Some(_) => self.put_on_levels(task, prepared)?,
         }
         self.round_for_dense(task);
-        Ok(self.result.iter().zip(&self.source).all(|(q, w)| q.is_finite() || !w.is_finite()))
+        Ok(self.is_finite_still())
+    }
+
+    fn is_finite_still(&self) -> bool {
+        self.result.iter().zip(&self.source).all(|(q, w)| q.is_finite() || !w.is_finite())
     }
 
     /// The dense target spells levels out in the tensor's own dtype; plain elements are in it already.
@@ -140,9 +149,7 @@ impl<T: Real> Chunk<T> {
         if self.source.iter().all(|v| v.is_finite()) {
             return Ok(());
         }
-        // Rare and final: count over the whole tensor for the message.
-        let count = count_non_finite::<T>(task)?;
-        Err(Error::NonFinite { tensor: task.shown_name(), count, scheme: task.scheme.to_string() })
+        Err(non_finite::<T>(task))
     }
 
     fn put_on_levels(&mut self, task: &Task<'_>, prepared: &Prepared<T>) -> Result<(), Error> {
@@ -194,6 +201,14 @@ fn unit_starts_at<T>(unit: crate::kernels::layout::Unit, prepared: &Prepared<T>,
         Unit::Tensor => start == 0,
         Unit::Row => start.is_multiple_of(prepared.geometry.cols),
         Unit::Group(_) => true,
+    }
+}
+
+/// The refusal of a tensor that has elements which are not finite. Rare and final: they are counted for the message.
+pub(super) fn non_finite<T: Real>(task: &Task<'_>) -> Error {
+    match count_non_finite::<T>(task) {
+        Ok(count) => Error::NonFinite { tensor: task.shown_name(), count, scheme: task.scheme.to_string() },
+        Err(error) => error,
     }
 }
 

@@ -85,7 +85,7 @@ impl Cut {
             }
             Self::Mask => {
                 let Some(mask) = task.mask else { return Ok(()) };
-                mask.zeros(range, &mut buffers.zeros, &mut buffers.scratch)?;
+                mask.zeros(task, range, &mut buffers.zeros, &mut buffers.scratch)?;
                 let masked = values.iter_mut().zip(&buffers.zeros);
                 masked.filter(|(v, goes)| **goes && v.is_finite()).for_each(|(v, _)| zero(v));
             }

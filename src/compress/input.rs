@@ -3,7 +3,7 @@
 //! Structured pruning takes rows and columns out before anything else happens: chunks, units, groups and codes are then
 //! those of what remains. It is gathered while it is read and never held whole.
 
-use crate::formats::Error;
+use crate::formats::{Dtype, Error};
 use crate::kernels::Real;
 use crate::kernels::kept::Kept;
 use crate::kernels::layout::{CHUNK, Geometry};
@@ -24,6 +24,40 @@ pub enum Input {
         /// The columns that stay, of all dimensions after the first together.
         cols: Arc<Kept>,
     },
+    /// A matrix that is held in memory: a factor of the tensor.
+    Held(Arc<Held>),
+}
+
+/// A matrix in memory, row after row, of numbers that its tensor's dtype has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    values: Values,
+    geometry: Geometry,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Values {
+    Single(Vec<f32>),
+    Double(Vec<f64>),
+}
+
+impl Held {
+    /// Holds the elements of a matrix, as f64 where that is the dtype and else as f32.
+    pub fn new(values: impl Iterator<Item = f64>, dtype: Dtype, geometry: Geometry) -> Self {
+        let values = if dtype == Dtype::F64 {
+            Values::Double(values.collect())
+        } else {
+            Values::Single(values.map(|x| x as f32).collect())
+        };
+        Self { values, geometry }
+    }
+
+    fn copy_to<T: Real>(&self, range: Range<usize>, out: &mut Vec<T>) {
+        match &self.values {
+            Values::Single(values) => out.extend(values[range].iter().map(|&x| T::from_f32(x))),
+            Values::Double(values) => out.extend(values[range].iter().map(|&x| T::from_f64(x))),
+        }
+    }
 }
 
 /// The input of every task that nothing is derived for.
@@ -36,6 +70,7 @@ impl Input {
         match self {
             Self::Whole => tensor.geometry(),
             Self::Part { rows, cols } => Geometry { rows: rows.len(), cols: cols.len() },
+            Self::Held(held) => held.geometry,
         }
     }
 
@@ -51,11 +86,41 @@ impl Input {
         out: &mut Vec<T>,
         scratch: &mut Scratch,
     ) -> Result<(), Error> {
-        let Self::Part { rows, cols } = self else { return model.values(tensor, range, out, scratch) };
+        let (rows, cols) = match self {
+            Self::Whole => return model.values(tensor, range, out, scratch),
+            Self::Part { rows, cols } => (rows, cols),
+            Self::Held(held) => {
+                out.clear();
+                held.copy_to(range, out);
+                return Ok(());
+            }
+        };
         out.clear();
         let mut read = Vec::new();
         for Read { place, pieces } in reads(tensor.geometry(), rows, cols, range) {
             model.values(tensor, place, &mut read, scratch)?;
+            pieces.into_iter().for_each(|piece| out.extend_from_slice(&read[piece]));
+        }
+        Ok(())
+    }
+
+    /// Whether each of the elements `range` is 0, replacing what `out` held.
+    ///
+    /// # Errors
+    /// As [`Model::zeros`].
+    pub fn zeros(
+        &self,
+        model: &Model,
+        tensor: &Tensor,
+        range: Range<usize>,
+        out: &mut Vec<bool>,
+        scratch: &mut Scratch,
+    ) -> Result<(), Error> {
+        let Self::Part { rows, cols } = self else { return model.zeros(tensor, range, out, scratch) };
+        out.clear();
+        let mut read = Vec::new();
+        for Read { place, pieces } in reads(tensor.geometry(), rows, cols, range) {
+            model.zeros(tensor, place, &mut read, scratch)?;
             pieces.into_iter().for_each(|piece| out.extend_from_slice(&read[piece]));
         }
         Ok(())
@@ -73,7 +138,11 @@ impl Input {
         out: &mut Vec<u8>,
         scratch: &mut Scratch,
     ) -> Result<bool, Error> {
-        let Self::Part { rows, cols } = self else { return model.plain_bytes(tensor, range, out, scratch) };
+        let (rows, cols) = match self {
+            Self::Whole => return model.plain_bytes(tensor, range, out, scratch),
+            Self::Part { rows, cols } => (rows, cols),
+            Self::Held(_) => return Ok(false),
+        };
         let width = tensor.dtype.bytes();
         let mut read = Vec::new();
         for Read { place, pieces } in reads(tensor.geometry(), rows, cols, range) {
@@ -118,7 +187,7 @@ fn reads(whole: Geometry, rows: &Kept, cols: &Kept, range: Range<usize>) -> Vec<
         for run in rows.places(row..row + at_once) {
             let count = run.len();
             let pieces = if cols.is_all() {
-                vec![0..count * whole.cols]
+                Vec::from_iter(std::iter::once(0..count * whole.cols))
             } else {
                 let of_row = |row: usize| {
                     let start = row * whole.cols;

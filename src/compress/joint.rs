@@ -1,13 +1,16 @@
-//! What tensors must know of each other before one of them is taken through its scheme: the cuts of the pools they share.
+//! What tensors must know of each other before one of them is taken through its scheme: the cuts of the pools they share,
+//! and the rows and columns that go together.
 
 use super::input::WHOLE;
 use super::mask::{Mask, find_masks};
 use super::pool::{PoolCut, cut_pool};
-use super::{Error, Input, Task};
+use super::structure::{Leaves, leaves_of_known, leaves_of_plan};
+use super::{Error, Task};
 use crate::control::Control;
 use crate::model::Model;
 use crate::recipe::Plan;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Everything about a plan that is settled over several tensors at once. Whoever takes tensors through their schemes makes
 /// one of these first, and gets each tensor's [`Task`] from it.
@@ -15,10 +18,10 @@ use std::collections::HashMap;
 pub struct Joint {
     /// Cuts of global pools, by tensor position.
     pools: HashMap<usize, PoolCut>,
+    /// What structured pruning leaves of tensors, by position.
+    leaves: HashMap<usize, Leaves>,
     /// Whose zeros are taken over, by tensor position.
     masks: HashMap<usize, Mask>,
-    /// What remains of tensors that lose rows or columns, by tensor position.
-    inputs: HashMap<usize, Input>,
 }
 
 impl Joint {
@@ -41,22 +44,44 @@ impl Joint {
         control: &Control,
     ) -> Result<Self, Error> {
         let mut joint = Self { masks: find_masks(model, plan, &wanted)?, ..Self::default() };
-        for members in plan.pools.values().filter(|members| members.iter().any(|&member| wanted(member))) {
-            joint.pools.extend(cut_pool(model, plan, members, control)?);
+        let pools: Vec<&Vec<usize>> =
+            plan.pools.values().filter(|members| members.iter().any(|&member| wanted(member))).collect();
+        // Structure first: pools are over what it leaves.
+        let pooled = |index: usize| pools.iter().any(|members| members.binary_search(&index).is_ok());
+        joint.leaves = leaves_of_plan(model, plan, |index| wanted(index) || pooled(index), control)?;
+        for members in pools {
+            let cuts = cut_pool(&joint, model, plan, members, control)?;
+            joint.pools.extend(cuts);
         }
         Ok(joint)
+    }
+
+    /// What structured pruning leaves where it is known which units go, cut by cut. Nothing else is settled; and a tensor with
+    /// a cut that is not known has no [`Joint::leaves`], so that its task would be another's.
+    #[must_use]
+    pub fn of_known(model: &Model, plan: &Plan, gone: &[Option<Arc<Vec<usize>>>]) -> Self {
+        Self { leaves: leaves_of_known(model, plan, gone), ..Self::default() }
+    }
+
+    /// What structured pruning leaves of a tensor, where it has a part in a cut.
+    #[must_use]
+    pub fn leaves(&self, index: usize) -> Option<&Leaves> {
+        self.leaves.get(&index)
     }
 
     /// The task of one tensor of the plan that this was made for.
     #[must_use]
     pub fn task<'a>(&'a self, model: &'a Model, plan: &'a Plan, index: usize, control: &'a Control) -> Task<'a> {
+        let leaves = self.leaves.get(&index);
         Task {
             model,
             tensor: &model.tensors[index],
-            input: self.inputs.get(&index).unwrap_or(&WHOLE),
+            input: leaves.map_or(&WHOLE, |leaves| &leaves.input),
+            shape: plan.removals.shape(model, index),
             scheme: &plan.assignments[index].stored,
             target: plan.target,
             pool: self.pools.get(&index).copied(),
+            zeroed: leaves.and_then(|leaves| leaves.zeroed.as_ref()),
             mask: self.masks.get(&index),
             control,
         }

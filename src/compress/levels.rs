@@ -65,7 +65,7 @@ fn row_or_tensor(row: bool) -> Unit {
 impl Fit {
     /// How a scheme finds its levels, with what the whole tensor shares still to be looked for; `None` when it has none.
     pub fn of(task: &Task<'_>) -> Option<Self> {
-        let survivors = task.scheme.prune.is_some();
+        let survivors = task.is_pruned();
         let (unit, how) = match *task.scheme.quantize.as_ref()? {
             Quantize::Int { bits, unit, asymmetric, range } => {
                 (unit, How::Grid(GridFit { wanted: Wanted { bits, asymmetric }, unit, range, survivors }))

@@ -3,12 +3,12 @@
 //! The other model may be anything that opens: a pruned checkpoint, an artifact, or a file of masks alone, whose tensors of
 //! booleans or integers are 0 where something goes.
 
-use super::{Error, Task};
+use super::{Error, Input, Task};
 use crate::formats::base64;
 use crate::formats::error::printable;
 use crate::kernels::bits::BitWriter;
-use crate::model::{Model, OpenOptions, Scratch, Tensor, open};
-use crate::recipe::{Plan, Prune};
+use crate::model::{Model, OpenOptions, Scratch, open};
+use crate::recipe::{Outcome, Plan, Prune};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
@@ -21,8 +21,14 @@ pub struct Mask(Zeros);
 #[derive(Clone, Debug)]
 enum Zeros {
     /// The zeros of a tensor of another model.
-    Of(Arc<Model>, usize),
-    /// A bit per element, 1 where it stays: the mask that an artifact carries.
+    Of {
+        model: Arc<Model>,
+        index: usize,
+        /// Whether it is of what structured pruning leaves, as the zeros inside an artifact are, rather than of the whole
+        /// tensor.
+        of_rest: bool,
+    },
+    /// A bit per element of what structured pruning leaves, 1 where it stays: the mask that an artifact carries.
     Carried(Arc<[u8]>),
 }
 
@@ -31,9 +37,18 @@ impl Mask {
     ///
     /// # Errors
     /// When the other model cannot be read any more.
-    pub(super) fn zeros(&self, range: Range<usize>, out: &mut Vec<bool>, scratch: &mut Scratch) -> Result<(), Error> {
+    pub(super) fn zeros(
+        &self,
+        task: &Task<'_>,
+        range: Range<usize>,
+        out: &mut Vec<bool>,
+        scratch: &mut Scratch,
+    ) -> Result<(), Error> {
         match &self.0 {
-            Zeros::Of(model, index) => Ok(model.zeros(&model.tensors[*index], range, out, scratch)?),
+            Zeros::Of { model, index, of_rest } => {
+                let input = if *of_rest { &Input::Whole } else { task.input };
+                Ok(input.zeros(model, &model.tensors[*index], range, out, scratch)?)
+            }
             Zeros::Carried(bits) => {
                 out.clear();
                 out.extend(range.map(|i| bits.get(i / 8).is_some_and(|byte| byte >> (i % 8) & 1 == 0)));
@@ -50,7 +65,7 @@ impl Mask {
         let (mut writer, mut bits, mut zeros) = (BitWriter::default(), Vec::new(), Vec::new());
         for range in task.geometry().chunks() {
             task.check_cancelled()?;
-            self.zeros(range, &mut zeros, &mut Scratch::default())?;
+            self.zeros(task, range, &mut zeros, &mut Scratch::default())?;
             zeros.iter().for_each(|&zero| writer.push(u32::from(!zero), 1, &mut bits));
         }
         writer.finish(&mut bits);
@@ -83,16 +98,17 @@ pub(super) fn find_masks(
             opened.insert(file, found.clone());
             found
         };
-        masks.insert(index, fitting(tensor, file, other)?);
+        masks.insert(index, fitting(plan.outcome(model, index), file, other)?);
     }
     Ok(masks)
 }
 
-fn fitting(tensor: &Tensor, file: &str, model: Arc<Model>) -> Result<Mask, Error> {
+fn fitting(of: Outcome<'_>, file: &str, model: Arc<Model>) -> Result<Mask, Error> {
+    let tensor = of.tensor;
     let (name, shown) = (printable(&tensor.name), printable(file));
     let Some(index) = model.find(&tensor.name) else { return Err(Error::MaskMissing { tensor: name, file: shown }) };
     let found = &model.tensors[index];
-    if found.shape != tensor.shape {
+    if found.shape != tensor.shape && found.shape != of.shape {
         return Err(Error::MaskShape {
             tensor: name,
             file: shown,
@@ -103,7 +119,11 @@ fn fitting(tensor: &Tensor, file: &str, model: Arc<Model>) -> Result<Mask, Error
     if found.dtype.bytes() == 0 {
         return Err(Error::MaskDtype { tensor: name, file: shown, found: found.dtype });
     }
-    let Some(text) = model.carried_mask(&tensor.name) else { return Ok(Mask(Zeros::Of(model, index))) };
-    let bits = base64::decode(text).filter(|bits| bits.len() == tensor.elements().div_ceil(8));
+    let Some(text) = model.carried_mask(&tensor.name) else {
+        let of_rest = found.shape == of.shape;
+        return Ok(Mask(Zeros::Of { model, index, of_rest }));
+    };
+    let elements: usize = of.shape.iter().product();
+    let bits = base64::decode(text).filter(|bits| bits.len() == elements.div_ceil(8));
     bits.map(|bits| Mask(Zeros::Carried(bits.into()))).ok_or(Error::MaskDamaged { tensor: name, file: shown })
 }

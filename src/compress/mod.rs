@@ -12,6 +12,7 @@ mod blocks;
 mod centroids;
 mod chunk;
 mod cut;
+mod factorize;
 mod fit;
 mod input;
 mod joint;
@@ -20,8 +21,10 @@ mod mask;
 mod pool;
 mod prepare;
 mod stored;
+pub mod structure;
 
 pub use chunk::{Chunk, Codes, Piece};
+pub use factorize::{Factorized, is_at_hand, spectrum_of};
 pub use input::Input;
 pub use joint::Joint;
 pub use mask::Mask;
@@ -32,11 +35,13 @@ use crate::control::Control;
 use crate::formats;
 use crate::formats::error::printable;
 use crate::kernels::Real;
+use crate::kernels::error::ErrorSums;
 use crate::kernels::layout::Geometry;
 use crate::model::{Model, Scratch, Tensor};
-use crate::recipe::{Scheme, Target};
+use crate::recipe::{Outcome, Scheme, Target};
 use rayon::prelude::*;
 use std::ops::Range;
+use structure::Zeroed;
 
 /// Why a tensor cannot be compressed as asked.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +63,14 @@ pub enum Error {
     TooMany { tensor: String, scheme: String, count: usize, allowed: usize },
     #[error("tensor {tensor:?}: {count} of its elements would become infinite as {and_advice}")]
     Overflow { tensor: String, count: u64, and_advice: String },
+    #[error(
+        "tensor {tensor:?}: rank:{rank} is more than the {most} that a matrix of {rows} × {cols} has; use rank:{most} or less"
+    )]
+    Rank { tensor: String, rank: u64, rows: usize, cols: usize, most: usize },
+    #[error(
+        "tensor {tensor:?}: a matrix of {rows} × {cols} is too large to be factorized here, one of the sides may have at most {most}; keep it, or quantize it"
+    )]
+    TooLarge { tensor: String, rows: usize, cols: usize, most: usize },
     #[error("tensor {tensor:?}: scheme {scheme} is not built yet")]
     Unbuilt { tensor: String, scheme: String },
     #[error("tensor {tensor:?}: the mask {file} has no tensor of this name; name those it has, or keep this one")]
@@ -96,19 +109,31 @@ pub struct Task<'a> {
     pub tensor: &'a Tensor,
     /// What the scheme is applied to: the tensor, or a matrix derived from it.
     pub input: &'a Input,
+    /// The shape of that, as it is stored.
+    pub shape: &'a [usize],
     /// What is done, as the target stores it.
     pub scheme: &'a Scheme,
     /// Decides how a value is finally rounded.
     pub target: Target,
     /// Its share of a global pool's cut.
     pub pool: Option<PoolCut>,
+    /// Rows and columns that structured pruning zeroes, before anything else.
+    pub zeroed: Option<&'a Zeroed>,
     /// Whose zeros it takes over.
     pub mask: Option<&'a Mask>,
     /// Stops the work.
     pub control: &'a Control,
 }
 
-impl Task<'_> {
+impl<'a> Task<'a> {
+    /// The tensor as the plan leaves it.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome<'a> {
+        let zeroed = self.zeroed.is_some();
+        let cut = zeroed || self.shape != self.tensor.shape;
+        Outcome { tensor: self.tensor, scheme: self.scheme, shape: self.shape, cut, zeroed }
+    }
+
     pub(crate) fn check_cancelled(&self) -> Result<(), Error> {
         if self.control.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
@@ -123,7 +148,7 @@ impl Task<'_> {
         self.input.geometry(self.tensor)
     }
 
-    /// Elements `range` of what the scheme is applied to, replacing what `out` held.
+    /// Elements `range` of what the scheme is applied to, replacing what `out` held; what structured pruning zeroes is 0.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -133,7 +158,39 @@ impl Task<'_> {
         out: &mut Vec<T>,
         scratch: &mut Scratch,
     ) -> Result<(), formats::Error> {
+        self.source(range.clone(), out, scratch)?;
+        self.zero(&range, out);
+        Ok(())
+    }
+
+    /// The same as it lies in the source.
+    fn source<T: Real>(
+        &self,
+        range: Range<usize>,
+        out: &mut Vec<T>,
+        scratch: &mut Scratch,
+    ) -> Result<(), formats::Error> {
         self.input.values(self.model, self.tensor, range, out, scratch)
+    }
+
+    fn zero<T: Real>(&self, range: &Range<usize>, values: &mut [T]) {
+        if let Some(zeroed) = self.zeroed {
+            zeroed.apply(self.geometry(), range, values);
+        }
+    }
+
+    /// Whether some of its elements may have been made 0 before they are quantized.
+    #[must_use]
+    pub fn is_pruned(&self) -> bool {
+        self.outcome().is_pruned()
+    }
+
+    /// What structured pruning takes out of the tensor, as errors: to be added to those of what remains.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the work is cancelled.
+    pub fn lost(&self) -> Result<ErrorSums, Error> {
+        structure::lost(self.model, self.tensor, self.input, self.control)
     }
 
     /// The same as plain bytes of the tensor's dtype, appended to `out`; `false` when they have none.

@@ -25,6 +25,7 @@ pub struct PoolCut {
 /// # Errors
 /// When a tensor cannot be read, or the work is cancelled.
 pub(super) fn cut_pool(
+    joint: &Joint,
     model: &Model,
     plan: &Plan,
     members: &[usize],
@@ -33,8 +34,7 @@ pub(super) fn cut_pool(
     let share = members.first().and_then(|&first| plan.assignments[first].stored.pruned_share());
     let Some(share) = share else { return Ok(Vec::new()) };
     let wide = members.iter().any(|&i| model.tensors[i].dtype == Dtype::F64);
-    let alone = Joint::default();
-    let tasks: Vec<Task<'_>> = members.iter().map(|&i| alone.task(model, plan, i, control)).collect();
+    let tasks: Vec<Task<'_>> = members.iter().map(|&i| joint.task(model, plan, i, control)).collect();
     let Some(threshold) = walk_pool(&tasks, wide, |finite| share.share_of(finite))? else { return Ok(Vec::new()) };
     let (mut cuts, mut ties_before) = (Vec::with_capacity(members.len()), 0);
     for (&index, task) in members.iter().zip(&tasks) {

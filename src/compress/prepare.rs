@@ -3,6 +3,7 @@
 use super::blocks::Blocks;
 use super::chunk::{Chunk, count_non_finite};
 use super::cut::Cut;
+use super::factorize::{Factorized, Product};
 use super::levels::{Fit, long_levels};
 use super::{Error, Task};
 use crate::kernels::Real;
@@ -27,6 +28,8 @@ pub struct Prepared<T> {
     pub(super) fit: Option<Fit>,
     /// Levels of all units, when some unit is longer than a chunk; `None` where a scale does not fit the arithmetic.
     pub(super) levels: Option<Vec<Option<Levels<T>>>>,
+    /// What stands for the tensor, where its scheme factorizes it.
+    pub(super) product: Option<Product>,
     /// The largest magnitude that pruning zeroes, where one number says it.
     pub threshold: Option<f64>,
 }
@@ -36,6 +39,12 @@ impl<T: Real> Prepared<T> {
     #[must_use]
     pub fn chunks(&self) -> &[Range<usize>] {
         &self.chunks
+    }
+
+    /// The factors whose product stands for the tensor, where its scheme factorizes it.
+    #[must_use]
+    pub fn factors(&self) -> Option<&Factorized> {
+        self.product.as_ref().map(|product| &product.factors)
     }
 
     /// Takes chunk `index` through the whole scheme into `chunk`.
@@ -78,9 +87,11 @@ impl<T: Real> Prepared<T> {
 pub fn prepare<T: Real>(task: &Task<'_>) -> Result<Prepared<T>, Error> {
     let geometry = task.geometry();
     let chunks = geometry.chunks();
-    let mut prepared = Prepared { geometry, chunks, cut: Cut::None, fit: None, levels: None, threshold: None };
+    let mut prepared =
+        Prepared { geometry, chunks, cut: Cut::None, fit: None, levels: None, product: None, threshold: None };
     prepared.cut = match &task.scheme.prune {
-        None => Cut::None,
+        // Rows and columns are taken out before anything else.
+        None | Some(Prune::Structured { .. }) => Cut::None,
         Some(Prune::Magnitude { share, scope }) => match scope {
             Scope::Tensor => whole_tensor::<T>(task, &mut prepared, *share)?,
             Scope::Global => pooled::<T>(task, &mut prepared)?,
@@ -96,6 +107,10 @@ pub fn prepare<T: Real>(task: &Task<'_>) -> Result<Prepared<T>, Error> {
         // Plans are checked before anything is computed; nothing else is built.
         Some(other) => return Err(Error::Unbuilt { tensor: task.shown_name(), scheme: other.to_string() }),
     };
+    prepared.product = Product::of::<T>(task)?;
+    if prepared.product.is_some() {
+        return Ok(prepared);
+    }
     if let Some(fit) = Fit::of(task) {
         prepared.fit = fit.settled(task, &prepared)?;
         let Some(fit) = prepared.fit else { return Err(refusal::<T>(task)?) };

@@ -1,17 +1,19 @@
 //! One tensor under one scheme, exactly: a pass over its values that gathers errors, zeros, gaps and code counts together.
 
+use super::factors::{self, FactorsEstimate};
 use super::packing::{CodeCounts, Packing};
 use super::size::{self, Content, Sizes};
 use super::{Label, TensorStats};
 use crate::compress::{Chunk, Error, Prepared, Task, fold_chunks, prepare};
 use crate::formats::Dtype;
+use crate::formats::packed_layout::Stored;
 use crate::kernels::Real;
 use crate::kernels::entropy::{Gaps, shannon_bits};
 use crate::kernels::error::{ErrorSums, error_sums};
 use crate::kernels::histogram::Histogram;
 use crate::kernels::levels::{Levels, SYMBOLS};
 use crate::model::Scratch;
-use crate::recipe::{Quantize, Scheme, Target};
+use crate::recipe::{Outcome, Quantize, Scheme, Target};
 
 /// What a tensor comes to under a scheme.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +22,8 @@ pub struct TensorEstimate {
     pub stored_as: String,
     /// The kind of these numbers.
     pub label: Label,
+    /// Elements that are stored.
+    pub elements: u64,
     /// Stored bytes, part by part.
     pub sizes: Sizes,
     /// How a touched tensor lies in `packed`; `None` in other targets, and when values were not read.
@@ -38,9 +42,24 @@ pub struct TensorEstimate {
     pub after: Option<Histogram>,
     /// Scales of the levels: 10th percentile, median, 90th percentile over units.
     pub scales: Option<[f64; 3]>,
+    /// What its factors come to, when it is factorized.
+    pub factors: Option<FactorsEstimate>,
 }
 
 impl TensorEstimate {
+    /// Stored elements with q ≠ 0; all of them where that is not known.
+    #[must_use]
+    pub fn nonzeros(&self) -> u64 {
+        self.errors.as_ref().map_or(self.elements, |e| self.elements - e.zeros)
+    }
+
+    /// How a touched tensor lies in `packed`, where that is known.
+    #[must_use]
+    pub fn stored(&self) -> Option<Stored> {
+        let factors = self.factors.as_ref().map(FactorsEstimate::stored);
+        factors.or_else(|| Some(Stored::Codes(self.packing.as_ref()?.matrix)))
+    }
+
     /// Stored bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -57,11 +76,12 @@ impl TensorEstimate {
     #[must_use]
     pub fn kept(tensor: &crate::model::Tensor, target: Target, stats: Option<&TensorStats>, read: bool) -> Self {
         let keep = Scheme::keep();
-        let sizes = size::stored(tensor, &keep, target, None);
+        let outcome = Outcome::whole(tensor, &keep);
+        let sizes = size::stored(outcome, target, None);
         let float = tensor.is_float_source();
         let content = stats.map(|s| Content { gaps: s.gaps, code_entropy: None });
-        let bound = |of: fn(&crate::model::Tensor, &Scheme, &Content) -> u64| match (&content, float) {
-            (Some(content), true) => Some(of(tensor, &keep, content)),
+        let bound = |of: fn(Outcome<'_>, &Content) -> u64| match (&content, float) {
+            (Some(content), true) => Some(of(outcome, content)),
             (_, false) => Some(sizes.total()),
             (None, true) => None,
         };
@@ -76,6 +96,7 @@ impl TensorEstimate {
         Self {
             stored_as: keep.to_string(),
             label: if stats.is_some_and(|s| s.coarse && float) { Label::Sampled } else { Label::Exact },
+            elements: outcome.elements(),
             sizes,
             packing: None,
             sparse_bytes: bound(size::sparse_bytes).filter(|_| read || !float),
@@ -85,6 +106,7 @@ impl TensorEstimate {
             threshold: None,
             after: None,
             scales: None,
+            factors: None,
         }
     }
 }
@@ -118,37 +140,69 @@ struct Sums {
 
 fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstimate, Error> {
     let prepared: Prepared<T> = prepare(task)?;
+    let total = sums_of(task, &prepared, reach)?;
+    let (outcome, content) = (task.outcome(), total.content());
+    let errors = task.lost()?.merge(total.errors);
+    let packing = total.packing(outcome);
+    let whole = TensorEstimate {
+        stored_as: task.scheme.to_string(),
+        label: Label::Exact,
+        elements: outcome.elements(),
+        sizes: size::stored(outcome, task.target, packing.as_ref()),
+        packing,
+        sparse_bytes: Some(size::sparse_bytes(outcome, &content)),
+        entropy_bytes: Some(size::entropy_bytes(outcome, &content)),
+        errors: Some(errors),
+        t2_error: None,
+        threshold: prepared.threshold,
+        after: total.after,
+        scales: spread(total.scales),
+        factors: None,
+    };
+    let Some(factors) = prepared.factors() else { return Ok(whole) };
+    let part = |factor: &Task<'_>| {
+        let sums = sums_of(factor, &prepare::<T>(factor)?, None)?;
+        let of = factor.outcome();
+        Ok::<_, Error>((
+            sums.content(),
+            sums.packing(of).unwrap_or_else(|| Packing::dense(size::code_of(of.scheme), of.geometry())),
+        ))
+    };
+    let [left, right] = factors.tasks(task);
+    Ok(factors::with_factors(whole, outcome, task.target, factors.rank, [part(&left)?, part(&right)?]))
+}
+
+/// Everything that the chunks of a task add up to.
+fn sums_of<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, reach: Option<f64>) -> Result<Sums, Error> {
     // A grid over the full range clips nothing.
     let clipped = task.scheme.is_clipped();
     let codes = match task.scheme.quantize {
+        // The codes are those of the factors.
+        _ if prepared.factors().is_some() => 0,
         None => 0,
         Some(Quantize::F16 | Quantize::Bf16) => 1 << 16,
         Some(_) => SYMBOLS,
     };
     let init = || Sums { codes: vec![0; codes], after: reach.map(Histogram::new), ..Sums::default() };
-    let spans = fold_chunks(task, &prepared, init, |sums, chunk| {
+    let spans = fold_chunks(task, prepared, init, |sums, chunk| {
         add(sums, chunk, clipped);
         if task.target == Target::Packed { count_stored(task, sums, chunk) } else { Ok(()) }
     })?;
-    let total = spans.into_iter().fold(init(), join);
-    let tensor = task.tensor;
-    let content =
-        Content { gaps: total.gaps, code_entropy: (codes > 0).then(|| shannon_bits(total.codes.iter().copied())) };
-    let (code, dtype) = (size::code_of(task.scheme), size::stored_dtype(tensor.dtype, task.scheme));
-    let packing = total.stored.map(|counts| Packing::least(code, dtype, task.geometry(), &counts));
-    Ok(TensorEstimate {
-        stored_as: task.scheme.to_string(),
-        label: Label::Exact,
-        sizes: size::stored(tensor, task.scheme, task.target, packing.as_ref()),
-        packing,
-        sparse_bytes: Some(size::sparse_bytes(tensor, task.scheme, &content)),
-        entropy_bytes: Some(size::entropy_bytes(tensor, task.scheme, &content)),
-        errors: Some(total.errors),
-        t2_error: None,
-        threshold: prepared.threshold,
-        after: total.after,
-        scales: spread(total.scales),
-    })
+    Ok(spans.into_iter().fold(init(), join))
+}
+
+impl Sums {
+    /// What the two bounds are computed from.
+    fn content(&self) -> Content {
+        let code_entropy = (!self.codes.is_empty()).then(|| shannon_bits(self.codes.iter().copied()));
+        Content { gaps: self.gaps, code_entropy }
+    }
+
+    /// How `packed` stores what they are of.
+    fn packing(&self, of: Outcome<'_>) -> Option<Packing> {
+        let (code, dtype) = (size::code_of(of.scheme), size::stored_dtype(of.tensor.dtype, of.scheme));
+        self.stored.as_ref().map(|counts| Packing::least(code, dtype, of.geometry(), counts))
+    }
 }
 
 /// Σ(w − q)² of what lies beyond the end levels.
@@ -179,7 +233,7 @@ fn count_stored<T: Real>(task: &Task<'_>, sums: &mut Sums, chunk: &Chunk<T>) -> 
     chunk.stored_codes(task, code, &mut sums.scratch, &mut sums.bytes)?;
     let counts = sums.stored.get_or_insert_with(|| Box::new(CodeCounts::at(chunk.range.start)));
     let width = code.width(size::stored_dtype(task.tensor.dtype, task.scheme));
-    counts.add(&chunk.result, &sums.bytes, width, size::zero_codes(task.scheme));
+    counts.add(&chunk.result, &sums.bytes, width, size::zero_codes(task.outcome()));
     Ok(())
 }
 

@@ -51,10 +51,9 @@ pub fn index_text(model: &Model, plan: &Plan, files: &[FilePlan]) -> Option<Stri
     let mut total = 0_u64;
     for file in files {
         for &i in &file.tensors {
-            let tensor = &model.tensors[i];
-            let dtype = stored_dtype(tensor, &plan.assignments[i].stored);
-            total += tensor.elements() as u64 * dtype.bits() / 8;
-            map.insert(tensor.name.clone(), serde_json::Value::from(file.name.clone().unwrap_or_default()));
+            let outcome = plan.outcome(model, i);
+            total += outcome.elements() * stored_dtype(outcome).bits() / 8;
+            map.insert(outcome.tensor.name.clone(), serde_json::Value::from(file.name.clone().unwrap_or_default()));
         }
     }
     map.sort_keys();

@@ -4,10 +4,12 @@
 //! |---|---|
 //! | [`stats`] | statistics of the source, as `inspect` gives them |
 //! | [`exact`] | one tensor under one scheme, by a pass over its values |
+//! | [`factors`] | the bytes of a tensor that two matrices stand for |
 //! | [`live`] | one tensor under one scheme, from its profile, in the same frame |
 //! | [`packing`] | which form a tensor takes in `packed` |
 //! | `foreseen` | the same from a profile, before the values are read |
 //! | [`size`] | stored, sparse and entropy bytes, as formulas |
+//! | [`spectrum`] | singular values, and what every rank comes to |
 //! | [`total`] | the model: sums, overhead, bits per weight, fidelity |
 //! | [`fidelity`] | the headline proxy |
 //! | [`compare`] | two models side by side |
@@ -16,12 +18,14 @@
 pub mod compare;
 pub mod deep_compression;
 pub mod exact;
+pub mod factors;
 pub mod fidelity;
 pub mod files;
 mod foreseen;
 pub mod live;
 pub mod packing;
 pub mod size;
+pub mod spectrum;
 pub mod stats;
 pub mod total;
 
@@ -29,6 +33,7 @@ pub use exact::{TensorEstimate, estimate_tensor};
 pub use fidelity::FidelityForm;
 pub use packing::Packing;
 pub use size::Sizes;
+pub use spectrum::Spectrum;
 pub use stats::{TensorStats, tensor_stats};
 pub use total::{ModelEstimate, estimate_model, overhead_bytes};
 

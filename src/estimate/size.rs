@@ -4,9 +4,9 @@ use super::packing::Packing;
 use crate::formats::Dtype;
 use crate::formats::packed_layout::{Code, Numbers, code_bytes};
 use crate::kernels::entropy::Gaps;
-use crate::kernels::layout::{Geometry, Unit};
+use crate::kernels::layout::Unit;
 use crate::model::Tensor;
-use crate::recipe::{Quantize, Scheme, Target};
+use crate::recipe::{Outcome, Quantize, Scheme, Target};
 
 /// Where the stored bytes of a tensor go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,6 +58,7 @@ impl Sizes {
 pub fn code_of(scheme: &Scheme) -> Code {
     let unit = |row: bool| if row { Unit::Row } else { Unit::Tensor };
     match scheme.quantize {
+        _ if scheme.factorize.is_some() => Code::Element,
         Some(Quantize::Int { bits, unit, asymmetric, .. }) => Code::Integer { bits, unit, zero_points: asymmetric },
         // Three levels are the codes −1, 0 and 1 of two bits.
         Some(Quantize::Ternary { row }) => Code::Integer { bits: 2, unit: unit(row), zero_points: false },
@@ -76,14 +77,16 @@ pub fn code_of(scheme: &Scheme) -> Code {
 }
 
 /// Whether an element that is 0 has a code: what was pruned before a codebook was fitted has none.
-pub fn zero_codes(scheme: &Scheme) -> bool {
-    scheme.prune.is_none() || !matches!(scheme.quantize, Some(Quantize::Codebook { .. }))
+pub fn zero_codes(of: Outcome<'_>) -> bool {
+    !of.is_pruned() || !matches!(of.scheme.quantize, Some(Quantize::Codebook { .. }))
 }
 
-/// The dtype that a tensor has in the artifact: a plain cast changes it, nothing else does.
+/// The dtype that a tensor has in the artifact: a plain cast changes it, nothing else does. What is cast of a factorized
+/// tensor are its factors.
 #[must_use]
 pub fn stored_dtype(dtype: Dtype, scheme: &Scheme) -> Dtype {
     match scheme.quantize {
+        _ if scheme.factorize.is_some() => dtype,
         Some(Quantize::F16) => Dtype::F16,
         Some(Quantize::Bf16) => Dtype::BF16,
         Some(Quantize::Fp8 { e5m2: false, row: false }) => Dtype::F8_E4M3,
@@ -95,17 +98,17 @@ pub fn stored_dtype(dtype: Dtype, scheme: &Scheme) -> Dtype {
 /// Stored bytes of one tensor. In `packed` they go by its packing; without one every element is taken to have a code of
 /// full width, which is the most that they can be.
 #[must_use]
-pub fn stored(tensor: &Tensor, scheme: &Scheme, target: Target, packing: Option<&Packing>) -> Sizes {
-    if is_kept(tensor, scheme) {
-        return Sizes { untouched: kept_bytes(tensor, target), ..Sizes::default() };
+pub fn stored(of: Outcome<'_>, target: Target, packing: Option<&Packing>) -> Sizes {
+    if of.is_kept() {
+        return Sizes { untouched: kept_bytes(of.tensor, target), ..Sizes::default() };
     }
-    let dtype = stored_dtype(tensor.dtype, scheme);
+    let dtype = stored_dtype(of.tensor.dtype, of.scheme);
     if target != Target::Packed {
-        return Sizes { values: code_bytes(tensor.elements() as u64, dtype.bits()), ..Sizes::default() };
+        return Sizes { values: code_bytes(of.elements(), dtype.bits()), ..Sizes::default() };
     }
-    let geometry = tensor.geometry();
-    let matrix = packing.map_or_else(|| Packing::dense(code_of(scheme), geometry).matrix, |packing| packing.matrix);
-    let parts = matrix.parts(dtype, geometry);
+    let geometry = of.geometry();
+    let dense = || Packing::dense(code_of(of.scheme), geometry).matrix;
+    let parts = packing.map_or_else(dense, |packing| packing.matrix).parts(dtype, geometry);
     let len = |r: std::ops::Range<u64>| r.end - r.start;
     Sizes {
         values: len(parts.code_table) + len(parts.rest) + len(parts.codes),
@@ -116,12 +119,6 @@ pub fn stored(tensor: &Tensor, scheme: &Scheme, target: Target, packing: Option<
         indices: len(parts.index_table) + len(parts.blocks) + len(parts.indices),
         ..Sizes::default()
     }
-}
-
-/// Whether a tensor is stored as it was: nothing is asked of it, or it has no elements.
-#[must_use]
-pub fn is_kept(tensor: &Tensor, scheme: &Scheme) -> bool {
-    scheme.is_keep() || tensor.elements() == 0
 }
 
 /// Payload of a kept tensor: its own, except that the dense target spells out what `packed` had coded.
@@ -144,9 +141,9 @@ pub struct Content {
 
 /// The sparse bound: side data and the least of dense codes, mask with codes, or relative indices.
 #[must_use]
-pub fn sparse_bytes(tensor: &Tensor, scheme: &Scheme, content: &Content) -> u64 {
-    let n = tensor.elements() as u64;
-    let (side, bits) = side_and_bits(tensor, scheme);
+pub fn sparse_bytes(of: Outcome<'_>, content: &Content) -> u64 {
+    let n = of.elements();
+    let (side, bits) = side_and_bits(of);
     let dense = code_bytes(n, bits);
     let mask = n.div_ceil(8) + code_bytes(content.gaps.nonzero(), bits);
     side + dense.min(mask).min(content.gaps.index_bytes(bits))
@@ -155,9 +152,9 @@ pub fn sparse_bytes(tensor: &Tensor, scheme: &Scheme, content: &Content) -> u64 
 /// The entropy bound: side data and the Shannon bound of the codes; for plain elements that of the mask, and the
 /// nonzero elements in full.
 #[must_use]
-pub fn entropy_bytes(tensor: &Tensor, scheme: &Scheme, content: &Content) -> u64 {
-    let n = tensor.elements() as u64;
-    let (side, bits) = side_and_bits(tensor, scheme);
+pub fn entropy_bytes(of: Outcome<'_>, content: &Content) -> u64 {
+    let n = of.elements();
+    let (side, bits) = side_and_bits(of);
     let bytes = |bits: f64| (bits / 8.0).ceil() as u64;
     if let Some(entropy) = content.code_entropy {
         side + bytes(entropy)
@@ -167,11 +164,10 @@ pub fn entropy_bytes(tensor: &Tensor, scheme: &Scheme, content: &Content) -> u64
     }
 }
 
-fn side_and_bits(tensor: &Tensor, scheme: &Scheme) -> (u64, u64) {
-    let geometry: Geometry = tensor.geometry();
-    let dtype = stored_dtype(tensor.dtype, scheme);
-    let code = code_of(scheme);
-    (code.side_bytes(dtype, geometry).total(), code.bits(dtype))
+fn side_and_bits(of: Outcome<'_>) -> (u64, u64) {
+    let dtype = stored_dtype(of.tensor.dtype, of.scheme);
+    let code = code_of(of.scheme);
+    (code.side_bytes(dtype, of.geometry()).total(), code.bits(dtype))
 }
 
 /// The share of zeros past which a mask pays at these bits: more than one bit per element saved.
@@ -183,7 +179,7 @@ pub fn break_even(bits: u64) -> f64 {
 /// Bits per stored value of a tensor under a scheme, scales and zero points counted in.
 #[must_use]
 pub fn bits_with_side(tensor: &Tensor, scheme: &Scheme) -> f64 {
-    let (side, bits) = side_and_bits(tensor, scheme);
+    let (side, bits) = side_and_bits(Outcome::whole(tensor, scheme));
     let n = tensor.elements().max(1) as f64;
     bits as f64 + 8.0 * side as f64 / n
 }

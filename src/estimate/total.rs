@@ -1,16 +1,17 @@
 //! The model as a whole: sums over tensors, what the container adds, bits per weight and fidelity.
 
 use super::exact::TensorEstimate;
+use super::factors;
 use super::fidelity::{FidelityForm, fidelity};
 use super::files::{FilePlan, files, index_text};
 use super::size::{self, Sizes};
 use super::{Label, Packing, TensorStats, estimate_tensor, tensor_stats};
 use crate::compress::{Error, Joint};
 use crate::control::Control;
-use crate::formats::packed_layout::Coding;
+use crate::formats::packed_layout::{Coding, Stored};
 use crate::formats::{base64, packed, safetensors};
 use crate::model::{MASK_KEYS, Model, RECIPE_KEY, Tensor, mask_key};
-use crate::recipe::{Plan, Recipe, Scheme, Target, file};
+use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target, file};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -68,24 +69,19 @@ pub fn carrying(plan: &Plan, tensors: &[usize]) -> impl Iterator<Item = usize> {
 
 /// Letters of a carried mask.
 #[must_use]
-pub fn mask_letters(tensor: &Tensor) -> usize {
-    base64::len(tensor.elements().div_ceil(8))
+pub fn mask_letters(of: Outcome<'_>) -> usize {
+    base64::len((of.elements() as usize).div_ceil(8))
 }
 
 /// Bytes of the container around the payloads, from each tensor's coding as `packed` would list it.
 #[must_use]
-pub fn overhead_bytes<'p>(
-    model: &Model,
-    plan: &Plan,
-    recipe: &Recipe,
-    packing: impl Fn(usize) -> Option<&'p Packing>,
-) -> u64 {
+pub fn overhead_bytes(model: &Model, plan: &Plan, recipe: &Recipe, stored: impl Fn(usize) -> Option<Stored>) -> u64 {
     let metadata = |tensors: &[usize]| {
-        artifact_metadata(model, plan, recipe, tensors, |i| "A".repeat(mask_letters(&model.tensors[i])))
+        artifact_metadata(model, plan, recipe, tensors, |i| "A".repeat(mask_letters(plan.outcome(model, i))))
     };
     if plan.target == Target::Packed {
         let all: Vec<usize> = (0..model.tensors.len()).collect();
-        let head = packed::lay_out(&packed_listings(model, plan, packing), &metadata(&all));
+        let head = packed::lay_out(&packed_listings(model, plan, stored), &metadata(&all));
         return head.map_or(0, |(head, _)| head.len() as u64);
     }
     let files = files(model, plan.target);
@@ -100,47 +96,45 @@ pub fn overhead_bytes<'p>(
 /// What the dense target lists for some of the tensors.
 #[must_use]
 pub fn dense_listings(model: &Model, plan: &Plan, tensors: &[usize]) -> Vec<safetensors::Listing> {
-    let listing = |&i: &usize| safetensors::Listing {
-        name: model.tensors[i].name.clone(),
-        dtype: stored_dtype(&model.tensors[i], &plan.assignments[i].stored),
-        shape: model.tensors[i].shape.clone(),
+    let listing = |&i: &usize| {
+        let outcome = plan.outcome(model, i);
+        let name = outcome.tensor.name.clone();
+        safetensors::Listing { name, dtype: stored_dtype(outcome), shape: outcome.shape.to_vec() }
     };
     tensors.iter().map(listing).collect()
 }
 
 /// The dtype that a tensor has in the artifact.
 #[must_use]
-pub fn stored_dtype(tensor: &Tensor, scheme: &Scheme) -> crate::formats::Dtype {
-    if size::is_kept(tensor, scheme) { tensor.dtype } else { size::stored_dtype(tensor.dtype, scheme) }
+pub fn stored_dtype(of: Outcome<'_>) -> crate::formats::Dtype {
+    if of.is_kept() { of.tensor.dtype } else { size::stored_dtype(of.tensor.dtype, of.scheme) }
 }
 
 /// What `packed` lists, given how each touched tensor lies in it; one without a packing is listed as dense.
 #[must_use]
-pub fn packed_listings<'p>(
-    model: &Model,
-    plan: &Plan,
-    packing: impl Fn(usize) -> Option<&'p Packing>,
-) -> Vec<packed::Listing> {
+pub fn packed_listings(model: &Model, plan: &Plan, stored: impl Fn(usize) -> Option<Stored>) -> Vec<packed::Listing> {
     // Neighbours mostly have the same scheme, and this is laid out in every frame: it is spelled once for all of them.
     let mut spelled: Option<(&Scheme, String)> = None;
     let mut listings = Vec::with_capacity(model.tensors.len());
-    for (i, (tensor, assignment)) in model.tensors.iter().zip(&plan.assignments).enumerate() {
-        let scheme = &assignment.stored;
-        let coding = if size::is_kept(tensor, scheme) {
+    for i in 0..model.tensors.len() {
+        let outcome = plan.outcome(model, i);
+        let Outcome { tensor, scheme, .. } = outcome;
+        let coding = if outcome.is_kept() {
             tensor.coding.clone()
         } else {
-            let dense = || Packing::dense(size::code_of(scheme), tensor.geometry()).matrix;
-            let matrix = packing(i).map_or_else(dense, |packing| packing.matrix);
+            let dense = || Stored::Codes(Packing::dense(size::code_of(scheme), outcome.geometry()).matrix);
+            let stored = stored(i).unwrap_or_else(dense);
             let (_, name) =
                 spelled.take_if(|(last, _)| *last == scheme).unwrap_or_else(|| (scheme, scheme.embedded().to_string()));
-            let coding = (!matrix.is_plain_elements()).then(|| Coding { scheme: name.clone(), matrix });
+            let plain = matches!(stored, Stored::Codes(matrix) if matrix.is_plain_elements());
+            let coding = (!plain).then(|| Coding { scheme: name.clone(), stored });
             spelled = Some((scheme, name));
             coding
         };
         listings.push(packed::Listing {
             name: tensor.name.clone(),
-            dtype: stored_dtype(tensor, scheme),
-            shape: tensor.shape.clone(),
+            dtype: stored_dtype(outcome),
+            shape: outcome.shape.to_vec(),
             coding,
         });
     }
@@ -159,8 +153,7 @@ pub fn estimate_model(model: &Model, plan: &Plan, recipe: &Recipe, control: &Con
 fn estimate_all(model: &Model, plan: &Plan, recipe: &Recipe, control: &Control) -> Result<ModelEstimate, Error> {
     let joint = Joint::new(model, plan, control)?;
     let one = |(i, tensor): (usize, &Tensor)| {
-        let scheme = &plan.assignments[i].stored;
-        if size::is_kept(tensor, scheme) {
+        if plan.outcome(model, i).is_kept() {
             let stats: Option<TensorStats> = tensor_stats(model, tensor, false, control)?;
             return Ok(TensorEstimate::kept(tensor, plan.target, stats.as_ref(), true));
         }
@@ -173,15 +166,16 @@ fn estimate_all(model: &Model, plan: &Plan, recipe: &Recipe, control: &Control) 
 /// Bytes alone, without reading a weight: what depends on values is absent.
 #[must_use]
 pub fn bytes_only(model: &Model, plan: &Plan, recipe: &Recipe) -> ModelEstimate {
-    let one = |(tensor, assignment): (&Tensor, &crate::recipe::Assignment)| {
-        let scheme = &assignment.stored;
-        if size::is_kept(tensor, scheme) {
-            return TensorEstimate::kept(tensor, plan.target, None, false);
+    let one = |i: usize| {
+        let outcome = plan.outcome(model, i);
+        if outcome.is_kept() {
+            return TensorEstimate::kept(outcome.tensor, plan.target, None, false);
         }
         TensorEstimate {
-            stored_as: scheme.to_string(),
+            stored_as: outcome.scheme.to_string(),
             label: Label::Exact,
-            sizes: size::stored(tensor, scheme, plan.target, None),
+            elements: outcome.elements(),
+            sizes: factors::foreseen(outcome, plan.target).unwrap_or_else(|| size::stored(outcome, plan.target, None)),
             packing: None,
             sparse_bytes: None,
             entropy_bytes: None,
@@ -190,12 +184,13 @@ pub fn bytes_only(model: &Model, plan: &Plan, recipe: &Recipe) -> ModelEstimate 
             threshold: None,
             after: None,
             scales: None,
+            factors: None,
         }
     };
-    let tensors = model.tensors.iter().zip(&plan.assignments).map(one).collect();
+    let tensors = (0..model.tensors.len()).map(one).collect();
     let mut total = sum_up(model, plan, recipe, tensors);
     // In `packed` values decide between the forms.
-    let touched = model.tensors.iter().zip(&plan.assignments).any(|(t, a)| !size::is_kept(t, &a.stored));
+    let touched = (0..model.tensors.len()).any(|i| !plan.outcome(model, i).is_kept());
     let by_values = plan.target == Target::Packed && touched;
     if by_values {
         (total.bytes, total.overhead_bytes, total.bits_per_weight) = (None, None, None);
@@ -233,7 +228,7 @@ pub struct Totals {
 #[must_use]
 pub fn totals(model: &Model, plan: &Plan, recipe: &Recipe, tensors: &[&TensorEstimate]) -> Totals {
     let sizes = tensors.iter().fold(Sizes::default(), |sum, t| sum.plus(t.sizes));
-    let overhead = overhead_bytes(model, plan, recipe, |i| tensors[i].packing.as_ref());
+    let overhead = overhead_bytes(model, plan, recipe, |i| tensors[i].stored());
     let bytes = sizes.total() + overhead;
     let parameters = model.parameters();
     let counts = |tensor: &Tensor| tensor.shape.len() >= 2 && tensor.is_float_source();

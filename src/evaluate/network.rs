@@ -1,4 +1,5 @@
-//! Which models can be run here: the embedded demo, and any file with its tensor names and shapes.
+//! Which models can be run here: the embedded demo, any file with its tensor names and shapes, and what is left of either
+//! when hidden units are removed.
 
 use super::mlp::{Accuracy, Mlp, Prediction};
 use super::mnist::{CLASSES, PIXELS, test_set};
@@ -11,8 +12,10 @@ use crate::recipe::{Plan, Scheme, Target};
 use ndarray::{Array1, Array2};
 use std::ops::Range;
 
-/// The layers of LeNet-300-100 (LeCun et al., 1998): name, outputs, inputs.
-const LENET_300_100: [(&str, usize, usize); 3] = [("fc1", 300, PIXELS), ("fc2", 100, 300), ("fc3", CLASSES, 100)];
+/// The layers of LeNet-300-100 (LeCun et al., 1998): name, and outputs at most.
+const LENET_300_100: [(&str, usize); 3] = [("fc1", 300), ("fc2", 100), (ANSWER, CLASSES)];
+/// The layer that answers: of its outputs none can be missing.
+const ANSWER: &str = "fc3";
 
 /// A model that the program can run: where its layers' weights and biases are among the model's tensors.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,16 +27,23 @@ impl Network {
     /// The network in a model, if its names and shapes are those of a demo.
     #[must_use]
     pub fn of(model: &Model) -> Option<Self> {
-        let tensor = |name: String, shape: &[usize]| {
+        let tensor = |name: String| {
             let index = model.find(&name)?;
             let tensor = &model.tensors[index];
-            (tensor.shape == shape && tensor.dtype.is_float()).then_some(index)
+            tensor.dtype.is_float().then_some((index, tensor.shape.as_slice()))
         };
-        let layer = |&(name, outputs, inputs): &(&str, usize, usize)| {
-            Some((tensor(format!("{name}.weight"), &[outputs, inputs])?, tensor(format!("{name}.bias"), &[outputs])?))
-        };
-        let layers: Option<Vec<_>> = LENET_300_100.iter().map(layer).collect();
-        Some(Self { layers: layers? })
+        let (mut layers, mut given) = (Vec::new(), PIXELS);
+        for (name, most) in LENET_300_100 {
+            let (weight, &[outputs, inputs]) = tensor(format!("{name}.weight"))? else { return None };
+            let (bias, &[entries]) = tensor(format!("{name}.bias"))? else { return None };
+            let right = if name == ANSWER { outputs == most } else { (1..=most).contains(&outputs) };
+            if !right || inputs != given || entries != outputs {
+                return None;
+            }
+            layers.push((weight, bias));
+            given = outputs;
+        }
+        Some(Self { layers })
     }
 
     /// Images in the labelled set.
@@ -47,13 +57,12 @@ impl Network {
     /// # Errors
     /// When a tensor cannot be read or refuses its scheme.
     pub fn build(&self, model: &Model, plan: &Plan, joint: &Joint, control: &Control) -> Result<Mlp, Error> {
-        let weights = |index: usize| results(&joint.task(model, plan, index, control));
         let mut layers = Vec::new();
-        for (&(weight, bias), &(_, outputs, inputs)) in self.layers.iter().zip(&LENET_300_100) {
-            let misfit = |what: String| Error::Network(what);
-            let matrix =
-                Array2::from_shape_vec((outputs, inputs), weights(weight)?).map_err(|e| misfit(e.to_string()))?;
-            layers.push((matrix, Array1::from(weights(bias)?)));
+        for &(weight, bias) in &self.layers {
+            let task = joint.task(model, plan, weight, control);
+            let shape = (task.geometry().rows, task.geometry().cols);
+            let matrix = Array2::from_shape_vec(shape, results(&task)?).map_err(|e| Error::Network(e.to_string()))?;
+            layers.push((matrix, Array1::from(results(&joint.task(model, plan, bias, control))?)));
         }
         Mlp::new(layers).map_err(|e| Error::Network(e.to_string()))
     }
@@ -66,7 +75,12 @@ impl Network {
         let keep = Scheme::keep();
         let assignment = crate::recipe::Assignment { scheme: keep.clone(), stored: keep, line: None };
         let assignments = vec![assignment; model.tensors.len()];
-        let plan = Plan { target: Target::Safetensors, assignments, pools: std::collections::BTreeMap::new() };
+        let plan = Plan {
+            target: Target::Safetensors,
+            assignments,
+            pools: std::collections::BTreeMap::new(),
+            removals: crate::recipe::Removals::default(),
+        };
         self.build(model, &plan, &Joint::default(), control)
     }
 }

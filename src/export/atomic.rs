@@ -6,6 +6,7 @@
 
 use super::Error;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,6 +16,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub const PREFIX: &str = ".spokeshave-";
 /// What it ends with. In between stand the process and a number.
 pub const SUFFIX: &str = ".tmp";
+/// What a folder's name ends with that holds, under its own name, the folder that is just being replaced: there only for the
+/// moment between two renames, where the system cannot exchange two names in one step.
+pub const ASIDE: &str = ".old";
 
 /// The temporaries of this process that are on disk.
 static LIVE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
@@ -23,17 +27,19 @@ fn live() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     LIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether this process is writing a temporary of this name.
-pub(super) fn is_live(name: &std::ffi::OsStr) -> bool {
-    live().iter().any(|path| path.file_name() == Some(name))
+/// Whether this process is writing a temporary of this name, or replacing what was moved aside under it.
+pub(super) fn is_live(name: &OsStr) -> bool {
+    live().iter().any(|path| path.file_name() == Some(name) || aside_of(path).file_name() == Some(name))
+}
+
+/// Where what a temporary folder will replace is moved aside.
+fn aside_of(temporary: &Path) -> PathBuf {
+    temporary.with_extension(ASIDE.trim_start_matches('.'))
 }
 
 /// Deletes every temporary of this process: the last thing before it ends in the middle of its work.
 pub fn delete_all() {
-    for path in live().iter() {
-        // Nothing more can be done about a temporary that will not go; the next export names it.
-        drop(std::fs::remove_file(path).or_else(|_| std::fs::remove_dir_all(path)));
-    }
+    live().iter().for_each(|path| delete(path));
 }
 
 /// A path of this process's own beside an output: listed while it is there, and locked where the system can.
@@ -218,7 +224,7 @@ impl TemporaryFolder {
     /// When it cannot be renamed; what was there is then there again.
     pub fn persist(mut self, out: &Path) -> Result<(), Error> {
         let fail = |source| Error::Io { path: out.to_path_buf(), doing: "giving the finished folder its name", source };
-        sync_folder(&self.path).map_err(fail)?;
+        sync_folders(&self.path).map_err(fail)?;
         if out.symlink_metadata().is_err() {
             self.claim.rename(out).map_err(fail)?;
             self.path = PathBuf::new();
@@ -229,27 +235,39 @@ impl TemporaryFolder {
         sync_folder(&folder_of(out)).map_err(fail)
     }
 
-    /// The way without an exchange: two renames. A run killed between them leaves the old folder whole under a name that
-    /// is never taken for a temporary.
+    /// The way without an exchange: two renames. A run killed between them leaves the old folder whole, under its own name
+    /// inside a folder that [`super::stale`] finds and takes it out of again.
     fn move_aside(&mut self, out: &Path) -> Result<(), Error> {
         let fail = |source| Error::Io { path: out.to_path_buf(), doing: "giving the finished folder its name", source };
-        let aside = self.path.with_extension("old");
-        std::fs::rename(out, &aside).map_err(fail)?;
-        if let Err(error) = self.claim.rename(out) {
-            std::fs::rename(&aside, out).map_err(fail)?;
+        let aside = aside_of(&self.path);
+        let old = aside.join(out.file_name().unwrap_or_default());
+        std::fs::create_dir(&aside).map_err(fail)?;
+        let moved = std::fs::rename(out, &old);
+        if let Err(error) = moved.and_then(|()| {
+            self.claim.rename(out).or_else(|error| {
+                std::fs::rename(&old, out)?;
+                Err(error)
+            })
+        }) {
+            // Not empty, and kept, when what was there could not be put back.
+            drop(std::fs::remove_dir(&aside));
             return Err(fail(error));
         }
         self.path = PathBuf::new();
-        drop(std::fs::remove_file(&aside).or_else(|_| std::fs::remove_dir_all(&aside)));
+        delete(&aside);
         Ok(())
     }
+}
+
+/// Deletes a temporary, or what was replaced. Nothing more can be done about one that will not go; its name tells what it is.
+fn delete(path: &Path) {
+    drop(std::fs::remove_file(path).or_else(|_| std::fs::remove_dir_all(path)));
 }
 
 impl Drop for TemporaryFolder {
     fn drop(&mut self) {
         if !self.path.as_os_str().is_empty() {
-            // Nothing more can be done about a temporary that will not go; its name tells what it is.
-            drop(std::fs::remove_file(&self.path).or_else(|_| std::fs::remove_dir_all(&self.path)));
+            delete(&self.path);
         }
     }
 }
@@ -290,15 +308,39 @@ pub fn folder_of(out: &Path) -> PathBuf {
     }
 }
 
-/// The rename itself is in the folder: without this a power cut could undo it.
+/// Brings the names in a folder to the disk: without this a power cut could undo a rename. A folder that may be written to but
+/// not read, and a file system that syncs no folders, are no reason to call the work undone.
+///
+/// # Errors
+/// When the disk does not take it.
 #[cfg(unix)]
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    File::open(folder)?.sync_all()
+pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    use std::io::ErrorKind;
+    let Ok(folder) = File::open(folder) else { return Ok(()) };
+    folder.sync_all().or_else(|error| match error.kind() {
+        ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::PermissionDenied => Ok(()),
+        _ => Err(error),
+    })
 }
 
+/// Names are brought to the disk by the system here.
+///
+/// # Errors
+/// None.
 #[cfg(not(unix))]
-fn sync_folder(_folder: &Path) -> std::io::Result<()> {
+pub fn sync_folder(_folder: &Path) -> std::io::Result<()> {
     Ok(())
+}
+
+/// [`sync_folder`] for a folder and all folders in it.
+fn sync_folders(folder: &Path) -> std::io::Result<()> {
+    for item in std::fs::read_dir(folder)? {
+        let item = item?;
+        if item.file_type()?.is_dir() {
+            sync_folders(&item.path())?;
+        }
+    }
+    sync_folder(folder)
 }
 
 /// Writes a small file whole: beside, synced, renamed.
@@ -339,6 +381,27 @@ mod tests {
         }
         assert!(!out.join("one").exists());
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn two_renames_do_for_an_exchange_and_are_taken_back_when_the_second_fails() {
+        let folder = std::env::temp_dir().join(format!("spokeshave-aside-{}", std::process::id()));
+        let out = folder.join("b");
+        std::fs::create_dir_all(out.join("deep")).unwrap();
+        std::fs::write(out.join("deep/old"), b"x").unwrap();
+        let mut lost = TemporaryFolder::beside(&out).unwrap();
+        std::fs::remove_dir(lost.path()).unwrap();
+        assert!(lost.move_aside(&out).is_err() && out.join("deep/old").exists());
+        drop(lost);
+        let mut new = TemporaryFolder::beside(&out).unwrap();
+        std::fs::write(new.path().join("new"), b"x").unwrap();
+        let aside = aside_of(new.path());
+        assert!(aside.to_string_lossy().ends_with(ASIDE) && is_live(aside.file_name().unwrap()));
+        new.move_aside(&out).unwrap();
+        assert!(out.join("new").exists() && !out.join("deep").exists());
+        drop(new);
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -5,7 +5,6 @@ use super::atomic::Temporary;
 use super::output::{Output, by_arithmetic, carried_masks};
 use crate::compress::{Joint, Task, prepare, stream_chunks};
 use crate::control::Control;
-use crate::estimate::size::is_kept;
 use crate::estimate::total::{artifact_metadata, dense_listings};
 use crate::formats::safetensors;
 use crate::kernels::Real;
@@ -30,8 +29,8 @@ pub fn write(
     let mut output = Output::new(temporary)?;
     output.write(&header.bytes)?;
     for i in header.order.iter().map(|&at| tensors[at]) {
-        let (tensor, scheme) = (&model.tensors[i], &plan.assignments[i].stored);
-        if is_kept(tensor, scheme) && tensor.coding.is_none() {
+        let tensor = &model.tensors[i];
+        if plan.outcome(model, i).is_kept() && tensor.coding.is_none() {
             output.copy_payload(model, tensor, control)?;
             continue;
         }

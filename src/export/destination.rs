@@ -13,13 +13,11 @@
 use super::{Error, others};
 use crate::estimate::files::INDEX;
 use crate::formats::source::Identity;
+use crate::formats::{Limits, index};
 use crate::model::{Model, OpenOptions, Origin, open};
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-
-/// Bytes of an index that are read at most.
-const INDEX_BYTES: u64 = 100_000_000;
 
 /// Refuses a destination that is the model itself in any disguise, that cannot be written, or that is there already.
 ///
@@ -27,13 +25,17 @@ const INDEX_BYTES: u64 = 100_000_000;
 /// Which of these it is.
 pub fn check_destination(model: &Model, out: &Path, force: bool) -> Result<(), Error> {
     check_name(model, out)?;
+    let out = &bare(out);
     let there = match out.symlink_metadata() {
         Ok(_) => true,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-        Err(source) => return Err(Error::Io { path: out.to_path_buf(), doing: "it cannot be its name", source }),
+        Err(source) => return Err(Error::Io { path: out.clone(), doing: "it cannot be its name", source }),
     };
     if let Origin::Folder(source) = &model.origin {
         check_apart(source, out)?;
+        if out.file_name().is_none() {
+            return Err(Error::NoName(out.clone()));
+        }
     }
     if !there {
         return Ok(());
@@ -43,16 +45,24 @@ pub fn check_destination(model: &Model, out: &Path, force: bool) -> Result<(), E
         check_kind(model, out, &metadata)?;
         let taken = Protected::of(model);
         if taken.contains(out) {
-            return Err(Error::OverSource(out.to_path_buf()));
+            return Err(Error::OverSource(out.clone()));
         }
         if metadata.is_dir() && force {
             if let Some(found) = taken.find_in(out) {
-                return Err(Error::HoldsSource { folder: out.to_path_buf(), found });
+                return Err(Error::HoldsSource { folder: out.clone(), found });
             }
             check_replaceable(model, out, out)?;
         }
     }
-    if force { Ok(()) } else { Err(Error::Exists(out.to_path_buf())) }
+    if force { Ok(()) } else { Err(Error::Exists(out.clone())) }
+}
+
+/// Refuses a path that is a file of the model in any disguise, whatever is to be written there.
+///
+/// # Errors
+/// When it is.
+pub fn check_not_source(model: &Model, out: &Path) -> Result<(), Error> {
+    if Protected::of(model).contains(out) { Err(Error::OverSource(out.to_path_buf())) } else { Ok(()) }
 }
 
 /// Refuses an output that is some other file of the same command, such as its recipe.
@@ -63,6 +73,11 @@ pub fn check_not_input(out: &Path, input: &Path) -> Result<(), Error> {
     let mut taken = Protected::default();
     taken.add(input);
     if taken.contains(out) { Err(Error::OverInput(out.to_path_buf())) } else { Ok(()) }
+}
+
+/// A path without a separator or a point at its end: `link/` would be where the link leads, and can be no new name.
+pub(super) fn bare(out: &Path) -> PathBuf {
+    out.components().collect()
 }
 
 /// What will be told about a link in the output's place.
@@ -184,7 +199,7 @@ fn siblings(file: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = names.iter().filter(|name| is_text(name) || same(name)).cloned().collect();
     for index in names.iter().filter(|name| name.to_string_lossy().ends_with(".index.json")) {
         let named = named_by(&folder.join(index));
-        if named.iter().any(|name| *name == own) {
+        if named.iter().any(|name| **name == *own) {
             found.extend(named.into_iter().map(PathBuf::from));
         }
     }
@@ -200,14 +215,10 @@ fn family(name: &str) -> Option<(&str, &str)> {
 }
 
 /// The files that an index names; none when it is no index.
-fn named_by(index: &Path) -> HashSet<String> {
-    #[derive(serde::Deserialize)]
-    struct Map {
-        weight_map: std::collections::BTreeMap<String, String>,
-    }
-    let small = std::fs::metadata(index).is_ok_and(|m| m.is_file() && m.len() <= INDEX_BYTES);
+fn named_by(index: &Path) -> Vec<String> {
+    let small = std::fs::metadata(index).is_ok_and(|m| m.is_file() && m.len() <= index::LARGEST);
     let text = if small { std::fs::read(index).unwrap_or_default() } else { Vec::new() };
-    serde_json::from_slice::<Map>(&text).map(|map| map.weight_map.into_values().collect()).unwrap_or_default()
+    index::read_bytes(&text, &Limits::default()).map(|index| index.files).unwrap_or_default()
 }
 
 /// Lets a folder be replaced only when nothing in it would be lost: it is empty, or it holds weights that carry a recipe

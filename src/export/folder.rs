@@ -5,6 +5,7 @@ use super::{Artifact, Error, Job, others, space};
 use crate::estimate::estimate_model;
 use crate::estimate::files::{FilePlan, INDEX, files, index_text};
 use crate::formats::Source;
+use crate::model::config::CONFIG;
 use crate::model::{Origin, Tensor};
 use crate::recipe::Target;
 use std::io::Write;
@@ -39,6 +40,7 @@ pub(super) fn export(job: &Job<'_>, needed: &mut u64) -> Result<Artifact, Error>
         written.push(INDEX.to_owned());
     }
     others.copy(model, &folder, control)?;
+    write_config(job, &folder)?;
     let verification = job.check_written(&estimate, folder.path())?;
     job.check_before_renaming()?;
     folder.persist(out)?;
@@ -50,6 +52,14 @@ pub(super) fn export(job: &Job<'_>, needed: &mut u64) -> Result<Artifact, Error>
     let files: Vec<(PathBuf, u64)> = written.into_iter().map(size).collect();
     let notes = others.note().into_iter().collect();
     Ok(Artifact { out: out.to_path_buf(), files, verification, estimate, notes, shortage: None })
+}
+
+/// Writes the config anew where structured pruning changed a number that stands in it.
+fn write_config(job: &Job<'_>, folder: &TemporaryFolder) -> Result<(), Error> {
+    let numbers: Vec<(&str, usize)> = job.plan.removals.config.iter().map(|(&key, &number)| (key, number)).collect();
+    let Some(config) = job.model.config().filter(|_| !numbers.is_empty()) else { return Ok(()) };
+    let fail = |source| Error::Io { path: job.out.join(CONFIG), doing: "writing", source };
+    std::fs::write(folder.path().join(CONFIG), config.with(&numbers)).map_err(fail)
 }
 
 /// Shards keep their names, and an index can only hold names that are text.

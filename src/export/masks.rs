@@ -10,7 +10,7 @@
 
 use super::atomic::Temporary;
 use super::output::{Output, by_arithmetic};
-use super::{Artifact, Error, check_not_input, export};
+use super::{Artifact, Error, check_not_source, export};
 use crate::compress::{self, Chunk, Joint, Task, prepare, stream_chunks};
 use crate::control::Control;
 use crate::formats::error::{display_path, printable};
@@ -169,7 +169,7 @@ pub fn export_masks(
 
 /// Masks are one file whatever the model is: it is none of the model's, and replaces another only when told to.
 fn check_out(model: &Model, out: &Path, force: bool) -> Result<(), Error> {
-    model.shards.iter().try_for_each(|shard| check_not_input(out, shard.path()))?;
+    check_not_source(model, out)?;
     match out.symlink_metadata() {
         Ok(_) if out.is_dir() => Err(Error::Folder(out.to_path_buf())),
         Ok(_) if !force => Err(Error::Exists(out.to_path_buf())),
@@ -204,7 +204,7 @@ pub fn export_rewound(
 ) -> Result<Rewound, Error> {
     let pruning = Pruning::of(model, plan, recipe, control)?;
     check_same_network(model, original)?;
-    model.shards.iter().try_for_each(|shard| check_not_input(out, shard.path()))?;
+    check_not_source(model, out)?;
     super::check_destination(original, out, force)?;
     let mut temporary = Temporary::beside(out)?;
     control.expect(2 * pruning.tensors.iter().map(|&i| model.tensors[i].bytes()).sum::<u64>());

@@ -32,7 +32,7 @@ pub mod space;
 pub mod stale;
 mod verify;
 
-pub use destination::{check_destination, check_not_input};
+pub use destination::{check_destination, check_not_input, check_not_source};
 pub use masks::{Masks, Rewound, export_masks, export_rewound};
 pub use space::Shortage;
 pub use verify::{TensorCheck, Verification, plan_of_artifact, verify};
@@ -42,7 +42,7 @@ use crate::control::Control;
 use crate::estimate::total::{carrying, mask_letters};
 use crate::estimate::{ModelEstimate, estimate_model};
 use crate::formats;
-use crate::formats::error::display_path;
+use crate::formats::error::{display_path, quoted};
 use crate::model::{self, Model, OpenOptions, Origin};
 use crate::recipe::{self, Plan, Recipe, Target};
 use std::path::{Path, PathBuf};
@@ -75,7 +75,7 @@ pub enum Error {
     HoldsSource { folder: PathBuf, found: PathBuf },
     #[error("{}: its folder {} {what}", display_path(out), display_path(folder))]
     NoFolder { out: PathBuf, folder: PathBuf, what: &'static str },
-    #[error("{:?} is no name; give the name of a file", display_path(.0))]
+    #[error("{} is no name; give the name of what is to be made, in a folder that is there", quoted(&.0.to_string_lossy()))]
     NoName(PathBuf),
     #[error(
         "{}: the disk is full: {} needed, {}; nothing was written",
@@ -105,8 +105,9 @@ pub enum Error {
     #[error("{}: it cannot be written: {what}", display_path(path))]
     Layout { path: PathBuf, what: String },
     #[error(
-        "{}: what was written is not what was planned (tensor {tensor:?}: {what}); it was deleted",
-        display_path(path)
+        "{}: what was written is not what was planned (tensor {}: {what}); it was deleted",
+        display_path(path),
+        quoted(tensor)
     )]
     Mismatch { path: PathBuf, tensor: String, what: String },
     #[error("there is no mask to be written: {what}; masks come from prune, nm, block, random and mask")]
@@ -147,6 +148,7 @@ pub fn export(
     control: &Control,
 ) -> Result<Artifact, Error> {
     check_destination(model, out, force)?;
+    let out = &destination::bare(out);
     check_masks(model, plan, out)?;
     let link = destination::link_note(out);
     let shortage = space::foresee(model, plan, recipe, out)?;
@@ -159,8 +161,16 @@ pub fn export(
     };
     let mut artifact = artifact.map_err(|error| space::told(error, out, needed))?;
     artifact.notes.extend(link);
+    artifact.notes.extend(config_note(model, plan));
     artifact.shortage = shortage;
     Ok(artifact)
+}
+
+/// What the config beside a model that is one file must say from now on: it does not come along with the file.
+fn config_note(model: &Model, plan: &Plan) -> Option<String> {
+    let numbers: Vec<String> = plan.removals.config.iter().map(|(key, number)| format!("{key} {number}")).collect();
+    let alone = matches!(model.origin, Origin::File(_)) && !numbers.is_empty();
+    alone.then(|| format!("a config.json beside this file must say {}", numbers.join(", ")))
 }
 
 /// Letters of carried masks that a header may hold: readers of either container take 100 MB at most.
@@ -169,7 +179,7 @@ const MOST_LETTERS: usize = 64 << 20;
 /// Refuses masks that no header can carry before anything is read.
 fn check_masks(model: &Model, plan: &Plan, out: &Path) -> Result<(), Error> {
     let all: Vec<usize> = (0..model.tensors.len()).collect();
-    let letters: usize = carrying(plan, &all).map(|i| mask_letters(&model.tensors[i])).sum();
+    let letters: usize = carrying(plan, &all).map(|i| mask_letters(plan.outcome(model, i))).sum();
     if letters <= MOST_LETTERS {
         return Ok(());
     }

@@ -6,10 +6,15 @@ use crate::control::Control;
 use crate::estimate::files::INDEX;
 use crate::model::{Model, Origin};
 use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Folders within folders that are followed; deeper ones are nobody's model.
 const DEEPEST: usize = 16;
+
+/// Bytes that are copied between two looks at whether the work was cancelled.
+const BLOCK: u64 = 64 << 20;
 
 /// A file that comes along.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +81,24 @@ fn look_into(folder: &Path, inside: &Path, shards: &HashSet<&Path>, others: &mut
     }
 }
 
+/// Copies a file with its permissions, and syncs it: it may be as large as the weights. `false` when it was cancelled.
+fn copy_file(from: &Path, to: &Path, control: &Control) -> std::io::Result<bool> {
+    let source = File::open(from)?;
+    let mut copy = OpenOptions::new().write(true).create_new(true).open(to)?;
+    loop {
+        if control.is_cancelled() {
+            return Ok(false);
+        }
+        if std::io::copy(&mut (&source).take(BLOCK), &mut copy)? == 0 {
+            break;
+        }
+    }
+    // Where permissions cannot be set there are none to keep.
+    drop(copy.set_permissions(source.metadata()?.permissions()));
+    copy.sync_all()?;
+    Ok(true)
+}
+
 impl Others {
     /// Copies what comes along into the folder of an artifact.
     ///
@@ -84,15 +107,14 @@ impl Others {
     pub(super) fn copy(&self, model: &Model, folder: &TemporaryFolder, control: &Control) -> Result<(), Error> {
         let Origin::Folder(source) = &model.origin else { return Ok(()) };
         for Other { name, .. } in &self.copied {
-            if control.is_cancelled() {
-                return Err(crate::compress::Error::Cancelled.into());
-            }
             let (from, to) = (source.join(name), folder.path().join(name));
             let fail = |e| Error::Io { path: from.clone(), doing: "copying it along", source: e };
             if let Some(parent) = to.parent() {
                 std::fs::create_dir_all(parent).map_err(fail)?;
             }
-            std::fs::copy(&from, &to).map_err(fail)?;
+            if !copy_file(&from, &to, control).map_err(fail)? {
+                return Err(crate::compress::Error::Cancelled.into());
+            }
         }
         Ok(())
     }

@@ -5,9 +5,9 @@ use super::atomic::Temporary;
 use super::dense::write_plain;
 use super::output::{Output, by_arithmetic, carried_masks};
 use super::packed_tensor::Writer;
-use crate::compress::{Joint, Task, prepare, stream_chunks};
+use crate::compress::{Factorized, Joint, Task, prepare, stream_chunks};
 use crate::control::Control;
-use crate::estimate::size::is_kept;
+use crate::estimate::factors::FactorsEstimate;
 use crate::estimate::total::{artifact_metadata, packed_listings};
 use crate::estimate::{ModelEstimate, Packing};
 use crate::formats::Dtype;
@@ -29,18 +29,25 @@ pub fn write(
     let joint = Joint::new(model, plan, control)?;
     let masks = carried_masks(&joint, model, plan, &all, control)?;
     let metadata = artifact_metadata(model, plan, recipe, &all, |i| masks.get(&i).cloned().unwrap_or_default());
-    let packing = |i: usize| estimate.tensors[i].packing.as_ref();
-    let listings = packed_listings(model, plan, packing);
+    let listings = packed_listings(model, plan, |i| estimate.tensors[i].stored());
     let path = temporary.path().to_path_buf();
     let (head, ranges) =
         packed::lay_out(&listings, &metadata).map_err(|kind| Error::Layout { path, what: kind.to_string() })?;
     let mut output = Output::new(temporary)?;
     output.write(&head)?;
     for (i, (listing, range)) in listings.iter().zip(ranges).enumerate() {
-        let (tensor, scheme) = (&model.tensors[i], &plan.assignments[i].stored);
+        let tensor = &model.tensors[i];
         let task = joint.task(model, plan, i, control);
-        match packing(i).filter(|_| listing.coding.is_some()) {
-            _ if is_kept(tensor, scheme) => output.copy_payload(model, tensor, control)?,
+        let planned = &estimate.tensors[i];
+        if plan.outcome(model, i).is_kept() {
+            output.copy_payload(model, tensor, control)?;
+            continue;
+        }
+        if let Some(factors) = &planned.factors {
+            write_factors(&task, factors, range.start, &mut output)?;
+            continue;
+        }
+        match planned.packing.as_ref().filter(|_| listing.coding.is_some()) {
             None => by_arithmetic!(tensor.dtype, write_plain(&task, &mut output))?,
             Some(packing) => {
                 by_arithmetic!(tensor.dtype, write_coded(&task, packing, listing.dtype, range.start, &mut output))?;
@@ -48,6 +55,17 @@ pub fn write(
         }
     }
     output.flush()
+}
+
+/// Writes the two factors of a tensor, one after the other.
+fn write_factors(task: &Task<'_>, planned: &FactorsEstimate, start: u64, output: &mut Output<'_>) -> Result<(), Error> {
+    let Some(factors) = Factorized::of(task)? else { return Ok(()) };
+    let mut at = start;
+    for (factor, packing) in factors.tasks(task).iter().zip(&planned.packings) {
+        by_arithmetic!(task.tensor.dtype, write_coded(factor, packing, planned.dtype, at, output))?;
+        at += packing.matrix.parts(planned.dtype, factor.geometry()).len();
+    }
+    Ok(())
 }
 
 fn write_coded<T: Real>(

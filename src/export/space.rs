@@ -3,9 +3,8 @@
 //! Free space is a number to warn by, not one to refuse by: thin volumes, quotas and compressing file systems make it too
 //! large or too small. What refuses is the file system itself, when it is asked to set the bytes aside.
 
-use super::atomic::{Temporary, folder_of};
+use super::atomic::{PREFIX, Temporary, folder_of};
 use super::{Error, others};
-use crate::estimate::size::is_kept;
 use crate::estimate::total;
 use crate::model::Model;
 use crate::recipe::{Plan, Recipe, Target};
@@ -59,9 +58,8 @@ fn bounds(model: &Model, plan: &Plan, recipe: &Recipe) -> (u64, u64) {
         return (bytes + beside, bytes + beside);
     }
     // In `packed` a tensor of zeros is next to nothing; and no form is larger than codes of full width for every element.
-    let parts = model.tensors.iter().zip(&plan.assignments).zip(&estimate.tensors);
-    let least = parts.map(|((tensor, assignment), estimate)| {
-        let by_values = plan.target == Target::Packed && !is_kept(tensor, &assignment.stored);
+    let least = estimate.tensors.iter().enumerate().map(|(i, estimate)| {
+        let by_values = plan.target == Target::Packed && !plan.outcome(model, i).is_kept();
         if by_values { 0 } else { estimate.bytes() }
     });
     let most: u64 = estimate.tensors.iter().map(crate::estimate::TensorEstimate::bytes).sum();
@@ -111,8 +109,10 @@ fn is_full(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }
 
-/// What to say when writing failed: of a full disk, how much was needed and how much is free, once the temporary is gone.
+/// What to say when writing failed, once the temporary is gone: of a full disk, how much was needed and how much is free; of
+/// what went wrong with the temporary, the name that it would have got.
 pub(super) fn told(error: Error, out: &Path, needed: u64) -> Error {
+    let is_temporary = |path: &Path| path.iter().any(|part| part.to_string_lossy().starts_with(PREFIX));
     match error {
         Error::Io { source, .. } if source.kind() == ErrorKind::FileTooLarge => {
             Error::TooLarge { path: out.to_path_buf(), needed }
@@ -120,6 +120,10 @@ pub(super) fn told(error: Error, out: &Path, needed: u64) -> Error {
         Error::Io { source, .. } if is_full(&source) => {
             Error::DiskFull { path: out.to_path_buf(), needed, free: free(&folder_of(out)) }
         }
+        Error::Io { path, doing, source } if is_temporary(&path) => {
+            Error::Io { path: out.to_path_buf(), doing, source }
+        }
+        Error::Layout { path, what } if is_temporary(&path) => Error::Layout { path: out.to_path_buf(), what },
         other => other,
     }
 }

@@ -1,7 +1,7 @@
 //! What a killed export left behind: found by its name, judged by its lock and its process, offered for removal and never taken unasked.
 
 use super::Error;
-use super::atomic::{PREFIX, SUFFIX, is_live};
+use super::atomic::{ASIDE, PREFIX, SUFFIX, is_live};
 use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,18 @@ pub struct Stale {
     pub path: PathBuf,
     /// Bytes in it.
     pub bytes: u64,
+    /// The name that what is in it gets back: the run was killed when it had just moved a folder aside to replace it, and
+    /// nothing stands under that name.
+    pub back_to: Option<PathBuf>,
+}
+
+/// What was done about temporaries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Bytes that are free again.
+    pub freed: u64,
+    /// Folders that have their names back.
+    pub restored: Vec<PathBuf>,
 }
 
 /// The temporaries in a folder that nobody writes any more, by name. A folder that cannot be looked into has none.
@@ -20,35 +32,63 @@ pub struct Stale {
 pub fn find(folder: &Path) -> Vec<Stale> {
     let Ok(items) = std::fs::read_dir(folder) else { return Vec::new() };
     let paths = items.filter_map(|item| Some(item.ok()?.path()));
-    let mut found: Vec<Stale> =
-        paths.filter(|path| is_stale(path)).map(|path| Stale { bytes: bytes_in(&path), path }).collect();
+    let stale = |path: PathBuf| {
+        let back_to = moved_aside(&path).map(|(_, name)| name);
+        Stale { bytes: bytes_in(&path), back_to, path }
+    };
+    let mut found: Vec<Stale> = paths.filter(|path| is_stale(path)).map(stale).collect();
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found
 }
 
-/// Deletes them and gives the bytes that are free again. One that has come back to life since it was found is left alone,
-/// and one that is gone already is no error.
+/// Deletes them, and gives back its name to what was moved aside. One that has come back to life since it was found is left
+/// alone, and one that is gone already is no error.
 ///
 /// # Errors
 /// The first that will not go.
-pub fn remove(stale: &[Stale]) -> Result<u64, Error> {
-    let mut freed = 0;
+pub fn remove(stale: &[Stale]) -> Result<Removed, Error> {
+    let mut removed = Removed::default();
     for Stale { path, .. } in stale.iter().filter(|stale| is_stale(&stale.path)) {
-        let bytes = bytes_in(path);
-        let result = match path.symlink_metadata() {
-            Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path),
-            Ok(_) => std::fs::remove_file(path),
-            Err(error) => Err(error),
+        // Looked at again: what had no name may have one now.
+        let aside = moved_aside(path);
+        let bytes = if aside.is_some() { 0 } else { bytes_in(path) };
+        let result = match (&aside, path.symlink_metadata()) {
+            (Some((old, name)), _) => std::fs::rename(old, name).and_then(|()| std::fs::remove_dir(path)),
+            (None, Ok(metadata)) if metadata.is_dir() => std::fs::remove_dir_all(path),
+            (None, Ok(_)) => std::fs::remove_file(path),
+            (None, Err(error)) => Err(error),
         };
         match result {
-            Ok(()) => freed += bytes,
+            Ok(()) => {
+                removed.freed += bytes;
+                removed.restored.extend(aside.map(|(_, name)| name));
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(source) => {
                 return Err(Error::Io { path: path.clone(), doing: "removing what a killed export left", source });
             }
         }
     }
-    Ok(freed)
+    Ok(removed)
+}
+
+/// Whether a name is that of a folder with something moved aside.
+fn is_aside(path: &Path) -> bool {
+    path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.ends_with(ASIDE))
+}
+
+/// What lies in a folder with something moved aside, and the name that it had; `None` where that name has been given again.
+fn moved_aside(path: &Path) -> Option<(PathBuf, PathBuf)> {
+    let old = only_item(path).filter(|_| is_aside(path))?;
+    let name = path.parent()?.join(old.file_name()?);
+    name.symlink_metadata().is_err().then_some((old, name))
+}
+
+/// The one thing in a folder.
+fn only_item(folder: &Path) -> Option<PathBuf> {
+    let mut items = std::fs::read_dir(folder).ok()?;
+    let first = items.next()?.ok()?;
+    items.next().is_none().then(|| first.path())
 }
 
 /// Whether something bears a temporary's name and no living process of ours stands behind it.
@@ -59,17 +99,21 @@ fn is_stale(path: &Path) -> bool {
     if alive {
         return false;
     }
-    // The process may be one of another machine or container that shares the folder; its lock is seen here too.
     let Ok(metadata) = path.symlink_metadata() else { return false };
+    if is_aside(path) {
+        let count = std::fs::read_dir(path).map(|items| items.take(2).count());
+        return metadata.is_dir() && count.is_ok_and(|count| count < 2);
+    }
+    // The process may be one of another machine or container that shares the folder; its lock is seen here too. Of what
+    // may not be opened nobody here can tell.
     let openable = metadata.is_file() || metadata.is_dir();
-    let locked =
-        openable && File::open(path).is_ok_and(|f| matches!(f.try_lock_shared(), Err(TryLockError::WouldBlock)));
-    openable && !locked
+    openable && File::open(path).is_ok_and(|f| !matches!(f.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
-/// The process in a temporary's name: `.spokeshave-PROCESS-NUMBER.tmp`, and nothing else.
+/// The process in a temporary's name: `.spokeshave-PROCESS-NUMBER.tmp` or `.old`, and nothing else.
 fn process_of(name: &OsStr) -> Option<u32> {
-    let (process, number) = name.to_str()?.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split_once('-')?;
+    let name = name.to_str()?.strip_prefix(PREFIX)?;
+    let (process, number) = name.strip_suffix(SUFFIX).or_else(|| name.strip_suffix(ASIDE))?.split_once('-')?;
     number.parse::<u32>().ok()?;
     process.parse().ok()
 }
@@ -128,14 +172,39 @@ mod tests {
         }
         let (live, busy) = (Temporary::beside(&folder.join("a")).unwrap(), TemporaryFolder::beside(&folder.join("b")));
         let found = find(&folder);
-        let stale = |path: &Path, bytes| Stale { path: path.to_path_buf(), bytes };
+        let stale = |path: &Path, bytes| Stale { path: path.to_path_buf(), bytes, back_to: None };
         assert_eq!(found, [stale(&file, 10), stale(&filled, 7)]);
-        assert_eq!(remove(&found).unwrap(), 17);
-        assert_eq!(remove(&found).unwrap(), 0);
+        assert_eq!(remove(&found).unwrap(), Removed { freed: 17, restored: Vec::new() });
+        assert_eq!(remove(&found).unwrap(), Removed::default());
         assert!(find(&folder).is_empty() && live.path().exists() && busy.unwrap().path().exists());
         drop(live);
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 3);
         assert!(find(&folder.join("absent")).is_empty());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn what_was_moved_aside_gets_its_name_back_unless_the_name_is_taken() {
+        let folder = std::env::temp_dir().join(format!("spokeshave-back-{}", std::process::id()));
+        let aside = |number: u32, holds: &str| {
+            let path = folder.join(format!("{PREFIX}{NOBODY}-{number}{ASIDE}"));
+            std::fs::create_dir_all(path.join(holds)).unwrap();
+            std::fs::write(path.join(holds).join("a"), [0; 5]).unwrap();
+            path
+        };
+        // Killed between the renames, killed after them, killed before them; and a folder that is somebody's own.
+        let (lost, done, own) = (aside(1, "out"), aside(2, "named"), aside(4, "x"));
+        let empty = folder.join(format!("{PREFIX}{NOBODY}-3{ASIDE}"));
+        std::fs::create_dir_all(&empty).unwrap();
+        std::fs::create_dir_all(folder.join("named")).unwrap();
+        std::fs::write(own.join("y"), b"").unwrap();
+        let stale = |path: &Path, bytes, back_to| Stale { path: path.to_path_buf(), bytes, back_to };
+        let found = find(&folder);
+        let out = folder.join("out");
+        assert_eq!(found, [stale(&lost, 5, Some(out.clone())), stale(&done, 5, None), stale(&empty, 0, None)]);
+        assert_eq!(remove(&found).unwrap(), Removed { freed: 5, restored: vec![out.clone()] });
+        assert!(out.join("a").exists() && folder.join("named").exists() && own.exists());
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 3);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 

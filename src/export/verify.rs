@@ -4,11 +4,11 @@ use super::Error;
 use super::output::by_arithmetic;
 use crate::compress::{Joint, Task, fold_chunks, prepare};
 use crate::control::Control;
-use crate::estimate::size::is_kept;
 use crate::kernels::Real;
 use crate::kernels::error::{ErrorSums, error_sums, sqnr_db};
-use crate::model::{Format, Model, Scratch, Tensor};
-use crate::recipe::{Plan, Recipe, Target};
+use crate::model::config::CONFIG;
+use crate::model::{Format, Model, Origin, Scratch, Tensor};
+use crate::recipe::{Outcome, Plan, Recipe, Target};
 use std::path::Path;
 
 /// What reading one tensor back showed.
@@ -87,18 +87,15 @@ fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) ->
             tensors.push(TensorCheck::failed(&tensor.name, "it is missing"));
             continue;
         };
-        let scheme = &plan.assignments[i].stored;
-        let dtype = if is_kept(tensor, scheme) {
-            tensor.dtype
-        } else {
-            crate::estimate::size::stored_dtype(tensor.dtype, scheme)
-        };
+        let outcome = plan.outcome(model, i);
+        let dtype = crate::estimate::total::stored_dtype(outcome);
         let differs = match () {
-            () if read.shape != tensor.shape => Some("its shape is another"),
+            () if read.shape != outcome.shape => Some("its shape is another"),
             () if read.dtype != dtype => Some("its dtype is another"),
+            () if !is_coded_for(artifact, read, outcome) => Some("its coding is that of another scheme"),
             () => None,
         };
-        let as_stored = is_kept(tensor, scheme) && read.coding == tensor.coding;
+        let as_stored = outcome.is_kept() && read.coding == tensor.coding;
         let differs = match differs {
             None if as_stored && !same_payload(model, tensor, artifact, read, control)? => Some("its bytes differ"),
             other => other,
@@ -121,7 +118,28 @@ fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) ->
     }
     let only_there = artifact.tensors.iter().filter(|t| model.find(&t.name).is_none());
     tensors.extend(only_there.map(|t| TensorCheck::failed(&t.name, "the source has no such tensor")));
+    if !says_what_was_removed(artifact, plan) {
+        tensors.push(TensorCheck::failed(CONFIG, "its numbers are not those of what was removed"));
+    }
     Ok(Verification { tensors })
+}
+
+/// Whether the config of a folder has the numbers that structured pruning made of it.
+fn says_what_was_removed(artifact: &Model, plan: &Plan) -> bool {
+    let folder = matches!(artifact.origin, Origin::Folder(_));
+    let says = |(key, number): (&&str, &usize)| artifact.config().is_some_and(|c| c.number(key) == Some(*number));
+    !folder || plan.removals.config.iter().all(says)
+}
+
+/// Whether what the header of a packed artifact says of a tensor's coding is what its scheme asks for: a kept one lies as
+/// it lies in a packed source, a coded one names the scheme.
+fn is_coded_for(artifact: &Model, read: &Tensor, of: Outcome<'_>) -> bool {
+    match &read.coding {
+        _ if artifact.format != Format::Packed => true,
+        coding if of.is_kept() => *coding == of.tensor.coding,
+        Some(coding) => coding.scheme == of.scheme.embedded().to_string(),
+        None => true,
+    }
 }
 
 /// Whether two values are one: equal, or NaN with the same bits. −0 and +0 are equal.
@@ -147,6 +165,7 @@ fn check<T: Real>(task: &Task<'_>, artifact: &Model, read: &Tensor) -> Result<Te
     })?;
     let (ok, worst, sums) =
         spans.into_iter().fold(init(), |(o, w, s), (ok, worst, sums)| (o && ok, w.max(worst), s.merge(sums)));
+    let sums = task.lost()?.merge(sums);
     let t2 = sums.t2();
     Ok(TensorCheck {
         name: task.tensor.name.clone(),

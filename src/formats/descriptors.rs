@@ -5,7 +5,7 @@
 
 use super::error::ErrorKind;
 use super::source::Identity;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{Error, ErrorKind as Io};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,22 +66,23 @@ impl Reader {
             return Ok(file);
         }
         drop(open);
+        // Looked at before it is opened, too: a pipe in its place would block for ever.
+        self.check(std::fs::metadata(&self.path))?;
         let file = File::open(&self.path).or_else(|error| {
             // Whoever else needs descriptors may have them: ours come back when they are needed.
             open_files().clear();
             if error.kind() == Io::NotFound { Err(error) } else { File::open(&self.path) }
         });
-        let file = file.map_err(|error| match error.kind() {
-            Io::NotFound => ErrorKind::Changed { what: "it is no longer there" },
-            _ => ErrorKind::Open(error),
-        })?;
-        let now = Identity::of(&file.metadata().map_err(ErrorKind::Open)?);
-        if let Some(what) = self.identity.difference(&now) {
-            return Err(ErrorKind::Changed { what });
-        }
-        let file = Arc::new(file);
+        let file = Arc::new(file.map_err(closed)?);
+        self.check(file.metadata())?;
         self.keep(file.clone());
         Ok(file)
+    }
+
+    /// Whether what stands there now is what was opened.
+    fn check(&self, now: Result<Metadata, Error>) -> Result<(), ErrorKind> {
+        let what = self.identity.difference(&Identity::of(&now.map_err(closed)?));
+        what.map_or(Ok(()), |what| Err(ErrorKind::Changed { what }))
     }
 
     fn keep(&self, file: Arc<File>) {
@@ -89,6 +90,14 @@ impl Reader {
         let most = open.len().saturating_sub(MOST - 1);
         open.drain(..most);
         open.push((self.number, file));
+    }
+}
+
+/// Why a file cannot be opened again.
+fn closed(error: Error) -> ErrorKind {
+    match error.kind() {
+        Io::NotFound => ErrorKind::Changed { what: "it is no longer there" },
+        _ => ErrorKind::Open(error),
     }
 }
 
@@ -145,6 +154,13 @@ mod tests {
         assert!(matches!(readers[0].fill(&mut buffer, 0).unwrap_err(), ErrorKind::Changed { .. }));
         std::fs::remove_file(folder.join("1")).unwrap();
         assert!(matches!(readers[1].fill(&mut buffer, 0).unwrap_err(), ErrorKind::Changed { .. }));
+        #[cfg(target_os = "linux")]
+        {
+            std::fs::remove_file(folder.join("2")).unwrap();
+            let mode = rustix::fs::Mode::from_raw_mode(0o600);
+            rustix::fs::mknodat(rustix::fs::CWD, folder.join("2"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+            assert!(matches!(readers[2].fill(&mut buffer, 0).unwrap_err(), ErrorKind::Changed { .. }));
+        }
         drop(readers);
         std::fs::remove_dir_all(&folder).unwrap();
     }

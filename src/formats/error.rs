@@ -32,10 +32,15 @@ pub fn display_path(path: &Path) -> String {
 /// and what is longer than 160 characters is cut.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    const LONGEST: usize = 160;
-    let mut out = String::with_capacity(text.len().min(4 * LONGEST));
+    printable_up_to(text, 160)
+}
+
+/// [`printable`] for texts that may be longer, such as whole messages.
+#[must_use]
+pub fn printable_up_to(text: &str, longest: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(longest.saturating_mul(4)));
     for (i, c) in text.chars().enumerate() {
-        if i == LONGEST {
+        if i == longest {
             out.push('…');
             break;
         }
@@ -55,7 +60,8 @@ pub fn quoted(text: &str) -> String {
 }
 
 /// Characters that turn the direction of others or show nothing at all: two names that differ only in these look the same.
-fn is_unseen(c: char) -> bool {
+#[must_use]
+pub fn is_unseen(c: char) -> bool {
     matches!(
         c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
@@ -105,7 +111,7 @@ pub enum ErrorKind {
     )]
     HeaderPastEnd { place: &'static str, found: u64, available: u64 },
     #[error(
-        "the index is {found} bytes long, more than the {allowed} allowed; it lists names of tensors and files only"
+        "the index is {found} bytes long, more than the {allowed} allowed; it lists names of tensors and files only: save or download it again"
     )]
     IndexTooLarge { found: u64, allowed: u64 },
     #[error("{place} is not UTF-8: byte {at} of it is not text; the file is damaged")]
@@ -114,14 +120,18 @@ pub enum ErrorKind {
         "{place} begins with a byte-order mark, which JSON does not have; its writer is at fault: save it without one"
     )]
     ByteOrderMark { place: &'static str },
-    #[error("{place} is not valid JSON: {what}")]
+    #[error("{place} is not valid JSON: {what}; {}", AGAIN)]
     Json { place: &'static str, what: String },
     #[error("{place} is {found}, not a JSON object; {}", AGAIN)]
     NotAnObject { place: &'static str, found: String },
-    #[error("{place} names \"{name}\" twice; readers disagree on which one counts, so the file is refused")]
+    #[error(
+        "{place} names \"{name}\" twice; readers disagree on which one counts, so the file is refused: save it again with each name once"
+    )]
     DuplicateKey { place: String, name: String },
     #[error("{place} holds more than {allowed} values that nobody reads; {}", AGAIN)]
     TooMuchElse { place: &'static str, allowed: usize },
+    #[error("the metadata has more than {allowed} keys, which are the most that are read; {}", AGAIN)]
+    TooManyTexts { allowed: usize },
     #[error("__metadata__ must map text to text, but it is {found}; {}", AGAIN)]
     MetadataNotObject { found: String },
     #[error("__metadata__ must map text to text, but its key \"{key}\" holds {found}; {}", AGAIN)]

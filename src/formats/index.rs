@@ -2,13 +2,17 @@
 
 use super::Limits;
 use super::error::{ErrorKind, printable, quoted};
-use super::json::{Found, One, Seed, Skip, Take, Verdict, read};
+use super::json::{Document, Found, One, Seed, Skip, Take, Verdict, read_document};
 use serde::de::MapAccess;
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What messages call the document that is read here.
 const INDEX: &str = "the index";
+
+/// Bytes of an index that are read at most; it lists names of tensors and files only.
+pub const LARGEST: u64 = 100_000_000;
 
 /// Tensors by name, each with the position of its file in a list without repetitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,10 +28,9 @@ pub struct Index {
 /// # Errors
 /// The first rule that it breaks: JSON, no name twice, plain file names only, at least one.
 pub fn read_bytes(bytes: &[u8], limits: &Limits) -> Result<Index, ErrorKind> {
-    let text = std::str::from_utf8(bytes).map_err(|e| ErrorKind::NotUtf8 { place: INDEX, at: e.valid_up_to() })?;
     let (verdict, left) = (Verdict::default(), Cell::new(limits.skipped));
     let skip = Skip { verdict: &verdict, left: &left, place: INDEX, allowed: limits.skipped };
-    let index = read(text, INDEX, &verdict, Whole { limits, skip })?;
+    let index = read_document(bytes, INDEX, &verdict, Members { limits, skip })?;
     if index.tensors.is_empty() {
         return Err(bad("its weight_map names no tensor; save or download it again"));
     }
@@ -39,21 +42,17 @@ fn bad(what: impl Into<String>) -> ErrorKind {
 }
 
 /// The document's object.
-struct Whole<'h> {
+struct Members<'h> {
     limits: &'h Limits,
     skip: Skip<'h>,
 }
 
-impl<'de> Take<'de> for Whole<'_> {
+impl<'de> Document<'de> for Members<'_> {
     type Out = Index;
 
-    fn plain<E: serde::de::Error>(self, found: Found<'_>) -> Result<Index, E> {
-        self.skip.verdict.refuse(ErrorKind::NotAnObject { place: INDEX, found: found.to_string() })
-    }
-
-    fn object<A: MapAccess<'de>>(self, mut members: A) -> Result<Index, A::Error> {
+    fn members<A: MapAccess<'de>>(self, mut members: A) -> Result<Index, A::Error> {
         let verdict = self.skip.verdict;
-        let (mut index, mut others) = (None, std::collections::HashSet::new());
+        let (mut index, mut others) = (None, HashSet::new());
         while let Some(key) = members.next_key::<String>()? {
             let twice = if key == "weight_map" {
                 index.replace(members.next_value_seed(Seed(WeightMap { verdict, limits: self.limits }))?).is_some()
@@ -65,7 +64,9 @@ impl<'de> Take<'de> for Whole<'_> {
                 return verdict.refuse(ErrorKind::DuplicateKey { place: INDEX.into(), name: printable(&key) });
             }
         }
-        let none = || verdict.refuse(bad("it has no weight_map; an index maps tensor names to files"));
+        let none = || {
+            verdict.refuse(bad("it has no weight_map; an index maps tensor names to files; save or download it again"))
+        };
         index.map_or_else(none, Ok)
     }
 }
@@ -80,7 +81,9 @@ impl<'de> Take<'de> for WeightMap<'_> {
     type Out = Index;
 
     fn plain<E: serde::de::Error>(self, found: Found<'_>) -> Result<Index, E> {
-        self.verdict.refuse(bad(format!("its weight_map is {found}, not an object that maps tensor names to files")))
+        self.verdict.refuse(bad(format!(
+            "its weight_map is {found}, not an object that maps tensor names to files; save or download it again"
+        )))
     }
 
     fn object<A: MapAccess<'de>>(self, mut members: A) -> Result<Index, A::Error> {
@@ -102,8 +105,8 @@ impl<'de> Take<'de> for WeightMap<'_> {
                 return verdict.refuse(bad(format!("it names more than {} tensors", self.limits.tensors)));
             }
             match index.tensors.entry(tensor) {
-                std::collections::btree_map::Entry::Vacant(place) => drop(place.insert(file)),
-                std::collections::btree_map::Entry::Occupied(there) => {
+                Entry::Vacant(place) => drop(place.insert(file)),
+                Entry::Occupied(there) => {
                     let (place, name) = ("the weight_map of the index".into(), printable(there.key()));
                     return verdict.refuse(ErrorKind::DuplicateKey { place, name });
                 }

@@ -7,7 +7,8 @@
 use super::error::{ErrorKind, printable, quoted};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 /// A value as it is met. Its text, for messages, says what it is.
@@ -114,8 +115,47 @@ impl<'de, T: Take<'de>> Visitor<'de> for Seed<T> {
     }
 }
 
-/// Reads one document; white space around it is allowed, anything else is not. `place` is what messages call it.
-pub(super) fn read<'de, T: Take<'de>>(
+/// A document that must be an object.
+pub(super) trait Document<'de>: Sized {
+    /// The result.
+    type Out;
+
+    /// The object, member by member.
+    fn members<A: MapAccess<'de>>(self, members: A) -> Result<Self::Out, A::Error>;
+}
+
+/// A [`Document`] as it is met.
+struct Whole<'v, T> {
+    document: T,
+    place: &'static str,
+    verdict: &'v Verdict,
+}
+
+impl<'de, T: Document<'de>> Take<'de> for Whole<'_, T> {
+    type Out = T::Out;
+
+    fn plain<E: Error>(self, found: Found<'_>) -> Result<T::Out, E> {
+        self.verdict.refuse(ErrorKind::NotAnObject { place: self.place, found: found.to_string() })
+    }
+
+    fn object<A: MapAccess<'de>>(self, members: A) -> Result<T::Out, A::Error> {
+        self.document.members(members)
+    }
+}
+
+/// Reads the bytes of one document. `place` is what messages call it.
+pub(super) fn read_document<'de, T: Document<'de>>(
+    bytes: &'de [u8],
+    place: &'static str,
+    verdict: &Verdict,
+    document: T,
+) -> Result<T::Out, ErrorKind> {
+    let text = std::str::from_utf8(bytes).map_err(|e| ErrorKind::NotUtf8 { place, at: e.valid_up_to() })?;
+    read(text, place, verdict, Whole { document, place, verdict })
+}
+
+/// Reads one value; white space around it is allowed, anything else is not.
+fn read<'de, T: Take<'de>>(
     text: &'de str,
     place: &'static str,
     verdict: &Verdict,
@@ -237,10 +277,12 @@ pub(super) struct Texts<'v> {
     pub wrong: fn(Option<&str>, Found<'_>) -> ErrorKind,
     /// Whether `null` stands for none.
     pub or_null: bool,
+    /// How many there may be.
+    pub most: usize,
 }
 
 impl<'de> Take<'de> for Texts<'_> {
-    type Out = std::collections::BTreeMap<String, String>;
+    type Out = BTreeMap<String, String>;
 
     fn plain<E: Error>(self, found: Found<'_>) -> Result<Self::Out, E> {
         if self.or_null && found == Found::Null {
@@ -252,13 +294,16 @@ impl<'de> Take<'de> for Texts<'_> {
     fn object<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Out, A::Error> {
         let mut out = Self::Out::new();
         while let Some(key) = members.next_key::<String>()? {
+            if out.len() == self.most {
+                return self.verdict.refuse(ErrorKind::TooManyTexts { allowed: self.most });
+            }
             let value = members.next_value_seed(Seed(One(self.verdict, |found: Found<'_>| match found {
                 Found::Text(text) => Ok(text.to_owned()),
                 other => Err((self.wrong)(Some(&key), other)),
             })))?;
             match out.entry(key) {
-                std::collections::btree_map::Entry::Vacant(place) => drop(place.insert(value)),
-                std::collections::btree_map::Entry::Occupied(there) => {
+                Entry::Vacant(place) => drop(place.insert(value)),
+                Entry::Occupied(there) => {
                     let (place, name) = ("the metadata".to_owned(), printable(there.key()));
                     return self.verdict.refuse(ErrorKind::DuplicateKey { place, name });
                 }
@@ -278,6 +323,18 @@ pub(super) fn push_text(out: &mut String, text: &str) {
     } else {
         out.push_str(&serde_json::Value::from(text).to_string());
     }
+}
+
+/// Appends an object of texts.
+pub(super) fn push_texts(out: &mut String, texts: &BTreeMap<String, String>) {
+    out.push('{');
+    for (i, (key, value)) in texts.iter().enumerate() {
+        out.push_str(if i > 0 { "," } else { "" });
+        push_text(out, key);
+        out.push(':');
+        push_text(out, value);
+    }
+    out.push('}');
 }
 
 /// Appends a shape as a JSON array.
@@ -336,6 +393,21 @@ mod tests {
             skip(" {\"a\":[1,2.5,-1,null,true,\"t\"]}\n", 7),
             Err(ErrorKind::TooMuchElse { allowed: 7, .. })
         ));
+    }
+
+    #[test]
+    fn texts_are_bounded_and_written_back() {
+        let verdict = Verdict::default();
+        let texts = |text| {
+            let wrong = |_: Option<&str>, _: Found<'_>| ErrorKind::Index { what: String::new() };
+            read(text, "the text", &verdict, Texts { verdict: &verdict, wrong, or_null: true, most: 2 })
+        };
+        let two = r#"{"a":"1","b\n":""}"#;
+        let mut out = String::new();
+        push_texts(&mut out, &texts(two).unwrap());
+        assert_eq!(out, two);
+        assert!(texts("null").unwrap().is_empty());
+        assert!(matches!(texts(r#"{"a":"","b":"","c":""}"#), Err(ErrorKind::TooManyTexts { allowed: 2 })));
     }
 
     #[test]

@@ -9,12 +9,14 @@ pub struct Limits {
     pub tensors: usize,
     /// Dimensions of one tensor.
     pub rank: usize,
+    /// Texts that a file keeps about itself. The longest lists of training options have a few hundred.
+    pub texts: usize,
     /// Values of a header that nobody reads: they cost time to pass, and no writer has a use for many.
     pub skipped: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { header_bytes: 100_000_000, tensors: 2_000_000, rank: 64, skipped: 100_000 }
+        Self { header_bytes: 100_000_000, tensors: 2_000_000, rank: 64, texts: 100_000, skipped: 100_000 }
     }
 }

@@ -26,6 +26,7 @@ mod descriptors;
 pub mod dtype;
 pub mod error;
 mod fault;
+mod frame;
 pub mod index;
 pub mod json;
 pub mod limits;

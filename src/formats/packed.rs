@@ -1,8 +1,11 @@
 //! Reading and laying out `packed`, Spokeshave's own container (byte by byte in `PACKED.md`), as strictly as safetensors.
 
 use super::error::{Error, ErrorKind, printable, quoted};
-use super::json::{Found, Seed, Take, Texts, Verdict, push_number, push_shape, push_text, read};
-use super::packed_layout::{Code, Coding, Form, Indices, MAGIC, Matrix, PREFIX, VERSION};
+use super::frame::Frame;
+use super::json::{
+    Document, Found, Seed, Take, Texts, Verdict, push_number, push_shape, push_text, push_texts, read_document,
+};
+use super::packed_layout::{Code, Coding, Factors, Form, Indices, MAGIC, Matrix, PREFIX, Stored, VERSION};
 use super::packed_tensor::Tensor;
 use super::safetensors::needed_bytes;
 use super::{Dtype, Entry, Limits, Source, Table};
@@ -14,16 +17,15 @@ use std::ops::Range;
 /// What messages call the document that is read here.
 const HEADER: &str = "the header of this packed file";
 
+/// How the file begins.
+const FRAME: Frame<u32> = Frame { prefix: PREFIX, place: header_place, table };
+
 /// Reads and checks the header of a `packed` file.
 ///
 /// # Errors
 /// The first rule of `PACKED.md` that the file breaks.
 pub fn read_table(source: &Source, limits: &Limits) -> Result<Table, Error> {
-    let fail = |kind| Error::new(source.path(), kind);
-    let first = source.read(0..source.len().min(PREFIX), &mut Vec::new())?.to_vec();
-    let (version, place) = header_place(&first, source.len(), limits).map_err(fail)?;
-    let mut scratch = Vec::new();
-    table(source.read(place, &mut scratch)?, version, source.len(), limits).map_err(fail)
+    FRAME.read(source, limits)
 }
 
 /// [`read_table`] for a file that is in memory already.
@@ -31,10 +33,7 @@ pub fn read_table(source: &Source, limits: &Limits) -> Result<Table, Error> {
 /// # Errors
 /// As [`read_table`].
 pub fn read_bytes(file: &[u8], limits: &Limits) -> Result<Table, ErrorKind> {
-    let (version, place) = header_place(file, file.len() as u64, limits)?;
-    let header = usize::try_from(place.start).ok().zip(usize::try_from(place.end).ok());
-    let header = header.and_then(|(start, end)| file.get(start..end)).unwrap_or_default();
-    table(header, version, file.len() as u64, limits)
+    FRAME.read_bytes(file, limits)
 }
 
 /// A rule of `PACKED.md` that is broken at some place.
@@ -73,10 +72,9 @@ fn header_place(first: &[u8], file_len: u64, limits: &Limits) -> Result<(u32, Ra
 
 /// What a header lists, each rule in its turn.
 fn table(header: &[u8], version: u32, file_len: u64, limits: &Limits) -> Result<Table, ErrorKind> {
-    let text = std::str::from_utf8(header).map_err(|e| ErrorKind::NotUtf8 { place: HEADER, at: e.valid_up_to() })?;
     let verdict = Verdict::default();
     let data_start = PREFIX.saturating_add(header.len() as u64);
-    let table = read(text, HEADER, &verdict, Header { verdict: &verdict, limits, version, data_start })?;
+    let table = read_document(header, HEADER, &verdict, Header { verdict: &verdict, limits, version, data_start })?;
     let end = table.tensors.last().map_or(data_start, |last| last.range.end);
     if end != file_len {
         let advice = if end > file_len { "the file is cut short" } else { "unowned bytes follow the last tensor" };
@@ -96,19 +94,15 @@ struct Header<'h> {
     data_start: u64,
 }
 
-impl<'de> Take<'de> for Header<'_> {
+impl<'de> Document<'de> for Header<'_> {
     type Out = Table;
 
-    fn plain<E: serde::de::Error>(self, found: Found<'_>) -> Result<Table, E> {
-        self.verdict.refuse(ErrorKind::NotAnObject { place: HEADER, found: found.to_string() })
-    }
-
-    fn object<A: MapAccess<'de>>(self, mut members: A) -> Result<Table, A::Error> {
+    fn members<A: MapAccess<'de>>(self, mut members: A) -> Result<Table, A::Error> {
         let (verdict, mut metadata, mut tensors) = (self.verdict, None, None);
         while let Some(key) = members.next_key::<String>()? {
             let twice = match key.as_str() {
                 "metadata" => {
-                    let texts = Texts { verdict, wrong: bad_metadata, or_null: false };
+                    let texts = Texts { verdict, wrong: bad_metadata, or_null: false, most: self.limits.texts };
                     metadata.replace(members.next_value_seed(Seed(texts))?).is_some()
                 }
                 "tensors" => tensors.replace(members.next_value_seed(Seed(Tensors(&self)))?).is_some(),
@@ -193,18 +187,13 @@ pub fn lay_out(
 ) -> Result<(Vec<u8>, Vec<Range<u64>>), ErrorKind> {
     let mut sizes = Vec::with_capacity(listings.len());
     let mut json = String::with_capacity(160 * listings.len() + 256);
-    json.push_str("{\"metadata\":{");
-    for (i, (key, value)) in metadata.iter().enumerate() {
-        json.push_str(if i > 0 { "," } else { "" });
-        push_text(&mut json, key);
-        json.push(':');
-        push_text(&mut json, value);
-    }
-    json.push_str("},\"tensors\":[");
+    json.push_str("{\"metadata\":");
+    push_texts(&mut json, metadata);
+    json.push_str(",\"tensors\":[");
     for (i, listing) in listings.iter().enumerate() {
         let geometry = Geometry::of(&listing.shape);
         let bytes = match &listing.coding {
-            Some(coding) => coding.matrix.parts(listing.dtype, geometry).len(),
+            Some(coding) => coding.stored.len(listing.dtype, geometry),
             None => needed_bytes(listing.dtype, &listing.shape)
                 .map_err(|what| ErrorKind::NoSize { name: printable(&listing.name), what })?,
         };
@@ -227,7 +216,7 @@ pub fn lay_out(
         json.push(' ');
     }
     let mut head = MAGIC.to_vec();
-    let versions = listings.iter().filter_map(|listing| Some(listing.coding.as_ref()?.matrix.version()));
+    let versions = listings.iter().filter_map(|listing| Some(listing.coding.as_ref()?.stored.version()));
     head.extend_from_slice(&versions.max().unwrap_or(1).to_le_bytes());
     head.extend_from_slice(&[0; 4]);
     head.extend_from_slice(&(json.len() as u64).to_le_bytes());
@@ -245,16 +234,28 @@ pub fn lay_out(
 fn push_coding(json: &mut String, coding: &Coding) {
     json.push_str(",\"coding\":{\"scheme\":");
     push_text(json, &coding.scheme);
-    push_matrix(json, &coding.matrix);
+    match &coding.stored {
+        Stored::Codes(matrix) => push_matrix(json, matrix),
+        Stored::Factors(Factors { rank, dtype, matrices: [left, right] }) => {
+            json.push_str(",\"rank\":");
+            push_number(json, *rank as u64);
+            json.push_str(&format!(",\"dtype\":\"{}\",\"left\":{{", dtype.name()));
+            push_matrix(json, left);
+            json.push_str("},\"right\":{");
+            push_matrix(json, right);
+            json.push('}');
+        }
+    }
     json.push('}');
 }
 
 /// The members that say how a matrix is coded.
 fn push_matrix(json: &mut String, matrix: &Matrix) {
+    json.push_str(if json.ends_with('{') { "" } else { "," });
     json.push_str(match matrix.form {
-        Form::Dense => ",\"form\":\"dense\"",
-        Form::Mask => ",\"form\":\"mask\"",
-        Form::Indices(_) => ",\"form\":\"indices\"",
+        Form::Dense => "\"form\":\"dense\"",
+        Form::Mask => "\"form\":\"mask\"",
+        Form::Indices(_) => "\"form\":\"indices\"",
     });
     json.push_str(",\"nonzeros\":");
     push_number(json, matrix.nonzeros);
@@ -312,7 +313,8 @@ mod tests {
     fn example() -> (Vec<Listing>, Vec<u8>) {
         let code = Code::Integer { bits: 3, unit: Unit::Group(32), zero_points: true };
         let coding = |form, nonzeros, code, huffman| {
-            Some(Coding { scheme: "int3:g32:asym".into(), matrix: Matrix { form, nonzeros, code, huffman } })
+            let stored = Stored::Codes(Matrix { form, nonzeros, code, huffman });
+            Some(Coding { scheme: "int3:g32:asym".into(), stored })
         };
         let indices = |huffman, stream| Form::Indices(Indices { bits: 4, huffman, stream });
         let listing = |name: &str, coding| Listing { name: name.into(), dtype: Dtype::F32, shape: vec![2, 40], coding };

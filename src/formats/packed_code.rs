@@ -161,7 +161,7 @@ impl Code {
     /// Whole bytes of a code: 1 for a narrow one.
     #[must_use]
     pub fn width(self, dtype: Dtype) -> usize {
-        self.bits(dtype).div_ceil(8) as usize
+        usize::try_from(self.bits(dtype).div_ceil(8)).unwrap_or(usize::MAX)
     }
 
     /// The first version of the format that knows it.

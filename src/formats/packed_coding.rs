@@ -4,24 +4,30 @@ use super::Dtype;
 use super::error::{ErrorKind, printable, quoted};
 use super::json::{Found, One, Seed, Take, Verdict};
 use super::packed::{bad, unit_name};
-use super::packed_layout::{Code, Coding, Form, Indices, Matrix, Numbers};
+use super::packed_layout::{Code, Coding, Factors, Form, Indices, Matrix, Numbers, Stored};
 use super::packed_tensor::{number, text, wrong};
 use crate::kernels::huffman::LONGEST;
-use crate::kernels::layout::Unit;
+use crate::kernels::layout::{Geometry, Unit};
 use serde::de::MapAccess;
 use std::collections::BTreeMap;
 
 /// What the value of a key is.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text,
     Number,
     Flag,
+    /// The coding of a factor.
+    Factor,
 }
 
 /// Every key that a coding may have.
-const KEYS: [(&str, Kind); 12] = [
+const KEYS: [(&str, Kind); 16] = [
     ("scheme", Kind::Text),
+    ("rank", Kind::Number),
+    ("dtype", Kind::Text),
+    ("left", Kind::Factor),
+    ("right", Kind::Factor),
     ("form", Kind::Text),
     ("nonzeros", Kind::Number),
     ("index_bits", Kind::Number),
@@ -40,26 +46,36 @@ enum Member {
     Text(String),
     Number(u64),
     Flag(bool),
+    Factor(Members),
 }
 
 /// The members of a coding as they were read. Each is taken out where it is understood; what is left does not belong there.
 #[derive(Default)]
 pub(super) struct Members(BTreeMap<String, Member>);
 
-/// The object under `coding`.
-pub(super) struct CodingObject<'h>(pub &'h Verdict, pub &'h str);
+/// The object under `coding`, or within it that of a factor.
+pub(super) struct CodingObject<'h> {
+    /// Where an error goes.
+    pub verdict: &'h Verdict,
+    /// What messages call the tensor.
+    pub place: &'h str,
+    /// The key that it stands under.
+    pub key: &'static str,
+}
 
 impl<'de> Take<'de> for CodingObject<'_> {
     type Out = Members;
 
     fn plain<E: serde::de::Error>(self, found: Found<'_>) -> Result<Members, E> {
-        self.0.refuse(wrong(self.1, "coding", found, "an object"))
+        self.verdict.refuse(wrong(self.place, self.key, found, "an object"))
     }
 
     fn object<A: MapAccess<'de>>(self, mut items: A) -> Result<Members, A::Error> {
-        let (Self(verdict, place), mut members) = (self, BTreeMap::new());
+        let (Self { verdict, place, key: outer }, mut members) = (self, BTreeMap::new());
         while let Some(key) = items.next_key::<String>()? {
-            let Some(&(_, kind)) = KEYS.iter().find(|(known, _)| *known == key) else {
+            let known = KEYS.iter().find(|(known, _)| *known == key);
+            // A factor has no factors.
+            let Some(&(name, kind)) = known.filter(|(_, kind)| *kind != Kind::Factor || outer == "coding") else {
                 return verdict.refuse(bad(place, format!("unknown key {} in its coding", quoted(&key))));
             };
             let wrong = |found: Found<'_>, wanted: &str| wrong(place, &key, found, wanted);
@@ -68,8 +84,13 @@ impl<'de> Take<'de> for CodingObject<'_> {
                 (Kind::Number, found) => number(found, &wrong).map(Member::Number),
                 (Kind::Flag, Found::Bool(flag)) => Ok(Member::Flag(flag)),
                 (Kind::Flag, other) => Err(wrong(other, "true or false")),
+                (Kind::Factor, other) => Err(wrong(other, "an object")),
             };
-            let member = items.next_value_seed(Seed(One(verdict, read)))?;
+            let member = if kind == Kind::Factor {
+                Member::Factor(items.next_value_seed(Seed(CodingObject { verdict, place, key: name }))?)
+            } else {
+                items.next_value_seed(Seed(One(verdict, read)))?
+            };
             if members.insert(key.clone(), member).is_some() {
                 let place = format!("packed file, the coding of {place}");
                 return verdict.refuse(ErrorKind::DuplicateKey { place, name: printable(&key) });
@@ -99,11 +120,43 @@ impl Members {
             return Err(bad(place, format!("it has a coding, which goes with a float dtype only, not with {dtype}")));
         }
         let scheme = self.text("scheme").ok_or_else(|| missing(place, "scheme"))?;
-        let matrix = self.matrix(shape.iter().product::<usize>() as u64, place)?;
-        if let Some(key) = self.0.keys().next() {
-            return Err(bad(place, format!("its coding has \"{key}\", which does not go with its form and its codes")));
-        }
-        Ok(Coding { scheme, matrix })
+        let stored = if let Some(rank) = self.number("rank") {
+            Stored::Factors(self.factors(rank, dtype, Geometry::of(shape), place)?)
+        } else {
+            Stored::Codes(self.matrix(shape.iter().product::<usize>() as u64, place)?)
+        };
+        self.nothing_left(place)?;
+        Ok(Coding { scheme, stored })
+    }
+
+    fn nothing_left(&self, place: &str) -> Result<(), ErrorKind> {
+        self.0.keys().next().map_or(Ok(()), |key| {
+            Err(bad(place, format!("its coding has \"{key}\", which does not go with its form and its codes")))
+        })
+    }
+
+    /// The two factors of a matrix.
+    fn factors(&mut self, rank: u64, dtype: Dtype, whole: Geometry, place: &str) -> Result<Factors, ErrorKind> {
+        let most = whole.rows.min(whole.cols);
+        let allowed = usize::try_from(rank).ok().filter(|rank| (1..=most).contains(rank));
+        let what =
+            || bad(place, format!("\"rank\" is {rank}, a matrix of {} × {} has 1 to {most}", whole.rows, whole.cols));
+        let rank = allowed.ok_or_else(what)?;
+        let name = self.text("dtype").ok_or_else(|| missing(place, "dtype"))?;
+        // Factors are of the tensor's own arithmetic, or narrower.
+        let fits =
+            |own: &Dtype| own.is_float() && *own != Dtype::F8_E8M0 && (*own != Dtype::F64 || dtype == Dtype::F64);
+        let own = Dtype::from_name(&name).filter(fits);
+        let own =
+            own.ok_or_else(|| wrong(place, "dtype", Found::Text(&name), "a float dtype for factors of this tensor"))?;
+        let mut part = |key: &str, rows: usize, cols: usize| {
+            let Some(Member::Factor(mut members)) = self.0.remove(key) else { return Err(missing(place, key)) };
+            let matrix = members.matrix((rows * cols) as u64, place)?;
+            members.nothing_left(place)?;
+            Ok(matrix)
+        };
+        let matrices = [part("left", whole.rows, rank)?, part("right", rank, whole.cols)?];
+        Ok(Factors { rank, dtype: own, matrices })
     }
 
     /// The coding of a matrix of so many elements.

@@ -40,8 +40,71 @@ pub struct Indices {
 pub struct Coding {
     /// The scheme that made it, for people.
     pub scheme: String,
+    /// What lies in the payload.
+    pub stored: Stored,
+}
+
+/// What lies in the payload of a coded tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
     /// The codes of its elements.
-    pub matrix: Matrix,
+    Codes(Matrix),
+    /// Two matrices whose product it is, one after the other.
+    Factors(Factors),
+}
+
+/// Two coded matrices whose product a tensor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Factors {
+    /// Columns of the left one, rows of the right one.
+    pub rank: usize,
+    /// Dtype of their plain elements, or the one that they had before coding.
+    pub dtype: Dtype,
+    /// How the left and the right one lie.
+    pub matrices: [Matrix; 2],
+}
+
+impl Stored {
+    /// Bytes of the payload of a tensor of this dtype and shape.
+    #[must_use]
+    pub fn len(&self, dtype: Dtype, geometry: Geometry) -> u64 {
+        match self {
+            Self::Codes(matrix) => matrix.parts(dtype, geometry).len(),
+            Self::Factors(factors) => factors.ranges(geometry)[1].end,
+        }
+    }
+
+    /// Whether there is no payload.
+    #[must_use]
+    pub fn is_empty(&self, dtype: Dtype, geometry: Geometry) -> bool {
+        self.len(dtype, geometry) == 0
+    }
+
+    /// The first version of the format that knows this.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        match self {
+            Self::Codes(matrix) => matrix.version(),
+            Self::Factors(_) => 2,
+        }
+    }
+}
+
+impl Factors {
+    /// Rows and columns of the left and the right factor of a matrix.
+    #[must_use]
+    pub fn geometries(&self, whole: Geometry) -> [Geometry; 2] {
+        [Geometry { rows: whole.rows, cols: self.rank }, Geometry { rows: self.rank, cols: whole.cols }]
+    }
+
+    /// Where the two lie, from the payload's start.
+    #[must_use]
+    pub fn ranges(&self, whole: Geometry) -> [Range<u64>; 2] {
+        let [left, right] = self.geometries(whole);
+        let [of_left, of_right] = &self.matrices;
+        let middle = of_left.parts(self.dtype, left).len();
+        [0..middle, middle..middle.saturating_add(of_right.parts(self.dtype, right).len())]
+    }
 }
 
 /// How the elements of a matrix lie as codes.

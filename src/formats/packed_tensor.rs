@@ -53,11 +53,11 @@ impl Tensor<'_> {
         let plain = needed_bytes(dtype, &shape).map_err(|what| bad(&place, what.to_string()))?;
         let found = members.bytes.ok_or_else(|| missing("bytes"))?;
         let packed = members.coding.map(|members| members.coding(dtype, &shape, &place)).transpose()?;
-        if let Some(newer) = packed.as_ref().map(|coding| coding.matrix.version()).filter(|&v| v > self.version) {
+        if let Some(newer) = packed.as_ref().map(|coding| coding.stored.version()).filter(|&v| v > self.version) {
             let what = format!("its coding is of version {newer} of the format, the file says {}", self.version);
             return Err(bad(&place, what));
         }
-        let needed = packed.as_ref().map_or(plain, |coding| coding.matrix.parts(dtype, Geometry::of(&shape)).len());
+        let needed = packed.as_ref().map_or(plain, |coding| coding.stored.len(dtype, Geometry::of(&shape)));
         if needed != found {
             let by = if packed.is_some() { "shape, dtype and coding" } else { "shape and dtype" };
             return Err(bad(&place, format!("{by} need {needed} bytes, \"bytes\" says {found}; the file is damaged")));
@@ -101,7 +101,8 @@ impl<'de> Take<'de> for Tensor<'_> {
                     members.bytes.replace(read).is_some()
                 }
                 "coding" => {
-                    members.coding.replace(items.next_value_seed(Seed(CodingObject(verdict, &place)))?).is_some()
+                    let object = CodingObject { verdict, place: &place, key: "coding" };
+                    members.coding.replace(items.next_value_seed(Seed(object))?).is_some()
                 }
                 _ => return verdict.refuse(bad(&place, format!("unknown key {}", quoted(&key)))),
             };

@@ -8,7 +8,11 @@
 //! in the middle of a tensor.
 
 use super::error::{Error, ErrorKind, NoSize, printable};
-use super::json::{Counts, Found, One, Seed, Skip, Take, Texts, Verdict, push_number, push_shape, push_text, read};
+use super::frame::Frame;
+use super::json::{
+    Counts, Document, Found, One, Seed, Skip, Take, Texts, Verdict, push_number, push_shape, push_text, push_texts,
+    read_document,
+};
 use super::{Dtype, Entry, Limits, Source, Table};
 use serde::de::MapAccess;
 use std::cell::Cell;
@@ -24,16 +28,15 @@ const HEADER: &str = "the header";
 /// Bytes before the header: its length.
 const PREFIX: u64 = 8;
 
+/// How the file begins.
+const FRAME: Frame<()> = Frame { prefix: PREFIX, place: header_place, table };
+
 /// Reads and checks the header of a safetensors file.
 ///
 /// # Errors
 /// The first rule that the file breaks.
 pub fn read_table(source: &Source, limits: &Limits) -> Result<Table, Error> {
-    let fail = |kind| Error::new(source.path(), kind);
-    let first = source.read(0..source.len().min(PREFIX), &mut Vec::new())?.to_vec();
-    let place = header_place(&first, source.len(), limits).map_err(fail)?;
-    let mut scratch = Vec::new();
-    table(source.read(place, &mut scratch)?, source.len(), limits).map_err(fail)
+    FRAME.read(source, limits)
 }
 
 /// [`read_table`] for a file that is in memory already.
@@ -41,14 +44,11 @@ pub fn read_table(source: &Source, limits: &Limits) -> Result<Table, Error> {
 /// # Errors
 /// As [`read_table`].
 pub fn read_bytes(file: &[u8], limits: &Limits) -> Result<Table, ErrorKind> {
-    let place = header_place(file, file.len() as u64, limits)?;
-    let header = usize::try_from(place.start).ok().zip(usize::try_from(place.end).ok());
-    let header = header.and_then(|(start, end)| file.get(start..end)).unwrap_or_default();
-    table(header, file.len() as u64, limits)
+    FRAME.read_bytes(file, limits)
 }
 
 /// Where the header lies, from the file's first bytes and its length.
-fn header_place(first: &[u8], file_len: u64, limits: &Limits) -> Result<Range<u64>, ErrorKind> {
+fn header_place(first: &[u8], file_len: u64, limits: &Limits) -> Result<((), Range<u64>), ErrorKind> {
     let (Some(length), Some(available)) = (first.first_chunk(), file_len.checked_sub(PREFIX)) else {
         return Err(ErrorKind::TooShort { bytes: file_len });
     };
@@ -63,15 +63,14 @@ fn header_place(first: &[u8], file_len: u64, limits: &Limits) -> Result<Range<u6
     if length == 0 {
         return Err(ErrorKind::HeaderEmpty);
     }
-    Ok(PREFIX..PREFIX + length)
+    Ok(((), PREFIX..PREFIX + length))
 }
 
 /// What a header lists, each rule in its turn.
-fn table(header: &[u8], file_len: u64, limits: &Limits) -> Result<Table, ErrorKind> {
-    let text = std::str::from_utf8(header).map_err(|e| ErrorKind::NotUtf8 { place: HEADER, at: e.valid_up_to() })?;
+fn table(header: &[u8], (): (), file_len: u64, limits: &Limits) -> Result<Table, ErrorKind> {
     let (verdict, left) = (Verdict::default(), Cell::new(limits.skipped));
     let skip = Skip { verdict: &verdict, left: &left, place: HEADER, allowed: limits.skipped };
-    let mut table = read(text, HEADER, &verdict, Members { limits, skip })?;
+    let mut table = read_document(header, HEADER, &verdict, Members { limits, skip })?;
     check_names(&table.tensors)?;
     let data_start = PREFIX.saturating_add(header.len() as u64);
     for entry in &mut table.tensors {
@@ -93,14 +92,10 @@ struct Members<'h> {
     skip: Skip<'h>,
 }
 
-impl<'de> Take<'de> for Members<'_> {
+impl<'de> Document<'de> for Members<'_> {
     type Out = Table;
 
-    fn plain<E: serde::de::Error>(self, found: Found<'_>) -> Result<Table, E> {
-        self.skip.verdict.refuse(ErrorKind::NotAnObject { place: HEADER, found: found.to_string() })
-    }
-
-    fn object<A: MapAccess<'de>>(self, mut members: A) -> Result<Table, A::Error> {
+    fn members<A: MapAccess<'de>>(self, mut members: A) -> Result<Table, A::Error> {
         let verdict = self.skip.verdict;
         let (mut table, mut described) = (Table::default(), false);
         while let Some(name) = members.next_key::<String>()? {
@@ -108,8 +103,8 @@ impl<'de> Take<'de> for Members<'_> {
                 if std::mem::replace(&mut described, true) {
                     return verdict.refuse(ErrorKind::DuplicateKey { place: HEADER.into(), name });
                 }
-                table.metadata =
-                    members.next_value_seed(Seed(Texts { verdict, wrong: bad_metadata, or_null: true }))?;
+                let texts = Texts { verdict, wrong: bad_metadata, or_null: true, most: self.limits.texts };
+                table.metadata = members.next_value_seed(Seed(texts))?;
                 continue;
             }
             if table.tensors.len() == self.limits.tensors {
@@ -362,14 +357,8 @@ pub fn lay_out(listings: &[Listing], metadata: &BTreeMap<String, String>) -> Res
     json.push('{');
     if !metadata.is_empty() {
         push_text(&mut json, METADATA);
-        json.push_str(":{");
-        for (i, (key, value)) in metadata.iter().enumerate() {
-            json.push_str(if i > 0 { "," } else { "" });
-            push_text(&mut json, key);
-            json.push(':');
-            push_text(&mut json, value);
-        }
-        json.push('}');
+        json.push(':');
+        push_texts(&mut json, metadata);
     }
     let mut ranges = vec![0..0; listings.len()];
     let mut at = 0_u64;

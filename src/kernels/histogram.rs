@@ -25,11 +25,15 @@ impl Histogram {
         Self { range, counts: vec![0; BINS] }
     }
 
+    /// Bins per unit of weight. Finite for the smallest range, so that a 0 stays in the middle.
+    fn scale(&self) -> f64 {
+        if self.range > 0.0 { ((BINS as f64 / 2.0) / self.range).min(f64::MAX) } else { 0.0 }
+    }
+
     /// Adds the finite values of a slice.
     pub fn add<T: Real>(&mut self, values: &[T]) {
-        let scale = if self.range > 0.0 { (BINS as f64 / 2.0) / self.range } else { 0.0 };
         for run in values.chunks(RUN) {
-            dispatch::run(Add { values: run, scale, counts: &mut self.counts });
+            dispatch::run(Add { values: run, scale: self.scale(), counts: &mut self.counts });
         }
     }
 
@@ -152,6 +156,9 @@ mod tests {
         let mut flat = Histogram::new(0.0);
         flat.add(&[0.0_f32; 7]);
         assert_eq!(flat.counts[BINS / 2], 7);
+        let mut smallest = Histogram::new(f64::from_bits(1));
+        smallest.add(&[0.0, -0.0, f64::from_bits(1)]);
+        assert_eq!(smallest.counts[BINS / 2], 3);
     }
 
     #[test]
@@ -164,7 +171,7 @@ mod tests {
                 .collect();
             for range in [0.0, 0.7, 1.5, 1e-310, 1e300] {
                 let mut expected = Histogram::new(range);
-                let scale = if range > 0.0 { (BINS as f64 / 2.0) / range } else { 0.0 };
+                let scale = expected.scale();
                 for value in values.iter().filter(|value| value.is_finite()) {
                     let bin = (f64::from(*value) * scale + BINS as f64 / 2.0).clamp(0.0, BINS as f64 - 1.0);
                     expected.counts[bin as usize] += 1;

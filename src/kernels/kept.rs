@@ -27,7 +27,7 @@ impl Kept {
         removed.sort_by_key(|r| r.start);
         let mut kept = Self { runs: Vec::new(), before: Vec::new(), len: 0, of };
         let mut at = 0;
-        for gap in removed.into_iter().chain([of..of]) {
+        for gap in removed.into_iter().chain(std::iter::once(of..of)) {
             let run = at..gap.start.min(of);
             if !run.is_empty() {
                 kept.before.push(kept.len);
@@ -76,6 +76,24 @@ impl Kept {
         ends.zip(starts).map(|(end, start)| end..start).filter(|gap| !gap.is_empty())
     }
 
+    /// Whether all of the indices `range` stay.
+    #[must_use]
+    pub fn holds(&self, range: Range<usize>) -> bool {
+        let after = self.runs.partition_point(|run| run.start <= range.start);
+        range.is_empty() || after.checked_sub(1).is_some_and(|at| range.end <= self.runs[at].end)
+    }
+
+    /// Which kept indices lie among the indices `range`.
+    #[must_use]
+    pub fn within(&self, range: Range<usize>) -> Range<usize> {
+        let before = |index: usize| {
+            let after = self.runs.partition_point(|run| run.start < index);
+            let inside = |at: usize| self.before[at] + index.min(self.runs[at].end) - self.runs[at].start;
+            after.checked_sub(1).map_or(0, inside)
+        };
+        before(range.start)..before(range.end)
+    }
+
     /// Where the kept indices `range` lie, as runs in the whole dimension.
     pub fn places(&self, range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
         let first = self.before.partition_point(|&before| before <= range.start).saturating_sub(1);
@@ -109,6 +127,11 @@ mod tests {
             let mut all: Vec<usize> = kept.gaps().flatten().chain(expected.iter().copied()).collect();
             all.sort_unstable();
             assert_eq!(all, (0..of).collect::<Vec<_>>());
+            for (start, end) in (0..=of).flat_map(|start| (start..=of).map(move |end| (start, end))) {
+                let inside: Vec<usize> = (0..expected.len()).filter(|&i| (start..end).contains(&expected[i])).collect();
+                assert_eq!(kept.within(start..end).collect::<Vec<_>>(), inside);
+                assert_eq!(kept.holds(start..end), inside.len() == end - start);
+            }
             for start in 0..=expected.len() {
                 for end in start..=expected.len() {
                     assert_eq!(kept.places(start..end).flatten().collect::<Vec<_>>(), &expected[start..end]);

@@ -41,7 +41,8 @@ impl Geometry {
         match shape {
             [] => Self { rows: 1, cols: 1 },
             [n] => Self { rows: 1, cols: *n },
-            [rows, rest @ ..] => Self { rows: *rows, cols: rest.iter().product() },
+            // More columns than can be counted stand beside 0 rows only, or the shape would have been refused.
+            [rows, rest @ ..] => Self { rows: *rows, cols: rest.iter().fold(1, |n, &d| n.saturating_mul(d)) },
         }
     }
 
@@ -142,6 +143,7 @@ mod tests {
         assert!(Geometry::of(&[3, 0]).is_empty() && Geometry::of(&[3, 0]).chunks().is_empty());
         assert_eq!(Unit::Group(128).count(Geometry::of(&[10, 130])), 20);
         assert_eq!(Unit::Row.count(Geometry::of(&[0, 4])), 0);
+        assert_eq!(Geometry::of(&[0, 1 << 40, 1 << 40]), Geometry { rows: 0, cols: usize::MAX });
     }
 
     #[test]

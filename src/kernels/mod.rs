@@ -24,9 +24,12 @@
 //! | [`bracket`] | the same in one pass, where a sample says about where it lies |
 //! | [`clip`] | ranges tighter than the maximum: least squares, percentiles |
 //! | [`entropy`] | Shannon bound of a code table, and the cost of relative indices |
+//! | [`hash`] | short numbers for names and checks against damage |
 //! | [`histogram`] | counts over a symmetric range, for the eye |
 //! | [`kept`] | which indices of a dimension stay |
 //! | [`layout`] | rows, groups and chunks: where a tensor is cut |
+//! | [`lines`] | sums of squares of rows and columns |
+//! | [`svd`] | singular values and the factors of the best product of a rank |
 //! | [`table`] | counts by the upper 16 bits: the value table |
 //! | [`sketch`] | where weights lie in their group's range: errors of any width by a dot product |
 //! | [`trial`] | one grid tried on a handful of groups |
@@ -45,11 +48,13 @@ pub mod dispatch;
 pub mod entropy;
 pub mod error;
 pub mod gaps;
+pub mod hash;
 pub mod histogram;
 pub mod huffman;
 pub mod kept;
 pub mod layout;
 pub mod levels;
+pub mod lines;
 pub mod nf4;
 pub mod quant;
 pub mod real;
@@ -60,6 +65,7 @@ pub mod sketch;
 pub mod small;
 pub mod stats;
 pub mod sum;
+pub mod svd;
 pub mod table;
 pub mod trial;
 

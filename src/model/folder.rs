@@ -7,13 +7,12 @@ use crate::formats::index::{self, Index};
 use crate::formats::sniff::{HEAD, Kind, sniff};
 use crate::formats::{Error, ErrorKind, Source, Table};
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
 const PACKED: &str = "model.spk";
-/// Bytes of an index that are read at most; it lists names and file names only.
-const INDEX_BYTES: u64 = 100_000_000;
 
 /// Opens a folder: its index, unless a single file also stands there; else its safetensors files.
 pub(super) fn open(folder: &Path, options: &OpenOptions) -> Result<Model, Error> {
@@ -28,6 +27,10 @@ pub(super) fn open(folder: &Path, options: &OpenOptions) -> Result<Model, Error>
     let shards = if stands(SINGLE) {
         if stands(INDEX) {
             warnings.push(format!("{SINGLE} stands beside {INDEX}; the single file was opened, the index left alone"));
+        } else {
+            let others: Vec<PathBuf> =
+                safetensors_files(folder)?.into_iter().filter(|f| !f.ends_with(SINGLE)).collect();
+            warnings.extend(told_others(&others, &format!("stands beside {SINGLE}"), SINGLE));
         }
         read_shards(&[folder.join(SINGLE)], options)?
     } else if stands(INDEX) {
@@ -35,7 +38,8 @@ pub(super) fn open(folder: &Path, options: &OpenOptions) -> Result<Model, Error>
         let (index, bytes) = read_index(&path, options)?;
         index_bytes = bytes;
         let files = shards_of(&index, folder, &path)?;
-        let others: Vec<PathBuf> = safetensors_files(folder)?.into_iter().filter(|f| !files.contains(f)).collect();
+        let named: HashSet<&PathBuf> = files.iter().collect();
+        let others: Vec<PathBuf> = safetensors_files(folder)?.into_iter().filter(|f| !named.contains(f)).collect();
         warnings.extend(told_others(&others, "is not in the index", "what the index names"));
         let shards = read_shards(&files, options)?;
         keep_mapped(shards, &index, &path, &mut warnings)?
@@ -115,8 +119,8 @@ fn read_shards(files: &[PathBuf], options: &OpenOptions) -> Result<Vec<(Source, 
 fn read_index(path: &Path, options: &OpenOptions) -> Result<(Index, u64), Error> {
     let fail = |kind| Error::new(path, kind);
     let source = Source::open(path, options.access)?;
-    if source.len() > INDEX_BYTES {
-        return Err(fail(ErrorKind::IndexTooLarge { found: source.len(), allowed: INDEX_BYTES }));
+    if source.len() > index::LARGEST {
+        return Err(fail(ErrorKind::IndexTooLarge { found: source.len(), allowed: index::LARGEST }));
     }
     let mut scratch = Vec::new();
     let bytes = source.read(0..source.len(), &mut scratch)?;
@@ -177,14 +181,14 @@ fn keep_mapped(
     }
     let shown = |shard: usize| shards.get(shard).map_or_else(String::new, |(source, _)| display_path(source.path()));
     if found < index.tensors.len() {
-        let present = |name: &String, file: usize| {
-            shards.get(file).is_some_and(|(_, table)| table.tensors.iter().any(|tensor| tensor.name == *name))
-        };
-        let what = match elsewhere.iter().find(|(name, file, _)| !present(name, *file)) {
+        // What is still listed is where the index says.
+        let placed = shards.iter().flat_map(|(_, table)| &table.tensors).map(|tensor| tensor.name.as_str());
+        let placed: HashSet<&str> = placed.collect();
+        let what = match elsewhere.iter().find(|(name, ..)| !placed.contains(name.as_str())) {
             Some((name, file, shard)) => {
                 format!("tensor {} is not in {}, but in {}", quoted(name), shown(*file), shown(*shard))
             }
-            None => lost(&shards, index),
+            None => lost(&placed, index),
         };
         return Err(Error::new(path, ErrorKind::Index { what }));
     }
@@ -201,10 +205,8 @@ fn keep_mapped(
 }
 
 /// The first tensor that the index names and no file has.
-fn lost(shards: &[(Source, Table)], index: &Index) -> String {
-    let present: std::collections::HashSet<&str> =
-        shards.iter().flat_map(|(_, table)| &table.tensors).map(|tensor| tensor.name.as_str()).collect();
-    let lost = index.tensors.iter().find(|(name, _)| !present.contains(name.as_str()));
+fn lost(placed: &HashSet<&str>, index: &Index) -> String {
+    let lost = index.tensors.iter().find(|(name, _)| !placed.contains(name.as_str()));
     lost.map_or_else(String::new, |(name, &file)| {
         let file = index.files.get(file).map_or("", String::as_str);
         format!("tensor {} is not in {}; download the whole folder again", quoted(name), quoted(file))

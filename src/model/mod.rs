@@ -4,23 +4,32 @@
 //! tensor its [`Role`], its layer and its block; a name that nobody knows is role *other* and works like any other.
 
 mod blocks;
+pub mod config;
 mod demo;
 mod folder;
+pub mod graph;
+#[cfg(test)]
+mod named;
 mod open;
+mod product;
 pub mod roles;
 mod units;
 mod values;
 
+pub use config::Config;
 pub use demo::DEMOS;
+pub use graph::Graph;
 pub use open::{OpenOptions, open};
 pub use roles::Role;
 pub use values::Scratch;
 
-use crate::formats::packed_layout::{Code, Coding};
+use crate::formats::packed_layout::{Code, Coding, Stored};
 use crate::formats::source::Access;
 use crate::formats::{Dtype, Source};
 use crate::kernels::layout::Geometry;
+use crate::kernels::svd::Shelf;
 use blocks::Blocks;
+use product::Product;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -78,6 +87,10 @@ pub struct Model {
     pub warnings: Vec<String>,
     /// How it was asked to be read; what is made of it is read back in the same way.
     pub access: Access,
+    /// Decompositions of its matrices that are kept for the next question.
+    pub decompositions: Shelf,
+    /// Which tensors share a dimension; found when first asked for.
+    graph: OnceLock<(Graph, Option<Config>)>,
 }
 
 /// One tensor of a model.
@@ -101,6 +114,8 @@ pub struct Tensor {
     pub beside_scale: bool,
     /// Whether it is such a scale or zero point: numbers, but part of somebody's quantization.
     pub side_of_codes: bool,
+    /// The two matrices whose product it is, when it is stored as such.
+    product: Option<Box<Product>>,
     shard: usize,
     range: Range<u64>,
     /// Where its codes are found, block by block; made when it is first read.
@@ -141,7 +156,10 @@ impl Tensor {
     /// Whether its values are integer codes of somebody's quantization rather than numbers of their own.
     #[must_use]
     pub fn is_coded(&self) -> bool {
-        let packed = self.coding.as_ref().is_some_and(|c| c.matrix.code != Code::Element);
+        let packed = self.coding.as_ref().is_some_and(|coding| match coding.stored {
+            Stored::Codes(matrix) => matrix.code != Code::Element,
+            Stored::Factors(_) => true,
+        });
         packed || self.beside_scale || self.dtype == Dtype::F8_E8M0
     }
 
@@ -188,6 +206,23 @@ impl Model {
     #[must_use]
     pub fn find(&self, name: &str) -> Option<usize> {
         self.tensors.binary_search_by(|t| t.name.as_str().cmp(name)).ok()
+    }
+
+    /// Which tensors share a dimension, as far as names, shapes and a config beside the weights tell.
+    pub fn graph(&self) -> &Graph {
+        &self.read_graph().0
+    }
+
+    /// The config beside the weights, as it was when the graph was first asked for.
+    pub fn config(&self) -> Option<&Config> {
+        self.read_graph().1.as_ref()
+    }
+
+    fn read_graph(&self) -> &(Graph, Option<Config>) {
+        self.graph.get_or_init(|| {
+            let config = Config::of(self);
+            (Graph::of(&self.tensors, config.as_ref()), config)
+        })
     }
 
     /// Whether this is an embedded demo.

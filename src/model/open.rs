@@ -1,11 +1,13 @@
 //! From what the user typed to a [`Model`]: a file, a folder, or a demo; checked whole before anything is shown.
 
+use super::product::Product;
 use super::roles::{block_of, layer_of, role_of};
 use super::{Format, Model, Origin, Role, Tensor, demo, folder};
 use crate::formats::error::{display_path, printable};
 use crate::formats::sniff::{HEAD, Kind, sniff};
 use crate::formats::source::Access;
 use crate::formats::{Dtype, Entry, Error, ErrorKind, Limits, Source, Table, packed, safetensors};
+use crate::kernels::svd::Shelf;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -125,7 +127,19 @@ pub(super) fn assemble(
     let mut roles = Roles::default();
     let parts: Vec<Part> = entries.iter().map(|(_, entry)| beside.part(entry, &mut roles)).collect();
     let tensors = entries.into_iter().zip(parts).map(|((shard, entry), part)| tensor(shard, entry, part)).collect();
-    Ok(Model { name, origin, format, shards: sources, metadata, tensors, bytes, warnings, access: Access::default() })
+    Ok(Model {
+        name,
+        origin,
+        format,
+        shards: sources,
+        metadata,
+        tensors,
+        bytes,
+        warnings,
+        access: Access::default(),
+        decompositions: Shelf::default(),
+        graph: OnceLock::new(),
+    })
 }
 
 /// What a name and the names beside it say of a tensor.
@@ -136,6 +150,7 @@ struct Part {
 }
 
 fn tensor(shard: usize, entry: Entry, part: Part) -> Tensor {
+    let product = Product::of(&entry, shard).map(Box::new);
     Tensor {
         role: part.role,
         layer: layer_of(&entry.name).to_owned(),
@@ -144,6 +159,7 @@ fn tensor(shard: usize, entry: Entry, part: Part) -> Tensor {
         side_of_codes: part.side_of_codes,
         dtype: entry.dtype,
         shape: entry.shape,
+        product,
         coding: entry.packed,
         shard,
         range: entry.range,

@@ -3,7 +3,7 @@
 use super::blocks::Codes;
 use super::{Model, Tensor};
 use crate::formats::Error;
-use crate::formats::packed_layout::{Code, Coding, Matrix};
+use crate::formats::packed_layout::{Code, Coding, Matrix, Stored};
 use crate::kernels::Real;
 use std::ops::Range;
 
@@ -45,7 +45,10 @@ impl Model {
         scratch: &mut Scratch,
     ) -> Result<(), Error> {
         out.clear();
-        let Some(Coding { matrix, .. }) = &tensor.coding else {
+        if let Some(product) = &tensor.product {
+            return self.product_values(tensor, product, range, out, scratch);
+        }
+        let Some(Coding { stored: Stored::Codes(matrix), .. }) = &tensor.coding else {
             let (start, width) = (tensor.range.start, tensor.dtype.bytes() as u64);
             let place = start + range.start as u64 * width..start + range.end as u64 * width;
             return self.shard_of(tensor).with(place, &mut scratch.bytes, |bytes| tensor.dtype.decode(bytes, out));
@@ -104,7 +107,10 @@ impl Model {
         scratch: &mut Scratch,
     ) -> Result<bool, Error> {
         let width = tensor.dtype.bytes();
-        let Some(Coding { matrix, .. }) = &tensor.coding else {
+        if tensor.product.is_some() {
+            return Ok(false);
+        }
+        let Some(Coding { stored: Stored::Codes(matrix), .. }) = &tensor.coding else {
             let bytes = (range.start * width) as u64..(range.end * width) as u64;
             out.extend_from_slice(self.payload(tensor, bytes, scratch)?);
             return Ok(true);

@@ -10,6 +10,7 @@ use crate::control::Control;
 use crate::formats::Dtype;
 use crate::kernels::entropy::Gaps;
 use crate::kernels::layout::{CHUNK, Geometry};
+use crate::kernels::lines::add_columns;
 use crate::kernels::quant::Extent;
 use crate::kernels::sketch::{Building, Sketch, finest_peaks, pair_peaks, peak_of};
 use crate::kernels::stats::{Moments, moments};
@@ -37,6 +38,8 @@ struct Sums {
     rows: Vec<[f32; 2]>,
     /// Σw² of every [`GROUP`] along rows.
     energies: Vec<f32>,
+    /// Σw² of every column; empty for rows longer than a chunk.
+    columns: Vec<f64>,
     /// See [`Profile::direct`].
     direct: [[f64; 2]; 4],
     /// See [`Profile::casts`]; the table of a dtype of `points` knows them.
@@ -121,6 +124,7 @@ impl Sums {
             sketches,
             rows: Vec::new(),
             energies: Vec::new(),
+            columns: Vec::new(),
             direct: [[0.0; 2]; 4],
             casts: [0.0; 2],
             points: is_told_by_upper_bits(tensor),
@@ -134,6 +138,7 @@ impl Sums {
         self.sketches.iter_mut().zip(&next.sketches).for_each(|(a, b)| a.merge(b));
         self.rows.extend(next.rows);
         self.energies.extend(next.energies);
+        self.columns.iter_mut().zip(next.columns).for_each(|(a, b)| *a += b);
         self.casts = [self.casts[0] + next.casts[0], self.casts[1] + next.casts[1]];
         self.direct.as_flattened_mut().iter_mut().zip(next.direct.as_flattened()).for_each(|(a, b)| *a += b);
         self
@@ -179,6 +184,10 @@ fn sketch_chunk(sums: &mut Sums, geometry: Geometry, range: &Range<usize>, unit:
     if !sums.points {
         let [f16, bf16] = cast_errors(&buffers.values);
         sums.casts = [sums.casts[0] + f16, sums.casts[1] + bf16];
+    }
+    if !long {
+        sums.columns.resize(cols, 0.0);
+        buffers.values.chunks(cols).for_each(|row| add_columns(row, &mut sums.columns));
     }
     let [fine, middle, coarse] = &mut buffers.peaks;
     // Groups as long as a row or longer are the row itself: one sketch serves for several grains.
@@ -245,6 +254,7 @@ fn finish(model: &Model, tensor: &Tensor, sums: Sums, sampled: usize, control: &
         gaps: sums.gaps,
         table,
         rows: joined_rows(sums.rows, geometry),
+        energies: [Vec::new(), Vec::new()],
         sketches: [const { None }; 4],
         peaks: [[0.0; 3]; 4],
         sample: None,
@@ -266,6 +276,7 @@ fn finish(model: &Model, tensor: &Tensor, sums: Sums, sampled: usize, control: &
         Some(same) => sums.direct[same as usize],
         None => [f64::NAN; 2],
     });
+    profile.energies = line_energies(tensor, &sums.energies, &sums.columns);
     let draws = draw(geometry, &sums.energies, &profile.rows, sampled / geometry.cols.clamp(1, GROUP));
     let rows = &profile.rows;
     let sample = gather(model, tensor, &draws, |row| rows.get(row).copied().unwrap_or_default(), true, control)?;
@@ -275,6 +286,18 @@ fn finish(model: &Model, tensor: &Tensor, sums: Sums, sampled: usize, control: &
     profile.tables = Some(Tables::of(&sample, &profile.table, geometry.len()));
     profile.sample = Some(sample);
     Ok(profile.with_grids())
+}
+
+/// Σw² of each row, from those of its groups, and of each index of dimension 1, which in a convolution has several columns.
+fn line_energies(tensor: &Tensor, groups: &[f32], columns: &[f64]) -> [Vec<f32>; 2] {
+    let Geometry { rows, cols } = tensor.geometry();
+    if columns.len() != cols || cols == 0 || rows == 0 {
+        return [Vec::new(), Vec::new()];
+    }
+    let sum = |groups: &[f32]| groups.iter().copied().map(f64::from).sum::<f64>() as f32;
+    let inner = tensor.shape.iter().skip(2).product::<usize>().max(1);
+    let rows = groups.chunks(cols.div_ceil(GROUP)).map(sum).collect();
+    [rows, columns.chunks(inner).map(|columns| columns.iter().sum::<f64>() as f32).collect()]
 }
 
 /// Pieces of one long row in different spans are one row.

@@ -1,13 +1,21 @@
 //! Profiles on disk, so that the second opening of a big model is instant.
 //!
 //! One file per model, named after its path, in a folder that may be deleted at any time. A file is believed only when its
-//! version, its checksum and its whole key agree: the path, size, modification time and header of every shard. Anything
+//! version, its checksums and its whole key agree: the path, size, modification time and header of every shard. Anything
 //! else is as if it were not there. The folder holds at most [`MOST`] bytes; what was used longest ago goes first.
+//!
+//! ```text
+//! version, 16 bytes │ key │ profile of tensor 0 │ profile of tensor 1 │ …      each: length, bytes, checksum
+//! ```
+//!
+//! It is written and read profile by profile, so that no more of it is in memory at a time than the largest of them.
 
 use super::Profile;
 use super::codec::{self, Reader};
+use crate::kernels::hash::{START, checksum, fnv1a};
 use crate::model::{Model, Origin};
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Error, ErrorKind, Read, Result, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,9 +23,9 @@ use std::time::SystemTime;
 /// Bytes in the folder at most.
 pub const MOST: u64 = 1 << 30;
 /// Bytes of one model's profiles at most.
-const MOST_OF_ONE: usize = 512 << 20;
+const MOST_OF_ONE: u64 = 512 << 20;
 /// What every file begins with; the number is the version of everything that stands behind it.
-const MAGIC: &[u8; 16] = b"spokeshave-prof7";
+const MAGIC: &[u8; 16] = b"spokeshave-prof8";
 const ENDING: &str = "profile";
 
 /// A folder of profiles.
@@ -55,7 +63,7 @@ impl Cache {
             Origin::File(path) | Origin::Folder(path) => std::fs::canonicalize(path).ok()?,
             Origin::Demo(_) => return None,
         };
-        let hash = fnv1a(path.as_os_str().as_encoded_bytes(), FNV_START);
+        let hash = fnv1a(path.as_os_str().as_encoded_bytes(), START);
         Some(self.folder.join(format!("{hash:016x}.{ENDING}")))
     }
 
@@ -66,10 +74,10 @@ impl Cache {
         let path = self.file_of(model)?;
         let found = std::fs::symlink_metadata(&path).ok()?;
         // A pipe would block for ever.
-        let profiles = if found.is_file() && found.len() <= MOST_OF_ONE as u64 { read(&path, model) } else { None };
+        let profiles = if found.is_file() && found.len() <= MOST_OF_ONE { read(&path, model) } else { None };
         if profiles.is_some() {
             // Used just now: the last to go. A read-only cache still serves.
-            drop(std::fs::File::open(&path).and_then(|file| file.set_modified(SystemTime::now())));
+            drop(File::open(&path).and_then(|file| file.set_modified(SystemTime::now())));
         } else {
             drop(std::fs::remove_file(&path));
         }
@@ -83,34 +91,26 @@ impl Cache {
             return;
         }
         let (Some(path), Some(key)) = (self.file_of(model), key(model)) else { return };
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend_from_slice(&(key.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(&key);
-        bytes.extend_from_slice(&(profiles.len() as u64).to_le_bytes());
-        for profile in profiles {
-            bytes.push(u8::from(profile.is_some()));
-            if let Some(profile) = profile {
-                codec::write(profile, &mut bytes);
-            }
-            if bytes.len() > MOST_OF_ONE {
-                return;
-            }
-        }
-        let sum = checksum(&bytes);
-        bytes.extend_from_slice(&sum.to_le_bytes());
-        if self.make_room(bytes.len() as u64, &path).is_ok() {
-            drop(write_beside(&path, &bytes));
+        let part = path.with_extension(format!("{}.part", std::process::id()));
+        let write = || {
+            std::fs::create_dir_all(&self.folder)?;
+            let length = write(File::create(&part)?, &key, profiles)?;
+            self.make_room(length, &[&path, &part])?;
+            // Beside first, so that nobody ever reads half a file.
+            std::fs::rename(&part, &path)
+        };
+        if write().is_err() {
+            drop(std::fs::remove_file(&part));
         }
     }
 
     /// Deletes what was used longest ago until `wanted` more bytes fit.
-    fn make_room(&self, wanted: u64, keep: &Path) -> std::io::Result<()> {
-        std::fs::create_dir_all(&self.folder)?;
+    fn make_room(&self, wanted: u64, keep: &[&Path]) -> Result<()> {
         let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
         for entry in std::fs::read_dir(&self.folder)?.flatten() {
             let path = entry.path();
             let ours = path.extension().is_some_and(|e| e == ENDING) || is_left_over(&path);
-            if let (true, Ok(data)) = (ours && path != keep, entry.metadata()) {
+            if let (true, Ok(data)) = (ours && !keep.contains(&path.as_path()), entry.metadata()) {
                 files.push((data.modified().unwrap_or(SystemTime::UNIX_EPOCH), data.len(), path));
             }
         }
@@ -129,42 +129,87 @@ impl Cache {
 
 /// Profiles from a file, if every byte of it is right.
 fn read(path: &Path, model: &Model) -> Option<Vec<Option<Arc<Profile>>>> {
-    let bytes = std::fs::read(path).ok()?;
-    let (body, sum) = bytes.split_last_chunk::<8>()?;
-    if u64::from_le_bytes(*sum) != checksum(body) {
-        return None;
-    }
-    let mut reader = Reader::new(body);
-    if reader.bytes(MAGIC.len())? != MAGIC {
-        return None;
-    }
-    let key = key(model)?;
-    let length = reader.len(1)?;
-    if reader.bytes(length)? != key || reader.len(1)? != model.tensors.len() {
+    let file = File::open(path).ok()?;
+    let left = file.metadata().ok()?.len();
+    let mut records = Records { file: BufReader::new(file), left, number: 0, buffer: Vec::new() };
+    if records.bytes(MAGIC.len() as u64)? != MAGIC || records.next()? != key(model)? {
         return None;
     }
     let mut profiles = Vec::with_capacity(model.tensors.len());
     for tensor in &model.tensors {
-        let there = reader.bytes(1)? == [1];
+        let mut reader = Reader::new(records.next()?);
+        let there = !reader.is_done();
         let profile = if there { Some(codec::read(&mut reader, tensor.elements() as u64)?) } else { None };
+        if !reader.is_done() {
+            return None;
+        }
         profiles.push(profile.map(Arc::new));
     }
-    reader.is_done().then_some(profiles)
+    (records.left == 0).then_some(profiles)
+}
+
+/// A file being read, a record at a time.
+struct Records {
+    file: BufReader<File>,
+    /// Bytes that are not read yet.
+    left: u64,
+    /// Records before this one.
+    number: u64,
+    buffer: Vec<u8>,
+}
+
+impl Records {
+    /// The next bytes; `None` where there are not so many.
+    fn bytes(&mut self, n: u64) -> Option<&[u8]> {
+        self.left = self.left.checked_sub(n)?;
+        self.buffer.resize(usize::try_from(n).ok()?, 0);
+        self.file.read_exact(&mut self.buffer).ok()?;
+        Some(&self.buffer)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.bytes(8)?.first_chunk().copied().map(u64::from_le_bytes)
+    }
+
+    /// The next record; `None` where it is not as it was written, or not in its place.
+    fn next(&mut self) -> Option<&[u8]> {
+        let (length, start) = (self.u64()?, START ^ self.number);
+        let sum = checksum(self.bytes(length)?, start);
+        let mut written = [0; 8];
+        self.left = self.left.checked_sub(8)?;
+        self.file.read_exact(&mut written).ok()?;
+        self.number += 1;
+        (u64::from_le_bytes(written) == sum).then_some(&self.buffer)
+    }
+}
+
+/// Writes a whole file, and gives its length.
+fn write(file: File, key: &[u8], profiles: &[Option<Arc<Profile>>]) -> Result<u64> {
+    let mut out = BufWriter::new(file);
+    out.write_all(MAGIC)?;
+    let mut length = MAGIC.len() as u64;
+    let mut put = |bytes: &[u8], number: u64| {
+        length += bytes.len() as u64 + 16;
+        if length > MOST_OF_ONE {
+            return Err(Error::from(ErrorKind::FileTooLarge));
+        }
+        out.write_all(&(bytes.len() as u64).to_le_bytes())?;
+        out.write_all(bytes)?;
+        out.write_all(&checksum(bytes, START ^ number).to_le_bytes())
+    };
+    put(key, 0)?;
+    let mut bytes = Vec::new();
+    for (number, profile) in (1..).zip(profiles) {
+        bytes.clear();
+        profile.iter().for_each(|profile| codec::write(profile, &mut bytes));
+        put(&bytes, number)?;
+    }
+    out.flush()?;
+    Ok(length)
 }
 
 fn is_left_over(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "part")
-}
-
-/// Writes beside and renames, so that nobody ever reads half a file.
-fn write_beside(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let part = path.with_extension(format!("{}.part", std::process::id()));
-    let written = std::fs::File::create(&part).and_then(|mut file| file.write_all(bytes));
-    let done = written.and_then(|()| std::fs::rename(&part, path));
-    if done.is_err() {
-        drop(std::fs::remove_file(&part));
-    }
-    done
 }
 
 /// What must be the same for a profile to be of this model; `None` when some shard has no identity.
@@ -188,24 +233,10 @@ fn key(model: &Model) -> Option<Vec<u8>> {
 
 /// A hash of everything that the headers say of the tensors: names, dtypes, shapes, places, codings.
 fn header_hash(model: &Model) -> u64 {
-    model.tensors.iter().fold(FNV_START, |hash, t| {
+    model.tensors.iter().fold(START, |hash, t| {
         let said = format!("{:?} {:?} {:?} {} {:?} {:?}", t.name, t.dtype, t.shape, t.shard(), t.place(), t.coding);
         fnv1a(said.as_bytes(), hash)
     })
-}
-
-const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
-
-fn fnv1a(bytes: &[u8], start: u64) -> u64 {
-    bytes.iter().fold(start, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-/// FNV-1a over words rather than bytes: eight times as fast, and as good against damage.
-fn checksum(bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let step = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
-    let hash = words.iter().fold(FNV_START, |hash, &word| step(hash, u64::from_le_bytes(word)));
-    rest.iter().fold(hash, |hash, &byte| step(hash, u64::from(byte)))
 }
 
 #[cfg(test)]
@@ -219,25 +250,14 @@ mod tests {
         let cache = Cache::in_folder(&folder);
         let make = |name: &str, age: u64| {
             let path = folder.join(name);
-            let file = std::fs::File::create(&path).unwrap();
+            let file = File::create(&path).unwrap();
             file.set_len(400 << 20).unwrap();
             file.set_modified(SystemTime::now() - std::time::Duration::from_secs(age)).unwrap();
             path
         };
         let (old, new, foreign) = (make("a.profile", 100), make("b.profile", 10), make("c.txt", 1000));
-        cache.make_room(300 << 20, &folder.join("d.profile")).unwrap();
+        cache.make_room(300 << 20, &[&folder.join("d.profile")]).unwrap();
         assert!(!old.exists() && new.exists() && foreign.exists());
         std::fs::remove_dir_all(&folder).unwrap();
-    }
-
-    #[test]
-    fn a_changed_bit_changes_the_checksum() {
-        let bytes: Vec<u8> = (0..1003_u32).map(|i| (i * 7) as u8).collect();
-        let sum = checksum(&bytes);
-        for at in 0..bytes.len() {
-            let mut other = bytes.clone();
-            other[at] ^= 1;
-            assert_ne!(checksum(&other), sum);
-        }
     }
 }

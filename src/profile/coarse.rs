@@ -72,6 +72,7 @@ pub fn coarse_profile(model: &Model, tensor: &Tensor, control: &Control) -> Resu
         moments,
         table,
         rows: Vec::new(),
+        energies: [Vec::new(), Vec::new()],
         sketches: [const { None }; 4],
         peaks: peaks_of(&sample),
         sample: Some(sample),

@@ -27,6 +27,10 @@ pub fn write(profile: &Profile, out: &mut Vec<u8>) {
     table.positive.iter().chain(&table.negative).for_each(|&count| put_u64(out, count));
     put_u64(out, profile.rows.len() as u64);
     put_f32s(out, profile.rows.as_flattened());
+    for energies in &profile.energies {
+        put_u64(out, energies.len() as u64);
+        put_f32s(out, energies);
+    }
     for sketch in &profile.sketches {
         out.push(u8::from(sketch.is_some()));
         if let Some(sketch) = sketch {
@@ -63,6 +67,8 @@ pub fn write(profile: &Profile, out: &mut Vec<u8>) {
             put_u64(out, look.largest as u64);
             put_u64(out, look.weight.to_bits());
         }
+        put_u64(out, sample.order.len() as u64);
+        put_f32s(out, &sample.order);
     }
     out.push(u8::from(profile.tables.is_some()));
     if let Some(tables) = &profile.tables {
@@ -168,6 +174,11 @@ pub fn read(reader: &mut Reader<'_>, elements: u64) -> Option<Profile> {
     }
     let mut table = read_table(reader)?;
     let rows = reader.pairs()?;
+    let mut energies = [Vec::new(), Vec::new()];
+    for energies in &mut energies {
+        let n = reader.len(4)?;
+        *energies = reader.f32s(n)?;
+    }
     let mut sketches = [const { None }; 4];
     for sketch in &mut sketches {
         *sketch = if reader.flag()? { Some(read_sketch(reader)?) } else { None };
@@ -185,8 +196,22 @@ pub fn read(reader: &mut Reader<'_>, elements: u64) -> Option<Profile> {
     let fits = counted == elements && moments.zeros <= moments.finite && table.zeros == moments.zeros;
     let gaps = Gaps::from_parts(gaps);
     let grids = Grids::default();
-    let whole =
-        Profile { coarse, moments, gaps, table, rows, sketches, peaks, sample, direct, casts, checks, grids, tables };
+    let whole = Profile {
+        coarse,
+        moments,
+        gaps,
+        table,
+        rows,
+        energies,
+        sketches,
+        peaks,
+        sample,
+        direct,
+        casts,
+        checks,
+        grids,
+        tables,
+    };
     (fits && gaps.nonzero() <= elements).then(|| whole.with_grids())
 }
 
@@ -254,7 +279,9 @@ fn read_sample(reader: &mut Reader<'_>) -> Option<Sample> {
             weight: reader.f64()?,
         });
     }
-    Some(Sample { segments, values, quantiles, clips, looks })
+    let order = reader.len(4)?;
+    let order = reader.f32s(order)?;
+    Some(Sample { segments, values, quantiles, clips, looks, order })
 }
 
 fn read_tables(reader: &mut Reader<'_>) -> Option<Tables> {
@@ -295,6 +322,7 @@ mod tests {
             gaps: Gaps::of([true, false, true].into_iter()),
             table: ValueTable::new(&counts, true, 5),
             rows: vec![[-1.0, 2.0], [-0.5, 0.0]],
+            energies: [vec![5.0, 2.5], vec![0.5, 7.0]],
             sketches: [Some(sketch.clone()), None, None, Some(sketch)],
             peaks: [[1.0, 2.0, 3.0]; 4],
             sample: Some(Sample {
@@ -303,6 +331,7 @@ mod tests {
                 quantiles: vec![0.125; QUANTILES],
                 clips: vec![80; 7],
                 looks: vec![Look { values: vec![0.5, -0.25], largest: 1, weight: 9.5 }],
+                order: vec![-0.25, 0.5],
             }),
             direct: [[1.5, 0.25]; 4],
             casts: [0.5, 0.75],

@@ -112,6 +112,8 @@ pub struct Profile {
     pub table: ValueTable,
     /// Least and greatest value of every row, zero included; empty when the tensor is small or not to be touched.
     pub rows: Vec<[f32; 2]>,
+    /// Σw² of each index of dimensions 0 and 1, for structured pruning; empty where `rows` is, and for rows longer than a chunk.
+    pub energies: [Vec<f32>; 2],
     /// One per [`Grain`]; `None` where there is none (small tensors, rows longer than a chunk).
     pub sketches: [Option<Sketch>; 4],
     /// 10th percentile, median and 90th percentile of max|w| over the groups of each grain.
@@ -207,7 +209,8 @@ impl Profile {
         let sketches = self.sketches.iter().flatten().map(|s| 4 * (s.weights.len() + s.below.len())).sum::<usize>();
         let sample = self.sample.as_ref().map_or(0, Sample::heap_bytes);
         let tables = self.tables.as_ref().map_or(0, |t| (t.plain.len() + t.pruned.len()) * size_of::<tables::Cell>());
-        self.table.heap_bytes() + 8 * self.rows.len() + sketches + sample + tables
+        let energies = 4 * self.energies.iter().map(Vec::len).sum::<usize>();
+        self.table.heap_bytes() + 8 * self.rows.len() + energies + sketches + sample + tables
     }
 }
 

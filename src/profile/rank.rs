@@ -23,6 +23,16 @@ const SPREAD: usize = 160;
 /// Clips kept for a row: one for each width.
 pub const CLIPS: usize = WIDTHS;
 
+/// Values kept for a row in order, its least and its greatest among them.
+pub const ORDER: usize = 256;
+
+/// Appends [`ORDER`] values of a row at even shares, least to greatest.
+pub fn in_order(row: &mut [f32], out: &mut Vec<f32>) {
+    row.sort_unstable_by(f32::total_cmp);
+    let last = row.len().saturating_sub(1);
+    out.extend((0..ORDER).map(|i| row.get((i * last + ORDER / 2) / (ORDER - 1)).copied().unwrap_or_default()));
+}
+
 /// The share of a row that lies below its i-th quantile.
 fn share_of(i: usize) -> f64 {
     if i < STEPS { i as f64 / STEPS as f64 } else { TAIL.get(i - STEPS).copied().unwrap_or(1.0) }
@@ -163,6 +173,16 @@ mod tests {
         quantiles(&[], 0.0, &mut Vec::new(), &mut short);
         quantiles(&[0.5, -0.25], 0.5, &mut Vec::new(), &mut short);
         assert_eq!(short.len(), 2 * QUANTILES);
+    }
+
+    #[test]
+    fn a_row_in_order_has_its_ends_and_its_middle() {
+        let (mut row, mut out) = (row(4097), Vec::new());
+        in_order(&mut row, &mut out);
+        assert_eq!((out.len(), out[0], out[ORDER - 1]), (ORDER, row[0], row[4096]));
+        assert!(out.is_sorted() && out.contains(&row[2056]));
+        in_order(&mut [2.0, 1.0], &mut out);
+        assert_eq!((out[ORDER], out[2 * ORDER - 1]), (1.0, 2.0));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! are spread as well.
 
 use super::Error;
-use super::rank::{CLIPS, Look, QUANTILES, between_quantiles, quantiles};
+use super::rank::{CLIPS, Look, ORDER, QUANTILES, between_quantiles, in_order, quantiles};
 use crate::control::Control;
 use crate::kernels::layout::{CHUNK, Geometry};
 use crate::kernels::quant::Extent;
@@ -49,6 +49,8 @@ pub struct Sample {
     pub clips: Vec<u8>,
     /// What stands for those rows.
     pub looks: Vec<Look>,
+    /// [`ORDER`] values of the same rows, least to greatest, at even shares of the row.
+    pub order: Vec<f32>,
 }
 
 /// One draw: which group, and its weight.
@@ -144,6 +146,7 @@ pub fn gather(
                 let look = Look::at(&values, &mut sorted);
                 look.clips(Extent { low, high }, &mut sample.clips);
                 sample.looks.push(look);
+                in_order(&mut values, &mut sample.order);
             }
         }
     }
@@ -182,6 +185,18 @@ impl Sample {
         self.clips.len() / CLIPS
     }
 
+    /// The row of group `segment`, least to greatest in even steps; `None` where it is not known.
+    #[must_use]
+    pub fn order_of(&self, segment: usize) -> Option<&[f32]> {
+        self.order.get(segment * ORDER..(segment + 1) * ORDER)
+    }
+
+    /// Groups whose row is known in order.
+    #[must_use]
+    pub fn in_order(&self) -> usize {
+        self.order.len() / ORDER
+    }
+
     /// The values of a group.
     #[must_use]
     pub fn values_of(&self, segment: &Segment) -> &[f32] {
@@ -192,7 +207,7 @@ impl Sample {
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let looks: usize = self.looks.iter().map(|look| look.values.len()).sum();
-        4 * (self.values.len() + self.quantiles.len() + looks)
+        4 * (self.values.len() + self.quantiles.len() + self.order.len() + looks)
             + self.clips.len()
             + self.segments.len() * size_of::<Segment>()
     }

@@ -23,6 +23,15 @@ pub enum Error {
     Untouchable { tensor: String, why: String },
     #[error("tensor {} is locked; unlock it or choose another", quoted(.0))]
     Locked(String),
+    #[error("{} on tensor {}: {why}", quoted(scheme), quoted(tensor))]
+    NoUnits { tensor: String, scheme: String, why: String },
+    #[error(
+        "tensor {} is locked, and {} on {} would take a part of it along; unlock it or leave that out",
+        quoted(tensor),
+        quoted(scheme),
+        quoted(by)
+    )]
+    LockedFollower { tensor: String, by: String, scheme: String },
     #[error("{what} is not built yet; {instead}")]
     NotBuilt { what: String, instead: String },
     #[error(

@@ -15,6 +15,7 @@ pub mod file;
 mod masks;
 pub mod pattern;
 pub mod plan;
+pub mod removals;
 pub mod scheme;
 mod scheme_text;
 pub mod target;
@@ -22,7 +23,8 @@ pub mod target;
 pub use decimal::Decimal;
 pub use error::Error;
 pub use pattern::Pattern;
-pub use plan::{Assignment, Line, Plan};
+pub use plan::{Assignment, Line, Outcome, Plan};
+pub use removals::Removals;
 pub use scheme::{Factorize, Prune, Quantize, Range, Scheme, Scope, Structure};
 pub use target::Target;
 

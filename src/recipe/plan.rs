@@ -1,8 +1,9 @@
 //! What a recipe comes to on a given model: one scheme per tensor, as asked and as the target stores it.
 
 use super::pattern::{named, touchable};
-use super::{Error, Override, Pattern, Recipe, Rule, Scheme, Target};
-use crate::model::Model;
+use super::{Error, Override, Pattern, Recipe, Removals, Rule, Scheme, Target};
+use crate::kernels::layout::Geometry;
+use crate::model::{Model, Tensor};
 use std::collections::BTreeMap;
 
 /// The line of a recipe that decided a tensor's scheme.
@@ -34,6 +35,55 @@ pub struct Plan {
     pub assignments: Vec<Assignment>,
     /// Tensors that share a pool of global pruning, by rule, in order of name.
     pub pools: BTreeMap<Line, Vec<usize>>,
+    /// What structured pruning takes out.
+    pub removals: Removals,
+}
+
+/// One tensor as a plan leaves it: what sizes and listings are about.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome<'a> {
+    /// The tensor of the source.
+    pub tensor: &'a Tensor,
+    /// What is done to it, as the target stores it.
+    pub scheme: &'a Scheme,
+    /// Its shape afterwards.
+    pub shape: &'a [usize],
+    /// Whether structured pruning takes something out of it, or zeroes it.
+    pub cut: bool,
+    /// Whether it zeroes something.
+    pub zeroed: bool,
+}
+
+impl<'a> Outcome<'a> {
+    /// A tensor that loses nothing to structured pruning.
+    #[must_use]
+    pub fn whole(tensor: &'a Tensor, scheme: &'a Scheme) -> Self {
+        Self { tensor, scheme, shape: &tensor.shape, cut: false, zeroed: false }
+    }
+
+    /// Whether it is stored as it was: nothing is asked of it, or it has no elements.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        (self.scheme.is_keep() && !self.cut) || self.tensor.elements() == 0
+    }
+
+    /// Whether some of its elements may have been made 0 before they are quantized.
+    #[must_use]
+    pub fn is_pruned(&self) -> bool {
+        self.scheme.prune.is_some() || self.zeroed
+    }
+
+    /// Elements that are stored.
+    #[must_use]
+    pub fn elements(&self) -> u64 {
+        self.shape.iter().product::<usize>() as u64
+    }
+
+    /// Rows and columns that are stored.
+    #[must_use]
+    pub fn geometry(&self) -> Geometry {
+        Geometry::of(self.shape)
+    }
 }
 
 impl Plan {
@@ -62,9 +112,16 @@ impl Plan {
                 return Err(Error::NoZero { tensor: tensor.name.clone(), scheme: assignment.scheme.to_string() });
             }
             if let Some(what) = assignment.stored.unbuilt() {
-                let instead = "this version has prune:P (row, global), nm, block, random, mask, and every quantize step but GGUF's own";
+                let instead = "this version has every step but wanda:P and GGUF's own block types";
                 return Err(Error::NotBuilt { what: format!("scheme {what}"), instead: instead.into() });
             }
+        }
+        plan.removals = Removals::of(model, &plan.assignments, &recipe.locked)?;
+        // What others zero in a tensor must stay 0 too.
+        let followers = plan.removals.touched().filter(|&i| plan.removals.zeroes(i) && !nearest);
+        if let Some(i) = { followers }.find(|&i| !plan.assignments[i].stored.holds_zero()) {
+            let (tensor, scheme) = (model.tensors[i].name.clone(), plan.assignments[i].scheme.to_string());
+            return Err(Error::NoZero { tensor, scheme });
         }
         Ok(plan)
     }
@@ -91,13 +148,25 @@ impl Plan {
         for (index, assignment) in assignments.iter().enumerate().filter(|(_, a)| a.scheme.is_global()) {
             pools.entry(assignment.line.unwrap_or(Line::Rule(0))).or_default().push(index);
         }
-        Ok(Self { target, assignments, pools })
+        Ok(Self { target, assignments, pools, removals: Removals::default() })
     }
 
     /// Whether a tensor's bytes change.
     #[must_use]
     pub fn is_touched(&self, index: usize) -> bool {
-        !self.assignments[index].stored.is_keep()
+        !self.assignments[index].stored.is_keep() || self.removals.touches(index)
+    }
+
+    /// A tensor as this plan leaves it.
+    #[must_use]
+    pub fn outcome<'a>(&'a self, model: &'a Model, index: usize) -> Outcome<'a> {
+        Outcome {
+            tensor: &model.tensors[index],
+            scheme: &self.assignments[index].stored,
+            shape: self.removals.shape(model, index),
+            cut: self.removals.touches(index),
+            zeroed: self.removals.zeroes(index),
+        }
     }
 }
 

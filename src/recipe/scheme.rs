@@ -250,10 +250,7 @@ impl Scheme {
     pub fn unbuilt(&self) -> Option<String> {
         let only = |scheme: Self| Some(scheme.to_string());
         match (&self.prune, &self.factorize, &self.quantize) {
-            (Some(prune @ (Prune::Structured { .. } | Prune::Wanda { .. })), ..) => {
-                only(Self { prune: Some(prune.clone()), ..Self::default() })
-            }
-            (_, Some(_), _) => only(Self { factorize: self.factorize, ..Self::default() }),
+            (Some(prune @ Prune::Wanda { .. }), ..) => only(Self { prune: Some(prune.clone()), ..Self::default() }),
             (.., Some(quantize)) => match quantize {
                 Quantize::Gguf(_) => only(Self { quantize: Some(quantize.clone()), ..Self::default() }),
                 _ => None,
@@ -294,7 +291,13 @@ impl Scheme {
     /// Whether something is pruned and then put on levels of which none is 0: no such zero stays one.
     #[must_use]
     pub fn loses_zeros(&self) -> bool {
-        self.prune.is_some() && matches!(self.quantize, Some(Quantize::Binary { .. }))
+        self.prune.is_some() && !self.holds_zero()
+    }
+
+    /// Whether an element that is 0 stays exactly 0.
+    #[must_use]
+    pub fn holds_zero(&self) -> bool {
+        !matches!(self.quantize, Some(Quantize::Binary { .. }))
     }
 
     /// The share that magnitude pruning asks for.

@@ -1,10 +1,13 @@
 //! What the window's state does when work behind it fails: who is told, what is no longer believed, how it is begun again.
 
 use super::jobs;
-use super::live::{Live, Outcome};
+use super::live::{Live, Outcome, Row};
 use super::trouble::{Cause, Work};
+use crate::formats::error::printable;
 use crate::formats::source::Access;
+use crate::model::Tensor;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 impl Live {
     /// Takes in a failure.
@@ -48,6 +51,7 @@ impl Live {
             Work::Measure => self.start_measure(),
             Work::Source => self.start_source(),
             Work::Baseline => self.start_baseline(),
+            Work::Spectrum => self.try_spectra_again(),
             Work::Export => {
                 if let Some((out, force)) = self.last_export.clone() {
                     self.export(out, force);
@@ -64,16 +68,46 @@ impl Live {
         }
     }
 
+    /// Whether accuracy is being measured.
+    #[must_use]
+    pub fn is_measuring(&self) -> bool {
+        self.running.measure.is_some()
+    }
+
     /// Why a tensor has not been read, when reading it failed.
     #[must_use]
     pub fn unread(&self, index: usize) -> Option<&str> {
         self.unread.get(&index).map(String::as_str)
     }
 
-    /// How many tensors could not be read.
+    /// What keeps some tensors from having been read, as part of a sentence.
     #[must_use]
-    pub fn unread_count(&self) -> usize {
-        self.unread.len()
+    pub fn why_unread(&self) -> String {
+        match self.unread.len() {
+            _ if self.troubles.is_source_changed() => "the model changed while it was open".to_owned(),
+            0 => "reading was cancelled".to_owned(),
+            1 => "1 tensor could not be read".to_owned(),
+            several => format!("{several} tensors could not be read"),
+        }
+    }
+
+    /// Why numbers are old or not there, as part of a sentence; `None` when all are there.
+    #[must_use]
+    pub fn why_stale(&self) -> Option<String> {
+        if self.is_fresh() {
+            return None;
+        }
+        let refused = |(tensor, row): (&Tensor, &Row)| Some((printable(&tensor.name), row.refusal.clone()?));
+        let refused: Vec<_> = self.model.tensors.iter().zip(&self.rows).filter_map(refused).collect();
+        Some(match &refused[..] {
+            _ if self.troubles.is_source_changed() => self.why_unread(),
+            [(name, why)] => format!("{name} has no numbers for its scheme ({why})"),
+            [(name, why), ..] => {
+                format!("{} tensors have no numbers for their schemes, {name} the first ({why})", refused.len())
+            }
+            [] if self.is_busy() => "they are still being worked out".to_owned(),
+            [] => self.why_unread(),
+        })
     }
 
     /// Why nothing can be exported now, if so.
@@ -82,12 +116,26 @@ impl Live {
         self.troubles.is_source_changed().then_some("The model changed while it was open; open it again, then export")
     }
 
-    /// Starts to write the artifact.
+    /// Stops an export and waits until its temporary is gone; not longer than `patience`.
+    pub fn end_export(&self, patience: Duration) {
+        let Some(job) = &self.running.export else { return };
+        job.control.cancel();
+        let until = Instant::now() + patience;
+        while !job.is_finished() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Starts to write the artifact, unless one is being written: that one would be stopped.
     pub fn export(&mut self, out: PathBuf, force: bool) {
         if let Some(why) = self.export_refusal() {
             self.outcome = Some(Outcome::Failed(why.to_owned()));
             return;
         }
+        if self.running.export.is_some() {
+            return;
+        }
+        self.troubles.retract(Work::Export);
         self.outcome = None;
         self.last_export = Some((out.clone(), force));
         let (model, plan, recipe) = (self.model.clone(), self.plan.clone(), self.recipe.clone());
@@ -97,7 +145,7 @@ impl Live {
 
 #[cfg(test)]
 mod tests {
-    use super::super::jobs::Event;
+    use super::super::jobs::{BaselinePoint, Event};
     use super::super::trouble::Next;
     use super::*;
     use crate::model::{OpenOptions, open};
@@ -125,7 +173,8 @@ mod tests {
         live.reporter.send(Event::Unread(1, Cause::Unread("m: cannot be read".into())));
         live.poll();
         assert_eq!((live.unread(1), live.unread(0)), (Some("m: cannot be read"), None));
-        assert!(live.is_fresh() && !live.is_busy());
+        assert!(live.is_fresh() && !live.is_busy() && live.why_stale().is_none());
+        assert_eq!(live.why_unread(), "1 tensor could not be read");
         assert_eq!(live.troubles.newest().unwrap().next, Some(Next::ReadInPieces));
         live.reporter.send(Event::Failed(Work::Baseline, Cause::Panic("odd".into())));
         live.poll();
@@ -141,8 +190,9 @@ mod tests {
         live.reporter.send(Event::Failed(Work::Profile, Cause::Changed("m changed".into())));
         settle(&mut live);
         assert!(live.rows.iter().all(|row| !row.fresh));
+        assert!(live.why_stale().unwrap().contains("the model changed"));
         live.set_target(crate::recipe::Target::Safetensors).unwrap();
-        for work in [Work::Profile, Work::Estimate, Work::Measure, Work::Baseline, Work::Export] {
+        for work in [Work::Profile, Work::Estimate, Work::Measure, Work::Baseline, Work::Spectrum, Work::Export] {
             live.try_again(work);
         }
         live.export(PathBuf::from("nowhere/out.spk"), false);
@@ -150,6 +200,38 @@ mod tests {
         assert!(live.rows.iter().all(|row| !row.fresh));
         assert!(matches!(&live.outcome, Some(Outcome::Failed(why)) if why.contains("changed")));
         assert!(!live.troubles.dismiss() && live.troubles.newest().is_some());
+    }
+
+    #[test]
+    fn a_second_export_does_not_stop_the_first_and_a_good_one_takes_its_failure_back() {
+        let folder = std::env::temp_dir().join(format!("spokeshave-failing-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut live = demo();
+        settle(&mut live);
+        live.export(folder.join("no/such/out.spk"), false);
+        settle(&mut live);
+        assert_eq!(live.troubles.count(), 1);
+        live.export(folder.join("first.spk"), false);
+        live.export(folder.join("second.spk"), false);
+        settle(&mut live);
+        assert!(matches!(&live.outcome, Some(Outcome::Done(_))) && live.troubles.count() == 0);
+        assert!(folder.join("first.spk").exists() && !folder.join("second.spk").exists());
+        // A window that goes in the middle of one leaves nothing.
+        live.export(folder.join("third.spk"), false);
+        live.end_export(Duration::from_secs(20));
+        let names = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(names.into_iter().all(|name| !name.to_string_lossy().ends_with(".tmp")));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn what_an_earlier_baseline_still_says_is_not_of_this_one() {
+        let mut live = demo();
+        settle(&mut live);
+        let (before, late) = (live.baseline.clone(), live.baselines - 1);
+        live.reporter.send(Event::Baseline(late, BaselinePoint { bits: 9, bytes: 1, fidelity: 1.0, accuracy: None }));
+        settle(&mut live);
+        assert!(before.len() == 6 && live.baseline == before);
     }
 
     #[test]

@@ -6,10 +6,10 @@
 
 use super::trouble::{Cause, Work};
 use super::view_types::Key;
-use crate::compress::Joint;
+use crate::compress::{Joint, spectrum_of};
 use crate::control::Control;
 use crate::estimate::live::{Engine, estimate_model_live};
-use crate::estimate::{TensorEstimate, TensorStats, estimate_tensor};
+use crate::estimate::{Spectrum, TensorEstimate, TensorStats, estimate_tensor};
 use crate::evaluate::mlp::Prediction;
 use crate::evaluate::network::PixelMap;
 use crate::evaluate::{Accuracy, Network, network};
@@ -20,6 +20,7 @@ use crate::profile::build::is_wide;
 use crate::profile::{self, Cache, Profile, coarse_profile, profile_tensor};
 use crate::recipe::{Plan, Recipe};
 use rayon::prelude::*;
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,8 +56,10 @@ pub enum Event {
     },
     /// Measured accuracy of the untouched network.
     SourceAccuracy(Accuracy),
-    /// One point of the uniform baseline.
-    Baseline(BaselinePoint),
+    /// One point of a uniform baseline, and of which.
+    Baseline(u64, BaselinePoint),
+    /// The singular values of a tensor, or why there are none.
+    Spectrum(usize, Result<Arc<Spectrum>, String>),
     /// An export ended.
     Exported(Result<Box<Artifact>, Cause>),
     /// A tensor could not be read.
@@ -270,7 +273,8 @@ pub fn estimate(model: Arc<Model>, plan: Arc<Plan>, wanted: Vec<Wanted>, reporte
         }
         model.check_unchanged()?;
         control.expect(wanted.iter().map(|w| model.tensors[w.index].bytes()).sum());
-        let joint = Joint::for_some(&model, &plan, |index| wanted.iter().any(|w| w.index == index), control)?;
+        let indices: HashSet<usize> = wanted.iter().map(|w| w.index).collect();
+        let joint = Joint::for_some(&model, &plan, |index| indices.contains(&index), control)?;
         let one = |w: &Wanted| {
             let task = joint.task(&model, &plan, w.index, control);
             let made = caught(|| model.steadily_on(task.tensor, || estimate_tensor(&task, w.reach)));
@@ -355,13 +359,14 @@ pub fn measure_source(model: Arc<Model>, runnable: Network, reporter: Reporter) 
 const BASELINE_BITS: [u32; 6] = [8, 6, 5, 4, 3, 2];
 
 /// The uniform baseline: every weight matrix at the same bits, per row, in the given target, from profiles. `left_out` are
-/// those that no grid can hold (NaN or infinities inside); they are kept.
+/// those that no grid can hold (NaN or infinities inside); they are kept. Its points carry `number`.
 pub fn baseline(
     model: Arc<Model>,
     profiles: Vec<Option<Arc<Profile>>>,
     runnable: Option<Network>,
     target: crate::recipe::Target,
     left_out: Vec<String>,
+    number: u64,
     reporter: Reporter,
 ) -> Job {
     spawn(Work::Baseline, reporter, move |control, reporter| {
@@ -383,8 +388,25 @@ pub fn baseline(
             // Of tensors that are not read yet there is no sum, and then no baseline: it is computed again when they are.
             let (Some(bytes), Some(fidelity)) = (estimate.bytes, estimate.fidelity) else { return Ok(()) };
             let accuracy = accuracy.map(|a| a.percent());
-            reporter.send(Event::Baseline(BaselinePoint { bits, bytes, fidelity, accuracy }));
+            reporter.send(Event::Baseline(number, BaselinePoint { bits, bytes, fidelity, accuracy }));
         }
+        Ok(())
+    })
+}
+
+/// The singular values of one tensor. Where its vectors come along they stay with the model, for the exact pass.
+pub fn spectrum(model: Arc<Model>, index: usize, reporter: Reporter) -> Job {
+    spawn(Work::Spectrum, reporter, move |control, reporter| {
+        model.check_unchanged()?;
+        let tensor = &model.tensors[index];
+        let found = model.steadily_on(tensor, || spectrum_of(&model, tensor, control));
+        let result = match found.map_err(Cause::from) {
+            Ok(svd) => Ok(Arc::new(Spectrum::of(&svd, tensor.geometry()))),
+            // What its values or its size forbid is the tensor's to say.
+            Err(Cause::Refused(why)) => Err(why),
+            Err(cause) => return Err(cause),
+        };
+        reporter.send(Event::Spectrum(index, result));
         Ok(())
     })
 }

@@ -1,6 +1,7 @@
 //! Temporaries that killed exports left beside where they wrote, and how much room there is: looked up on a thread, because a
 //! folder may be on a disk that takes its time.
 
+use crate::export::atomic::folder_of;
 use crate::export::space;
 use crate::export::stale::{self, Stale};
 use std::path::{Path, PathBuf};
@@ -52,13 +53,6 @@ impl Looking {
             self.look = Some(look);
         }
         self.look.as_ref()
-    }
-}
-
-fn folder_of(out: &Path) -> PathBuf {
-    match out.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
     }
 }
 

@@ -12,6 +12,7 @@ pub use super::view_types::{ApplyTo, Measured, Outcome, PathPoint, Row};
 use super::history::History;
 use super::jobs::{self, BaselinePoint, Event, Reporter};
 use super::running::Running;
+use super::spectra::Spectra;
 use super::sweep::{Sweep, SweepKey};
 use super::trouble::{Troubles, Work};
 use super::view_types::Key;
@@ -72,9 +73,12 @@ pub struct Live {
     pub(super) events: Receiver<Event>,
     pub(super) reporter: Reporter,
     pub(super) running: Running,
+    pub(super) spectra: Spectra,
     /// Why tensors could not be read.
     pub(super) unread: HashMap<usize, String>,
     pub(super) last_export: Option<(PathBuf, bool)>,
+    /// Counts baselines: what an earlier one still had to say is not of this one.
+    pub(super) baselines: u64,
     pub(super) swept: RefCell<Option<(SweepKey, Arc<Sweep>)>>,
     kept_in: Option<Cache>,
     _watch: Option<Watch>,
@@ -124,8 +128,10 @@ impl Live {
             events,
             reporter,
             running: Running::default(),
+            spectra: Spectra::default(),
             unread: HashMap::new(),
             last_export: None,
+            baselines: 0,
             swept: RefCell::new(None),
             kept_in: cache,
             _watch: Watch::over(model.clone(), tell),
@@ -233,6 +239,7 @@ impl Live {
     /// Reads on what is not known yet.
     pub fn resume_profile(&mut self) {
         if self.running.profile.is_none() && self.stats_missing() && !self.troubles.is_source_changed() {
+            self.troubles.retract(Work::Profile);
             let (model, cache) = (self.model.clone(), self.kept_in.clone());
             let known = self.engine.profiles().to_vec();
             self.running.profile = Some(jobs::profile(model, known, cache, self.reporter.clone()));

@@ -10,6 +10,7 @@
 //! | `numbers` | from a new plan to numbers on the screen: live at once, exact as they land |
 //! | [`running`] | which jobs run |
 //! | [`jobs`] | threads behind the window, each cancellable, none ever holding a frame |
+//! | `spectra` | singular values, of the tensor that is looked at first |
 //! | [`trouble`], `failing` | what went wrong there, in words, and how it is begun again |
 //! | `watch` | whether the files of the model are still the ones that were opened |
 //! | [`autosave`] | the recipe kept on disk as it changes, found again after a crash |
@@ -25,6 +26,7 @@ pub mod live;
 mod numbers;
 pub mod presets;
 pub mod running;
+mod spectra;
 pub mod sweep;
 pub mod trouble;
 mod view_types;

@@ -14,9 +14,11 @@ use super::running::Through;
 use super::trouble::{Cause, Work};
 use super::view_types::{Key, Measured, Outcome, PathPoint};
 use crate::control::Control;
+use crate::estimate::live;
 use crate::estimate::total;
-use crate::estimate::{Label, TensorEstimate, TensorStats, size};
-use crate::profile::{self, Profile};
+use crate::estimate::{Label, TensorEstimate, TensorStats};
+use crate::kernels::hash::{START, fnv1a};
+use crate::profile::Profile;
 use crate::recipe::plan::Line;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,7 +42,8 @@ impl Live {
         for index in 0..self.rows.len() {
             let assignment = &self.plan.assignments[index];
             let pool = assignment.line.filter(|_| assignment.stored.is_global());
-            let members = pool.and_then(|line| pools.get(&line)).copied().unwrap_or(0);
+            let members =
+                pool.and_then(|line| pools.get(&line)).copied().unwrap_or(0) ^ self.plan.removals.fingerprint(index);
             let (target, scheme) = (self.plan.target, &self.plan.assignments[index].stored);
             let row = &mut self.rows[index];
             let same = row.fresh && row.key.is(target, scheme, members);
@@ -90,7 +93,7 @@ impl Live {
         }
         let elements = self.model.tensors[index].elements();
         let reach = self.stats[index].as_ref().map(|s| s.moments.abs_max());
-        let estimate = if elements < profile::SMALL {
+        let estimate = if live::by_the_kernel(&self.plan.assignments[index].stored, elements) {
             if elements > *small {
                 return;
             }
@@ -107,10 +110,10 @@ impl Live {
                     }
                     return;
                 }
-                None => None,
+                None => self.engine.estimate(&self.model, &self.plan, index, &self.asked),
             }
         } else {
-            self.engine.estimate(&self.model, &self.plan, index, &self.asked.cuts, self.asked.tried)
+            self.engine.estimate(&self.model, &self.plan, index, &self.asked)
         };
         let Some(mut estimate) = estimate else { return };
         if drawn && estimate.after.is_none() {
@@ -155,7 +158,7 @@ impl Live {
     }
 
     fn is_kept(&self, index: usize) -> bool {
-        size::is_kept(&self.model.tensors[index], &self.plan.assignments[index].stored)
+        self.plan.outcome(&self.model, index).is_kept()
     }
 
     /// A kept tensor needs no pass: its statistics say everything.
@@ -201,7 +204,7 @@ impl Live {
         for (index, &pooled) in pooled.iter().enumerate() {
             let row = &self.rows[index];
             let exact = row.fresh && row.estimate.as_ref().is_some_and(|e| e.label == Label::Exact);
-            let moved = profiled.binary_search(&index).is_ok() || pooled || all;
+            let moved = profiled.binary_search(&index).is_ok() || pooled || all || self.plan.removals.touches(index);
             let kept = self.is_kept(index);
             if moved && row.refusal.is_none() && (kept || !exact) {
                 self.refresh(index, true, &mut small);
@@ -216,6 +219,9 @@ impl Live {
         if through.profile {
             self.start_baseline();
             self.start_estimates(None);
+        }
+        if through.spectrum {
+            self.next_spectrum();
         }
         if through.profile || through.estimate {
             self.complete_distributions();
@@ -236,7 +242,14 @@ impl Live {
             Event::SourceAccuracy(accuracy) => {
                 self.source_accuracy = Some(accuracy);
             }
-            Event::Baseline(point) => self.baseline.push(point),
+            Event::Spectrum(index, result) => {
+                self.take_spectrum(index, result);
+                if let Err(place) = profiled.binary_search(&index) {
+                    profiled.insert(place, index);
+                }
+            }
+            Event::Baseline(number, point) if number == self.baselines => self.baseline.push(point),
+            Event::Baseline(..) => {}
             Event::Exported(result) => match result {
                 Ok(artifact) => self.outcome = Some(Outcome::Done(artifact)),
                 Err(cause) => self.fail(Work::Export, cause),
@@ -274,6 +287,10 @@ impl Live {
         }
         if let Ok(estimate) = &result {
             self.cache.insert((index, key.clone()), estimate.clone());
+            // Its matrix is taken apart already: the next rank is a look-up.
+            if estimate.factors.is_some() {
+                self.want_spectrum_later(index);
+            }
         }
         let row = &mut self.rows[index];
         if row.key != key {
@@ -337,7 +354,9 @@ impl Live {
         if self.troubles.is_source_changed() {
             return;
         }
+        self.troubles.retract(Work::Baseline);
         self.baseline.clear();
+        self.baselines += 1;
         let strange = |(_, stats): &(&crate::model::Tensor, &Option<Arc<TensorStats>>)| {
             stats.as_ref().is_some_and(|s| s.moments.non_finite() > 0)
         };
@@ -345,13 +364,13 @@ impl Live {
         let left_out = all.filter(|(t, _)| t.is_weight_matrix()).filter(strange).map(|(t, _)| t.name.clone()).collect();
         let (model, network) = (self.model.clone(), self.network.clone());
         let profiles = self.engine.profiles().to_vec();
-        let job = jobs::baseline(model, profiles, network, self.target(), left_out, self.reporter.clone());
+        let job =
+            jobs::baseline(model, profiles, network, self.target(), left_out, self.baselines, self.reporter.clone());
         self.running.baseline = Some(job);
     }
 }
 
 /// A number for the members of a pool, which an estimate depends on besides target and scheme: FNV-1a over their positions.
 fn fingerprint(members: &[usize]) -> u64 {
-    let step = |hash: u64, &member: &usize| (hash ^ member as u64).wrapping_mul(0x0100_0000_01b3);
-    members.iter().fold(0xcbf2_9ce4_8422_2325, step)
+    members.iter().fold(START, |hash, &member| fnv1a(&(member as u64).to_le_bytes(), hash))
 }

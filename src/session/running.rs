@@ -15,6 +15,8 @@ pub struct Running {
     pub source: Option<Job>,
     /// Computes the uniform baseline.
     pub baseline: Option<Job>,
+    /// Finds singular values.
+    pub spectrum: Option<Job>,
     /// Writes an artifact.
     pub export: Option<Job>,
 }
@@ -33,6 +35,8 @@ pub struct Through {
     pub source: bool,
     /// The baseline.
     pub baseline: bool,
+    /// The singular values of a tensor.
+    pub spectrum: bool,
     /// The export.
     pub export: bool,
 }
@@ -41,7 +45,8 @@ impl Running {
     /// Whether anything runs.
     #[must_use]
     pub fn is_any(&self) -> bool {
-        let jobs = [&self.profile, &self.estimate, &self.measure, &self.source, &self.baseline, &self.export];
+        let Self { profile, estimate, measure, source, baseline, spectrum, export } = self;
+        let jobs = [profile, estimate, measure, source, baseline, spectrum, export];
         jobs.iter().any(|job| job.is_some())
     }
 
@@ -55,6 +60,7 @@ impl Running {
             measure: ended(&self.measure),
             source: ended(&self.source),
             baseline: ended(&self.baseline),
+            spectrum: ended(&self.spectrum),
             export: ended(&self.export),
         }
     }
@@ -71,6 +77,7 @@ impl Running {
         clear(&mut self.measure, through.measure);
         clear(&mut self.source, through.source);
         clear(&mut self.baseline, through.baseline);
+        clear(&mut self.spectrum, through.spectrum);
         clear(&mut self.export, through.export);
     }
 }

@@ -5,8 +5,8 @@ use crate::control::Control;
 use crate::estimate::TensorEstimate;
 use crate::estimate::live::Asked;
 use crate::profile;
-use crate::recipe::{Assignment, Decimal, Factorize, Plan, Prune, Quantize, Scheme, Scope, Target};
-use std::collections::{BTreeMap, HashMap};
+use crate::recipe::{Assignment, Decimal, Factorize, Plan, Prune, Quantize, Removals, Scheme, Scope, Target};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Percent between two points.
@@ -60,7 +60,8 @@ impl Live {
         if key.factorize.is_some() || !self.model.tensors[key.index].is_touchable() {
             return Sweep::default();
         }
-        let mut plan = Plan { target: key.target, assignments: self.plan.assignments.clone(), pools: BTreeMap::new() };
+        let (target, assignments) = (key.target, self.plan.assignments.clone());
+        let mut plan = Plan { target, assignments, pools: BTreeMap::new(), removals: Removals::default() };
         let scope = if key.by_row { Scope::Row } else { Scope::Tensor };
         let mut points = Vec::new();
         for percent in (0..100).step_by(STEP as usize) {
@@ -86,6 +87,6 @@ impl Live {
         if self.model.tensors[index].elements() < profile::SMALL {
             return self.engine.small(&self.model, plan, index, &asked, None, &Control::default())?.ok();
         }
-        self.engine.estimate(&self.model, plan, index, &HashMap::new(), asked.tried)
+        self.engine.estimate(&self.model, plan, index, &asked)
     }
 }

@@ -24,6 +24,8 @@ pub enum Work {
     Source,
     /// The uniform baseline.
     Baseline,
+    /// Finding singular values.
+    Spectrum,
     /// Writing an artifact.
     Export,
 }
@@ -38,6 +40,7 @@ impl Work {
             Self::Measure => "measure",
             Self::Source => "measure-source",
             Self::Baseline => "baseline",
+            Self::Spectrum => "spectrum",
             Self::Export => "export",
         }
     }
@@ -50,6 +53,7 @@ impl Work {
             Self::Measure => "Measuring accuracy",
             Self::Source => "Measuring the untouched network",
             Self::Baseline => "The uniform baseline",
+            Self::Spectrum => "Finding singular values",
             Self::Export => "The export",
         }
     }
@@ -248,6 +252,11 @@ impl Troubles {
         }
     }
 
+    /// Takes back what was said of work that is begun anew; if it fails again, it is said again.
+    pub fn retract(&mut self, work: Work) {
+        self.0.retain(|trouble| trouble.about.is_none_or(|(of, _)| of != work));
+    }
+
     /// Whether a file of the model is no longer the one that was opened.
     #[must_use]
     pub fn is_source_changed(&self) -> bool {
@@ -290,6 +299,9 @@ mod tests {
         assert!(troubles.dismiss());
         assert_eq!(troubles.newest().unwrap().text(), "The uniform baseline stopped unexpectedly: odd");
         assert_eq!(troubles.newest().unwrap().next, Some(Next::TryAgain(Work::Baseline)));
+        troubles.say("the disk is full".into(), None);
+        troubles.retract(Work::Baseline);
+        assert_eq!(troubles.newest().unwrap().text(), "the disk is full");
         assert!(troubles.dismiss() && !troubles.dismiss());
     }
 
@@ -301,6 +313,7 @@ mod tests {
             troubles.report(Work::Estimate, &Cause::Changed("m changed".into()), true);
         }
         assert_eq!(troubles.count(), MOST);
+        troubles.retract(Work::Estimate);
         while troubles.dismiss() {}
         let stays = troubles.newest().unwrap();
         assert_eq!((troubles.count(), stays.next, stays.stays), (1, Some(Next::OpenAgain), true));

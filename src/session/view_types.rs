@@ -15,7 +15,7 @@ pub struct Key {
     pub target: Target,
     /// The scheme as it is stored.
     pub scheme: Scheme,
-    /// For a global pool, a number for its members; else 0.
+    /// A number for the members of a global pool, and for what structured pruning takes out; 0 without either.
     pub members: u64,
 }
 

@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from definitions import expect
+from factorized import check_factorized
 from harness import TARGETS, Checks, check_estimate, check_values, read_artifact, read_packed, sha
 from make_bad import write_bad
 from make_models import file_bytes, read_reference
+from structured import check_structured
 
 WRONG_LINES = [  # exit 2: the grammar excludes it
     ["--set", f"*={scheme}"]
@@ -379,5 +381,7 @@ def jobs(models: dict, work: Path) -> dict[str, tuple]:
         "command-line recipe": (check_recipe_files, models, work),
         "command-line manners": (check_manners, models, work),
         "folders legal": (check_folders, work),
+        "structured": (check_structured, work),
+        "factorized": (check_factorized, work),
         "folders packed corpus": (check_corpus,),
     }

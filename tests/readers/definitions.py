@@ -112,6 +112,10 @@ def parse(text: str) -> Scheme:
             if parts or Fraction(match[1]) > 1 or int(match[2]) >= 2**64:
                 raise ValueError(text)
             parts |= {"fraction": Fraction(match[1]), "pool": "random", "how": (int(match[2]),)}
+        elif match := re.fullmatch(r"(rows|cols|heads|ffn):(\d+(?:\.\d+)?)", step):
+            if parts or Fraction(match[2]) > 1:  # what they take out is worked out in structured.py
+                raise ValueError(text)
+            parts |= {"pool": match[1], "how": (Fraction(match[2]),)}
         elif step.startswith("mask:") and step != "mask:" and not parts:
             parts |= {"pool": "mask", "how": (step[5:],)}
         elif match := re.fullmatch(

@@ -11,7 +11,6 @@ import io
 import json
 import os
 import pickle
-import struct
 import sys
 import zipfile
 from pathlib import Path
@@ -20,23 +19,8 @@ import numpy as np
 
 from make_models import file_bytes, read_reference
 
-DATA = bytes(range(64))  # data of two F32 tensors of 8 elements
-
-
-def entry(dtype="F32", shape=(8,), offsets=(0, 32)) -> dict:
-    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
-
-
-def raw(header: bytes | str, data: bytes = b"", length: int | None = None) -> bytes:
-    header = header.encode() if isinstance(header, str) else header
-    return struct.pack("<Q", len(header) if length is None else length) + header + data
-
-
-def tensors(data: bytes = DATA, **entries) -> bytes:
-    return raw(json.dumps(entries), data)
-
-
-GOOD = {"a": entry(), "b": entry(offsets=(32, 64))}
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "corpus"))
+from make import DATA, GOOD, entry, raw, tensors  # noqa: E402  (the corpus builds its headers in the same way)
 
 
 def torch_zip() -> bytes:

@@ -33,10 +33,22 @@ pub fn bench_on(model: Arc<Model>, size: [f32; 2], dark: bool) -> Bench {
 
 /// The same, with recipes kept on this shelf.
 pub fn bench_with(model: Arc<Model>, size: [f32; 2], dark: bool, shelf: Option<Shelf>) -> Bench {
+    window(model, size, dark, shelf, true)
+}
+
+/// The same, on a model that nobody named.
+pub fn bench_unnamed(model: Arc<Model>, size: [f32; 2], shelf: Shelf) -> Bench {
+    window(model, size, true, Some(shelf), false)
+}
+
+fn window(model: Arc<Model>, size: [f32; 2], dark: bool, shelf: Option<Shelf>, named: bool) -> Bench {
     let make = move |cc: &mut eframe::CreationContext<'_>| {
         let preferences = Preferences { dark, ..Preferences::default() };
         let mut bench = Workbench::new(&cc.egui_ctx, preferences, OpenOptions::default());
         bench.keep_recipes(shelf);
+        if !named {
+            bench.may_reopen();
+        }
         bench.adopt(&cc.egui_ctx, model, Recipe::default());
         App(bench)
     };

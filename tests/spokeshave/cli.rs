@@ -191,6 +191,13 @@ fn verify_finds_a_changed_byte_and_prints_what_fails() {
     assert!(text.stderr.contains("1 of 6 tensors"), "{}", text.stderr);
     fs::write(&out, &bytes[..bytes.len() - 9]).unwrap();
     run(&["verify", "demo", &out, "--json"]).refused(1, "small.spk");
+    // The values are right, the name of the scheme beside them is not the recipe's.
+    *bytes.last_mut().unwrap() ^= 0x40;
+    let named = bytes.windows(14).position(|window| window == b"\"scheme\":\"int4").expect("a coding names its scheme");
+    bytes[named + 13] = b'5';
+    fs::write(&out, &bytes).unwrap();
+    let text = run(&["verify", "demo", &out]);
+    assert!(text.code == 1 && text.text().contains("coding is that of another scheme"), "{}", text.text());
     let plain = demo_file(&folder, "plain.safetensors");
     run(&["verify", "demo", &plain]).refused(1, "no Spokeshave recipe");
 }

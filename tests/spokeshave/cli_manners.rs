@@ -36,7 +36,7 @@ fn a_wrong_command_line_is_exit_2() {
 fn what_cannot_be_done_is_exit_1() {
     let folder = Folder::new("impossible");
     let bad = folder.write("bad.safetensors", b"not a model at all");
-    let impossible: [(&[&str], &str); 12] = [
+    let impossible: [(&[&str], &str); 13] = [
         (&["inspect", "absent.safetensors"], "absent.safetensors"),
         (&["inspect", "demo:nosuch"], "lenet-300-100"),
         (&["inspect", &bad], "bad.safetensors"),
@@ -44,7 +44,8 @@ fn what_cannot_be_done_is_exit_1() {
         (&["estimate", "demo", "--set", "nosuch*=int4"], "touches no tensor"),
         (&["estimate", "demo", "--set", "fc1.wieght=int4"], "fc1.weight"),
         (&["estimate", "demo", "--set", "*.bias=int4"], "bias"),
-        (&["estimate", "demo", "--set", "*=nf4"], "nf4"),
+        (&["estimate", "demo", "--set", "*=wanda:0.5"], "wanda"),
+        (&["estimate", "demo", "--set", "*=prune:0.5+binary"], "ternary"),
         (&["estimate", "demo", "--target", "gguf"], "gguf"),
         (&["estimate", "demo", "--fidelity-form", "prior"], "not built yet"),
         (&["estimate", "demo", "--imatrix", "x.dat"], "not built yet"),

@@ -28,6 +28,47 @@ fn a_folder_is_replaced_only_when_nothing_in_it_would_be_lost() {
 }
 
 #[test]
+fn what_a_killed_export_moved_aside_is_named_and_gets_its_name_back() {
+    let folder = Folder::new("aside");
+    let (source, out) = (folder_model(&folder), folder.at("out"));
+    let words = ["export", &source, "--set", "*=int8", "-o", &out];
+    run(&words).done();
+    let before = fs::read(format!("{out}/model.safetensors")).expect("it is there");
+    // As a kill between the two renames leaves it: no process has this number.
+    let aside = folder.at(".spokeshave-4000000000-0.old");
+    fs::create_dir(&aside).expect("a folder");
+    fs::rename(&out, format!("{aside}/out")).expect("it is moved");
+    let other = run(&["export", &source, "--set", "*=int8", "-o", &folder.at("other")]).done();
+    assert!(other.stderr.contains("moved aside by a killed export") && other.stderr.contains("--clean puts it back"));
+    let again = run(&["export", &source, "--set", "*=int4", "-o", &out, "--clean"]);
+    assert!(
+        again.code == 1 && again.stderr.contains("has its name back") && again.stderr.contains("exists"),
+        "{}",
+        again.stderr
+    );
+    assert_eq!(fs::read(format!("{out}/model.safetensors")).expect("it is back"), before);
+    assert!(!fs::exists(&aside).expect("it can be looked at"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_name_is_taken_as_it_is_meant_before_any_work() {
+    let folder = Folder::new("names");
+    let source = folder_model(&folder);
+    let export = |out: &str, more: &[&str]| run(&[&["export", &source, "--set", "*=int8", "-o", out], more].concat());
+    for nameless in [folder.at("hf/.."), "/".to_owned()] {
+        assert_eq!(export(&nameless, &["--force"]).code, 1, "{nameless}");
+    }
+    export(&folder.at("out/"), &[]).done();
+    // A separator at the end of a link would lead through it.
+    std::os::unix::fs::symlink("out", folder.at("link")).expect("a link");
+    let done = export(&folder.at("link/"), &["--force"]).done();
+    assert!(done.stderr.contains("was a link to out"), "{}", done.stderr);
+    assert!(fs::symlink_metadata(folder.at("link")).expect("it is there").is_dir());
+    assert!(fs::exists(folder.at("out/model.safetensors")).expect("it can be looked at"));
+}
+
+#[test]
 fn a_picture_replaces_only_a_picture() {
     let folder = Folder::new("picture");
     let model = demo_file(&folder, "source.safetensors");

@@ -198,7 +198,8 @@ fn a_limit_on_the_size_of_files_is_told_and_leaves_nothing() {
     let folder = Folder::new("fsize");
     let model = hollow(&folder, "m.safetensors", 24);
     for target in ["safetensors", "packed"] {
-        let words = ["export", &model, "--set", "*=int4", "--target", target, "-o", &folder.at("out")];
+        // Whatever is done to zeros makes them small in packed; untouched they are as long as they were.
+        let words = ["export", &model, "--set", "*=keep", "--target", target, "-o", &folder.at("out")];
         limited("-f 100", &words).refused(1, "large");
         assert_eq!(folder.names(), ["m.safetensors"], "{target}");
     }

@@ -5,7 +5,7 @@ use super::verdict::judge;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use spokeshave::formats::packed_layout::{Code, Coding, Form, Indices, Matrix};
+use spokeshave::formats::packed_layout::{Code, Coding, Factors, Form, Indices, Matrix, Stored};
 use spokeshave::formats::safetensors::{Listing, METADATA, lay_out};
 use spokeshave::formats::{Dtype, Limits, index, packed};
 use spokeshave::kernels::layout::{Geometry, Unit};
@@ -127,7 +127,10 @@ fn packed_file(kinds: &[(u8, u8)]) -> Vec<u8> {
         };
         let code = if kind % 3 == 0 { Code::Element } else { integer };
         let matrix = Matrix { form, nonzeros, code, huffman };
-        let coding = (kind % 4 > 0).then(|| Coding { scheme: "int4".into(), matrix });
+        let factor = |rows: usize| Matrix { nonzeros: rows as u64, form: Form::Dense, code, huffman: None };
+        let factors = Factors { rank: 1, dtype: Dtype::BF16, matrices: [factor(shape[0]), factor(shape[1])] };
+        let stored = if kind > 200 && n > 0 { Stored::Factors(factors) } else { Stored::Codes(matrix) };
+        let coding = (kind % 4 > 0).then(|| Coding { scheme: "int4".into(), stored });
         packed::Listing { name: format!("t{i}"), dtype: Dtype::F32, shape, coding }
     };
     let listings: Vec<packed::Listing> = kinds.iter().enumerate().map(listing).collect();

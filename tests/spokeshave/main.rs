@@ -7,14 +7,17 @@ mod cli_manners;
 mod cli_safety;
 mod command;
 mod corpus;
+mod factorized;
 #[cfg(target_os = "linux")]
 mod faults;
 mod headers;
 mod json_text;
+mod levels;
 mod live;
 mod packed;
 mod pictures;
 mod raster_renderer;
+mod structured;
 mod verdict;
 mod window;
 mod window_editor;

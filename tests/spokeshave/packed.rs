@@ -3,7 +3,7 @@
 use super::command::{Folder, run};
 use serde_json::Value;
 use spokeshave::formats::Dtype;
-use spokeshave::formats::packed_layout::Form;
+use spokeshave::formats::packed_layout::{Form, Stored};
 use spokeshave::formats::safetensors::{Listing, lay_out};
 use spokeshave::model::{Model, OpenOptions, Scratch, open};
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,12 +70,13 @@ fn write_model(folder: &Folder) -> String {
 fn forms(model: &Model) -> BTreeSet<String> {
     let words = |tensor: &spokeshave::model::Tensor| {
         let Some(coding) = &tensor.coding else { return "plain".to_owned() };
-        let form = match coding.matrix.form {
+        let Stored::Codes(matrix) = coding.stored else { return "factors".to_owned() };
+        let form = match matrix.form {
             Form::Dense => "dense".into(),
             Form::Mask => "mask".into(),
             Form::Indices(indices) => format!("indices{}", if indices.huffman { "+huffman" } else { "" }),
         };
-        format!("{form}{}", if coding.matrix.huffman.is_some() { ", huffman" } else { "" })
+        format!("{form}{}", if matrix.huffman.is_some() { ", huffman" } else { "" })
     };
     model.tensors.iter().map(words).collect()
 }

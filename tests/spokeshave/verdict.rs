@@ -20,7 +20,11 @@ pub fn judge(bytes: &[u8]) -> Result<Table, ErrorKind> {
 /// or a dtype though the format has neither.
 fn is_stricter(error: &ErrorKind) -> bool {
     match error {
-        ErrorKind::DuplicateKey { .. } | ErrorKind::TooManyDimensions { .. } | ErrorKind::TooMuchElse { .. } => true,
+        ErrorKind::DuplicateKey { .. }
+        | ErrorKind::TooManyDimensions { .. }
+        | ErrorKind::TooManyTensors { .. }
+        | ErrorKind::TooManyTexts { .. }
+        | ErrorKind::TooMuchElse { .. } => true,
         ErrorKind::Entry { what, .. } => {
             what.starts_with("it is a list") || what.starts_with("its \"dtype\" is an object")
         }

@@ -1,12 +1,13 @@
 //! The window when something goes wrong: what is said, what can be done about it, and that it goes on; and a recipe that
 //! survives the end of the program.
 
-use super::bench::{Bench, bench_on, bench_with, live, settle, wait_until};
+use super::bench::{Bench, bench_on, bench_unnamed, bench_with, live, settle, wait_until};
 use super::command::{Folder, demo_file, floats, safetensors};
 use egui::accesskit::Role;
 use egui_kittest::kittest::Queryable;
 use spokeshave::model::{Model, OpenOptions, open};
-use spokeshave::session::autosave::Shelf;
+use spokeshave::recipe::Recipe;
+use spokeshave::session::autosave::{Kept, Shelf, key_of};
 use spokeshave::session::live::Outcome;
 use std::fs;
 use std::path::Path;
@@ -201,11 +202,7 @@ fn what_was_saved_or_damaged_is_not_offered() {
     wait_until(&mut bench, |_| fs::read_dir(&place).is_ok_and(|entries| entries.count() == 2));
     assert!(shelf.left().is_empty(), "a living window's recipe is its own");
     press(&mut bench, "Save recipe…");
-    bench.get_by_label("Recipe path").focus();
-    bench.step();
-    bench.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::A);
-    bench.get_by_label("Recipe path").type_text(&folder.at("mine.toml"));
-    bench.step();
+    recipe_path(&mut bench, &folder.at("mine.toml"));
     bench.get_by_label("Save").click();
     settle(&mut bench);
     drop(bench);
@@ -214,6 +211,65 @@ fn what_was_saved_or_damaged_is_not_offered() {
     let bench = bench_with(opened(&path), SIZE, true, Some(shelf));
     assert!(!shows(&bench, "Restore the recipe"));
     assert!(place.join("0123456789abcdef-1-0.autosave.damaged").exists());
+}
+
+/// Types a path into the open dialog for recipes.
+fn recipe_path(bench: &mut Bench, path: &str) {
+    bench.get_by_label("Recipe path").focus();
+    bench.step();
+    bench.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::A);
+    bench.get_by_label("Recipe path").type_text(path);
+    bench.step();
+    bench.step();
+}
+
+#[test]
+fn a_saved_recipe_replaces_nothing_unasked_and_never_the_model() {
+    let folder = Folder::new("trust-over");
+    let (path, mine) = (demo_file(&folder, "m.safetensors"), folder.write("mine.toml", "precious"));
+    let before = fs::read(&path).expect("it is there");
+    let mut bench = bench_on(opened(&path), SIZE, true);
+    quantize(&mut bench);
+    press(&mut bench, "Save recipe…");
+    recipe_path(&mut bench, &mine);
+    bench.get_by_label("Save").click();
+    settle(&mut bench);
+    assert_eq!(folder.read("mine.toml"), b"precious");
+    press(&mut bench, "Replace what is there");
+    press(&mut bench, "Save");
+    let saved = folder.read("mine.toml");
+    assert!(saved != b"precious");
+    // What this window wrote it writes again without a question, under the name that it had.
+    press(&mut bench, "Save recipe…");
+    assert!(bench.query_by_label("Replace what is there").is_none());
+    press(&mut bench, "Save");
+    assert!(folder.read("mine.toml") == saved);
+    press(&mut bench, "Save recipe…");
+    recipe_path(&mut bench, &path);
+    press(&mut bench, "Replace what is there");
+    press(&mut bench, "Save");
+    assert!(shows(&bench, "being read") && fs::read(&path).expect("it is there") == before);
+}
+
+#[test]
+fn the_model_that_was_open_is_offered_only_where_nobody_named_one() {
+    let folder = Folder::new("trust-reopen");
+    let place = folder.0.join("recovery");
+    let path = demo_file(&folder, "m.safetensors");
+    let mut kept = Kept::of(&opened(&path), Recipe::default());
+    kept.recipe.set_one("fc1.weight", "int4:row".parse().expect("a scheme"));
+    fs::create_dir(&place).expect("a folder");
+    fs::write(place.join(format!("{:016x}-1-0.autosave", key_of(&opened(&path)))), kept.print()).expect("a small file");
+    let shelf = Shelf::in_folder(&place);
+    let bench = bench_with(opened("demo"), SIZE, true, Some(shelf.clone()));
+    assert!(!shows(&bench, "The program ended unexpectedly"));
+    drop(bench);
+    let mut bench = bench_unnamed(opened("demo"), SIZE, shelf);
+    assert!(shows(&bench, "The program ended unexpectedly") && shows(&bench, "with m open"));
+    press(&mut bench, "Open it");
+    assert_eq!(scheme(&bench, "fc1.weight"), "keep", "nothing is restored unasked");
+    press(&mut bench, "Restore");
+    assert_eq!(scheme(&bench, "fc1.weight"), "int4:row");
 }
 
 #[test]

@@ -34,30 +34,24 @@ fn specification(matrices: &[Vec<f32>], k: usize) -> Vec<u64> {
 }
 
 fn by_bins(matrices: &[Vec<f32>], k: u64) -> Vec<u64> {
+    let magnitudes = |weights: &Vec<f32>| weights.iter().filter(|w| w.is_finite()).map(|w| w.abs()).collect::<Vec<_>>();
     let bins = |weights: &Vec<f32>| {
-        let (mut count, mut energy, mut most) = (vec![0; BINS], vec![0.0; BINS], vec![0.0_f32; BINS]);
-        for w in weights.iter().filter(|w| w.is_finite()).map(|w| w.abs()) {
-            let bin = (w.to_bits() >> 16) as usize;
-            count[bin] += 1;
-            energy[bin] += f64::from(w) * f64::from(w);
-            most[bin] = most[bin].max(w);
-        }
-        Bins::new(count, &energy, most)
+        let mut bins = Bins::empty();
+        magnitudes(weights).into_iter().for_each(|magnitude| bins.put(magnitude));
+        bins.finished()
     };
     let bins: Vec<Bins> = matrices.iter().map(bins).collect();
-    let (mut gone, partly) = whole_bins(&bins, k);
-    let part = |((weights, bins), bin): ((&Vec<f32>, &Bins), &Option<usize>)| {
-        let Some(bin) = *bin else { return Part::default() };
-        let mut keys: Vec<u32> = weights.iter().filter(|w| w.is_finite()).map(|w| w.abs().to_bits()).collect();
-        keys.retain(|key| (key >> 16) as usize == bin);
+    let whole = whole_bins(&bins, k);
+    let part = |((weights, bins), (_, partly)): ((&Vec<f32>, &Bins), &(u64, Range<usize>))| {
+        let mut keys: Vec<u32> = magnitudes(weights).iter().map(|w| w.to_bits()).collect();
+        keys.retain(|key| partly.contains(&((key >> 16) as usize)));
         keys.sort_unstable();
         let values = keys.chunk_by(|a, b| a == b).map(|c| (f64::from(f32::from_bits(c[0])), c.len() as u64)).collect();
-        Part::new(values, bins.above[bin])
+        Part::new(values, partly.end.checked_sub(1).map_or(0.0, |bin| bins.above[bin]))
     };
-    let parts: Vec<Part> = matrices.iter().zip(&bins).zip(&partly).map(part).collect();
-    let left = k - gone.iter().sum::<u64>();
-    gone.iter_mut().zip(within_bins(&parts, left)).for_each(|(gone, more)| *gone += more);
-    gone
+    let parts: Vec<Part> = matrices.iter().zip(&bins).zip(&whole).map(part).collect();
+    let gone: u64 = whole.iter().map(|(gone, _)| gone).sum();
+    whole.iter().zip(within_bins(&parts, k - gone)).map(|((gone, _), more)| gone + more).collect()
 }
 
 proptest! {

@@ -210,7 +210,7 @@ fn dots(live: &Live) -> Vec<Dot> {
             return None;
         }
         let bits = code_of(scheme).bits(stored_dtype(tensor.dtype, scheme)) as f64;
-        let zeros = estimate.errors.as_ref()?.zeros as f64 / tensor.elements().max(1) as f64;
+        let zeros = estimate.errors.as_ref()?.zeros as f64 / estimate.elements.max(1) as f64;
         Some(Dot { index, bits, zeros, pays: estimate.sizes.mask + estimate.sizes.indices > 0 })
     };
     (0..live.rows.len()).filter_map(dot).collect()

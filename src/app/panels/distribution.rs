@@ -55,6 +55,8 @@ pub fn distribution_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut
             "Not a float tensor: it is listed and passed through as it is"
         } else if live.profile_progress().is_some() {
             "Reading…"
+        } else if live.troubles.is_source_changed() {
+            "Not read: the model changed while it was open"
         } else if live.unread(index).is_some() {
             "Not read: it could not be read"
         } else {
@@ -84,7 +86,7 @@ pub fn distribution_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut
     paint_outline(ui, &axes, &before, t);
     paint_legend(ui, &axes, changed, t);
     if let Some(estimate) = &row.estimate {
-        paint_zeros(ui, &axes, estimate, tensor.elements(), t);
+        paint_zeros(ui, &axes, estimate, estimate.elements as usize, t);
         paint_grid(ui, &axes, live.scheme(index), estimate, t);
     }
     // The prune lines come later: where both lie together, they take the drag.

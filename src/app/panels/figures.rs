@@ -139,7 +139,7 @@ fn break_even_words(live: &Live, index: usize) -> Option<String> {
     }
     let bits = size::code_of(scheme).bits(size::stored_dtype(tensor.dtype, scheme));
     let even = format::percent(size::break_even(bits), 0);
-    let zeros = estimate.errors.as_ref()?.zeros as f64 / tensor.elements().max(1) as f64;
+    let zeros = estimate.errors.as_ref()?.zeros as f64 / estimate.elements.max(1) as f64;
     let zeros = format::percent(zeros, 0);
     Some(if estimate.sizes.mask > 0 {
         format!("Mask pays: {zeros} % zeros are past the {even} % break-even at {bits} bits")

@@ -32,17 +32,13 @@ pub fn jobs_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut Vec<Command
     let mut left = ui.new_child(egui::UiBuilder::new().max_rect(left).layout(Layout::left_to_right(Align::Center)));
     left.set_clip_rect(left.max_rect().intersect(ui.clip_rect()));
     if let Some(progress) = live.export_progress() {
-        progress_ui(&mut left, "export", progress, "Cancel export", Command::CancelExport, commands);
+        progress_ui(&mut left, "export", progress, Some(("Cancel export", Command::CancelExport)), commands);
     } else if let Some(progress) = live.profile_progress() {
-        progress_ui(&mut left, "reading", progress, "Cancel reading", Command::CancelProfile, commands);
+        progress_ui(&mut left, "reading", progress, Some(("Cancel reading", Command::CancelProfile)), commands);
     } else if let Some(progress) = live.estimate_progress().filter(|p| p.seconds > 0.15) {
-        progress_ui(&mut left, "exact pass", progress, "", Command::CloseBanner, commands);
+        progress_ui(&mut left, "exact pass", progress, None, commands);
     } else if live.stats_missing() && !live.troubles.is_source_changed() {
-        left.label(theme::label(match live.unread_count() {
-            0 => "reading was cancelled".to_owned(),
-            1 => "1 tensor could not be read".to_owned(),
-            several => format!("{} tensors could not be read", format::grouped(several as u64)),
-        }));
+        left.label(theme::label(live.why_unread()));
         if left.button("Read on").clicked() {
             commands.push(Command::ResumeProfile);
         }
@@ -50,12 +46,12 @@ pub fn jobs_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut Vec<Command
     message_ui(&mut left, live, view);
 }
 
+/// How far something is; `cancel` is what stops it, and its name.
 fn progress_ui(
     ui: &mut Ui,
     name: &str,
     progress: Progress,
-    cancel: &str,
-    command: Command,
+    cancel: Option<(&str, Command)>,
     commands: &mut Vec<Command>,
 ) {
     ui.label(theme::label(name));
@@ -65,7 +61,7 @@ fn progress_ui(
     if let Some(left) = progress.seconds_left() {
         ui.label(theme::label(format!("{} left", format::seconds(left))));
     }
-    if !cancel.is_empty() {
+    if let Some((cancel, command)) = cancel {
         let response = ui.add(egui::Button::new(theme::label("Cancel")).frame(false));
         response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, cancel));
         if response.clicked() {

@@ -164,6 +164,9 @@ pub fn constraint(live: &Live, index: usize) -> Option<String> {
         let words = refusal.split_once("\": ").map_or(refusal.as_str(), |(_, words)| words);
         return Some(words.to_owned());
     }
+    if let Some(note) = live.plan().removals.note(index) {
+        return Some(note.to_owned());
+    }
     let scheme = live.scheme(index);
     let estimate = row.estimate.as_ref().filter(|_| row.fresh)?;
     let tensor = &live.model.tensors[index];
@@ -185,7 +188,7 @@ pub fn constraint(live: &Live, index: usize) -> Option<String> {
         return None;
     }
     let even = sizes::break_even(sizes::code_of(scheme).bits(sizes::stored_dtype(tensor.dtype, scheme)));
-    let zeros = estimate.errors.as_ref().map_or(asked, |e| e.zeros as f64 / tensor.elements().max(1) as f64);
+    let zeros = estimate.errors.as_ref().map_or(asked, |e| e.zeros as f64 / estimate.elements.max(1) as f64);
     (zeros < even).then(|| {
         format!("{} % zeros, under the {} % break-even: no mask", format::percent(zeros, 0), format::percent(even, 0))
     })

@@ -21,12 +21,11 @@ pub fn totals_ui(ui: &mut Ui, live: &Live) {
     ui.spacing_mut().item_spacing.y = 3.0;
     ui.spacing_mut().interact_size.y = 18.0;
     let Some(totals) = &live.totals else {
-        let stands = !live.is_busy();
-        ui.label(theme::hint(if stands {
-            "Not every tensor could be read: no totals"
-        } else {
-            "Reading the model…"
-        }));
+        let words = match live.why_stale().filter(|_| !live.is_busy()) {
+            Some(why) => format!("No totals: {}", format::plain(&why)),
+            None => "Reading the model…".to_owned(),
+        };
+        ui.add(egui::Label::new(theme::hint(words)).wrap());
         return;
     };
     let fresh = live.is_fresh();
@@ -132,7 +131,7 @@ fn accuracy_ui(ui: &mut Ui, live: &Live) {
     }
     let Some(measured) = measured else {
         if live.unmeasured.is_none() {
-            ui.label(theme::hint(if live.is_busy() { "running the network…" } else { "not measured" }));
+            ui.label(theme::hint(if live.is_measuring() { "running the network…" } else { "not measured" }));
         }
         return;
     };

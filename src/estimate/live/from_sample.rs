@@ -1,12 +1,13 @@
 //! Any scheme at all, tried on drawn groups: the same kernels as the exact pass, a few thousand weights, and a standard error.
 
-use super::{Answer, Case, Rounding, entropy_of, from_table, rounding};
+use super::{Answer, Case, Rounding, entropy_of, from_table, levels, rounding};
 use crate::formats::Dtype;
 use crate::kernels::clip::{self, least_error, scaled};
-use crate::kernels::convert::{decode_small, encode_small};
 use crate::kernels::histogram::{BINS, Histogram};
 use crate::kernels::layout::Unit;
+use crate::kernels::levels::{GRID_ZERO, Levels, SYMBOLS};
 use crate::kernels::quant::{Extent, Grid};
+use crate::kernels::small;
 use crate::kernels::trial::{Tried, Wanted, survey, symmetric_error};
 use crate::profile::sample::{Ratio, ratio};
 use crate::profile::{Grain, Sample, Segment};
@@ -14,9 +15,6 @@ use crate::recipe::{Prune, Quantize, Range, Scope, Target};
 
 /// Groups that a distribution is drawn from.
 const DRAWN: usize = 96;
-
-/// Levels of integer codes less their zero point lie within ±255.
-const LEVELS: usize = 511;
 
 /// Buffers of one trial.
 #[derive(Default)]
@@ -34,8 +32,10 @@ struct Bench {
     units: Vec<f32>,
     /// Σ(w − q)² beyond the end levels.
     clipped: f64,
-    /// Scale of every grid, and how many such grids it stands for.
+    /// Scale of every unit, and how many such units it stands for.
     scales: Vec<(f64, f64)>,
+    /// The levels of the whole tensor, once they are known.
+    whole: Option<Levels<f32>>,
 }
 
 /// The answer from the tensor's sample.
@@ -46,8 +46,8 @@ pub(super) fn answer(case: &Case<'_>) -> Option<Answer> {
         return None;
     }
     let mut bench = Bench::default();
-    if matches!(case.scheme.quantize, Some(Quantize::Int { .. })) {
-        bench.counts = vec![0.0; LEVELS];
+    if !matches!(case.scheme.quantize, None | Some(Quantize::F16 | Quantize::Bf16)) {
+        bench.counts = vec![0.0; SYMBOLS];
     }
     let mut tried = Vec::with_capacity(segments.len());
     for (i, segment) in segments.iter().enumerate() {
@@ -69,7 +69,7 @@ pub(super) fn drawn(case: &Case<'_>, reach: f64) -> Option<(Histogram, Option<[f
     if most == 0 {
         return None;
     }
-    let mut bench = Bench { counts: vec![0.0; LEVELS], ..Bench::default() };
+    let mut bench = Bench { counts: vec![0.0; SYMBOLS], ..Bench::default() };
     let mut sums = vec![0.0; BINS];
     for (i, segment) in sample.segments[..most.min(DRAWN)].iter().enumerate() {
         try_one(case, sample, i, segment, &mut bench)?;
@@ -105,6 +105,8 @@ fn usable(case: &Case<'_>, sample: &Sample) -> usize {
     match case.scheme.quantize {
         Some(Quantize::Int { unit: Unit::Row, range: Range::Mse, .. }) => sample.clipped(),
         Some(Quantize::Int { unit: Unit::Row, range: Range::Percentile(_), .. }) => sample.ranked(),
+        Some(Quantize::Ternary { row: true } | Quantize::Binary { row: true }) => sample.ranked(),
+        Some(Quantize::Codebook { row: true, .. }) => sample.in_order(),
         _ if pruned => sample.ranked(),
         _ => sample.segments.len(),
     }
@@ -146,17 +148,18 @@ fn extrapolate(case: &Case<'_>, tried: &[(f64, Tried)], counts: Vec<f64>) -> Ans
         clipped_error: of_energy(sum(|t| t.clipped_error)),
         energy_after: of_energy(sum(|t| t.energy_after)),
         zeros,
-        code_bits: (!counts.is_empty()).then(|| entropy_of(grown(counts, n, zeros))),
+        code_bits: (!counts.is_empty()).then(|| entropy_of(grown(counts, levels::zero_symbol(case.scheme), n, zeros))),
         error: Some(if squared_error > 0.0 { absolute / squared_error } else { 0.0 }),
         sampled: true,
     }
 }
 
-/// Counts of drawn codes grown to `n` elements, of which `zeros` have the code 0.
-fn grown(counts: Vec<f64>, n: f64, zeros: f64) -> impl Iterator<Item = f64> {
-    let nonzero = counts.iter().sum::<f64>() - counts[LEVELS / 2];
-    let scale = if nonzero > 0.0 { (n - zeros) / nonzero } else { 0.0 };
-    counts.into_iter().enumerate().map(move |(code, count)| if code == LEVELS / 2 { zeros } else { count * scale })
+/// Counts of drawn codes grown to `n` elements, of which `zeros` have the code that reads 0, where there is one.
+fn grown(counts: Vec<f64>, zero: Option<usize>, n: f64, zeros: f64) -> impl Iterator<Item = f64> {
+    let of_zero = zero.and_then(|zero| counts.get(zero)).copied().unwrap_or_default();
+    let (others, left) = (counts.iter().sum::<f64>() - of_zero, n - if zero.is_some() { zeros } else { 0.0 });
+    let scale = if others > 0.0 { left / others } else { 0.0 };
+    counts.into_iter().enumerate().map(move |(code, count)| if Some(code) == zero { zeros } else { count * scale })
 }
 
 /// Groups of which codes are counted.
@@ -200,7 +203,7 @@ fn try_fast(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench
         tried.plain_error = symmetric_error(source, size, (1 << (bits - 1)) - 1, peak);
     }
     for &code in &bench.codes {
-        bench.counts[(code + 255) as usize] += segment.weight;
+        bench.counts[(code + GRID_ZERO) as usize] += segment.weight;
     }
     Some(tried)
 }
@@ -218,6 +221,37 @@ fn plain_error(case: &Case<'_>) -> Option<f64> {
 }
 
 fn try_one(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench: &mut Bench) -> Option<Tried> {
+    prune(case, sample, i, segment, bench)?;
+    let source = sample.values_of(segment);
+    bench.clipped = 0.0;
+    quantize(case, sample, i, segment, bench)?;
+    let mut out = Tried { elements: source.len() as f64, clipped_error: bench.clipped, ..Tried::default() };
+    for ((&w, &p), &q) in source.iter().zip(&bench.pruned).zip(&bench.result) {
+        let (w, q) = (f64::from(w), f64::from(q));
+        let square = (w - q) * (w - q);
+        out.energy += w * w;
+        out.squared_error += square;
+        out.pruned_error += if p == 0.0 { square } else { 0.0 };
+        out.energy_after += q * q;
+        out.zeros += f64::from(u8::from(q == 0.0));
+    }
+    Some(out)
+}
+
+/// The values of drawn groups after pruning, each with how many elements it stands for.
+pub(super) fn survivors(case: &Case<'_>) -> Option<Vec<(f32, f64)>> {
+    let sample = case.profile.sample.as_ref()?;
+    let mut bench = Bench::default();
+    let mut out = Vec::new();
+    for (i, segment) in sample.segments.iter().enumerate().take(usable(case, sample)) {
+        prune(case, sample, i, segment, &mut bench)?;
+        out.extend(bench.pruned.iter().map(|&w| (w, segment.weight)));
+    }
+    Some(out)
+}
+
+/// What pruning leaves of a drawn group, and where it cut.
+fn prune(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench: &mut Bench) -> Option<()> {
     let source = sample.values_of(segment);
     bench.pruned.clear();
     bench.pruned.extend_from_slice(source);
@@ -237,19 +271,7 @@ fn try_one(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench:
         }
         _ => return None,
     }
-    bench.clipped = 0.0;
-    quantize(case, sample, i, segment, bench)?;
-    let mut out = Tried { elements: source.len() as f64, clipped_error: bench.clipped, ..Tried::default() };
-    for ((&w, &p), &q) in source.iter().zip(&bench.pruned).zip(&bench.result) {
-        let (w, q) = (f64::from(w), f64::from(q));
-        let square = (w - q) * (w - q);
-        out.energy += w * w;
-        out.squared_error += square;
-        out.pruned_error += if p == 0.0 { square } else { 0.0 };
-        out.energy_after += q * q;
-        out.zeros += f64::from(u8::from(q == 0.0));
-    }
-    Some(out)
+    Some(())
 }
 
 /// Zeroes what lies below a threshold, and `share` of what stands at it: every so many of them, so that all groups together
@@ -270,7 +292,7 @@ fn prune_at(values: &mut [f32], threshold: f32, share: f64, ties: &mut f64) {
 }
 
 /// One element in this many at a threshold is a few; more are ties that matter.
-const MANY: u64 = 50;
+pub(super) const MANY: u64 = 50;
 
 /// Which share of the elements right at a row's threshold goes, where they are many: the group then loses its share.
 fn ties_share(source: &[f32], threshold: f32, share: f64) -> f64 {
@@ -294,50 +316,70 @@ fn row_threshold(case: &Case<'_>, sample: &Sample, i: usize, source: &[f32], sha
 }
 
 fn quantize(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench: &mut Bench) -> Option<()> {
-    let n = bench.pruned.len();
     bench.result.clear();
     match &case.scheme.quantize {
         None => bench.result.extend_from_slice(&bench.pruned),
-        Some(Quantize::Int { bits, unit, asymmetric, range }) => {
-            bench.codes.clear();
-            bench.codes.resize(n, 0);
-            bench.result.resize(n, 0.0);
-            let size = if let Unit::Group(size) = unit { *size } else { n.max(1) };
-            for start in (0..n).step_by(size) {
-                let piece = start..(start + size).min(n);
-                let values = &bench.pruned[piece.clone()];
-                let extent = match range {
-                    Range::Max => extent(case, segment, *unit, values),
-                    Range::Percentile(q) => percentile(case, sample, i, *unit, values, q.to_f64(), &mut bench.sorted),
-                    Range::Mse => searched(case, sample, (i, segment), values, bench.threshold, &mut bench.units)?,
-                };
-                let grid = Grid::new(*bits, *asymmetric, extent)?;
-                bench.scales.push((f64::from(grid.scale), segment.weight));
-                grid.quantize(values, &mut bench.codes[piece.clone()], &mut bench.result[piece.clone()]);
-                if *range != Range::Max {
-                    let beyond = values.iter().zip(&bench.result[piece.clone()]).filter(|(w, _)| grid.clips(**w));
-                    bench.clipped += beyond.map(|(w, q)| (f64::from(*w) - f64::from(*q)).powi(2)).sum::<f64>();
-                }
-                for &code in &bench.codes[piece] {
-                    bench.counts[(code - grid.zero_point + 255) as usize] += segment.weight;
-                }
-            }
-            let wide = matches!(case.tensor.dtype, Dtype::F32 | Dtype::F64);
-            if case.target == Target::Safetensors && !wide {
-                bench.result.iter_mut().for_each(|q| *q = case.tensor.dtype.rounded(*q));
-            }
+        Some(Quantize::F16) => cast(bench, segment, Dtype::F16)?,
+        Some(Quantize::Bf16) => cast(bench, segment, Dtype::BF16)?,
+        Some(Quantize::Fp8 { e5m2, row: false }) => {
+            cast(bench, segment, if *e5m2 { Dtype::F8_E5M2 } else { Dtype::F8_E4M3 })?;
         }
-        Some(Quantize::F16) => cast(bench, Dtype::F16)?,
-        Some(Quantize::Bf16) => cast(bench, Dtype::BF16)?,
-        Some(_) => return None,
+        Some(_) => put_on_levels(case, sample, i, segment, bench)?,
     }
     Some(())
 }
 
-fn cast(bench: &mut Bench, dtype: Dtype) -> Option<()> {
-    let format = dtype.small()?;
-    let round = |&w: &f32| decode_small(format, encode_small(format, f64::from(w))) as f32;
-    bench.result.extend(bench.pruned.iter().map(round));
+/// The pruned values of a group on the levels of their units.
+fn put_on_levels(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench: &mut Bench) -> Option<()> {
+    let n = bench.pruned.len();
+    bench.codes.clear();
+    bench.codes.resize(n, 0);
+    bench.result.resize(n, 0.0);
+    let unit = levels::unit_of(case.scheme)?;
+    let size = if let Unit::Group(size) = unit { size } else { n.max(1) };
+    // What the value table says of the whole tensor is the same for every group.
+    let whole = if unit == Unit::Tensor { Some(bench.whole.take().or_else(|| levels::whole(case))?) } else { None };
+    for start in (0..n).step_by(size) {
+        let piece = start..(start + size).min(n);
+        let values = &bench.pruned[piece.clone()];
+        let levels = match (&whole, &case.scheme.quantize) {
+            (Some(whole), _) => whole.clone(),
+            (None, Some(Quantize::Int { bits, asymmetric, range, .. })) => {
+                let extent = match range {
+                    Range::Max => extent(case, segment, unit, values),
+                    Range::Percentile(q) => percentile(case, sample, i, unit, values, q.to_f64(), &mut bench.sorted),
+                    Range::Mse => searched(case, sample, (i, segment), values, bench.threshold, &mut bench.units)?,
+                };
+                Levels::Grid(Grid::new(*bits, *asymmetric, extent)?)
+            }
+            (None, _) => levels::of_group(case, sample, (i, segment), values, bench.threshold)?,
+        };
+        bench.scales.extend(levels.scale().map(|scale| (f64::from(scale), segment.weight)));
+        levels.quantize(values, &mut bench.codes[piece.clone()], &mut bench.result[piece.clone()]);
+        if case.scheme.is_clipped() {
+            let beyond = values.iter().zip(&bench.result[piece.clone()]).filter(|(w, _)| levels.clips(**w));
+            bench.clipped += beyond.map(|(w, q)| (f64::from(*w) - f64::from(*q)).powi(2)).sum::<f64>();
+        }
+        for &code in &bench.codes[piece] {
+            bench.counts[levels.symbol(code)] += segment.weight;
+        }
+    }
+    bench.whole = whole;
+    let wide = matches!(case.tensor.dtype, Dtype::F32 | Dtype::F64);
+    if case.target == Target::Safetensors && !wide {
+        bench.result.iter_mut().for_each(|q| *q = case.tensor.dtype.rounded(*q));
+    }
+    Some(())
+}
+
+fn cast(bench: &mut Bench, segment: &Segment, dtype: Dtype) -> Option<()> {
+    let n = bench.pruned.len();
+    bench.codes.resize(n, 0);
+    bench.result.resize(n, 0.0);
+    small::cast(dtype.small()?, &bench.pruned, &mut bench.codes[..n], &mut bench.result);
+    if dtype.bits() == 8 {
+        bench.codes[..n].iter().for_each(|&code| bench.counts[code as usize] += segment.weight);
+    }
     Some(())
 }
 

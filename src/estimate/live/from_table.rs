@@ -1,18 +1,20 @@
-//! Everything that a tensor's marginal distribution decides: pruning by one threshold, casts, and grids over the whole tensor.
+//! Everything that a tensor's marginal distribution decides: pruning by one threshold, casts, and levels over the whole tensor.
 
-use super::{Answer, Case, entropy_of};
+use super::{Answer, Case, entropy_of, levels};
 use crate::estimate::stats::table_histogram;
 use crate::formats::Dtype;
 use crate::kernels::clip::{TIGHTEST, Wanted, scaled};
-use crate::kernels::convert;
+use crate::kernels::convert::{self, F8_E4M3, F8_E5M2};
 use crate::kernels::histogram::{BINS, Histogram};
+use crate::kernels::levels::{Levels, SYMBOLS};
 use crate::kernels::quant::{Extent, Grid};
+use crate::kernels::small::cast as cast_to;
 use crate::profile::values::least_of;
 use crate::profile::{Cut, GridAnswer};
 use crate::recipe::{Quantize, Range, Target};
 
 /// Points that stand for a bin of a wide dtype where a function is summed over it.
-const PIECES: u32 = 8;
+pub(super) const PIECES: u32 = 8;
 
 /// The answer from the value table.
 pub(super) fn answer(case: &Case<'_>) -> Option<Answer> {
@@ -28,6 +30,12 @@ pub(super) fn answer(case: &Case<'_>) -> Option<Answer> {
         }),
         Some(Quantize::F16) => Some(cast(case, cut, gone, pruned, Dtype::F16)),
         Some(Quantize::Bf16) => Some(cast(case, cut, gone, pruned, Dtype::BF16)),
+        Some(Quantize::Fp8 { e5m2, row: false }) => {
+            let format = if *e5m2 { F8_E5M2 } else { F8_E4M3 };
+            let round =
+                |values: &[f32], codes: &mut [i32], results: &mut [f32]| cast_to(format, values, codes, results);
+            Some(over_points(case, pruned, round, |code| code as usize))
+        }
         Some(Quantize::Int { bits, asymmetric, range, .. }) => {
             let grid = Grid::new(*bits, *asymmetric, range_of(case)?)?;
             let known = case.profile.grids[4].get(*bits as usize - 2).copied().flatten();
@@ -35,7 +43,7 @@ pub(super) fn answer(case: &Case<'_>) -> Option<Answer> {
             let answer = known.filter(|_| plain).map_or_else(|| lay(case, cut, pruned, &grid), |k| Answer::of(&k));
             Some(if *range == Range::Max { answer } else { clipped(case, cut, answer, &grid) })
         }
-        Some(_) => None,
+        Some(_) => levels::whole(case).map(|levels| any(case, pruned, &levels)),
     }
 }
 
@@ -82,7 +90,7 @@ fn lay(case: &Case<'_>, cut: Cut, pruned: f64, grid: &Grid<f32>) -> Answer {
         Some(Quantize::Int { bits, asymmetric: false, .. }) if !case.is_rounded() => {
             symmetric(case, cut, pruned, grid, bits)
         }
-        _ => any(case, cut, pruned, grid),
+        _ => any(case, pruned, &Levels::Grid(*grid)),
     }
 }
 
@@ -141,32 +149,16 @@ fn symmetric(case: &Case<'_>, cut: Cut, pruned: f64, grid: &Grid<f32>, bits: u32
     Answer { squared_error: pruned + known.squared_error, pruned_error: pruned, ..Answer::of(&known) }
 }
 
-/// Any grid over the whole tensor: every bin on both sides of zero.
-fn any(case: &Case<'_>, cut: Cut, pruned: f64, grid: &Grid<f32>) -> Answer {
+/// Values that stand for the whole tensor after pruning by one threshold, each with how many elements: what is 0, and every bin
+/// on both sides of zero in some pieces.
+pub(super) fn points(case: &Case<'_>, pieces: u32) -> Vec<(f32, f64)> {
     let table = &case.profile.table;
+    let cut = case.cut.unwrap_or(Cut::NOTHING);
     let threshold = if case.cut.is_some() { table.magnitude(cut) } else { 0.0 };
-    let rounded = case.is_rounded();
-    let mut out = Answer { squared_error: pruned, pruned_error: pruned, ..Answer::default() };
-    let mut codes = vec![0.0; 511];
-    let counted = std::cell::Cell::new(0.0);
-    let mut put = |w: f64, count: f64| {
-        let code = grid.code(w as f32);
-        let plain = grid.value(code);
-        let q = f64::from(if rounded { case.tensor.dtype.rounded(plain) } else { plain });
-        codes[(code - grid.zero_point + 255) as usize] += count;
-        counted.set(counted.get() + count);
-        out.squared_error += count * (w - q).powi(2);
-        out.energy_after += count * q * q;
-        out.zeros += if q == 0.0 { count } else { 0.0 };
-    };
-    // Zeros, and what pruning made one.
     let (gone, _) = table.below(cut);
-    put(0.0, gone.max(table.zeros as f64));
-    for (low, high, positive, negative) in table.iter() {
-        if high < threshold {
-            continue;
-        }
-        let pieces = if low < high { PIECES } else { 1 };
+    let mut points = vec![(0.0, gone.max(table.zeros as f64))];
+    for (low, high, positive, negative) in table.iter().filter(|bin| bin.1 >= threshold) {
+        let pieces = if low < high { pieces } else { 1 };
         for piece in 0..pieces {
             let w = low + (high - low) * (f64::from(piece) + 0.5) / f64::from(pieces);
             let left = match () {
@@ -174,17 +166,86 @@ fn any(case: &Case<'_>, cut: Cut, pruned: f64, grid: &Grid<f32>) -> Answer {
                 () if w < threshold => 0.0,
                 () => 1.0,
             };
-            put(w, left * positive as f64 / f64::from(pieces));
-            put(-w, left * negative as f64 / f64::from(pieces));
+            points.push((w as f32, left * positive as f64 / f64::from(pieces)));
+            points.push((-w as f32, left * negative as f64 / f64::from(pieces)));
         }
     }
     // The points of a bin are on one side of the threshold or the other; what it really leaves is known.
-    let more = counted.get() - table.finite() as f64;
+    let more = points.iter().map(|point| point.1).sum::<f64>() - table.finite() as f64;
     let positive = table.positive_share();
-    put(threshold, -more * positive);
-    put(-threshold, -more * (1.0 - positive));
-    out.code_bits = Some(entropy_of(codes));
+    points.push((threshold as f32, -more * positive));
+    points.push((-threshold as f32, -more * (1.0 - positive)));
+    points
+}
+
+/// Any levels over the whole tensor.
+fn any(case: &Case<'_>, pruned: f64, levels: &Levels<f32>) -> Answer {
+    let round = |values: &[f32], codes: &mut [i32], results: &mut [f32]| {
+        levels.quantize(values, codes, results);
+        if case.is_rounded() {
+            results.iter_mut().for_each(|q| *q = case.tensor.dtype.rounded(*q));
+        }
+    };
+    over_points(case, pruned, round, |code| levels.symbol(code))
+}
+
+/// What a way to give every value a code and a result comes to.
+fn over_points(
+    case: &Case<'_>,
+    pruned: f64,
+    round: impl Fn(&[f32], &mut [i32], &mut [f32]),
+    symbol: impl Fn(i32) -> usize,
+) -> Answer {
+    let points = points(case, PIECES);
+    let values: Vec<f32> = points.iter().map(|point| point.0).collect();
+    let (mut codes, mut results) = (vec![0; values.len()], vec![0.0; values.len()]);
+    round(&values, &mut codes, &mut results);
+    let mut out = Answer { squared_error: pruned, pruned_error: pruned, ..Answer::default() };
+    let mut counts = vec![0.0; SYMBOLS];
+    let mut bins = [InBin::default(); 2];
+    let mut variance = 0.0;
+    for (((w, count), &code), &q) in points.into_iter().zip(&codes).zip(&results) {
+        variance += bins[usize::from(w < 0.0)].add(w, count, f64::from(w - q).powi(2));
+        let (w, q) = (f64::from(w), f64::from(q));
+        counts[symbol(code)] += count;
+        out.squared_error += count * (w - q).powi(2);
+        out.energy_after += count * q * q;
+        out.zeros += if q == 0.0 { count } else { 0.0 };
+    }
+    let variance = variance + bins.map(InBin::variance).iter().sum::<f64>();
+    out.error = (out.squared_error > 0.0).then(|| variance.sqrt() / out.squared_error);
+    out.code_bits = Some(entropy_of(counts));
     out
+}
+
+/// Errors at the points of one bin. Its elements stand anywhere in it, so their errors differ from the mean as those of the
+/// points do: where a few large ones are most of the error, that tells.
+#[derive(Clone, Copy, Default)]
+struct InBin {
+    bin: u32,
+    count: f64,
+    sum: f64,
+    square: f64,
+}
+
+impl InBin {
+    /// Adds a point; gives the variance of the sum over the bin that is thereby left.
+    fn add(&mut self, w: f32, count: f64, error: f64) -> f64 {
+        let bin = w.to_bits() >> 16;
+        let mut left = 0.0;
+        if bin != self.bin {
+            left = self.variance();
+            *self = Self { bin, ..Self::default() };
+        }
+        let count = count.max(0.0);
+        (self.count, self.sum, self.square) =
+            (self.count + count, self.sum + count * error, self.square + count * error * error);
+        left
+    }
+
+    fn variance(self) -> f64 {
+        if self.count > 0.0 { (self.square - self.sum * self.sum / self.count).max(0.0) } else { 0.0 }
+    }
 }
 
 /// A cast to a 16-bit float: rounding is even within its step.
@@ -253,9 +314,14 @@ pub(super) fn last_bytes(case: &Case<'_>, dtype: Dtype) -> f64 {
             Some(cut) if table.bins[at] == cut.bin => 1.0 - cut.share,
             _ => 1.0,
         };
-        bytes.clear();
-        dtype.encode(low, &mut bytes);
-        let last = usize::from(bytes.last().copied().unwrap_or_default());
+        // A bin is the upper half of an f32, and of all that a bf16 has.
+        let last = if matches!(dtype, Dtype::F32 | Dtype::BF16) {
+            usize::from(table.bins[at] >> 8)
+        } else {
+            bytes.clear();
+            dtype.encode(low, &mut bytes);
+            usize::from(bytes.last().copied().unwrap_or_default())
+        };
         counts[last] += left * positive as f64;
         counts[last | 0x80] += left * negative as f64;
     }

@@ -3,25 +3,33 @@
 //! | scheme | answered from | kind |
 //! |---|---|---|
 //! | prune, per tensor or global | value table (`from_table`) | live |
-//! | a grid or cast over the whole tensor, pruned or not | value table (`from_table`) | live |
+//! | levels or a cast over the whole tensor, pruned or not | value table (`from_table`) | live; codebooks, which end in other rounds there, sampled |
 //! | symmetric grids of rows and groups | sketch, where the check trusts it (`from_sketch`) | live |
 //! | the same pruned by one threshold, with a zero point, with a searched clip, or on somebody's lattice | drawn groups, tried at every width beforehand (`from_tables`) | sampled, with its standard error |
-//! | everything else: per-row pruning, percentile ranges of groups | drawn groups (`from_sample`) | sampled, with its standard error |
+//! | rows, columns, heads, hidden units | energies of rows and columns (`structured`); what else is done to the rest, in proportion | live; sampled |
+//! | truncated products | singular values, once they are known (`from_spectrum`) | live |
+//! | the same with quantized factors | the exact kernel, where the tensor has 262,144 elements at most and is taken apart already | exact |
+//! | everything else: per-row pruning, percentile ranges of groups, small floats and other levels of rows and groups | drawn groups (`from_sample`) | sampled, with its standard error |
 //!
 //! Tensors below 65,536 elements have no live answer: the exact kernel is as quick. The window and `estimate --live` both
 //! stand on [`Engine`].
 
 mod from_sample;
 mod from_sketch;
+mod from_spectrum;
 mod from_table;
 mod from_tables;
+mod levels;
+mod structured;
 mod whole;
 
-pub use whole::{Asked, estimate_model_live};
+pub use whole::{Asked, by_the_kernel, estimate_model_live};
 
 use super::size::{self, Content};
-use super::{Label, Packing, TensorEstimate};
+use super::{Label, Packing, Spectrum, TensorEstimate};
+use crate::compress::Joint;
 use crate::formats::Dtype;
+use crate::kernels::convert::{F8_E4M3, F8_E5M2};
 use crate::kernels::entropy::Gaps;
 use crate::kernels::error::ErrorSums;
 use crate::kernels::layout::Unit;
@@ -29,7 +37,8 @@ use crate::kernels::table::MAGNITUDES;
 use crate::model::{Model, Tensor};
 use crate::profile::sample::GROUP;
 use crate::profile::{Cut, Grain, Profile, ValueTable};
-use crate::recipe::{Plan, Prune, Quantize, Range, Scheme, Scope, Target};
+use crate::recipe::removals::{Part, Removal};
+use crate::recipe::{Outcome, Plan, Prune, Quantize, Range, Scheme, Scope, Target};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -40,6 +49,10 @@ const TRIED_IN_ALL: usize = 1 << 20;
 const OTHER_CLIP: f64 = 0.02;
 /// The same for groups.
 const MISSED_CLIP: f64 = 0.001;
+/// The same for levels of a row fitted to a look at it.
+const OTHER_LEVELS: f64 = 0.01;
+/// The same for centroids fitted to a value table.
+const OTHER_CENTROIDS: f64 = 0.002;
 /// Groups tried per tensor at least.
 const TRIED: usize = 32;
 
@@ -49,13 +62,22 @@ pub struct Engine {
     profiles: Vec<Option<Arc<Profile>>>,
     /// Sums of value tables over pools, by their members; forgotten when a profile changes.
     pools: HashMap<Vec<usize>, Arc<Vec<u64>>>,
+    /// Units of dimensions, the smallest first, by what ranks them; forgotten when a profile changes.
+    orders: HashMap<Vec<Part>, Arc<Vec<usize>>>,
+    /// What the cuts of the plan asked last leave.
+    removed: Option<(Vec<Removal>, Arc<Joint>)>,
+    /// Singular values, by tensor.
+    spectra: HashMap<usize, Arc<Spectrum>>,
 }
 
 /// One tensor, its scheme, and what is known of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Case<'a> {
     tensor: &'a Tensor,
+    /// What is done to it besides structured pruning.
     scheme: &'a Scheme,
+    /// What comes of it.
+    outcome: Outcome<'a>,
     target: Target,
     profile: &'a Profile,
     /// Where pruning cuts; `None` without pruning, or where each row has its own cut.
@@ -85,18 +107,20 @@ impl Engine {
     /// An engine that knows nothing yet.
     #[must_use]
     pub fn new(tensors: usize) -> Self {
-        Self { profiles: vec![None; tensors], pools: HashMap::new() }
+        Self { profiles: vec![None; tensors], ..Self::default() }
     }
 
     /// An engine over finished profiles.
     #[must_use]
     pub fn of(profiles: Vec<Option<Arc<Profile>>>) -> Self {
-        Self { profiles, pools: HashMap::new() }
+        Self { profiles, ..Self::default() }
     }
 
     /// Takes in a profile.
     pub fn put(&mut self, index: usize, profile: Arc<Profile>) {
         self.pools.clear();
+        self.orders.clear();
+        self.removed = None;
         if let Some(place) = self.profiles.get_mut(index) {
             *place = Some(profile);
         }
@@ -159,16 +183,18 @@ impl Engine {
     /// The live estimate of a touched tensor; `None` where there is none: not profiled yet, too small to need one, or a
     /// scheme that its values may refuse.
     #[must_use]
-    pub fn estimate(
-        &self,
-        model: &Model,
-        plan: &Plan,
-        index: usize,
-        cuts: &HashMap<usize, Cut>,
-        tried: usize,
-    ) -> Option<TensorEstimate> {
-        let case = self.case(model, plan, index, cuts, tried)?;
-        case.answer().map(|answer| case.estimate(&answer))
+    pub fn estimate(&self, model: &Model, plan: &Plan, index: usize, asked: &Asked) -> Option<TensorEstimate> {
+        if plan.assignments[index].stored.factorize.is_some() {
+            return self.from_spectrum(plan.outcome(model, index), plan.target, index);
+        }
+        let scheme = without_structure(&plan.assignments[index].stored);
+        let case = self.case(model, plan, index, &scheme, &asked.cuts, asked.tried)?;
+        let answer = case.answer()?;
+        if plan.removals.touches(index) {
+            let lost = case.lost(&asked.removed, index)?;
+            return Some(case.estimate(&lost.taken_from(&answer, &case)));
+        }
+        Some(case.estimate(&answer))
     }
 
     fn case<'a>(
@@ -176,12 +202,15 @@ impl Engine {
         model: &'a Model,
         plan: &'a Plan,
         index: usize,
+        scheme: &'a Scheme,
         cuts: &HashMap<usize, Cut>,
         tried: usize,
     ) -> Option<Case<'a>> {
-        let (tensor, assignment) = (&model.tensors[index], &plan.assignments[index]);
+        let (tensor, outcome) = (&model.tensors[index], plan.outcome(model, index));
         let profile = self.profile(index)?;
-        let scheme = &assignment.stored;
+        if outcome.scheme.factorize.is_some() {
+            return None;
+        }
         profile.sample.as_ref()?;
         let cut = match &scheme.prune {
             None => None,
@@ -192,8 +221,14 @@ impl Engine {
             }
             Some(_) => return None,
         };
-        Some(Case { tensor, scheme, target: plan.target, profile, cut, tried })
+        Some(Case { tensor, scheme, outcome, target: plan.target, profile, cut, tried })
     }
+}
+
+/// What is done to a tensor besides structured pruning.
+fn without_structure(scheme: &Scheme) -> Scheme {
+    let structured = matches!(scheme.prune, Some(Prune::Structured { .. }));
+    if structured { scheme.clone().with_prune(None) } else { scheme.clone() }
 }
 
 /// Each tensor's own share of a pool's cut through a bin that holds `all` elements.
@@ -238,12 +273,13 @@ fn needs_sample(tensor: &Tensor, scheme: &Scheme, target: Target, profile: &Prof
         return true;
     }
     match &scheme.quantize {
-        Some(Quantize::Int { bits, unit, asymmetric, range }) if *unit != Unit::Tensor => {
+        _ if levels::unit_of(scheme).is_none_or(|unit| unit == Unit::Tensor) => false,
+        Some(Quantize::Int { bits, unit, asymmetric, range }) => {
             let plain = scheme.prune.is_none() && !asymmetric && *range == Range::Max;
             let trusted = Grain::of(*unit).is_some_and(|grain| profile.trusted_sketch(grain, *bits).is_some());
             !(plain && trusted && rounding(tensor, target) != Rounding::Other)
         }
-        _ => false,
+        _ => true,
     }
 }
 
@@ -269,8 +305,12 @@ fn rounding(tensor: &Tensor, target: Target) -> Rounding {
 
 impl Case<'_> {
     fn answer(&self) -> Option<Answer> {
-        if self.may_be_refused() {
+        if self.may_be_refused() || self.is_left_to_chance() {
             return None;
+        }
+        if self.scheme.is_keep() {
+            let moments = &self.profile.moments;
+            return Some(Answer { energy_after: moments.energy, zeros: moments.zeros as f64, ..Answer::default() });
         }
         if needs_sample(self.tensor, self.scheme, self.target, self.profile) {
             return from_tables::answer(self).or_else(|| from_sample::answer(self));
@@ -281,9 +321,15 @@ impl Case<'_> {
                 let known = self.profile.grids[grain as usize].get(*bits as usize - 2).copied()??;
                 Some(from_sketch::answer(self, grain, *bits, &known))
             }
-            Some(Quantize::Int { .. } | Quantize::F16 | Quantize::Bf16) | None => from_table::answer(self),
-            Some(_) => None,
+            _ => from_table::answer(self)
+                .map(|answer| Answer { error: self.sought_otherwise().or(answer.error), ..answer }),
         }
+    }
+
+    /// How far the error of a codebook may be off that was sought on the value table, as a share of it: rounds that end a little
+    /// earlier or later.
+    fn sought_otherwise(&self) -> Option<f64> {
+        matches!(self.scheme.quantize, Some(Quantize::Codebook { row: false, .. })).then_some(OTHER_CENTROIDS)
     }
 
     /// How far the error of a searched clip may be off besides what the groups show, as a share of it: a row is searched in a
@@ -294,7 +340,23 @@ impl Case<'_> {
                 OTHER_CLIP
             }
             Some(Quantize::Int { range: Range::Mse, .. }) => MISSED_CLIP,
+            Some(
+                Quantize::Ternary { row: true } | Quantize::Binary { row: true } | Quantize::Codebook { row: true, .. },
+            ) if self.tensor.geometry().cols > GROUP => OTHER_LEVELS,
             _ => 0.0,
+        }
+    }
+
+    /// Whether levels of rows hang on what no sample tells: which of many equal weights went, the first rows all of theirs and
+    /// the last none; or whether a centroid is just 0, and with it all zeros of a row.
+    fn is_left_to_chance(&self) -> bool {
+        let table = &self.profile.table;
+        let ties =
+            self.cut.is_some_and(|cut| table.is_tied(cut) && table.at(cut) * from_sample::MANY >= table.finite());
+        match self.scheme.quantize {
+            Some(Quantize::Codebook { row: true, .. }) => ties || (self.scheme.prune.is_none() && table.zeros > 0),
+            Some(Quantize::Ternary { row: true } | Quantize::Binary { row: true }) => ties,
+            _ => false,
         }
     }
 
@@ -314,15 +376,16 @@ impl Case<'_> {
             Some(_) if top > 0.0 && top < 1e-34 => true,
             Some(Quantize::F16) => narrow(Dtype::F16),
             Some(Quantize::Bf16) => narrow(Dtype::BF16),
+            Some(Quantize::Fp8 { e5m2, row: false }) => top > if *e5m2 { F8_E5M2.max() } else { F8_E4M3.max() },
             Some(_) => top >= 1.6e38 || (self.target == Target::Safetensors && narrow(self.tensor.dtype)),
         }
     }
 
     fn estimate(&self, answer: &Answer) -> TensorEstimate {
-        let (tensor, moments) = (self.tensor, &self.profile.moments);
-        let n = tensor.elements() as u64;
+        let (outcome, moments) = (self.outcome, &self.profile.moments);
+        let n = outcome.elements();
         let zeros = (answer.zeros.round().max(0.0) as u64).min(n);
-        let gaps = if self.scheme.prune.is_none() && zeros == moments.zeros {
+        let gaps = if self.scheme.prune.is_none() && !outcome.cut && zeros == moments.zeros {
             self.profile.gaps
         } else {
             Gaps::expected(n, n - zeros)
@@ -343,33 +406,40 @@ impl Case<'_> {
         };
         let sampled = answer.sampled || answer.error.is_some_and(|error| error > LIVE) || self.profile.coarse;
         let foreseen = || {
-            let (code, dtype) = (size::code_of(self.scheme), size::stored_dtype(tensor.dtype, self.scheme));
+            let (code, dtype) = (size::code_of(self.scheme), size::stored_dtype(outcome.tensor.dtype, self.scheme));
             let wide = code.bits(dtype) > 8;
-            let symbol_bits = if wide { Some(from_table::last_bytes(self, dtype)) } else { answer.code_bits };
-            Packing::foreseen((code, size::zero_codes(self.scheme)), dtype, tensor.geometry(), n - zeros, symbol_bits)
+            let share = n as f64 / self.tensor.elements().max(1) as f64;
+            let symbol_bits = if wide { Some(from_table::last_bytes(self, dtype) * share) } else { answer.code_bits };
+            Packing::foreseen((code, size::zero_codes(outcome)), dtype, outcome.geometry(), n - zeros, symbol_bits)
         };
         let packing = (self.target == Target::Packed).then(foreseen);
         TensorEstimate {
-            stored_as: self.scheme.to_string(),
+            stored_as: outcome.scheme.to_string(),
             label: if sampled { Label::Sampled } else { Label::Live },
-            sizes: size::stored(tensor, self.scheme, self.target, packing.as_ref()),
+            elements: n,
+            sizes: size::stored(outcome, self.target, packing.as_ref()),
             packing,
-            sparse_bytes: Some(size::sparse_bytes(tensor, self.scheme, &content)),
-            entropy_bytes: Some(size::entropy_bytes(tensor, self.scheme, &content)),
+            sparse_bytes: Some(size::sparse_bytes(outcome, &content)),
+            entropy_bytes: Some(size::entropy_bytes(outcome, &content)),
             errors: Some(errors),
             t2_error: answer.error,
             threshold: self.cut.map(|cut| self.profile.table.magnitude(cut)),
             after: None,
             scales: self.scales(),
+            factors: None,
         }
     }
 
-    /// Scales of the integer grids over units, from max|w| of drawn groups.
+    /// Scales over units, from max|w| of drawn groups.
     fn scales(&self) -> Option<[f64; 3]> {
-        let Some(Quantize::Int { bits, unit, asymmetric: false, range: Range::Max }) = self.scheme.quantize else {
-            return None;
+        let (unit, top) = match self.scheme.quantize {
+            Some(Quantize::Int { bits, unit, asymmetric: false, range: Range::Max }) => {
+                (unit, f64::from((1_i32 << (bits - 1)) - 1))
+            }
+            Some(Quantize::Fp8 { e5m2, row: true }) => (Unit::Row, if e5m2 { F8_E5M2.max() } else { F8_E4M3.max() }),
+            Some(Quantize::Nf4(size)) => (Unit::Group(size), 1.0),
+            _ => return None,
         };
-        let top = f64::from((1_i32 << (bits - 1)) - 1);
         let peaks = match Grain::of(unit) {
             Some(grain) => self.profile.peaks[grain as usize].map(f64::from),
             None => [self.profile.moments.abs_max(); 3],
@@ -400,10 +470,14 @@ impl Engine {
         asked: &Asked,
         reach: f64,
     ) -> Option<(crate::kernels::histogram::Histogram, Option<[f64; 3]>)> {
-        let case = self.case(model, plan, index, &asked.cuts, usize::MAX)?;
+        let scheme = &plan.assignments[index].stored;
+        if plan.removals.touches(index) {
+            return None;
+        }
+        let case = self.case(model, plan, index, scheme, &asked.cuts, usize::MAX)?;
         match &case.scheme.quantize {
             None if case.cut.is_some() => Some((from_table::after(&case, reach), None)),
-            _ if case.may_be_refused() => None,
+            _ if case.may_be_refused() || case.is_left_to_chance() => None,
             _ => from_sample::drawn(&case, reach),
         }
     }

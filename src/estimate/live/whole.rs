@@ -1,16 +1,17 @@
 //! A whole plan answered from profiles: what `estimate --live` prints, and what the window shows before the exact pass lands.
 
 use super::Engine;
-use crate::compress::{Error, Joint, PoolCut};
+use crate::compress::{Error, Joint, PoolCut, is_at_hand};
 use crate::control::Control;
 use crate::estimate::total::{self, ModelEstimate};
-use crate::estimate::{Label, TensorEstimate, TensorStats, estimate_tensor, size};
+use crate::estimate::{Label, TensorEstimate, TensorStats, estimate_tensor};
 use crate::kernels::select::Threshold;
 use crate::model::Model;
 use crate::profile::{self, Cut, Profile};
-use crate::recipe::{Plan, Recipe};
+use crate::recipe::{Plan, Recipe, Scheme};
 use rayon::prelude::*;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// What is worked out once per plan, before its tensors are asked.
 #[derive(Clone, Debug, Default)]
@@ -19,17 +20,20 @@ pub struct Asked {
     pub cuts: HashMap<usize, Cut>,
     /// Groups that each sampled tensor may try.
     pub tried: usize,
+    /// What structured pruning leaves, where profiles tell.
+    pub removed: Arc<Joint>,
 }
 
 impl Engine {
     /// What a plan's tensors share.
     pub fn ask(&mut self, model: &Model, plan: &Plan) -> Asked {
         self.prepare(plan);
-        Asked { cuts: self.cuts(plan), tried: self.tried(model, plan) }
+        let removed = self.removed(model, plan);
+        Asked { cuts: self.cuts(plan), tried: self.tried(model, plan), removed }
     }
 
-    /// A small tensor by the exact kernel, once it was read before: as quick as any sketch. `None` for a tensor that is not
-    /// small; an error is the exact pass's refusal.
+    /// A small tensor by the exact kernel, once it was read before: as quick as any sketch. `None` where it is not, see
+    /// [`by_the_kernel`]; an error is the exact pass's refusal.
     pub fn small(
         &self,
         model: &Model,
@@ -40,24 +44,40 @@ impl Engine {
         control: &Control,
     ) -> Option<Result<TensorEstimate, Error>> {
         let (tensor, assignment) = (&model.tensors[index], &plan.assignments[index]);
-        let profile = self.profile(index).filter(|p| !p.coarse && tensor.elements() < profile::SMALL)?;
         let scheme = &assignment.stored;
+        let profile = self.profile(index).filter(|p| !p.coarse && by_the_kernel(scheme, tensor.elements()))?;
         let pool = if scheme.is_global() {
             let cut = asked.cuts.get(&index)?;
             Some(pool_cut(profile, *cut))
         } else {
             None
         };
-        let alone = Joint::default();
-        let mut task = alone.task(model, plan, index, control);
+        if plan.removals.touches(index) && asked.removed.leaves(index).is_none() {
+            return None;
+        }
+        let mut task = asked.removed.task(model, plan, index, control);
         task.pool = pool;
+        if !is_at_hand(&task) {
+            return None;
+        }
         let mut result = estimate_tensor(&task, reach);
-        if let (Ok(estimate), true) = (&mut result, pool.is_some()) {
-            // The kernel is exact, but the pool's threshold is the tables'.
+        if let (Ok(estimate), true) = (&mut result, pool.is_some() || plan.removals.touches(index)) {
+            // The kernel is exact, but the pool's threshold is the tables', and ranks may be by sums of 32 bits.
             estimate.label = Label::Live;
         }
         Some(result)
     }
+}
+
+/// Elements of a tensor whose quantized factors the exact kernel may make in a frame, once it is taken apart.
+const FACTORIZED: usize = 1 << 18;
+
+/// Whether a tensor is answered by the exact kernel rather than from its profile: it is small, or what quantization makes of
+/// its factors is in no profile.
+#[must_use]
+pub fn by_the_kernel(scheme: &Scheme, elements: usize) -> bool {
+    let factors = scheme.factorize.is_some() && scheme.quantize.is_some();
+    elements < profile::SMALL || (factors && elements <= FACTORIZED)
 }
 
 /// A pool's cut for one tensor, from the tables: everything below the magnitude goes, and the tensor's share of what stands
@@ -83,14 +103,13 @@ pub fn estimate_model_live(
     let asked = engine.ask(model, plan);
     let engine = &*engine;
     let one = |(index, tensor): (usize, &crate::model::Tensor)| {
-        let scheme = &plan.assignments[index].stored;
-        if size::is_kept(tensor, scheme) {
+        if plan.outcome(model, index).is_kept() {
             let stats = engine.profile(index).map(|p| TensorStats::of(p, false));
             return Ok(Some(TensorEstimate::kept(tensor, plan.target, stats.as_ref(), true)));
         }
         match engine.small(model, plan, index, &asked, None, control) {
             Some(exact) => exact.map(Some),
-            None => Ok(engine.estimate(model, plan, index, &asked.cuts, asked.tried)),
+            None => Ok(engine.estimate(model, plan, index, &asked)),
         }
     };
     let live: Result<Vec<Option<TensorEstimate>>, Error> = model.tensors.par_iter().enumerate().map(one).collect();

@@ -1,5 +1,6 @@
 //! What is kept of an open model, as text with a checksum: which model it was, the recipe, what was selected.
 
+use crate::kernels::hash::{START, fnv1a};
 use crate::model::{Model, Origin};
 use crate::recipe::{Recipe, file};
 use serde::{Deserialize, Serialize};
@@ -55,10 +56,7 @@ impl Kept {
     /// What is kept of a model that was just opened.
     #[must_use]
     pub fn of(model: &Model, recipe: Recipe) -> Self {
-        let path = match &model.origin {
-            Origin::File(path) | Origin::Folder(path) => std::fs::canonicalize(path).unwrap_or_else(|_| path.clone()),
-            Origin::Demo(name) => PathBuf::from(format!("demo:{name}")),
-        };
+        let path = place_of(model);
         Self {
             name: model.name.clone(),
             path: path.to_str().is_some().then_some(path),
@@ -84,7 +82,7 @@ impl Kept {
         };
         // Text, numbers and lists of text are always JSON.
         let body = serde_json::to_string_pretty(&raw).unwrap_or_default();
-        format!("{HEAD}{:016x}\n{body}\n", fnv1a(body.as_bytes(), FNV_START))
+        format!("{HEAD}{:016x}\n{body}\n", fnv1a(body.as_bytes(), START))
     }
 
     /// Reads what [`Kept::print`] wrote, and nothing else.
@@ -96,7 +94,7 @@ impl Kept {
             return Err(if text.starts_with(HEAD_OF_ANY) { Unreadable::Foreign } else { Unreadable::Damaged });
         };
         let body = body.strip_suffix('\n').ok_or(Unreadable::Damaged)?;
-        if u64::from_str_radix(sum, 16) != Ok(fnv1a(body.as_bytes(), FNV_START)) {
+        if u64::from_str_radix(sum, 16) != Ok(fnv1a(body.as_bytes(), START)) {
             return Err(Unreadable::Damaged);
         }
         let raw: Raw = serde_json::from_str(body).map_err(|_| Unreadable::Damaged)?;
@@ -126,16 +124,18 @@ impl Kept {
     }
 }
 
+/// Where a model was opened from; for a demo what opens it.
+fn place_of(model: &Model) -> PathBuf {
+    match &model.origin {
+        Origin::File(path) | Origin::Folder(path) => std::fs::canonicalize(path).unwrap_or_else(|_| path.clone()),
+        Origin::Demo(name) => PathBuf::from(format!("demo:{name}")),
+    }
+}
+
 /// A number for where a model was opened from.
 #[must_use]
 pub fn key_of(model: &Model) -> u64 {
-    match &model.origin {
-        Origin::File(path) | Origin::Folder(path) => {
-            let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-            fnv1a(path.as_os_str().as_encoded_bytes(), FNV_START)
-        }
-        Origin::Demo(name) => fnv1a(format!("demo:{name}").as_bytes(), FNV_START),
-    }
+    fnv1a(place_of(model).as_os_str().as_encoded_bytes(), START)
 }
 
 /// Path, size and time of every file, as one number.
@@ -146,13 +146,7 @@ fn identity_of(model: &Model) -> String {
         let hash = fnv1a(shard.path().file_name().unwrap_or_default().as_encoded_bytes(), hash);
         fnv1a(&time.as_nanos().to_le_bytes(), fnv1a(&shard.len().to_le_bytes(), hash))
     };
-    format!("{:016x}", model.shards.iter().fold(FNV_START, one))
-}
-
-const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
-
-fn fnv1a(bytes: &[u8], start: u64) -> u64 {
-    bytes.iter().fold(start, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    format!("{:016x}", model.shards.iter().fold(START, one))
 }
 
 #[cfg(test)]
@@ -184,7 +178,7 @@ mod tests {
         assert_eq!(Kept::parse("spokeshave autosave 2 whatever\n{}"), Err(Unreadable::Foreign));
         assert_eq!(Kept::parse(&"[".repeat(100_000)), Err(Unreadable::Damaged));
         let body = "{\"name\":1}";
-        let sum = fnv1a(body.as_bytes(), FNV_START);
+        let sum = fnv1a(body.as_bytes(), START);
         assert_eq!(Kept::parse(&format!("{HEAD}{sum:016x}\n{body}\n")), Err(Unreadable::Damaged));
     }
 

@@ -17,13 +17,17 @@ pub use shelf::{Left, Shelf, set_aside, state_folder};
 
 use crate::model::Model;
 use crate::recipe::Recipe;
+use shelf::Slot;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 /// From a change to its being on disk.
 pub const PAUSE: Duration = Duration::from_secs(1);
+
+/// From a failure to the next try.
+const AGAIN: Duration = Duration::from_secs(20);
 
 /// What the worker is to do.
 enum Order {
@@ -31,6 +35,39 @@ enum Order {
     Keep(Box<Kept>, Option<PathBuf>),
     /// Nothing differs from what was saved: there is nothing to keep.
     Forget,
+}
+
+/// Carries out orders until nobody gives any more. What cannot be written is tried again, and told once until it can: a
+/// full disk is not news every second.
+fn serve(inbox: &Receiver<Order>, mut slot: Slot, again: Duration, mut tell: impl FnMut(String)) {
+    let mut failed: Option<Order> = None;
+    loop {
+        let failed_before = failed.is_some();
+        let next = match failed.take() {
+            None => inbox.recv().ok(),
+            Some(order) => match inbox.recv_timeout(again) {
+                Ok(newer) => Some(newer),
+                Err(RecvTimeoutError::Timeout) => Some(order),
+                Err(RecvTimeoutError::Disconnected) => None,
+            },
+        };
+        let Some(order) = next else { return };
+        let done = match &order {
+            Order::Keep(kept, replaced) => {
+                slot.write(kept).inspect(|()| drop(replaced.as_ref().map(std::fs::remove_file)))
+            }
+            Order::Forget => {
+                slot.remove();
+                Ok(())
+            }
+        };
+        if let Err(why) = done {
+            if !failed_before {
+                tell(why);
+            }
+            failed = Some(order);
+        }
+    }
 }
 
 /// Keeps the recipe of one open model.
@@ -55,28 +92,12 @@ impl Autosave {
     pub fn new(shelf: &Shelf, model: &Model, base: Recipe, wake: impl Fn() + Send + 'static) -> Self {
         let (orders, inbox) = channel();
         let (tell, failures) = channel();
-        let mut slot = shelf.slot(key_of(model));
+        let slot = shelf.slot(key_of(model));
         let work = move || {
-            let mut told = false;
-            for order in inbox {
-                let done = match order {
-                    Order::Keep(kept, replaced) => {
-                        slot.write(&kept).inspect(|()| drop(replaced.map(std::fs::remove_file)))
-                    }
-                    Order::Forget => {
-                        slot.remove();
-                        Ok(())
-                    }
-                };
-                // Told once, until it works again: a full disk is not news every second.
-                if let Err(error) = &done
-                    && !told
-                {
-                    drop(tell.send(error.to_string()));
-                    wake();
-                }
-                told = done.is_err();
-            }
+            serve(&inbox, slot, AGAIN, |why| {
+                drop(tell.send(why));
+                wake();
+            });
         };
         // Without a thread nothing is kept; the recipe can still be saved by hand.
         let worker = std::thread::Builder::new().name("spokeshave-autosave".into()).spawn(work).ok();
@@ -156,5 +177,40 @@ impl Autosave {
     #[must_use]
     pub fn base(&self) -> &Recipe {
         &self.base
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{OpenOptions, open};
+    use std::path::Path;
+
+    #[test]
+    fn what_could_not_be_written_is_told_once_and_tried_again() {
+        let folder = std::env::temp_dir().join(format!("spokeshave-again-{}", std::process::id()));
+        drop(std::fs::remove_dir_all(&folder));
+        std::fs::write(&folder, b"in the way").unwrap();
+        let model = open(Path::new("demo"), &OpenOptions::default()).unwrap();
+        let shelf = Shelf::in_folder(&folder);
+        let slot = shelf.slot(key_of(&model));
+        let (orders, inbox) = channel();
+        let (tell, told) = channel();
+        let again = Duration::from_millis(5);
+        let worker = std::thread::spawn(move || serve(&inbox, slot, again, |why| tell.send(why).unwrap()));
+        orders.send(Order::Keep(Box::new(Kept::of(&model, Recipe::default())), None)).unwrap();
+        assert!(told.recv().unwrap().contains("spokeshave-again"));
+        std::thread::sleep(10 * again);
+        std::fs::remove_file(&folder).unwrap();
+        let started = Instant::now();
+        while !folder.read_dir().is_ok_and(|mut all| all.any(|e| e.unwrap().path().extension().unwrap() == "autosave"))
+        {
+            assert!(started.elapsed() < Duration::from_secs(10));
+            std::thread::sleep(again);
+        }
+        drop(orders);
+        worker.join().unwrap();
+        assert!(told.recv().is_err(), "it was told once");
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -1,6 +1,8 @@
 //! The folder of kept recipes: one file per open model and window, a lock beside each, the newest few of what was left behind.
 
 use super::kept::{Kept, Unreadable};
+use crate::export::atomic::{folder_of, sync_folder};
+use crate::formats::error::display_path;
 use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,12 +13,15 @@ use std::time::Duration;
 const MOST: usize = 20;
 /// What is younger may belong to a window that is just opening.
 const YOUNG: Duration = Duration::from_mins(1);
-/// Bytes of a file that are read at most.
+/// Bytes of a file at most; what is larger is neither read nor written.
 const LARGEST: u64 = 16 << 20;
 const KEPT: &str = "autosave";
 const LOCK: &str = "lock";
 const PART: &str = "part";
 const DAMAGED: &str = "damaged";
+
+/// Numbers the files of this process.
+static COUNTER: AtomicU32 = AtomicU32::new(0);
 
 /// Where the program keeps what is not a model's: `$SPOKESHAVE_STATE`, else the system's folder for a program's own data;
 /// `None` where there is none.
@@ -75,12 +80,30 @@ impl Shelf {
         Self { folder: folder.to_path_buf() }
     }
 
-    /// A place for the recipe of the model with this key, of this window alone.
+    /// A place for the recipe of the model with this key, of this window alone. It is chosen when there is something to write.
     pub(super) fn slot(&self, key: u64) -> Slot {
-        static COUNTER: AtomicU32 = AtomicU32::new(0);
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let file = self.folder.join(format!("{key:016x}-{}-{number}.{KEPT}", std::process::id()));
-        Slot { shelf: self.clone(), file, lock: None }
+        Slot { shelf: self.clone(), key, place: None }
+    }
+
+    /// The first free name for this key, with its lock. A process of an earlier day may have had this one's number, and what
+    /// it left is nobody's to write over.
+    fn first_free(&self, key: u64) -> std::io::Result<Place> {
+        for _ in 0..1000 {
+            let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+            let file = self.folder.join(format!("{key:016x}-{}-{number}.{KEPT}", std::process::id()));
+            match File::create_new(file.with_extension(LOCK)) {
+                Ok(lock) => {
+                    let place = Place { file, lock };
+                    if !place.file.exists() {
+                        place.hold();
+                        return Ok(place);
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(std::io::ErrorKind::AlreadyExists.into())
     }
 
     /// What sessions that are over left behind, the newest first. Sets damaged files aside, and deletes what is too much.
@@ -162,44 +185,76 @@ fn read(path: &Path) -> Result<Kept, Unreadable> {
     Kept::parse(&text)
 }
 
-/// The file of one session and one model, with its lock.
+/// Where one session keeps the recipe of one model.
 #[derive(Debug)]
 pub(super) struct Slot {
     shelf: Shelf,
-    file: PathBuf,
-    lock: Option<File>,
+    key: u64,
+    place: Option<Place>,
 }
 
 impl Slot {
     /// Writes beside and renames, so that nobody ever reads half a file.
-    pub(super) fn write(&mut self, kept: &Kept) -> std::io::Result<()> {
-        std::fs::create_dir_all(&self.shelf.folder)?;
-        if self.lock.is_none() {
-            let lock = File::create(self.file.with_extension(LOCK))?;
-            // A file system without locks still keeps recipes.
-            drop(lock.try_lock());
-            self.lock = Some(lock);
+    ///
+    /// # Errors
+    /// Where it cannot be written, and why.
+    pub(super) fn write(&mut self, kept: &Kept) -> Result<(), String> {
+        let told = |error: std::io::Error| format!("{}: {error}", display_path(&self.shelf.folder));
+        let text = kept.print();
+        if text.len() as u64 > LARGEST {
+            return Err(format!("it has {} bytes, and {LARGEST} at most are kept", text.len()));
         }
+        let place = match &mut self.place {
+            Some(place) => place,
+            none => {
+                std::fs::create_dir_all(&self.shelf.folder).map_err(told)?;
+                none.insert(self.shelf.first_free(self.key).map_err(told)?)
+            }
+        };
+        place.write(text.as_bytes()).map_err(told)
+    }
+
+    /// Deletes what was written.
+    pub(super) fn remove(&mut self) {
+        if let Some(place) = &self.place {
+            drop(std::fs::remove_file(&place.file));
+        }
+    }
+}
+
+/// A file of this session's own, with its lock.
+#[derive(Debug)]
+struct Place {
+    file: PathBuf,
+    lock: File,
+}
+
+impl Place {
+    /// Locks it. Whoever looks whether it is held has it for a moment, and is waited for; a file system without locks
+    /// still keeps recipes.
+    fn hold(&self) {
+        let mut tries = 0..100;
+        while matches!(self.lock.try_lock(), Err(TryLockError::WouldBlock)) && tries.next().is_some() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn write(&self, text: &[u8]) -> std::io::Result<()> {
         let part = self.file.with_extension(PART);
-        let write = |mut file: File| file.write_all(kept.print().as_bytes()).and_then(|()| file.sync_all());
+        let write = |mut file: File| file.write_all(text).and_then(|()| file.sync_all());
         let done = File::create(&part).and_then(write).and_then(|()| std::fs::rename(&part, &self.file));
+        // Of use against a power cut; a file system that cannot do it has the file all the same.
+        drop(sync_folder(&folder_of(&self.file)));
         if done.is_err() {
             drop(std::fs::remove_file(&part));
         }
         done
     }
-
-    /// Deletes the file.
-    pub(super) fn remove(&mut self) {
-        drop(std::fs::remove_file(&self.file));
-    }
 }
 
-impl Drop for Slot {
+impl Drop for Place {
     fn drop(&mut self) {
-        if self.lock.take().is_some() {
-            drop(std::fs::remove_file(self.file.with_extension(LOCK)));
-        }
+        drop(std::fs::remove_file(self.file.with_extension(LOCK)));
     }
 }
 
@@ -272,6 +327,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_process_of_the_same_number_left_is_not_written_over() {
+        let folder = Folder::new("number");
+        std::fs::create_dir_all(&folder.0).unwrap();
+        let key = super::super::key_of(&demo());
+        let earlier = Kept::of(&demo(), changed("int3")).print();
+        for number in 0..200 {
+            let name = format!("{key:016x}-{}-{number}.autosave", std::process::id());
+            std::fs::write(folder.0.join(name), &earlier).unwrap();
+        }
+        keep(&Shelf::in_folder(&folder.0), &changed("int4")).close(&changed("int4"), Vec::new);
+        let texts: Vec<String> =
+            folder.0.read_dir().unwrap().map(|e| std::fs::read_to_string(e.unwrap().path()).unwrap()).collect();
+        assert_eq!((texts.len(), texts.iter().filter(|text| **text == earlier).count()), (201, 200));
+    }
+
+    #[test]
     fn a_saved_recipe_is_not_kept_twice() {
         let folder = Folder::new("saved");
         let shelf = Shelf::in_folder(&folder.0);
@@ -323,7 +394,7 @@ mod tests {
                 None => assert!(started.elapsed() < Duration::from_secs(10)),
             }
         };
-        assert!(!failure.is_empty());
+        assert!(failure.contains("unwritable") && failure.contains("file"), "{failure}");
         autosave.close(&changed("int4"), Vec::new);
     }
 }

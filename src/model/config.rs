@@ -1,0 +1,100 @@
+//! `config.json` beside the weights: the few numbers that say how wide a network is built, read where a choice depends on them.
+
+use super::{Model, Origin};
+use serde_json::{Map, Value};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// The name of the file.
+pub const CONFIG: &str = "config.json";
+/// Bytes that are read at most.
+const BYTES: u64 = 1 << 22;
+
+/// What stands in a `config.json`.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    map: Map<String, Value>,
+}
+
+impl Config {
+    /// The config of a folder, or the one beside a file; `None` when there is none that can be read.
+    pub(super) fn of(model: &Model) -> Option<Self> {
+        let folder: PathBuf = match &model.origin {
+            Origin::Folder(folder) => folder.clone(),
+            Origin::File(file) => file.parent().unwrap_or(Path::new("")).to_path_buf(),
+            Origin::Demo(_) => return None,
+        };
+        let path = folder.join(CONFIG);
+        // A pipe would be waited for.
+        if !std::fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() <= BYTES) {
+            return None;
+        }
+        let mut text = Vec::new();
+        std::fs::File::open(&path).ok()?.take(BYTES).read_to_end(&mut text).ok()?;
+        Self::parse(&text)
+    }
+
+    /// Reads the text of one; `None` when it is not a JSON object.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        serde_json::from_slice(text).ok().map(|map| Self { map })
+    }
+
+    /// The number under a key.
+    #[must_use]
+    pub fn number(&self, key: &str) -> Option<usize> {
+        self.map.get(key)?.as_u64().and_then(|n| usize::try_from(n).ok())
+    }
+
+    /// Whether a key stands there with anything but null.
+    #[must_use]
+    pub fn says(&self, key: &str) -> bool {
+        self.map.get(key).is_some_and(|value| !value.is_null())
+    }
+
+    /// The family of models that the config is of, as `model_type` says or the first of its architectures begins; empty when
+    /// neither is there.
+    #[must_use]
+    pub fn family(&self) -> String {
+        if let Some(family) = self.map.get("model_type").and_then(Value::as_str) {
+            return family.to_owned();
+        }
+        let class = self.map.get("architectures").and_then(|list| list.get(0)).and_then(Value::as_str);
+        class.and_then(|class| class.split("For").next()).unwrap_or_default().to_lowercase()
+    }
+
+    /// Whether some program builds a network from it.
+    #[must_use]
+    pub fn names_an_architecture(&self) -> bool {
+        ["model_type", "architectures", "architecture"].iter().any(|key| self.says(key))
+    }
+
+    /// The text with some numbers changed, everything else as it was.
+    #[must_use]
+    pub fn with(&self, numbers: &[(&str, usize)]) -> String {
+        let mut map = self.map.clone();
+        for &(key, number) in numbers {
+            map.insert(key.to_owned(), Value::from(number));
+        }
+        format!("{:#}\n", Value::Object(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_and_changed_and_the_rest_stays() {
+        let text = br#"{"model_type": "llama", "intermediate_size": 96, "rope": {"theta": 1e4}, "n_inner": null}"#;
+        let config = Config::parse(text).unwrap();
+        assert_eq!((config.number("intermediate_size"), config.number("rope")), (Some(96), None));
+        assert!(config.names_an_architecture() && !config.says("n_inner") && !config.says("absent"));
+        let changed = Config::parse(config.with(&[("intermediate_size", 72), ("head_dim", 8)]).as_bytes()).unwrap();
+        assert_eq!((changed.number("intermediate_size"), changed.number("head_dim")), (Some(72), Some(8)));
+        assert_eq!((changed.family().as_str(), changed.map.get("rope")), ("llama", config.map.get("rope")));
+        let named = Config::parse(br#"{"architectures": ["Qwen2ForCausalLM"]}"#).unwrap();
+        assert_eq!(named.family(), "qwen2");
+        assert!(Config::parse(b"[1]").is_none() && Config::parse(b"version https://git-lfs").is_none());
+    }
+}
