@@ -1,6 +1,7 @@
 //! Spokeshave: a hand tool for making neural networks smaller.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, reason = "an answer is missing for a reason, and the reason is told"))]
 
+pub mod allocate;
 pub mod app;
 pub mod cli;
 pub mod compress;

@@ -3,8 +3,9 @@
 pub use super::picture::{Renderer, ScreenshotArgs, ScreenshotOptions, Theme, WindowOptions};
 
 use super::{Failure, help};
-use crate::recipe::{Error, Pattern, Scheme, Target};
+use crate::recipe::{Decimal, Error, Pattern, Scheme, Target};
 use crate::session::Wish;
+use crate::session::presets::Preset;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -71,6 +72,9 @@ pub enum Command {
     /// Write the compressed model, read it back and compare
     #[command(after_help = help::EXPORT)]
     Export(ExportArgs),
+    /// Write a recipe that has a name: a way of spreading a budget from the literature
+    #[command(after_help = help::PRESET)]
+    Preset(PresetArgs),
     /// Check an exported file against its source, by the recipe inside it
     #[command(after_help = help::VERIFY)]
     Verify(VerifyArgs),
@@ -99,6 +103,7 @@ impl Command {
             Self::Estimate(_) => "estimate",
             Self::Allocate(_) => "allocate",
             Self::Export(_) => "export",
+            Self::Preset(_) => "preset",
             Self::Verify(_) => "verify",
             Self::Compare(_) => "compare",
             Self::Evaluate(_) => "evaluate",
@@ -239,9 +244,53 @@ pub struct ExportArgs {
     /// Remove what killed exports left in the folder of OUT first; without it they are only named
     #[arg(long)]
     pub clean: bool,
+    /// Write only the masks of what is pruned: a safetensors file of BOOL tensors, 1 where an element stays
+    #[arg(long, conflicts_with = "rewind")]
+    pub mask_only: bool,
+    /// Write FILE, an earlier checkpoint of MODEL, under the masks of what is pruned here
+    #[arg(long, value_name = "FILE")]
+    pub rewind: Option<PathBuf>,
     /// What is done to it.
     #[command(flatten)]
     pub recipe: RecipeArgs,
+}
+
+/// `preset`.
+#[derive(Debug, Args)]
+pub struct PresetArgs {
+    /// Which
+    #[arg(value_name = "NAME", value_parser = preset_parser())]
+    pub name: Preset,
+    /// A file, a folder in the Hugging Face layout, or `demo`
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// The share of all weights to be pruned, from 0 to 1
+    #[arg(long, value_name = "P", value_parser = share, conflicts_with = "round")]
+    pub share: Option<Decimal>,
+    /// The round of a ladder, from 1
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub round: Option<u32>,
+    /// The recipe file to be written; without it the recipe is printed
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Replace FILE if it exists
+    #[arg(long, requires = "out")]
+    pub force: bool,
+    /// The format that the recipe names [default: packed for a demo, else safetensors]
+    #[arg(long, value_name = "TARGET", value_parser = target_parser())]
+    pub target: Option<Target>,
+}
+
+fn preset_parser() -> impl TypedValueParser<Value = Preset> {
+    let value = |preset: &Preset| PossibleValue::new(preset.name()).help(preset.about());
+    let values: Vec<PossibleValue> = Preset::ALL.iter().map(value).collect();
+    let named = |text: String| Preset::ALL.iter().copied().find(|preset| preset.name() == text);
+    PossibleValuesParser::new(values).try_map(move |text| named(text).ok_or("there is no such preset"))
+}
+
+fn share(text: &str) -> Result<Decimal, &'static str> {
+    let share = Decimal::parse(text).filter(|share| share.at_most(1));
+    share.ok_or("a share is written from 0 to 1, like 0.9, with at most 15 digits after the point")
 }
 
 /// `verify`.

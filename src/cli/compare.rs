@@ -22,6 +22,8 @@ pub fn run(args: &CompareArgs, global: &Global) -> Result<(), Failure> {
 #[derive(Serialize)]
 struct Document<'a, T> {
     tensors: T,
+    mask_overlap: Value,
+    sign_agreement: Value,
     only_a: &'a [String],
     only_b: &'a [String],
 }
@@ -39,7 +41,8 @@ struct Line<'a> {
 
 fn document(compared: &Comparison) -> impl Serialize {
     let tensors = json::lines(&compared.tensors, line);
-    Document { tensors, only_a: &compared.only_a, only_b: &compared.only_b }
+    let (mask_overlap, sign_agreement) = (json::maybe(compared.mask_overlap()), json::maybe(compared.sign_agreement()));
+    Document { tensors, mask_overlap, sign_agreement, only_a: &compared.only_a, only_b: &compared.only_b }
 }
 
 fn line(tensor: &TensorComparison) -> Line<'_> {
@@ -64,6 +67,9 @@ fn table(compared: &Comparison) -> impl Display {
             writeln!(f, "no tensor is in both")?;
         } else {
             write!(f, "{table}")?;
+            let (overlap, signs) = (compared.mask_overlap(), compared.sign_agreement());
+            let (overlap, signs) = (text::decimals(overlap, 4), text::decimals(signs, 4));
+            writeln!(f, "in all: mask overlap {overlap}, sign agreement {signs}")?;
         }
         for (names, side) in [(&compared.only_a, "A"), (&compared.only_b, "B")] {
             names.iter().try_for_each(|name| writeln!(f, "only in {side}: {}", printable(name)))?;

@@ -2,24 +2,32 @@
 
 use super::args::{ExportArgs, Global};
 use super::estimate::{self, Report};
-use super::{Failure, json, progress, signals, text};
+use super::text::{self, Table};
+use super::{Failure, json, progress, signals};
 use crate::export::atomic::folder_of;
 use crate::export::stale::{self, Stale};
 use crate::export::{Artifact, check_destination, check_not_input, space};
-use crate::formats::error::display_path;
+use crate::formats::error::{display_path, printable};
 use crate::session::{Error, Request};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::path::Path;
 
 /// Opens, writes, verifies, prints.
 pub fn run(args: &ExportArgs, global: &Global) -> Result<(), Failure> {
     let request = estimate::open(&args.model, &args.recipe, global)?;
     // From here on there may be a temporary, and a signal must not end the program while it is there.
     let _patience = signals::patience();
-    check_destination(&request.model, &args.out, args.force).map_err(Error::from)?;
     if let Some(recipe) = &args.recipe.recipe {
         check_not_input(&args.out, recipe).map_err(Error::from)?;
     }
+    if args.mask_only {
+        return masks(&request, args, global);
+    }
+    if let Some(original) = &args.rewind {
+        return rewind(&request, original, args, global);
+    }
+    check_destination(&request.model, &args.out, args.force).map_err(Error::from)?;
     global.notes(&what_was_left(args)?);
     let shortage = space::foresee(&request.model, &request.plan, &request.recipe, &args.out).map_err(Error::from)?;
     global.notes(&shortage.map(|shortage| shortage.to_string()).into_iter().collect::<Vec<_>>());
@@ -28,6 +36,40 @@ pub fn run(args: &ExportArgs, global: &Global) -> Result<(), Failure> {
     global.notes(&artifact.notes);
     let report = Report { request: &request, estimate: &artifact.estimate, values_read: true };
     global.tell(|| document(&artifact, &report), || told(&artifact, &report, &request))
+}
+
+/// `--mask-only`.
+fn masks(request: &Request, args: &ExportArgs, global: &Global) -> Result<(), Failure> {
+    global.notes(&what_was_left(args)?);
+    let masks =
+        progress::watch(global.quiet, "exporting", |control| request.export_masks(&args.out, args.force, control))?;
+    let one = |(name, kept, elements): &(String, u64, u64)| json!({"name": name, "kept": kept, "elements": elements});
+    let file = json!({"path": json::path(&masks.out), "bytes": masks.bytes});
+    let document = || {
+        let each: Vec<Value> = masks.tensors.iter().map(one).collect();
+        json!({"out": json::path(&masks.out), "files": [file], "masks": each})
+    };
+    let row = |i: usize| {
+        masks.tensors.get(i).map_or_else(Vec::new, |(name, kept, elements)| {
+            vec![printable(name), text::count(*kept), text::count(*elements), text::share(*kept, *elements)]
+        })
+    };
+    global.tell(document, || {
+        let table = Table::new(&["<mask", "kept", "elements", "kept %"], masks.tensors.len(), row);
+        format!("wrote {}, {}; read back as planned\n\n{table}", display_path(&masks.out), text::size(masks.bytes))
+    })
+}
+
+/// `--rewind`.
+fn rewind(request: &Request, original: &Path, args: &ExportArgs, global: &Global) -> Result<(), Failure> {
+    let original = global.open(original)?;
+    global.notes(&what_was_left(args)?);
+    let (rewound, artifact) = progress::watch(global.quiet, "exporting", |control| {
+        request.export_rewound(original, &args.out, args.force, control)
+    })?;
+    global.notes(&artifact.notes);
+    let report = Report { request: &rewound, estimate: &artifact.estimate, values_read: true };
+    global.tell(|| document(&artifact, &report), || told(&artifact, &report, &rewound))
 }
 
 /// Temporaries of killed exports in the folder of the output: told, or removed with `--clean`.

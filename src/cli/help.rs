@@ -102,6 +102,12 @@ Examples:
   spokeshave export model.safetensors --recipe mine.toml -o new.safetensors
 
 The file is written beside OUT, read back, compared, and only then named OUT.
+--mask-only writes what is pruned as masks, to be trained under: BOOL tensors of
+the same names and shapes, 1 where an element stays; mask:FILE takes them.
+--rewind FILE writes the earlier checkpoint FILE under the masks of MODEL: the
+winning ticket mask(MODEL) x FILE. The recipe inside is then one for FILE, and
+verify FILE OUT checks it.
+
 When it is stopped with Ctrl+C nothing of it stays. When it is killed, a file
 .spokeshave-PROCESS-NUMBER.tmp stays beside OUT; the next export there names it,
 and removes it with --clean. A folder that was just being replaced may be left
@@ -112,6 +118,20 @@ hidden folders, pipes and links that lead to folders or nowhere. OUT lies
 outside of the folder that is read.
 
 spokeshave --help explains patterns, schemes and targets.";
+
+/// Below the options of `preset`.
+pub const PRESET: &str = "\
+Examples:
+  spokeshave preset erk demo --share 0.9 -o erk.toml
+  spokeshave preset lottery-ticket demo --round 7
+  spokeshave preset lamp model.safetensors --share 0.8 -o lamp.toml
+  spokeshave estimate model.safetensors --recipe lamp.toml
+
+A preset is a recipe like any other: shares are spelled out, one line a tensor,
+to be read, changed and mixed. uniform, global, erk and lamp take --share,
+lottery-ticket and renda --round, the others nothing. lamp alone reads the
+weights. Round N of a ladder is what is left after N rounds; training between
+them is yours: export --mask-only and --rewind lead back to it.";
 
 /// Below the options of `verify`.
 pub const VERIFY: &str = "\

@@ -29,6 +29,7 @@ mod help;
 mod inspect;
 mod json;
 mod picture;
+mod preset;
 mod progress;
 mod signals;
 mod text;
@@ -83,6 +84,7 @@ fn carry_out(cli: &Cli, shoot: impl FnOnce(&ScreenshotOptions) -> Result<(), Str
             "set schemes by hand with --set, and watch bytes and fidelity with estimate",
         )),
         Some(Command::Export(args)) => export::run(args, global),
+        Some(Command::Preset(args)) => preset::run(args, global),
         Some(Command::Verify(args)) => verify::run(args, global),
         Some(Command::Compare(args)) => compare::run(args, global),
         Some(Command::Evaluate(args)) => evaluate::run(args, global),

@@ -17,11 +17,13 @@
 //! | [`atomic`], [`stale`] | temporaries: made, renamed, deleted; left behind and found again |
 //! | `dense`, `packed`, `packed_tensor`, `output` | the bytes |
 //! | `verify` | reading back |
+//! | `masks` | the zeros alone, and another checkpoint under them |
 
 pub mod atomic;
 mod dense;
 mod destination;
 mod folder;
+mod masks;
 pub mod others;
 mod output;
 mod packed;
@@ -31,6 +33,7 @@ pub mod stale;
 mod verify;
 
 pub use destination::{check_destination, check_not_input, check_not_source};
+pub use masks::{Masks, Rewound, export_masks, export_rewound};
 pub use space::Shortage;
 pub use verify::{TensorCheck, Verification, plan_of_artifact, verify};
 
@@ -107,6 +110,10 @@ pub enum Error {
         quoted(tensor)
     )]
     Mismatch { path: PathBuf, tensor: String, what: String },
+    #[error("there is no mask to be written: {what}; masks come from prune, nm, block, random and mask")]
+    NoMask { what: String },
+    #[error("{path} is not the same network: {what}; rewind to a checkpoint of the same names and shapes")]
+    OtherNetwork { path: String, what: String },
     #[error("{}: carries no Spokeshave recipe, so there is nothing to verify it against; use compare", display_path(.0))]
     NoRecipe(PathBuf),
 }

@@ -6,6 +6,7 @@
 //! | [`dial`] | one setting of a scheme, turned by itself |
 //! | [`history`] | undo and redo, one step per gesture |
 //! | [`live`] | the window's state: the recipe under the hand and every way to change it |
+//! | [`presets`] | recipes that have names |
 //! | `numbers` | from a new plan to numbers on the screen: live at once, exact as they land |
 //! | [`running`] | which jobs run |
 //! | [`jobs`] | threads behind the window, each cancellable, none ever holding a frame |
@@ -23,6 +24,7 @@ pub mod jobs;
 pub mod leftovers;
 pub mod live;
 mod numbers;
+pub mod presets;
 pub mod running;
 mod spectra;
 pub mod sweep;
@@ -32,6 +34,7 @@ mod watch;
 
 pub use live::Live;
 
+use crate::allocate;
 use crate::compress;
 use crate::control::Control;
 use crate::estimate::live::{Engine, estimate_model_live as live_estimate};
@@ -58,6 +61,8 @@ pub enum Error {
     Compress(#[from] compress::Error),
     #[error(transparent)]
     Export(#[from] export::Error),
+    #[error(transparent)]
+    Allocate(#[from] allocate::Error),
     #[error(
         "this model cannot be run here: accuracy is measured for a demo, or a file with a demo's tensor names and shapes. To measure another model, give a command with --with 'CMD {{model}}'"
     )]
@@ -161,6 +166,31 @@ impl Request {
     /// Whatever went wrong; `out` is then what it was.
     pub fn export(&self, out: &Path, force: bool, control: &Control) -> Result<Artifact, Error> {
         Ok(export::export(&self.model, &self.plan, &self.recipe, out, force, control)?)
+    }
+
+    /// Writes the masks of what the recipe prunes, and nothing else.
+    ///
+    /// # Errors
+    /// Whatever went wrong; `out` is then what it was.
+    pub fn export_masks(&self, out: &Path, force: bool, control: &Control) -> Result<export::Masks, Error> {
+        Ok(export::export_masks(&self.model, &self.plan, &self.recipe, out, force, control)?)
+    }
+
+    /// Writes another checkpoint under the masks of what the recipe prunes here. Gives the artifact, and the request on that
+    /// checkpoint that it stands for.
+    ///
+    /// # Errors
+    /// Whatever went wrong; `out` is then what it was.
+    pub fn export_rewound(
+        &self,
+        original: Model,
+        out: &Path,
+        force: bool,
+        control: &Control,
+    ) -> Result<(Self, Artifact), Error> {
+        let rewound = export::export_rewound(&self.model, &self.plan, &self.recipe, &original, (out, force), control)?;
+        let export::Rewound { artifact, recipe, plan } = rewound;
+        Ok((Self { model: Arc::new(original), recipe, plan, messages: Vec::new() }, artifact))
     }
 
     /// Accuracy of the compressed network on the whole labelled set.

@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 
 import commands
+import masks
+import presets
 from definitions import DTYPE_NAMES, FLOATS, Expected, expect, round_to, statistics, touches, wide
 from harness import (
     TARGETS,
@@ -264,7 +266,7 @@ def main() -> int:
         work = Path(folder)
         models = write_all(args.models or work / "models")
         by_case = {name: (check_model, name, path, model, work) for name, (path, model) in models.items()}
-        others = commands.jobs(models, work)
+        others = commands.jobs(models, work) | masks.jobs(work) | presets.jobs(models, work)
         by_case["bad-files"] = others.pop("bad-files")  # like the models it narrows itself down case by case
         with ThreadPoolExecutor(2) as pool:
             chosen = by_case | {name: job for name, job in others.items() if checks.wants(name)}

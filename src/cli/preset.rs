@@ -1,0 +1,67 @@
+//! `preset`: a recipe that has a name, made for a model and written out.
+
+use super::args::{Global, PresetArgs};
+use super::text::{self, Table};
+use super::{Failure, json, progress};
+use crate::export::atomic::write_whole;
+use crate::export::check_not_source;
+use crate::formats::error::{display_path, printable};
+use crate::recipe::{Plan, Recipe, file, plan};
+use crate::session::Error;
+use crate::session::presets::{self, Choice};
+use serde_json::json;
+use std::path::Path;
+
+/// Opens, makes the recipe, writes or prints it.
+pub fn run(args: &PresetArgs, global: &Global) -> Result<(), Failure> {
+    let model = global.open(&args.model)?;
+    if let Some(out) = &args.out {
+        check_out(out, args.force)?;
+        check_not_source(&model, out).map_err(Error::from)?;
+    }
+    let target = args.target.unwrap_or(plan::default_target(&model));
+    let empty = Recipe { target: Some(target), ..Recipe::default() };
+    let choice = Choice { preset: args.name, share: args.share, round: args.round };
+    let (recipe, _) =
+        progress::watch(global.quiet, "reading", |control| presets::lay(&model, &empty, &choice, control))?;
+    let resolved = Plan::new(&model, &recipe, true).map_err(Error::from)?;
+    let text = file::print(&recipe);
+    if let Some(out) = &args.out {
+        write_whole(out, text.as_bytes()).map_err(Error::from)?;
+    }
+    let touched: Vec<usize> = (0..model.tensors.len()).filter(|&i| resolved.is_touched(i)).collect();
+    let document = || {
+        let one =
+            |&i: &usize| json!({"name": model.tensors[i].name, "scheme": resolved.assignments[i].scheme.to_string()});
+        json!({
+            "preset": args.name.name(),
+            "share": args.share.map(|share| share.to_f64()),
+            "round": args.round,
+            "out": args.out.as_deref().map(json::path),
+            "recipe": text,
+            "tensors": touched.iter().map(one).collect::<Vec<_>>(),
+        })
+    };
+    let row = |at: usize| {
+        let name = touched.get(at).map(|&i| (&model.tensors[i], &resolved.assignments[i].scheme));
+        name.map_or_else(Vec::new, |(tensor, scheme)| {
+            vec![printable(&tensor.name), text::count(tensor.elements() as u64), scheme.to_string()]
+        })
+    };
+    global.tell(document, || match &args.out {
+        None => text.clone(),
+        Some(out) => {
+            let table = Table::new(&["<name", "elements", "<scheme"], touched.len(), row);
+            format!("wrote {}\n\n{table}", display_path(out))
+        }
+    })
+}
+
+/// A recipe that is there is replaced only when told to.
+fn check_out(out: &Path, force: bool) -> Result<(), Failure> {
+    match out.symlink_metadata() {
+        Ok(_) if out.is_dir() => Err(Error::from(crate::export::Error::Folder(out.to_path_buf())).into()),
+        Ok(_) if !force => Err(Error::from(crate::export::Error::Exists(out.to_path_buf())).into()),
+        _ => Ok(()),
+    }
+}
