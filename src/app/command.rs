@@ -6,6 +6,7 @@ use super::state::View;
 use crate::export::stale::Stale;
 use crate::recipe::{Scheme, Target};
 use crate::session::dial::Dial;
+use crate::session::presets::Choice;
 use crate::session::trouble::Next;
 use egui::{Key, KeyboardShortcut, Modifiers};
 use std::path::PathBuf;
@@ -69,6 +70,10 @@ pub enum Command {
     },
     /// Find the singular values of a tensor.
     WantSpectrum(usize),
+    /// Ask for a preset.
+    AskPreset,
+    /// Lay it over the recipe.
+    LayPreset(Choice),
     /// Ask for a model whose zeros are taken.
     AskMask,
     /// Take the zeros of that model.

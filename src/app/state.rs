@@ -105,6 +105,15 @@ pub enum Dialog {
         /// What is known of the folder.
         looking: Option<Looking>,
     },
+    /// Which preset to lay over the recipe.
+    Preset {
+        /// Its position in the list.
+        chosen: usize,
+        /// The share to prune, in percent.
+        percent: f64,
+        /// The round of a ladder.
+        round: f64,
+    },
     /// Whose zeros to take.
     Mask {
         /// The path as typed.

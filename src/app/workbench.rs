@@ -251,6 +251,11 @@ impl Workbench {
                 let path = saved.unwrap_or_else(|| format!("{}.toml", file_stem(&live.model.name)));
                 view.dialog = Some(Dialog::SaveRecipe { path, force: false });
             }
+            Command::AskPreset => view.dialog = Some(Dialog::Preset { chosen: 0, percent: 80.0, round: 1.0 }),
+            Command::LayPreset(choice) => {
+                live.lay_preset(choice);
+                view.dialog = None;
+            }
             Command::AskMask => view.dialog = Some(Dialog::Mask { path: String::new() }),
             Command::TakeMask(path) => {
                 let file = std::path::absolute(&path).unwrap_or(path).display().to_string();

@@ -129,3 +129,24 @@ fn a_bar_of_the_bytes_tab_prunes_that_much() {
     // Streams coded by frequency are foreseen, not counted, until the exact pass.
     assert!(off < 0.08, "the bar says {bar}, the row {}", stored(&bench));
 }
+
+#[test]
+fn a_preset_is_laid_as_one_step_and_leaves_locked_layers() {
+    let mut bench = demo();
+    bench.get_by_label("Lock layer").click();
+    settle(&mut bench);
+    bench.get_by_label("Presets…").click();
+    bench.step();
+    bench.step();
+    bench.get_by_role_and_label(Role::RadioButton, "erk").click();
+    bench.step();
+    bench.get_by_role_and_label(Role::Button, "Lay it").click();
+    settle(&mut bench);
+    assert_eq!(scheme(&bench), "keep", "it is locked");
+    let shares: Vec<f64> =
+        [3, 5].map(|i| live(&bench).scheme(i).pruned_share().expect("it is pruned").to_f64()).to_vec();
+    assert!(shares[0] > shares[1], "the smaller matrix keeps more: {shares:?}");
+    bench.get_by_label("Undo").click();
+    settle(&mut bench);
+    assert_eq!(live(&bench).scheme(3).to_string(), "keep");
+}
