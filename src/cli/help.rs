@@ -47,11 +47,20 @@ Schemes (steps joined by +, in this order, at most one of each):
   int4                integers of 2 to 8 bits, one scale per row
                       int4:tensor  int4:g32  int4:g64  int4:g128  other scales
                       int4:g64:asym                  with a zero point
+                      int4:row:mse  int4:row:p99.9   a clip instead of the maximum
   f16  bf16           plain casts
   prune:0.9+int4:g64  first prune, then quantize what survives
-  The language has more, refused for now as not built yet: nm:N:M block
-  random wanda mask, rank energy, fp8 mxfp4 nvfp4 nf4 ternary
-  binary codebook, the ranges mse and p99.9, and GGUF's q4_k and its kin.
+  nm:2:4              2 of every 4 weights along a row stay
+  block:4x4:0.5       half of the 4 × 4 blocks go, those with the least energy
+  random:0.5:7        half by lot, with the seed 7
+  mask:FILE           the zeros of another model, or of a file of masks
+  rank:64             the closest product of two thinner matrices (SVD)
+                      energy:0.9  the least rank that keeps 90 % of the energy
+  fp8_e4m3  fp8_e5m2  8-bit floats, plain or with a scale per row (:row)
+  mxfp4  nvfp4  nf4   4-bit floats and levels in blocks (nf4:g32 …)
+  ternary  binary     three or two levels, per tensor or :row
+  codebook:64         64 shared values by k-means; :row  :best, the optimum
+  Refused for now as not built yet: wanda, and GGUF's q4_k and its kin.
 
 Targets (--target):
   packed              Spokeshave's own container, where zeros and low bits
