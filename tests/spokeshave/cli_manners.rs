@@ -36,7 +36,7 @@ fn a_wrong_command_line_is_exit_2() {
 fn what_cannot_be_done_is_exit_1() {
     let folder = Folder::new("impossible");
     let bad = folder.write("bad.safetensors", b"not a model at all");
-    let impossible: [(&[&str], &str); 12] = [
+    let impossible: [(&[&str], &str); 13] = [
         (&["inspect", "absent.safetensors"], "absent.safetensors"),
         (&["inspect", "demo:nosuch"], "lenet-300-100"),
         (&["inspect", &bad], "bad.safetensors"),
