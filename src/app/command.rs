@@ -67,6 +67,8 @@ pub enum Command {
         /// Replace what is there.
         force: bool,
     },
+    /// Find the singular values of a tensor.
+    WantSpectrum(usize),
     /// Ask for a model whose zeros are taken.
     AskMask,
     /// Take the zeros of that model.

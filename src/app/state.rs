@@ -63,12 +63,13 @@ impl RowFilter {
 pub enum Tab {
     #[default]
     Distribution,
+    Spectrum,
     Bytes,
 }
 
 impl Tab {
     /// Every tab.
-    pub const ALL: [Self; 2] = [Self::Distribution, Self::Bytes];
+    pub const ALL: [Self; 3] = [Self::Distribution, Self::Spectrum, Self::Bytes];
 
     /// The tab that a view of a picture names.
     #[must_use]
@@ -81,6 +82,7 @@ impl Tab {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Distribution => "Distribution",
+            Self::Spectrum => "Spectrum",
             Self::Bytes => "Bytes",
         }
     }

@@ -195,6 +195,10 @@ impl Workbench {
 
     /// Carries out one command.
     pub fn apply(&mut self, ctx: &Context, command: Command) {
+        // What a tab needs to be drawn is no action of the user's, and takes no word of the last one away.
+        if let Command::WantSpectrum(index) = command {
+            return self.live.iter_mut().for_each(|live| live.want_spectrum(index));
+        }
         self.view.refusal = None;
         match command {
             Command::AskOpen => self.view.dialog = Some(Dialog::Open { path: String::new() }),

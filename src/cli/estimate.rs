@@ -72,6 +72,7 @@ struct Line<'a> {
     t2_error: Value,
     sqnr_db: Value,
     cosine: Value,
+    rank: Option<usize>,
     note: Option<&'a str>,
 }
 
@@ -121,6 +122,7 @@ impl Report<'_> {
             t2_error: json::maybe(e.t2_error),
             sqnr_db: json::maybe(errors.and_then(ErrorSums::sqnr_db)),
             cosine: json::maybe(errors.and_then(ErrorSums::cosine)),
+            rank: e.factors.as_ref().map(|factors| factors.rank),
             note: self.request.plan.removals.note(index),
         }
     }

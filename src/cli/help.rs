@@ -41,13 +41,16 @@ Schemes (steps joined by +, in this order, at most one of each):
   prune:0.9           the 90 % smallest magnitudes become 0
                       prune:0.9:row     in each row
                       prune:0.9:global  over all tensors of the line
+  rows:0.25           the 25 % smallest rows go, with all that belongs to them
+                      cols:0.25  columns   heads:0.25  attention heads
+                      ffn:0.25  hidden units of feed-forward blocks
   int4                integers of 2 to 8 bits, one scale per row
                       int4:tensor  int4:g32  int4:g64  int4:g128  other scales
                       int4:g64:asym                  with a zero point
   f16  bf16           plain casts
   prune:0.9+int4:g64  first prune, then quantize what survives
-  The language has more, refused for now as not built yet: nm:N:M block rows
-  cols heads ffn random wanda mask, rank energy, fp8 mxfp4 nvfp4 nf4 ternary
+  The language has more, refused for now as not built yet: nm:N:M block
+  random wanda mask, rank energy, fp8 mxfp4 nvfp4 nf4 ternary
   binary codebook, the ranges mse and p99.9, and GGUF's q4_k and its kin.
 
 Targets (--target):

@@ -5,9 +5,9 @@ use super::fit::pruned;
 use super::levels::Centroids;
 use super::prepare::Prepared;
 use super::{Error, Task};
-use crate::kernels::{Real, small};
 use crate::kernels::codebook::{Cell, Codebook, Ordered, cells_of, lloyd};
 use crate::kernels::convert::{SmallFloat, decode_small};
+use crate::kernels::{Real, small};
 use rayon::prelude::*;
 use std::ops::Range as Span;
 

@@ -16,10 +16,10 @@ impl<T: Real> Chunk<T> {
     pub fn plain_elements(&self, task: &Task<'_>, scratch: &mut Scratch, out: &mut Vec<u8>) -> Result<(), Error> {
         let dtype = task.tensor.dtype;
         if self.kind == Codes::Pattern {
-            let narrow = matches!(task.scheme.quantize, Some(Quantize::Fp8 { .. }));
-            match narrow {
-                true => out.extend(self.codes.iter().map(|&code| code as u8)),
-                false => self.codes.iter().for_each(|&code| out.extend_from_slice(&(code as u16).to_le_bytes())),
+            if matches!(task.scheme.quantize, Some(Quantize::Fp8 { .. })) {
+                out.extend(self.codes.iter().map(|&code| code as u8));
+            } else {
+                self.codes.iter().for_each(|&code| out.extend_from_slice(&(code as u16).to_le_bytes()));
             }
             return Ok(());
         }

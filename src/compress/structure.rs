@@ -13,6 +13,7 @@ use crate::recipe::Plan;
 use crate::recipe::removals::{Part, Removal};
 use rayon::prelude::*;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -65,10 +66,11 @@ pub(super) fn gone(model: &Model, cut: &Removal, known: &mut Known, control: &Co
     let mut sums = vec![0.0_f64; cut.units];
     for part in &cut.ranked_by {
         let place = (part.tensor, part.axis);
-        if !known.contains_key(&place) {
-            known.insert(place, energies(model, &model.tensors[part.tensor], part.axis, control)?);
-        }
-        add_by_unit(part, &known[&place], &mut sums);
+        let energies = match known.entry(place) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(energies(model, &model.tensors[part.tensor], part.axis, control)?),
+        };
+        add_by_unit(part, energies, &mut sums);
     }
     let mut gone = order_of(&sums);
     gone.truncate(cut.removed);

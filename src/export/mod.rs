@@ -154,8 +154,16 @@ pub fn export(
     };
     let mut artifact = artifact.map_err(|error| space::told(error, out, needed))?;
     artifact.notes.extend(link);
+    artifact.notes.extend(config_note(model, plan));
     artifact.shortage = shortage;
     Ok(artifact)
+}
+
+/// What the config beside a model that is one file must say from now on: it does not come along with the file.
+fn config_note(model: &Model, plan: &Plan) -> Option<String> {
+    let numbers: Vec<String> = plan.removals.config.iter().map(|(key, number)| format!("{key} {number}")).collect();
+    let alone = matches!(model.origin, Origin::File(_)) && !numbers.is_empty();
+    alone.then(|| format!("a config.json beside this file must say {}", numbers.join(", ")))
 }
 
 /// Letters of carried masks that a header may hold: readers of either container take 100 MB at most.

@@ -27,7 +27,7 @@ impl Kept {
         removed.sort_by_key(|r| r.start);
         let mut kept = Self { runs: Vec::new(), before: Vec::new(), len: 0, of };
         let mut at = 0;
-        for gap in removed.into_iter().chain([of..of]) {
+        for gap in removed.into_iter().chain(std::iter::once(of..of)) {
             let run = at..gap.start.min(of);
             if !run.is_empty() {
                 kept.before.push(kept.len);

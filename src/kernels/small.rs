@@ -7,7 +7,8 @@
 
 use super::Real;
 use super::convert::{
-    BF16, F4_E2M1, F8_E4M3, SmallFloat, Special, bf16_from_f32, decode_small, encode_small, f32_from_bf16, f32_from_e8m0,
+    BF16, F4_E2M1, F8_E4M3, SmallFloat, Special, bf16_from_f32, decode_small, encode_small, f32_from_bf16,
+    f32_from_e8m0,
 };
 use super::dispatch::{self, Kernel};
 

@@ -286,13 +286,12 @@ impl Reading<'_> {
         let mut symbols = std::mem::take(&mut scratch.symbols);
         symbols.clear();
         let (bytes, stream) = self.bits(&parts.indices, start.index_bits..end.index_bits, scratch)?;
-        let read = match &blocks.indices {
-            Some(decoder) => decoder.decode_all(bytes, stream, most, &mut symbols),
-            None => {
-                let count = (stream.end - stream.start) / u64::from(bits);
-                let fits = count * u64::from(bits) == stream.end - stream.start && count <= most as u64;
-                fits.then(|| unpack(bytes, stream.start, bits, count as usize, &mut symbols))
-            }
+        let read = if let Some(decoder) = &blocks.indices {
+            decoder.decode_all(bytes, stream, most, &mut symbols)
+        } else {
+            let count = (stream.end - stream.start) / u64::from(bits);
+            let fits = count * u64::from(bits) == stream.end - stream.start && count <= most as u64;
+            fits.then(|| unpack(bytes, stream.start, bits, count as usize, &mut symbols))
         };
         let read = read.and_then(|()| gaps::places(&symbols, bits, most, places));
         scratch.symbols = symbols;

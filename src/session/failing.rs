@@ -145,7 +145,7 @@ impl Live {
 
 #[cfg(test)]
 mod tests {
-    use super::super::jobs::Event;
+    use super::super::jobs::{BaselinePoint, Event};
     use super::super::trouble::Next;
     use super::*;
     use crate::model::{OpenOptions, open};
@@ -173,7 +173,8 @@ mod tests {
         live.reporter.send(Event::Unread(1, Cause::Unread("m: cannot be read".into())));
         live.poll();
         assert_eq!((live.unread(1), live.unread(0)), (Some("m: cannot be read"), None));
-        assert!(live.is_fresh() && !live.is_busy());
+        assert!(live.is_fresh() && !live.is_busy() && live.why_stale().is_none());
+        assert_eq!(live.why_unread(), "1 tensor could not be read");
         assert_eq!(live.troubles.newest().unwrap().next, Some(Next::ReadInPieces));
         live.reporter.send(Event::Failed(Work::Baseline, Cause::Panic("odd".into())));
         live.poll();
@@ -189,6 +190,7 @@ mod tests {
         live.reporter.send(Event::Failed(Work::Profile, Cause::Changed("m changed".into())));
         settle(&mut live);
         assert!(live.rows.iter().all(|row| !row.fresh));
+        assert!(live.why_stale().unwrap().contains("the model changed"));
         live.set_target(crate::recipe::Target::Safetensors).unwrap();
         for work in [Work::Profile, Work::Estimate, Work::Measure, Work::Baseline, Work::Spectrum, Work::Export] {
             live.try_again(work);
@@ -198,6 +200,38 @@ mod tests {
         assert!(live.rows.iter().all(|row| !row.fresh));
         assert!(matches!(&live.outcome, Some(Outcome::Failed(why)) if why.contains("changed")));
         assert!(!live.troubles.dismiss() && live.troubles.newest().is_some());
+    }
+
+    #[test]
+    fn a_second_export_does_not_stop_the_first_and_a_good_one_takes_its_failure_back() {
+        let folder = std::env::temp_dir().join(format!("spokeshave-failing-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut live = demo();
+        settle(&mut live);
+        live.export(folder.join("no/such/out.spk"), false);
+        settle(&mut live);
+        assert_eq!(live.troubles.count(), 1);
+        live.export(folder.join("first.spk"), false);
+        live.export(folder.join("second.spk"), false);
+        settle(&mut live);
+        assert!(matches!(&live.outcome, Some(Outcome::Done(_))) && live.troubles.count() == 0);
+        assert!(folder.join("first.spk").exists() && !folder.join("second.spk").exists());
+        // A window that goes in the middle of one leaves nothing.
+        live.export(folder.join("third.spk"), false);
+        live.end_export(Duration::from_secs(20));
+        let names = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(names.into_iter().all(|name| !name.to_string_lossy().ends_with(".tmp")));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn what_an_earlier_baseline_still_says_is_not_of_this_one() {
+        let mut live = demo();
+        settle(&mut live);
+        let (before, late) = (live.baseline.clone(), live.baselines - 1);
+        live.reporter.send(Event::Baseline(late, BaselinePoint { bits: 9, bytes: 1, fidelity: 1.0, accuracy: None }));
+        settle(&mut live);
+        assert!(before.len() == 6 && live.baseline == before);
     }
 
     #[test]

@@ -14,10 +14,11 @@ use super::running::Through;
 use super::trouble::{Cause, Work};
 use super::view_types::{Key, Measured, Outcome, PathPoint};
 use crate::control::Control;
+use crate::estimate::live;
 use crate::estimate::total;
 use crate::estimate::{Label, TensorEstimate, TensorStats};
 use crate::kernels::hash::{START, fnv1a};
-use crate::profile::{self, Profile};
+use crate::profile::Profile;
 use crate::recipe::plan::Line;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -92,7 +93,7 @@ impl Live {
         }
         let elements = self.model.tensors[index].elements();
         let reach = self.stats[index].as_ref().map(|s| s.moments.abs_max());
-        let estimate = if elements < profile::SMALL {
+        let estimate = if live::by_the_kernel(&self.plan.assignments[index].stored, elements) {
             if elements > *small {
                 return;
             }
@@ -109,7 +110,7 @@ impl Live {
                     }
                     return;
                 }
-                None => None,
+                None => self.engine.estimate(&self.model, &self.plan, index, &self.asked),
             }
         } else {
             self.engine.estimate(&self.model, &self.plan, index, &self.asked)

@@ -149,6 +149,9 @@ mod tests {
             assert!((exact.t2().unwrap() - promised).abs() < 1e-9, "{text}");
             assert_eq!(exact.sparse_bytes, estimate.sparse_bytes, "{text}");
         }
+        // Quantized factors are made by the exact kernel at once: the matrix is taken apart already.
+        let row = set(&mut live, "rank:20+int8");
+        assert!(row.fresh && row.estimate.unwrap().label == crate::estimate::Label::Exact);
         assert!(live.spectrum_refusal(fc1).is_none());
     }
 }

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from definitions import expect
+from factorized import check_factorized
 from harness import TARGETS, Checks, check_estimate, check_values, read_artifact, read_packed, sha
 from make_bad import write_bad
 from make_models import file_bytes, read_reference
@@ -381,5 +382,6 @@ def jobs(models: dict, work: Path) -> dict[str, tuple]:
         "command-line manners": (check_manners, models, work),
         "folders legal": (check_folders, work),
         "structured": (check_structured, work),
+        "factorized": (check_factorized, work),
         "folders packed corpus": (check_corpus,),
     }

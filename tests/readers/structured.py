@@ -175,6 +175,11 @@ CONVS = [
         [Cut("0.34", 12, [("features.3.weight", 0)], after(3, "classifier.weight"), width={"classifier.weight": 4})],
         {"features.3.weight": "int8", "classifier.weight": "int4:g32"},
     ),
+    Case(
+        ["features.0.weight=rows:0.5+nf4", "features.3.weight=codebook:16", "classifier.weight=fp8_e4m3:row"],
+        [Cut("0.5", 8, [("features.0.weight", 0)], after(0, "features.3.weight"))],
+        {"features.0.weight": "nf4", "features.3.weight": "codebook:16", "classifier.weight": "fp8_e4m3:row"},
+    ),
     # Four columns belong to one channel: single ones are zeroed alone.
     Case(
         ["classifier.weight=cols:0.1"],
@@ -246,6 +251,16 @@ LLAMA = [
         {"num_attention_heads": 6, "num_key_value_heads": 3, "head_dim": 4},
     ),
     Case(["model.layers.1.mlp.up_proj.weight=ffn:0.1"], [ffn(1, "0.1", zeroed=True)]),
+    # What others zero stays 0, and fits are over the rest.
+    Case(
+        [
+            "model.layers.1.mlp.up_proj.weight=ffn:0.3",
+            "*.1.mlp.down_proj.weight=codebook:8:row",
+            "*.1.mlp.gate_proj.weight=ternary:row",
+        ],
+        [ffn(1, "0.3", zeroed=True)],
+        {"*.1.mlp.down_proj.weight": "prune:0+codebook:8:row", "*.1.mlp.gate_proj.weight": "prune:0+ternary:row"},
+    ),
     Case(
         ["*.0.mlp.up_proj.weight=cols:0.25", "*.1.self_attn.o_proj.weight=rows:0.25"],
         [

@@ -7,6 +7,7 @@ mod cli_manners;
 mod cli_safety;
 mod command;
 mod corpus;
+mod factorized;
 #[cfg(target_os = "linux")]
 mod faults;
 mod headers;

@@ -314,9 +314,14 @@ pub(super) fn last_bytes(case: &Case<'_>, dtype: Dtype) -> f64 {
             Some(cut) if table.bins[at] == cut.bin => 1.0 - cut.share,
             _ => 1.0,
         };
-        bytes.clear();
-        dtype.encode(low, &mut bytes);
-        let last = usize::from(bytes.last().copied().unwrap_or_default());
+        // A bin is the upper half of an f32, and of all that a bf16 has.
+        let last = if matches!(dtype, Dtype::F32 | Dtype::BF16) {
+            usize::from(table.bins[at] >> 8)
+        } else {
+            bytes.clear();
+            dtype.encode(low, &mut bytes);
+            usize::from(bytes.last().copied().unwrap_or_default())
+        };
         counts[last] += left * positive as f64;
         counts[last | 0x80] += left * negative as f64;
     }

@@ -8,6 +8,7 @@
 //! | the same pruned by one threshold, with a zero point, with a searched clip, or on somebody's lattice | drawn groups, tried at every width beforehand (`from_tables`) | sampled, with its standard error |
 //! | rows, columns, heads, hidden units | energies of rows and columns (`structured`); what else is done to the rest, in proportion | live; sampled |
 //! | truncated products | singular values, once they are known (`from_spectrum`) | live |
+//! | the same with quantized factors | the exact kernel, where the tensor has 262,144 elements at most and is taken apart already | exact |
 //! | everything else: per-row pruning, percentile ranges of groups, small floats and other levels of rows and groups | drawn groups (`from_sample`) | sampled, with its standard error |
 //!
 //! Tensors below 65,536 elements have no live answer: the exact kernel is as quick. The window and `estimate --live` both
@@ -22,7 +23,7 @@ mod levels;
 mod structured;
 mod whole;
 
-pub use whole::{Asked, estimate_model_live};
+pub use whole::{Asked, by_the_kernel, estimate_model_live};
 
 use super::size::{self, Content};
 use super::{Label, Packing, Spectrum, TensorEstimate};
@@ -184,7 +185,7 @@ impl Engine {
     #[must_use]
     pub fn estimate(&self, model: &Model, plan: &Plan, index: usize, asked: &Asked) -> Option<TensorEstimate> {
         if plan.assignments[index].stored.factorize.is_some() {
-            return self.from_spectrum(plan.outcome(model, index), plan.target, index);
+            return self.truncated(plan.outcome(model, index), plan.target, index);
         }
         let scheme = without_structure(&plan.assignments[index].stored);
         let case = self.case(model, plan, index, &scheme, &asked.cuts, asked.tried)?;

@@ -8,7 +8,7 @@ use crate::estimate::{Label, TensorEstimate, TensorStats, estimate_tensor};
 use crate::kernels::select::Threshold;
 use crate::model::Model;
 use crate::profile::{self, Cut, Profile};
-use crate::recipe::{Plan, Recipe};
+use crate::recipe::{Plan, Recipe, Scheme};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,8 +32,8 @@ impl Engine {
         Asked { cuts: self.cuts(plan), tried: self.tried(model, plan), removed }
     }
 
-    /// A small tensor by the exact kernel, once it was read before: as quick as any sketch. `None` for a tensor that is not
-    /// small; an error is the exact pass's refusal.
+    /// A small tensor by the exact kernel, once it was read before: as quick as any sketch. `None` where it is not, see
+    /// [`by_the_kernel`]; an error is the exact pass's refusal.
     pub fn small(
         &self,
         model: &Model,
@@ -44,8 +44,8 @@ impl Engine {
         control: &Control,
     ) -> Option<Result<TensorEstimate, Error>> {
         let (tensor, assignment) = (&model.tensors[index], &plan.assignments[index]);
-        let profile = self.profile(index).filter(|p| !p.coarse && tensor.elements() < profile::SMALL)?;
         let scheme = &assignment.stored;
+        let profile = self.profile(index).filter(|p| !p.coarse && by_the_kernel(scheme, tensor.elements()))?;
         let pool = if scheme.is_global() {
             let cut = asked.cuts.get(&index)?;
             Some(pool_cut(profile, *cut))
@@ -67,6 +67,17 @@ impl Engine {
         }
         Some(result)
     }
+}
+
+/// Elements of a tensor whose quantized factors the exact kernel may make in a frame, once it is taken apart.
+const FACTORIZED: usize = 1 << 18;
+
+/// Whether a tensor is answered by the exact kernel rather than from its profile: it is small, or what quantization makes of
+/// its factors is in no profile.
+#[must_use]
+pub fn by_the_kernel(scheme: &Scheme, elements: usize) -> bool {
+    let factors = scheme.factorize.is_some() && scheme.quantize.is_some();
+    elements < profile::SMALL || (factors && elements <= FACTORIZED)
 }
 
 /// A pool's cut for one tensor, from the tables: everything below the magnitude goes, and the tensor's share of what stands

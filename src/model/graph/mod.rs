@@ -224,6 +224,14 @@ impl<'a> Builder<'a> {
         self.find(name).filter(|&i| self.tensors[i].shape == [len])
     }
 
+    /// The tensors below a module, by position: names are sorted.
+    fn below(&self, module: &str) -> impl Iterator<Item = (usize, &'a Tensor)> + use<'a> {
+        let inside = if module.is_empty() { String::new() } else { format!("{module}.") };
+        let first = self.tensors.partition_point(|t| t.name.as_str() < inside.as_str());
+        let rest = self.tensors[first..].iter().enumerate().map(move |(i, t)| (first + i, t));
+        rest.take_while(move |(_, t)| t.name.starts_with(&inside))
+    }
+
     fn shape(&self, tensor: usize) -> &'a [usize] {
         &self.tensors[tensor].shape
     }

@@ -179,10 +179,8 @@ fn feed_forward(builder: &mut Builder<'_>, names: &FeedForward, module: &str, do
     let residual = found.iter().map(|&up| (up, 1)).chain([(down, 0)]);
     // Something more of this width stands inside, and nobody knows what it does there.
     let member = |index: usize| dimension.members.iter().any(|m| m.tensor == index);
-    let inside = format!("{parent}.");
-    let strange = builder.shape(down) != [width, width]
-        && (builder.tensors.iter().enumerate())
-            .any(|(i, t)| t.shape == [width] && t.name.starts_with(&inside) && !member(i));
+    let strange =
+        builder.shape(down) != [width, width] && builder.below(parent).any(|(i, t)| t.shape == [width] && !member(i));
     let transposed = dimension.members.iter().any(|m| m.tensor == down && m.axis == 0);
     if !strange {
         let sides: Vec<(usize, usize)> =
@@ -331,15 +329,10 @@ fn split_attention(builder: &mut Builder<'_>, names: &Attention, module: &str, q
         let norm = builder.find(&part(name)).filter(|&norm| builder.shape(norm) == [width * units] && units > 1);
         members.extend(norm.map(|norm| Member::new(norm, 0, sections(width))));
     }
-    let inside = child(parent, "");
-    let strange = (builder.tensors.iter().enumerate()).any(|(i, t)| {
+    let strange = builder.below(parent).any(|(i, t)| {
         let by_head = t.shape == [heads.queries] || t.shape == [heads.groups];
-        by_head
-            && units > 1
-            && heads.size > 1
-            && t.name.starts_with(&inside)
-            && !members.iter().any(|m| m.tensor == i)
-            && !t.name.ends_with("_norm.weight")
+        let known = members.iter().any(|m| m.tensor == i) || t.name.ends_with("_norm.weight");
+        by_head && units > 1 && heads.size > 1 && !known
     });
     if !strange {
         builder.share(Dimension { kind: Kind::Heads, units, members, law: heads.law(builder.config), frozen: false });
