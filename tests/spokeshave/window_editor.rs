@@ -136,16 +136,15 @@ fn a_preset_is_laid_as_one_step_and_leaves_locked_layers() {
     bench.get_by_label("Lock layer").click();
     settle(&mut bench);
     bench.get_by_label("Presets…").click();
-    bench.step();
-    bench.step();
+    settle(&mut bench);
     bench.get_by_role_and_label(Role::RadioButton, "erk").click();
     bench.step();
     bench.get_by_role_and_label(Role::Button, "Lay it").click();
     settle(&mut bench);
     assert_eq!(scheme(&bench), "keep", "it is locked");
-    let shares: Vec<f64> =
-        [3, 5].map(|i| live(&bench).scheme(i).pruned_share().expect("it is pruned").to_f64()).to_vec();
-    assert!(shares[0] > shares[1], "the smaller matrix keeps more: {shares:?}");
+    let share = live(&bench).scheme(3).pruned_share().expect("it is pruned").to_f64();
+    assert!((0.3..0.8).contains(&share), "a small matrix keeps more than a fifth: {share}");
+    assert!(live(&bench).scheme(5).pruned_share().is_none_or(|share| share.is_zero()), "the smallest keeps all");
     bench.get_by_label("Undo").click();
     settle(&mut bench);
     assert_eq!(live(&bench).scheme(3).to_string(), "keep");
