@@ -277,5 +277,56 @@ fn codes(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, kernels, formats, threads, codes);
+/// A square matrix in memory.
+struct Square<'a> {
+    side: usize,
+    data: &'a [f32],
+}
+
+impl Matrix for Square<'_> {
+    type Error = Infallible;
+
+    fn rows(&self) -> usize {
+        self.side
+    }
+
+    fn cols(&self) -> usize {
+        self.side
+    }
+
+    fn is_wide(&self) -> bool {
+        false
+    }
+
+    fn read(&self, rows: Range<usize>, cols: Range<usize>, out: &mut [f64]) -> Result<(), Infallible> {
+        for (row, out) in rows.zip(out.chunks_exact_mut(cols.len())) {
+            let from = &self.data[row * self.side..][cols.clone()];
+            out.iter_mut().zip(from).for_each(|(x, &w)| *x = f64::from(w));
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// Singular values alone, all vectors with them, and the leading vectors of a larger matrix; a turn of the dial takes what
+/// `factors` take.
+fn decompositions(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("svd");
+    group.sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(8));
+    let weights = weights();
+    for (side, rank) in [(512, 0), (512, 64), (1024, 64), (2048, 64)] {
+        let matrix = Square { side, data: &weights[..side * side] };
+        let what = if rank == 0 { "values".to_owned() } else { format!("rank {rank}") };
+        group.bench_function(format!("{side} x {side}, {what}"), |b| b.iter(|| Svd::of(black_box(&matrix), rank)));
+    }
+    let matrix = Square { side: 1024, data: &weights[..1 << 20] };
+    let Ok(svd) = Svd::of(&matrix, 64);
+    group.bench_function("factors of 1024 x 1024, rank 64", |b| b.iter(|| svd.factors(black_box(&matrix), 64)));
+    group.finish();
+}
+
+criterion_group!(benches, kernels, formats, threads, codes, decompositions);
 criterion_main!(benches);

@@ -6,6 +6,7 @@ use super::state::View;
 use crate::export::stale::Stale;
 use crate::recipe::{Scheme, Target};
 use crate::session::dial::Dial;
+use crate::session::presets::Choice;
 use crate::session::trouble::Next;
 use egui::{Key, KeyboardShortcut, Modifiers};
 use std::path::PathBuf;
@@ -67,6 +68,12 @@ pub enum Command {
         /// Replace what is there.
         force: bool,
     },
+    /// Find the singular values of a tensor.
+    WantSpectrum(usize),
+    /// Ask for a preset.
+    AskPreset,
+    /// Lay it over the recipe.
+    LayPreset(Choice),
     /// Ask for a model whose zeros are taken.
     AskMask,
     /// Take the zeros of that model.

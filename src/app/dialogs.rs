@@ -8,7 +8,10 @@ use super::export_dialog::export_ui;
 use super::format;
 use super::state::{Chooser, Dialog, View};
 use super::theme::{self, tokens};
+use super::widgets::ValueField;
+use crate::recipe::Decimal;
 use crate::session::Live;
+use crate::session::presets::{Choice, Parameter, Preset};
 use egui::{Context, Role, Ui, WidgetInfo};
 use std::path::PathBuf;
 use std::sync::mpsc::channel;
@@ -25,6 +28,7 @@ pub fn dialog_ui(ctx: &Context, live: Option<&Live>, view: &mut View, commands: 
             Dialog::Export { path, force, looking } => {
                 keep = export_ui(ui, (path, force, looking), live, view, commands);
             }
+            Dialog::Preset { chosen, percent, round } => keep = preset_ui(ui, (chosen, percent, round), commands),
             Dialog::Mask { path } => keep = mask_ui(ui, path, view, commands),
             Dialog::SaveRecipe { path, force } => keep = save_ui(ui, path, force, view, commands),
         }
@@ -88,7 +92,7 @@ pub fn poll_chooser(_ctx: &Context, view: &mut View) -> Vec<Command> {
             *path = chosen.display().to_string();
             Vec::new()
         }
-        None => Vec::new(),
+        Some(Dialog::Preset { .. }) | None => Vec::new(),
     }
 }
 
@@ -143,6 +147,46 @@ fn save_ui(ui: &mut Ui, path: &mut String, force: &mut bool, view: &mut View, co
         let ready = !path.trim().is_empty() && (!in_the_way || *force);
         if (ui.add_enabled(ready, theme::primary_button("Save", tokens(ui))).clicked() || entered) && ready {
             commands.push(Command::SaveRecipe(out));
+        }
+        keep = !ui.button("Cancel").clicked();
+    });
+    keep
+}
+
+/// The presets, what each is, and the one number that it asks for.
+fn preset_ui(
+    ui: &mut Ui,
+    (chosen, percent, round): (&mut usize, &mut f64, &mut f64),
+    commands: &mut Vec<Command>,
+) -> bool {
+    ui.label(theme::name("Presets"));
+    ui.label(theme::label("Takes the place of every rule; locked layers stay, and one step of undo brings all back"));
+    ui.add_space(8.0);
+    for (at, preset) in Preset::ALL.iter().enumerate() {
+        ui.radio_value(chosen, at, theme::value(preset.name()));
+        ui.indent(preset.name(), |ui| ui.add(egui::Label::new(theme::hint(preset.about())).wrap()));
+    }
+    let Some(&preset) = Preset::ALL.get(*chosen) else { return true };
+    ui.add_space(8.0);
+    let (mut share, mut number) = (None, None);
+    match preset.parameter() {
+        Parameter::Share => {
+            let field = ValueField::new(percent, 0.0..=100.0, "Preset share").unit("% of the weights pruned");
+            ui.add(field.decimals(1).step(0.5).size(theme::size::BODY));
+            share = Some(Decimal::from_f64(*percent / 100.0, 4));
+        }
+        Parameter::Round => {
+            let field = ValueField::new(round, 1.0..=40.0, "Preset round").unit("rounds").step(1.0);
+            ui.add(field.size(theme::size::BODY));
+            number = Some(*round as u32);
+        }
+        Parameter::None => {}
+    }
+    ui.add_space(12.0);
+    let mut keep = true;
+    ui.horizontal(|ui| {
+        if ui.add(theme::primary_button("Lay it", tokens(ui))).clicked() {
+            commands.push(Command::LayPreset(Choice { preset, share, round: number }));
         }
         keep = !ui.button("Cancel").clicked();
     });

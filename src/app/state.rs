@@ -63,12 +63,13 @@ impl RowFilter {
 pub enum Tab {
     #[default]
     Distribution,
+    Spectrum,
     Bytes,
 }
 
 impl Tab {
     /// Every tab.
-    pub const ALL: [Self; 2] = [Self::Distribution, Self::Bytes];
+    pub const ALL: [Self; 3] = [Self::Distribution, Self::Spectrum, Self::Bytes];
 
     /// The tab that a view of a picture names.
     #[must_use]
@@ -81,6 +82,7 @@ impl Tab {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Distribution => "Distribution",
+            Self::Spectrum => "Spectrum",
             Self::Bytes => "Bytes",
         }
     }
@@ -102,6 +104,15 @@ pub enum Dialog {
         force: bool,
         /// What is known of the folder.
         looking: Option<Looking>,
+    },
+    /// Which preset to lay over the recipe.
+    Preset {
+        /// Its position in the list.
+        chosen: usize,
+        /// The share to prune, in percent.
+        percent: f64,
+        /// The round of a ladder.
+        round: f64,
     },
     /// Whose zeros to take.
     Mask {

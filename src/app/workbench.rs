@@ -195,6 +195,10 @@ impl Workbench {
 
     /// Carries out one command.
     pub fn apply(&mut self, ctx: &Context, command: Command) {
+        // What a tab needs to be drawn is no action of the user's, and takes no word of the last one away.
+        if let Command::WantSpectrum(index) = command {
+            return self.live.iter_mut().for_each(|live| live.want_spectrum(index));
+        }
         self.view.refusal = None;
         match command {
             Command::AskOpen => self.view.dialog = Some(Dialog::Open { path: String::new() }),
@@ -246,6 +250,11 @@ impl Workbench {
                 let saved = view.saved_as.as_ref().map(|path| path.display().to_string());
                 let path = saved.unwrap_or_else(|| format!("{}.toml", file_stem(&live.model.name)));
                 view.dialog = Some(Dialog::SaveRecipe { path, force: false });
+            }
+            Command::AskPreset => view.dialog = Some(Dialog::Preset { chosen: 0, percent: 80.0, round: 1.0 }),
+            Command::LayPreset(choice) => {
+                live.lay_preset(choice);
+                view.dialog = None;
             }
             Command::AskMask => view.dialog = Some(Dialog::Mask { path: String::new() }),
             Command::TakeMask(path) => {

@@ -41,23 +41,27 @@ Schemes (steps joined by +, in this order, at most one of each):
   prune:0.9           the 90 % smallest magnitudes become 0
                       prune:0.9:row     in each row
                       prune:0.9:global  over all tensors of the line
-  nm:2:4              2 of every 4 along a row stay, the largest
-  block:4x4:0.5       the 50 % weakest blocks of 4 rows x 4 columns become 0
-  random:0.5:7        50 % by lot, the same lot for every seed
-  mask:FILE           the zeros of another model, or of a file of masks; in a
-                      recipe file the path is relative to that file. In FILE a
-                      + is fine, unless what follows reads like a step
   rows:0.25           the 25 % smallest rows go, with all that belongs to them
                       cols:0.25  columns   heads:0.25  attention heads
                       ffn:0.25  hidden units of feed-forward blocks
   int4                integers of 2 to 8 bits, one scale per row
                       int4:tensor  int4:g32  int4:g64  int4:g128  other scales
                       int4:g64:asym                  with a zero point
+                      int4:row:mse  int4:row:p99.9   a clip instead of the maximum
   f16  bf16           plain casts
   prune:0.9+int4:g64  first prune, then quantize what survives
-  README has the other number formats and factors. The language also has wanda
-  and GGUF's q4_k and its kin, refused for now as not built yet.
-  preset makes recipes that have a name: erk, lamp, lottery-ticket and others.
+  nm:2:4              2 of every 4 weights along a row stay
+  block:4x4:0.5       half of the 4 × 4 blocks go, those with the least energy
+  random:0.5:7        half by lot, with the seed 7
+  mask:FILE           the zeros of another model, or of a file of masks
+                      (in a recipe file, relative to that file)
+  rank:64             the closest product of two thinner matrices (SVD)
+                      energy:0.9  the least rank that keeps 90 % of the energy
+  fp8_e4m3  fp8_e5m2  8-bit floats, plain or with a scale per row (:row)
+  mxfp4  nvfp4  nf4   4-bit floats and levels in blocks (nf4:g32 …)
+  ternary  binary     three or two levels, per tensor or :row
+  codebook:64         64 shared values by k-means; :row  :best, the optimum
+  Refused for now as not built yet: wanda, and GGUF's q4_k and its kin.
   --recipe takes an exported file, too: what made it is done again, and its own
   zeros are what mask:embedded in it means.
 

@@ -6,7 +6,7 @@ use super::{Failure, json, progress};
 use crate::export::atomic::write_whole;
 use crate::export::check_not_source;
 use crate::formats::error::{display_path, printable};
-use crate::recipe::{Plan, Recipe, file, plan};
+use crate::recipe::{Decimal, Plan, Recipe, file, plan};
 use crate::session::Error;
 use crate::session::presets::{self, Choice};
 use serde_json::json;
@@ -35,7 +35,7 @@ pub fn run(args: &PresetArgs, global: &Global) -> Result<(), Failure> {
             |&i: &usize| json!({"name": model.tensors[i].name, "scheme": resolved.assignments[i].scheme.to_string()});
         json!({
             "preset": args.name.name(),
-            "share": args.share.map(|share| share.to_f64()),
+            "share": args.share.map(Decimal::to_f64),
             "round": args.round,
             "out": args.out.as_deref().map(json::path),
             "recipe": text,

@@ -5,9 +5,9 @@ use super::fit::pruned;
 use super::levels::Centroids;
 use super::prepare::Prepared;
 use super::{Error, Task};
-use crate::kernels::Real;
 use crate::kernels::codebook::{Cell, Codebook, Ordered, cells_of, lloyd};
-use crate::kernels::convert::{SmallFloat, decode_small, encode_small};
+use crate::kernels::convert::{SmallFloat, decode_small};
+use crate::kernels::{Real, small};
 use rayon::prelude::*;
 use std::ops::Range as Span;
 
@@ -54,9 +54,13 @@ fn counted<T: Real>(
 ) -> Result<Ordered<T>, Error> {
     let of_run = |run: &[usize]| {
         let mut counts = vec![0_u64; 1 << format.bits()];
+        let (mut codes, mut same) = (Vec::new(), Vec::new());
         for &index in run {
-            let values = pruned(task, prepared, index)?.pruned;
-            wanted.counted(&values).for_each(|w| counts[usize::from(encode_small(format, w.to_f64()))] += 1);
+            let values: Vec<T> = wanted.counted(&pruned(task, prepared, index)?.pruned).collect();
+            codes.resize(values.len(), 0);
+            same.resize(values.len(), T::ZERO);
+            small::cast(format, &values, &mut codes, &mut same);
+            codes.iter().for_each(|&code| counts[code as usize] += 1);
         }
         Ok(counts)
     };

@@ -187,7 +187,7 @@ fn reads(whole: Geometry, rows: &Kept, cols: &Kept, range: Range<usize>) -> Vec<
         for run in rows.places(row..row + at_once) {
             let count = run.len();
             let pieces = if cols.is_all() {
-                Vec::from_iter(std::iter::once(0..count * whole.cols))
+                vec![0..count * whole.cols]
             } else {
                 let of_row = |row: usize| {
                     let start = row * whole.cols;

@@ -122,7 +122,7 @@ impl Numbers {
             Self::Fp8E4m3 => decode_small(F8_E4M3, code),
             Self::Fp8E5m2 => decode_small(F8_E5M2, code),
             Self::Mxfp4 | Self::Nvfp4 => decode_small(F4_E2M1, code),
-            Self::Nf4 => f64::from(nf4::LEVELS[usize::from(code)]),
+            Self::Nf4 => f64::from(nf4::LEVELS.get(usize::from(code)).copied().unwrap_or_default()),
             Self::Binary => 1.0 - 2.0 * f64::from(code),
         };
         (0..1_u16 << self.bits()).map(|code| T::from_f64(number(code))).collect()

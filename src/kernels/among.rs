@@ -87,7 +87,7 @@ fn rank_run<T: Real, const M: usize>(run: &mut [[T; M]; LANES], n: usize) -> boo
     for i in 0..M {
         for lane in 0..LANES {
             // What is 0 already keeps its sign.
-            let stays = (rank[i][lane] < n as u32) | (magnitude[i][lane] == T::ZERO);
+            let stays = (rank[i][lane] < n as u32) || (magnitude[i][lane] == T::ZERO);
             run[lane][i] = if stays { run[lane][i] } else { T::ZERO };
         }
     }

@@ -7,10 +7,11 @@
 //! 1994; for k-means Grønlund et al. 2017).
 
 use super::Real;
-use super::codebook::Ordered;
+use super::codebook::{Ordered, settled};
 
-/// Values that are told apart at most; of more, neighbours are taken together.
-pub const DISTINCT: usize = 1 << 23;
+/// Values that are told apart at most, which bounds memory; of more, neighbours are taken together, and Lloyd's rounds over all
+/// of them move the ends of runs to where they belong.
+pub const DISTINCT: usize = 1 << 21;
 /// Prices tried by the shape of the curve before it is bracketed.
 const GUESSES: usize = 16;
 /// Differences of price below this share are none.
@@ -22,12 +23,18 @@ const WATCH: usize = 1 << 16;
 ///
 /// # Errors
 /// Those of `go_on`.
-pub fn best<T: Real, E>(
+pub fn best<T: Real, E>(ordered: &Ordered<T>, k: usize, go_on: impl FnMut() -> Result<(), E>) -> Result<Vec<f32>, E> {
+    best_of(ordered, k, DISTINCT, go_on)
+}
+
+/// [`best`] with `most` values told apart.
+fn best_of<T: Real, E>(
     ordered: &Ordered<T>,
     k: usize,
+    most: usize,
     mut go_on: impl FnMut() -> Result<(), E>,
 ) -> Result<Vec<f32>, E> {
-    let costs = Costs::of(ordered);
+    let (costs, together) = Costs::of(ordered, most);
     let n = costs.len();
     if n == 0 {
         return Ok(vec![0.0; k]);
@@ -37,6 +44,9 @@ pub fn best<T: Real, E>(
     // Fewer values than centroids: those left over are never the first of equals.
     let last = centroids.last().copied().unwrap_or_default();
     centroids.resize(k, last);
+    if together > 1 {
+        centroids = settled(centroids, |bounds| go_on().map(|()| ordered.cells(bounds)))?;
+    }
     Ok(centroids)
 }
 
@@ -60,12 +70,13 @@ struct Candidate {
 }
 
 impl Costs {
-    fn of<T: Real>(ordered: &Ordered<T>) -> Self {
+    /// Those of values in order, and how many neighbours count as one so that there are no more than `most`.
+    fn of<T: Real>(ordered: &Ordered<T>, most: usize) -> (Self, usize) {
         let all = ordered.cells(&[]);
         let centre = all.first().map_or(0.0, |all| all.sum.total() / (all.count.max(1)) as f64);
         let mut costs = Self { centre, weight: vec![0.0], sum: vec![0.0], square: vec![0.0] };
         let distinct = ordered.values.chunk_by(|a, b| a == b).count();
-        let together = distinct.div_ceil(DISTINCT).max(1);
+        let together = distinct.div_ceil(most).max(1);
         let [mut weight, mut sum, mut square] = [0.0_f64; 3];
         let (mut at, mut seen) = (0, 0);
         for run in ordered.values.chunk_by(|a, b| a == b) {
@@ -82,7 +93,7 @@ impl Costs {
                 costs.square.push(square);
             }
         }
-        costs
+        (costs, together)
     }
 
     fn len(&self) -> usize {
@@ -292,6 +303,23 @@ mod tests {
         let values: Vec<f64> = (0..16).map(|i| f64::from(i / 2 * 100 + i % 2)).collect();
         for k in 8..=16 {
             assert_eq!(run(&values, k).1, (16 - k) as f64 * 0.5, "{k}");
+        }
+    }
+
+    #[test]
+    fn neighbours_taken_together_are_parted_again() {
+        let values: Vec<f64> = (0..6000_u32)
+            .map(|i| (f64::from(i.wrapping_mul(2_654_435_761) >> 8) / 16_777_216.0 - 0.4).powi(3))
+            .collect();
+        let ordered = Ordered::of(values.clone());
+        for k in [2, 5, 16] {
+            let error = |most: usize| {
+                let found = best_of(&ordered, k, most, || Ok::<_, Infallible>(())).unwrap();
+                let least = |w: f64| found.iter().map(|&c| (w - f64::from(c)).powi(2)).fold(f64::INFINITY, f64::min);
+                values.iter().map(|&w| least(w)).sum::<f64>()
+            };
+            let (exact, coarse) = (error(6000), error(600));
+            assert!(coarse <= exact * 1.000_01, "{k}: {exact} {coarse}");
         }
     }
 

@@ -120,12 +120,18 @@ pub fn spaced(k: usize, low: f64, high: f64) -> Vec<f32> {
 ///
 /// # Errors
 /// Those of `cells`.
-pub fn lloyd<E>(
-    k: usize,
-    ends: [f64; 2],
+pub fn lloyd<E>(k: usize, ends: [f64; 2], cells: impl FnMut(&[f64]) -> Result<Vec<Cell>, E>) -> Result<Vec<f32>, E> {
+    settled(spaced(k, ends[0], ends[1]), cells)
+}
+
+/// The same from any centroids in ascending order.
+///
+/// # Errors
+/// Those of `cells`.
+pub fn settled<E>(
+    mut centroids: Vec<f32>,
     mut cells: impl FnMut(&[f64]) -> Result<Vec<Cell>, E>,
 ) -> Result<Vec<f32>, E> {
-    let mut centroids = spaced(k, ends[0], ends[1]);
     let mut last: Vec<u64> = Vec::new();
     for _ in 0..ROUNDS {
         let found = cells(&bounds(&centroids))?;

@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn what_stays_and_what_goes_are_the_whole() {
-        let cases: [(usize, &[Range<usize>], &[usize]); 6] = [
+        type Case<'a> = (usize, &'a [Range<usize>], &'a [usize]);
+        let cases: [Case<'_>; 6] = [
             (5, &[], &[0, 1, 2, 3, 4]),
             (5, &[0..1, 4..5], &[1, 2, 3]),
             (5, &[3..4, 1..2], &[0, 2, 4]),

@@ -33,7 +33,7 @@ const MIDDLES: [f64; 15] = {
     let mut middles = [0.0; 15];
     let mut i = 0;
     while i < middles.len() {
-        middles[i] = (LEVELS[i] as f64 + LEVELS[i + 1] as f64) / 2.0;
+        middles[i] = f64::midpoint(LEVELS[i] as f64, LEVELS[i + 1] as f64);
         i += 1;
     }
     middles

@@ -6,22 +6,41 @@
 //! f32 for the whole tensor.
 
 use super::Real;
-use super::convert::{F4_E2M1, F8_E4M3, SmallFloat, Special, decode_small, encode_small, f32_from_e8m0};
+use super::convert::{
+    BF16, F4_E2M1, F8_E4M3, SmallFloat, Special, bf16_from_f32, decode_small, encode_small, f32_from_bf16,
+    f32_from_e8m0,
+};
 use super::dispatch::{self, Kernel};
 
 /// Codes (bit patterns, the sign of a zero kept) and values of finite elements cast to a format; what rounds past its
 /// largest number reads as infinite.
 pub fn cast<T: Real>(format: SmallFloat, values: &[T], codes: &mut [i32], results: &mut [T]) {
-    if format.exponent >= 8 {
-        // Its largest numbers lie where an f32 has no room for the addition.
-        for ((&w, code), result) in values.iter().zip(codes).zip(results) {
-            let pattern = encode_small(format, w.to_f64());
-            *code = i32::from(pattern);
-            *result = T::from_f64(decode_small(format, pattern));
-        }
-        return;
+    if format == BF16 && T::KEY_BITS == 32 {
+        // Its largest numbers lie where an f32 has no room for the addition; but it is half of one.
+        dispatch::run(Halve { values, codes, results });
+    } else {
+        dispatch::run(Round::<T, false> { format, scale: T::ZERO, values, codes, results });
     }
-    dispatch::run(Round::<T, false> { format, scale: T::ZERO, values, codes, results });
+}
+
+/// Casts of f32 to bf16.
+struct Halve<'a, T> {
+    values: &'a [T],
+    codes: &'a mut [i32],
+    results: &'a mut [T],
+}
+
+impl<T: Real> Kernel for Halve<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for ((&w, code), result) in self.values.iter().zip(self.codes.iter_mut()).zip(self.results.iter_mut()) {
+            let pattern = bf16_from_f32(f32::from_f64(w.to_f64()));
+            *code = i32::from(pattern);
+            *result = T::from_f32(f32_from_bf16(pattern));
+        }
+    }
 }
 
 /// Numbers of a small float times a scale.
@@ -193,18 +212,26 @@ mod tests {
 
     #[test]
     fn casts_are_the_specification_and_keep_the_sign_of_zero() {
-        let w = weights(997);
-        for format in [F16, F8_E4M3, F8_E5M2, crate::kernels::convert::BF16] {
-            let (mut codes, mut results) = (vec![0; w.len()], vec![0.0; w.len()]);
-            cast(format, &w, &mut codes, &mut results);
-            for ((&w, &code), &q) in w.iter().zip(&codes).zip(&results) {
-                let pattern = encode_small(format, f64::from(w));
-                let value = decode_small(format, pattern) as f32;
-                if value.is_finite() {
-                    assert_eq!((code, q.to_bits()), (i32::from(pattern), value.to_bits()), "{format:?} {w:e}");
-                } else {
-                    assert!(!q.is_finite());
-                }
+        let mut w = weights(997);
+        w.extend([f32::MAX, -f32::MAX, 3.39e38]);
+        let wide: Vec<f64> = w.iter().map(|&w| f64::from(w) * 1.000_000_1).collect();
+        for format in [F16, F8_E4M3, F8_E5M2, BF16] {
+            casts(format, &w);
+            casts(format, &wide);
+        }
+    }
+
+    fn casts<T: Real>(format: SmallFloat, w: &[T]) {
+        let (mut codes, mut results) = (vec![0; w.len()], vec![T::ZERO; w.len()]);
+        cast(format, w, &mut codes, &mut results);
+        for ((&w, &code), &q) in w.iter().zip(&codes).zip(&results) {
+            let pattern = encode_small(format, w.to_f64());
+            let value = T::from_f64(decode_small(format, pattern));
+            if value.is_finite() {
+                assert_eq!((code, q), (i32::from(pattern), value), "{format:?} {w:?}");
+                assert_eq!(q.is_sign_negative(), value.is_sign_negative());
+            } else {
+                assert!(!q.is_finite());
             }
         }
     }

@@ -52,6 +52,11 @@ impl Live {
             Work::Source => self.start_source(),
             Work::Baseline => self.start_baseline(),
             Work::Spectrum => self.try_spectra_again(),
+            Work::Preset => {
+                if let Some(choice) = self.last_preset {
+                    self.lay_preset(choice);
+                }
+            }
             Work::Export => {
                 if let Some((out, force)) = self.last_export.clone() {
                     self.export(out, force);

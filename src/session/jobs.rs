@@ -4,6 +4,7 @@
 //! job, and a panic in it, become [`Event::Failed`]: nothing ends in silence, and the window lives. What goes wrong in one
 //! tensor is told of that tensor, and the others go on.
 
+use super::presets::{self, Choice};
 use super::trouble::{Cause, Work};
 use super::view_types::Key;
 use crate::compress::{Joint, spectrum_of};
@@ -56,6 +57,8 @@ pub enum Event {
     },
     /// Measured accuracy of the untouched network.
     SourceAccuracy(Accuracy),
+    /// A preset laid over the recipe of a revision, and the locked tensors it left alone; or why it cannot be.
+    Laid(u64, Result<(Recipe, Vec<String>), String>),
     /// One point of a uniform baseline, and of which.
     Baseline(u64, BaselinePoint),
     /// The singular values of a tensor, or why there are none.
@@ -407,6 +410,20 @@ pub fn spectrum(model: Arc<Model>, index: usize, reporter: Reporter) -> Job {
             Err(cause) => return Err(cause),
         };
         reporter.send(Event::Spectrum(index, result));
+        Ok(())
+    })
+}
+
+/// A preset laid over a recipe, which is that of `revision`.
+pub fn preset(model: Arc<Model>, recipe: Recipe, choice: Choice, revision: u64, reporter: Reporter) -> Job {
+    spawn(Work::Preset, reporter, move |control, reporter| {
+        control.expect(model.tensors.iter().map(crate::model::Tensor::bytes).sum());
+        let laid = model.steadily(|| presets::lay(&model, &recipe, &choice, control));
+        match laid {
+            Ok(laid) => reporter.send(Event::Laid(revision, Ok(laid))),
+            Err(super::Error::Compress(error)) => return Err(error.into()),
+            Err(error) => reporter.send(Event::Laid(revision, Err(error.to_string()))),
+        }
         Ok(())
     })
 }

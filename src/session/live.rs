@@ -11,6 +11,7 @@ pub use super::view_types::{ApplyTo, Measured, Outcome, PathPoint, Row};
 
 use super::history::History;
 use super::jobs::{self, BaselinePoint, Event, Reporter};
+use super::presets::Choice;
 use super::running::Running;
 use super::spectra::Spectra;
 use super::sweep::{Sweep, SweepKey};
@@ -80,6 +81,7 @@ pub struct Live {
     /// Counts baselines: what an earlier one still had to say is not of this one.
     pub(super) baselines: u64,
     pub(super) swept: RefCell<Option<(SweepKey, Arc<Sweep>)>>,
+    pub(super) last_preset: Option<Choice>,
     kept_in: Option<Cache>,
     _watch: Option<Watch>,
 }
@@ -133,6 +135,7 @@ impl Live {
             last_export: None,
             baselines: 0,
             swept: RefCell::new(None),
+            last_preset: None,
             kept_in: cache,
             _watch: Watch::over(model.clone(), tell),
             network,
@@ -377,7 +380,7 @@ impl Live {
         self.change(Recipe { target, ..recipe }, what, None, None)
     }
 
-    fn change(
+    pub(super) fn change(
         &mut self,
         recipe: Recipe,
         what: &str,

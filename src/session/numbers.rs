@@ -248,6 +248,7 @@ impl Live {
                     profiled.insert(place, index);
                 }
             }
+            Event::Laid(revision, result) => self.take_preset(revision, result),
             Event::Baseline(number, point) if number == self.baselines => self.baseline.push(point),
             Event::Baseline(..) => {}
             Event::Exported(result) => match result {

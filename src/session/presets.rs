@@ -3,6 +3,8 @@
 pub use crate::allocate::{Choice, Parameter, Preset};
 
 use super::Error;
+use super::jobs;
+use super::live::Live;
 use crate::control::Control;
 use crate::formats::error::printable;
 use crate::model::Model;
@@ -37,6 +39,33 @@ pub fn lay(model: &Model, recipe: &Recipe, choice: &Choice, control: &Control) -
     }
     Plan::new(model, &laid, true)?;
     Ok((laid, skipped.iter().map(|name| printable(name)).collect()))
+}
+
+impl Live {
+    /// Works out a preset behind the window, and lays it over the recipe as one step when it is there.
+    pub fn lay_preset(&mut self, choice: Choice) {
+        self.last_preset = Some(choice);
+        let (model, recipe) = (self.model.clone(), self.recipe().clone());
+        let job = jobs::preset(model, recipe, choice, self.revision(), self.reporter.clone());
+        self.running.preset = Some(job);
+    }
+
+    /// Takes in what came of it. What was turned meanwhile is not turned back: then the preset is not laid, and that is said.
+    pub(super) fn take_preset(&mut self, revision: u64, result: Result<(Recipe, Vec<String>), String>) {
+        let name = self.last_preset.map_or("", |choice| choice.preset.name());
+        let words = match result {
+            Err(why) => why,
+            Ok(_) if revision != self.revision() => {
+                format!("Preset {name} was not laid: the recipe changed while it was worked out")
+            }
+            Ok((recipe, skipped)) => match self.change(recipe, &format!("preset {name}"), None, None) {
+                Err(error) => error.to_string(),
+                Ok(()) if skipped.is_empty() => return,
+                Ok(()) => format!("Preset {name} left {} locked layers as they are", skipped.len()),
+            },
+        };
+        self.troubles.say(words, None);
+    }
 }
 
 #[cfg(test)]

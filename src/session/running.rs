@@ -17,6 +17,8 @@ pub struct Running {
     pub baseline: Option<Job>,
     /// Finds singular values.
     pub spectrum: Option<Job>,
+    /// Works out a preset.
+    pub preset: Option<Job>,
     /// Writes an artifact.
     pub export: Option<Job>,
 }
@@ -37,6 +39,8 @@ pub struct Through {
     pub baseline: bool,
     /// The singular values of a tensor.
     pub spectrum: bool,
+    /// A preset.
+    pub preset: bool,
     /// The export.
     pub export: bool,
 }
@@ -45,8 +49,8 @@ impl Running {
     /// Whether anything runs.
     #[must_use]
     pub fn is_any(&self) -> bool {
-        let Self { profile, estimate, measure, source, baseline, spectrum, export } = self;
-        let jobs = [profile, estimate, measure, source, baseline, spectrum, export];
+        let Self { profile, estimate, measure, source, baseline, spectrum, preset, export } = self;
+        let jobs = [profile, estimate, measure, source, baseline, spectrum, preset, export];
         jobs.iter().any(|job| job.is_some())
     }
 
@@ -61,6 +65,7 @@ impl Running {
             source: ended(&self.source),
             baseline: ended(&self.baseline),
             spectrum: ended(&self.spectrum),
+            preset: ended(&self.preset),
             export: ended(&self.export),
         }
     }
@@ -78,6 +83,7 @@ impl Running {
         clear(&mut self.source, through.source);
         clear(&mut self.baseline, through.baseline);
         clear(&mut self.spectrum, through.spectrum);
+        clear(&mut self.preset, through.preset);
         clear(&mut self.export, through.export);
     }
 }

@@ -26,6 +26,8 @@ pub enum Work {
     Baseline,
     /// Finding singular values.
     Spectrum,
+    /// Working out a preset.
+    Preset,
     /// Writing an artifact.
     Export,
 }
@@ -41,6 +43,7 @@ impl Work {
             Self::Source => "measure-source",
             Self::Baseline => "baseline",
             Self::Spectrum => "spectrum",
+            Self::Preset => "preset",
             Self::Export => "export",
         }
     }
@@ -54,6 +57,7 @@ impl Work {
             Self::Source => "Measuring the untouched network",
             Self::Baseline => "The uniform baseline",
             Self::Spectrum => "Finding singular values",
+            Self::Preset => "The preset",
             Self::Export => "The export",
         }
     }

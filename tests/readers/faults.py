@@ -96,8 +96,8 @@ def skip(case: str, why: str) -> None:
 
 
 def refused(case: str, ran: Ran, *words: str) -> bool:
-    """One line on stderr that says all of it, nothing on stdout, exit 1."""
-    lines = ran.err.strip().split("\n")
+    """One line on stderr that says all of it, after notes if any, nothing on stdout, exit 1."""
+    lines = [line for line in ran.err.strip().split("\n") if not line.startswith("spokeshave: note: ")]
     said = all(re.search(word, ran.err) for word in words)
     ok = ran.code == 1 and not ran.out and len(lines) == 1 and lines[0].startswith("spokeshave: ") and said
     return check(case, ok and "panicked" not in ran.err, ran, f"expected a refusal with {words}")

@@ -90,17 +90,23 @@ fn the_default_target_is_packed_for_a_demo_and_safetensors_for_a_file() {
 }
 
 #[test]
-fn the_worked_example_comes_out_to_the_byte() {
+fn the_worked_example_is_what_its_formula_says_or_less() {
     let e = run(&["estimate", "demo", "--set", "fc1.weight=prune:0.9+int4:row", "--json"]).json();
     let fc1 = tensor(&e, "fc1.weight");
     let survivors_lost = fc1["zeros"].as_u64().unwrap() - 211_680;
-    // A mask, half a byte for each nonzero, four bytes for each row.
+    // A mask, half a byte for each nonzero, four bytes for each row: the least of the formulas, or relative indices.
     let codes = (23_520 - survivors_lost).div_ceil(2);
-    assert_eq!(fc1["bytes"].as_u64().unwrap(), 29_400 + codes + 1_200);
+    let masked = 29_400 + codes + 1_200;
+    assert!(fc1["sparse_bytes"].as_u64().unwrap() <= masked);
+    // What is stored is coded by frequencies besides, gaps as well, which knows of pixels that are black in every image.
+    let bytes = fc1["bytes"].as_u64().unwrap();
+    assert!((masked / 2..masked).contains(&bytes), "{bytes} {masked}");
     let asym = run(&["estimate", "demo", "--set", "fc1.weight=prune:0.9+int4:row:asym", "--json"]).json();
     let asym = tensor(&asym, "fc1.weight");
     let codes = (235_200 - asym["zeros"].as_u64().unwrap()).div_ceil(2);
-    assert_eq!(asym["bytes"].as_u64().unwrap(), 29_400 + codes + 1_200 + 300);
+    let masked = 29_400 + codes + 1_200 + 300;
+    let bytes = asym["bytes"].as_u64().unwrap();
+    assert!((masked / 2..masked).contains(&bytes), "{bytes} {masked}");
 }
 
 #[test]
@@ -180,7 +186,9 @@ fn verify_finds_a_changed_byte_and_prints_what_fails() {
     let out = folder.at("small.spk");
     run(&["export", "demo", "--set", "*=int4", "-o", &out]).done();
     let mut bytes = folder.read("small.spk");
-    *bytes.last_mut().unwrap() ^= 0x40;
+    // The first payload: a bias that is kept as it was.
+    let first = 24 + u64::from_le_bytes(bytes[16..24].try_into().unwrap()) as usize;
+    bytes[first] ^= 0x40;
     fs::write(&out, &bytes).unwrap();
     let report = run(&["verify", "demo", &out, "--json"]);
     assert_eq!(report.code, 1);
@@ -192,7 +200,7 @@ fn verify_finds_a_changed_byte_and_prints_what_fails() {
     fs::write(&out, &bytes[..bytes.len() - 9]).unwrap();
     run(&["verify", "demo", &out, "--json"]).refused(1, "small.spk");
     // The values are right, the name of the scheme beside them is not the recipe's.
-    *bytes.last_mut().unwrap() ^= 0x40;
+    bytes[first] ^= 0x40;
     let named = bytes.windows(14).position(|window| window == b"\"scheme\":\"int4").expect("a coding names its scheme");
     bytes[named + 13] = b'5';
     fs::write(&out, &bytes).unwrap();

@@ -50,15 +50,15 @@ fn demo_with_dead_units(folder: &Folder) -> String {
     let asset = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/lenet-300-100.safetensors");
     let mut tensors = values(asset.to_str().unwrap());
     for (name, shape, values) in &mut tensors {
-        let (rows, cols) = (shape[0], shape.get(1).copied().unwrap_or(1));
-        for i in 0..rows * cols {
+        let cols = shape.get(1).copied().unwrap_or(1);
+        for (i, value) in values.iter_mut().enumerate() {
             let dead = match name.as_str() {
                 "fc1.weight" | "fc1.bias" => i / cols % 4 == 1,
                 "fc2.weight" => i % cols % 4 == 1,
                 _ => false,
             };
             if dead {
-                values[i] = 0.0;
+                *value = 0.0;
             }
         }
     }

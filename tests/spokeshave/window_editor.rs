@@ -96,7 +96,8 @@ fn factors_by_rank_and_by_energy() {
     bench.get_by_role_and_label(Role::Switch, "Factorize").click();
     settle(&mut bench);
     assert_eq!(scheme(&bench), "rank:108", "half of the rank below which factors pay");
-    assert_eq!(stored(&bench), 4 * 108 * (300 + 784));
+    let plain = 4 * 108 * (300 + 784);
+    assert!((plain * 3 / 4..=plain).contains(&stored(&bench)), "two factors in f32: {}", stored(&bench));
     bench.get_by_label("Factorize by: energy").click();
     settle(&mut bench);
     assert_eq!(scheme(&bench), "energy:0.9");
@@ -125,5 +126,29 @@ fn a_bar_of_the_bytes_tab_prunes_that_much() {
     // The sweep and the row are the same answer.
     let bar = live(&bench).sweep(1).points.iter().find(|p| p.0 == 0.8).expect("there is a bar").1.bytes();
     let off = bar.abs_diff(stored(&bench)) as f64 / stored(&bench) as f64;
-    assert!(off < 0.02, "the bar says {bar}, the row {}", stored(&bench));
+    // Streams coded by frequency are foreseen, not counted, until the exact pass.
+    assert!(off < 0.08, "the bar says {bar}, the row {}", stored(&bench));
+}
+
+#[test]
+fn a_preset_is_laid_as_one_step_and_leaves_locked_layers() {
+    let mut bench = demo();
+    bench.get_by_label("Lock layer").click();
+    settle(&mut bench);
+    bench.get_by_label("Presets…").click();
+    settle(&mut bench);
+    bench.get_by_role_and_label(Role::RadioButton, "erk").click();
+    bench.step();
+    bench.get_by_role_and_label(Role::Button, "Lay it").click();
+    settle(&mut bench);
+    assert_eq!(scheme(&bench), "keep", "it is locked");
+    let share = live(&bench).scheme(3).pruned_share().expect("it is pruned").to_f64();
+    assert!((0.3..0.8).contains(&share), "a small matrix keeps more than a fifth: {share}");
+    assert!(
+        live(&bench).scheme(5).pruned_share().is_none_or(spokeshave::recipe::Decimal::is_zero),
+        "the smallest keeps all"
+    );
+    bench.get_by_label("Undo").click();
+    settle(&mut bench);
+    assert_eq!(live(&bench).scheme(3).to_string(), "keep");
 }

@@ -42,14 +42,15 @@ fn by_bins(matrices: &[Vec<f32>], k: u64) -> Vec<u64> {
     };
     let bins: Vec<Bins> = matrices.iter().map(bins).collect();
     let whole = whole_bins(&bins, k);
-    let part = |((weights, bins), (_, partly)): ((&Vec<f32>, &Bins), &(u64, Range<usize>))| {
+    let part = |weights: &Vec<f32>, bins: &Bins, partly: &Range<usize>| {
         let mut keys: Vec<u32> = magnitudes(weights).iter().map(|w| w.to_bits()).collect();
         keys.retain(|key| partly.contains(&((key >> 16) as usize)));
         keys.sort_unstable();
         let values = keys.chunk_by(|a, b| a == b).map(|c| (f64::from(f32::from_bits(c[0])), c.len() as u64)).collect();
         Part::new(values, partly.end.checked_sub(1).map_or(0.0, |bin| bins.above[bin]))
     };
-    let parts: Vec<Part> = matrices.iter().zip(&bins).zip(&whole).map(part).collect();
+    let parts: Vec<Part> =
+        matrices.iter().zip(&bins).zip(&whole).map(|((w, bins), (_, partly))| part(w, bins, partly)).collect();
     let gone: u64 = whole.iter().map(|(gone, _)| gone).sum();
     whole.iter().zip(within_bins(&parts, k - gone)).map(|((gone, _), more)| gone + more).collect()
 }

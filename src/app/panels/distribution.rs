@@ -275,8 +275,8 @@ fn threshold_ui(
             Some(Prune::Mask { .. }) => "zeros taken from another model",
             Some(Prune::Wanda { .. }) => "ranked by weight and input",
         };
-        let at = pos2(axes.area.center().x, axes.area.top() + 14.0);
-        paint_text(ui.painter(), at, Align2::CENTER_CENTER, words, size::HINT, weight::TEXT, t.text2);
+        let at = pos2(axes.area.left() + 8.0, axes.area.top() + 44.0);
+        paint_text(ui.painter(), at, Align2::LEFT_CENTER, words, size::HINT, weight::TEXT, t.text2);
         return;
     };
     let locked = live.is_locked(index);

@@ -5,6 +5,7 @@ use crate::app::command::Command;
 use crate::app::format;
 use crate::app::theme;
 use crate::app::widgets::{Segmented, Slider, Switch, ValueField};
+use crate::estimate::factors::break_even_rank;
 use crate::recipe::{Decimal, Factorize, Prune, Scheme, Structure};
 use egui::{Align, Layout, Ui};
 
@@ -17,10 +18,9 @@ pub(super) fn full_rank(tensor: &crate::model::Tensor) -> usize {
     geometry.rows.min(geometry.cols)
 }
 
-/// The rank from which the two factors hold as many elements as the matrix: only below it do they pay.
-pub(super) fn break_even_rank(tensor: &crate::model::Tensor) -> usize {
-    let geometry = tensor.geometry();
-    geometry.len().div_ceil((geometry.rows + geometry.cols).max(1))
+/// The greatest rank at which the two factors hold fewer elements than the matrix: only up to it do they pay.
+fn break_even(tensor: &crate::model::Tensor) -> usize {
+    break_even_rank(tensor.geometry())
 }
 
 /// Draws the column.
@@ -30,7 +30,7 @@ pub(super) fn factorize_ui(ui: &mut Ui, editor: &Editor<'_>, commands: &mut Vec<
         editor.push(commands, scheme, "factorize");
     };
     let full = full_rank(editor.tensor);
-    let first = (break_even_rank(editor.tensor) / 2).clamp(1, full.max(1));
+    let first = (break_even(editor.tensor) / 2).clamp(1, full.max(1));
     let reason =
         editor.locked.or_else(|| refusal(editor.scheme)).or((full < 2).then_some("A single row has no rank to lose"));
     let shown = editor.scheme.factorize;
@@ -74,7 +74,7 @@ fn refusal(scheme: &Scheme) -> Option<&'static str> {
 }
 
 fn rank_ui(ui: &mut Ui, editor: &Editor<'_>, rank: usize, full: usize, set: &mut dyn FnMut(usize)) {
-    let even = break_even_rank(editor.tensor);
+    let even = break_even(editor.tensor);
     let mut value = rank as f64;
     ui.horizontal(|ui| {
         let unit = format!("of {}", format::grouped(full as u64));
@@ -88,7 +88,7 @@ fn rank_ui(ui: &mut Ui, editor: &Editor<'_>, rank: usize, full: usize, set: &mut
             ui.label(theme::label(format!("{} in factors", format::count(elements as u64))));
         });
     });
-    let words = format!("pays below {}", format::grouped(even as u64));
+    let words = format!("pays to {}", format::grouped(even as u64));
     let slider = Slider::new(&mut value, 1.0..=full as f64, "Kept rank").step(1.0).mark(even as f64, &words);
     if ui.add(slider.disabled(editor.locked)).changed() {
         set(value as usize);

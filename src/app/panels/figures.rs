@@ -78,7 +78,8 @@ pub fn column_ui(ui: &mut Ui, live: &Live, index: usize) {
         .collect();
     ui.add_space(2.0);
     StackedBar::new("Where this layer's bytes went", &parts).height(7.0).show(ui);
-    if let Some(words) = break_even_words(live, index) {
+    // Whole or not at all: half a line says nothing.
+    if let Some(words) = break_even_words(live, index).filter(|_| ui.available_height() > 34.0) {
         ui.add_space(2.0);
         ui.add(egui::Label::new(theme::hint(words)).wrap());
     }
@@ -127,6 +128,16 @@ pub fn line_ui(ui: &mut Ui, live: &Live, index: usize) {
 fn break_even_words(live: &Live, index: usize) -> Option<String> {
     let (tensor, scheme, row) = (&live.model.tensors[index], live.scheme(index), &live.rows[index]);
     let estimate = row.estimate.as_ref().filter(|_| row.fresh)?;
+    if let Some(note) = live.plan().removals.note(index) {
+        return Some(format::plain(note));
+    }
+    if let Some(factors) = &estimate.factors {
+        let geometry = tensor.geometry();
+        let elements = factors.rank * (geometry.rows + geometry.cols);
+        let (of, all) = (format::count(elements as u64), format::count(tensor.elements() as u64));
+        let stored = if live.target() == Target::Packed { "stored" } else { "multiplied back" };
+        return Some(format!("Factors of rank {}, {stored}: {of} elements for {all}", factors.rank));
+    }
     if scheme.is_keep() {
         return None;
     }
@@ -141,9 +152,10 @@ fn break_even_words(live: &Live, index: usize) -> Option<String> {
     let even = format::percent(size::break_even(bits), 0);
     let zeros = estimate.errors.as_ref()?.zeros as f64 / estimate.elements.max(1) as f64;
     let zeros = format::percent(zeros, 0);
-    Some(if estimate.sizes.mask > 0 {
-        format!("Mask pays: {zeros} % zeros are past the {even} % break-even at {bits} bits")
-    } else {
-        format!("No mask: {zeros} % zeros are under the {even} % break-even at {bits} bits")
+    let sizes = &estimate.sizes;
+    Some(match (sizes.mask > 0, sizes.indices > 0) {
+        (true, _) => format!("Mask pays: {zeros} % zeros, the break-even at {bits} bits is {even} %"),
+        (_, true) => format!("Indices pay: {zeros} % zeros, the break-even of a mask at {bits} bits is {even} %"),
+        _ => format!("No mask: {zeros} % zeros, the break-even at {bits} bits is {even} %"),
     })
 }

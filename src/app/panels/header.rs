@@ -64,6 +64,10 @@ fn buttons_ui(ui: &mut Ui, live: &Live, _view: &View, preferences: &Preferences,
     {
         commands.push(Command::AskSaveRecipe);
     }
+    let presets = ui.button("Presets…").on_hover_text("Ways of spreading a budget that have a name");
+    if presets.clicked() {
+        commands.push(Command::AskPreset);
+    }
     ui.add_space(4.0);
     let (icon, name) = if preferences.dark { (Icon::Sun, "Light theme") } else { (Icon::Moon, "Dark theme") };
     if ui.add(IconButton::new(icon, name)).clicked() {

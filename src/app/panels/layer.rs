@@ -1,6 +1,6 @@
 //! The selected layer: its name and lock, its distribution, and its figures beside or under the plot.
 
-use super::{bytes, distribution, figures};
+use super::{bytes, distribution, figures, spectrum};
 use crate::app::command::Command;
 use crate::app::format;
 use crate::app::state::{Tab, View};
@@ -34,6 +34,7 @@ pub fn layer_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<Co
         Tab::Distribution => {
             pane(ui, plot, "distribution", |ui| distribution::distribution_ui(ui, live, view, commands));
         }
+        Tab::Spectrum => pane(ui, plot, "spectrum", |ui| spectrum::spectrum_ui(ui, live, view, commands)),
         Tab::Bytes => pane(ui, plot, "bytes", |ui| bytes::bytes_ui(ui, live, view, commands)),
     }
     if column {

@@ -164,10 +164,16 @@ pub fn constraint(live: &Live, index: usize) -> Option<String> {
         let words = refusal.split_once("\": ").map_or(refusal.as_str(), |(_, words)| words);
         return Some(words.to_owned());
     }
-    if let Some(note) = live.plan().removals.note(index) {
+    // What is removed with others is no constraint; why it is only zeroed is one.
+    if live.plan().removals.zeroes(index)
+        && let Some(note) = live.plan().removals.note(index)
+    {
         return Some(note.to_owned());
     }
     let scheme = live.scheme(index);
+    if let Some(note) = live.plan().removals.note(index) {
+        return Some(note.to_owned());
+    }
     let estimate = row.estimate.as_ref().filter(|_| row.fresh)?;
     let tensor = &live.model.tensors[index];
     if live.target() == Target::Safetensors {

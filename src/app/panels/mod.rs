@@ -19,6 +19,7 @@ mod prune;
 mod quantize;
 pub mod rows;
 pub mod scheme;
+mod spectrum;
 pub mod totals;
 pub mod tradeoff;
 pub mod welcome;

@@ -219,10 +219,10 @@ fn detail_ui(ui: &mut Ui, editor: &Editor<'_>, prune: &Prune, set: &mut dyn FnMu
             let mut chosen = sizes.iter().position(|&size| size == (height, width)).unwrap_or(usize::MAX);
             ui.horizontal(|ui| {
                 let reasons = [editor.locked; 5];
-                if ui.add(Segmented::new(&mut chosen, &labels, "Block size").chips().disabled(&reasons)).changed() {
-                    if let Some(&(height, width)) = sizes.get(chosen) {
-                        set(Prune::Block { height, width, share });
-                    }
+                let changed =
+                    ui.add(Segmented::new(&mut chosen, &labels, "Block size").chips().disabled(&reasons)).changed();
+                if let Some(&(height, width)) = sizes.get(chosen).filter(|_| changed) {
+                    set(Prune::Block { height, width, share });
                 }
             });
             if !sizes.contains(&(height, width)) {
@@ -265,10 +265,9 @@ fn pattern_ui(ui: &mut Ui, editor: &Editor<'_>, n: u32, m: u32, set: &mut dyn Fn
         }
         let reasons = [editor.locked; 4];
         let labels = ["2:4", "1:4", "4:8", "1:2"];
-        if ui.add(Segmented::new(&mut chosen, &labels, "Pattern").chips().disabled(&reasons)).changed() {
-            if let Some(&(n, m)) = patterns.get(chosen) {
-                set(n, m);
-            }
+        let changed = ui.add(Segmented::new(&mut chosen, &labels, "Pattern").chips().disabled(&reasons)).changed();
+        if let Some(&(n, m)) = patterns.get(chosen).filter(|_| changed) {
+            set(n, m);
         }
     });
 }

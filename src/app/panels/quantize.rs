@@ -179,7 +179,7 @@ fn cost_ui(ui: &mut Ui, editor: &Editor<'_>) {
     ui.horizontal(|ui| {
         ui.label(theme::rich(format!("{code:.0}"), theme::size::DIAL, theme::weight::TITLE).strong());
         ui.label(theme::label("bits"));
-        if total - code >= 0.005 {
+        if total - code >= 0.005 && editor.scheme.factorize.is_none() {
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                 let side = total - code;
                 let words = if ui.available_width() > 120.0 {
@@ -245,6 +245,10 @@ fn integer_ui(
     ui.horizontal(|ui| {
         if ui.add(ValueField::new(&mut value, 2.0..=8.0, "Bits").unit("bits").step(1.0).disabled(locked)).changed() {
             set(Grid { bits: value as u32, ..grid });
+        }
+        // Scales of factors are of other rows than the tensor's.
+        if scheme.factorize.is_some() {
+            return;
         }
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             let total = size::bits_with_side(tensor, scheme);

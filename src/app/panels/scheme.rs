@@ -44,10 +44,8 @@ pub fn scheme_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<C
     // Where two columns have room, the left one shows what the scheme has of the two.
     let step = view.step.unwrap_or(usize::from(scheme.prune.is_none() && scheme.factorize.is_some()));
     let editor = Editor { tensor, scheme: &scheme, locked, gesture: view.gesture, alone: (!all).then_some(step) };
-    let cuts: Vec<f32> = match all {
-        true => vec![1.0 / 3.0, 2.0 / 3.0],
-        false => vec![if body.width() < 2.0 * NARROW { 0.46 } else { 0.5 }],
-    };
+    let half = if body.width() < 2.0 * NARROW { 0.46 } else { 0.5 };
+    let cuts: Vec<f32> = if all { vec![1.0 / 3.0, 2.0 / 3.0] } else { vec![half] };
     let cuts: Vec<f32> = cuts.into_iter().map(|share| egui::lerp(body.left()..=body.right(), share)).collect();
     for &x in &cuts {
         ui.painter().vline(x, body.top() + 4.0..=body.bottom() - 12.0, egui::Stroke::new(1.0, tokens(ui).line));

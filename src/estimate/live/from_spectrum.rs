@@ -26,7 +26,7 @@ impl Engine {
 
     /// A factorized tensor. `None` where its singular values are not known, or are not all there is to know: its rows or
     /// columns were pruned, or its factors are quantized.
-    pub(super) fn from_spectrum(&self, of: Outcome<'_>, target: Target, index: usize) -> Option<TensorEstimate> {
+    pub(super) fn truncated(&self, of: Outcome<'_>, target: Target, index: usize) -> Option<TensorEstimate> {
         let (spectrum, profile) = (self.spectra.get(&index)?, self.profile(index).filter(|p| !p.coarse)?);
         if of.cut || of.scheme.prune.is_some() || of.scheme.quantize.is_some() {
             return None;

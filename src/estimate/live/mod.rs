@@ -188,7 +188,7 @@ impl Engine {
     #[must_use]
     pub fn estimate(&self, model: &Model, plan: &Plan, index: usize, asked: &Asked) -> Option<TensorEstimate> {
         if plan.assignments[index].stored.factorize.is_some() {
-            return self.from_spectrum(plan.outcome(model, index), plan.target, index);
+            return self.truncated(plan.outcome(model, index), plan.target, index);
         }
         let scheme = without_structure(&plan.assignments[index].stored);
         let case = self.case(model, plan, index, &scheme, &asked.cuts, asked.tried)?;

@@ -5,7 +5,7 @@
 //! of trained layers fall so slowly that plain powers would take hundreds of passes, so the powers are Chebyshev's
 //! polynomials over the part that is not wanted (Zhou and Saad 2006): the same few products do the work of their square.
 //!
-//! It ends when a round of [`DEGREE`] products adds less than [`SETTLED`] of the energy that is not captured, twice in a
+//! It ends when a round of `DEGREE` products adds less than `SETTLED` of the energy that is not captured, twice in a
 //! row. The start is drawn from a fixed seed, and all sums run in one order: one matrix, one answer.
 
 use super::product::{View, Wanted, add_product};

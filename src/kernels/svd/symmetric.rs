@@ -148,7 +148,7 @@ fn less_two(y: &mut [f64], p: f64, a: &[f64], q: f64, b: &[f64]) {
 /// y = A x for the square right of and below (`from`, `from`), whose rows begin `rows`.
 fn times_vector(rows: &[f64], n: usize, from: usize, x: &[f64], y: &mut [f64]) {
     let some = |(at, y): (usize, &mut [f64])| {
-        dispatch::run(Rows { rows: &rows[at * ROWS * n..], n, from, x, y });
+        dispatch::run(TimesVector { rows: &rows[at * ROWS * n..], n, from, x, y });
     };
     if x.len() <= 2 * ROWS {
         y.chunks_mut(ROWS).enumerate().for_each(some);
@@ -160,7 +160,7 @@ fn times_vector(rows: &[f64], n: usize, from: usize, x: &[f64], y: &mut [f64]) {
 /// Rows that one thread multiplies at a time.
 const ROWS: usize = 64;
 
-struct Rows<'a> {
+struct TimesVector<'a> {
     rows: &'a [f64],
     n: usize,
     from: usize,
@@ -168,7 +168,7 @@ struct Rows<'a> {
     y: &'a mut [f64],
 }
 
-impl Kernel for Rows<'_> {
+impl Kernel for TimesVector<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -390,9 +390,9 @@ mod tests {
         add_product(View::new(a, n, n, n), v, &mut image, wanted, Wanted::All);
         add_product(v.transposed(), v, &mut gram, wanted, Wanted::All);
         for i in 0..n {
-            for j in 0..wanted {
+            for (j, value) in values[..wanted].iter().enumerate() {
                 let at = i * wanted + j;
-                assert!((image[at] - values[j] * vectors[at]).abs() <= bound, "{n}: A v = λ v");
+                assert!((image[at] - value * vectors[at]).abs() <= bound, "{n}: A v = λ v");
             }
         }
         for (at, x) in gram.iter().enumerate() {
