@@ -12,7 +12,7 @@
 
 use super::{Answer, Case, entropy_of, from_table};
 use crate::kernels::among::keep_largest;
-use crate::kernels::layout::Unit;
+use crate::kernels::layout::{Geometry, Unit};
 use crate::kernels::trial::symmetric_error;
 use crate::profile::sample::{Ratio, ratio};
 use crate::profile::tiles::Tiles;
@@ -121,85 +121,125 @@ fn by_chance(case: &Case<'_>, share: Decimal) -> Option<Picked> {
     })
 }
 
-/// The largest N of each M of drawn groups.
+/// The largest N of each M of drawn groups. What is left over of a group at its end is no tail of the row, unless it is the row.
 fn among(case: &Case<'_>, n: usize, m: usize) -> Option<Picked> {
     let sample = case.profile.sample.as_ref()?;
     let segments = &sample.segments[..sample.segments.len().min(case.tried)];
+    let cols = case.tensor.geometry().cols;
     let mut parts = Parts::default();
     let (mut left, mut keys) = (Vec::new(), Vec::new());
     for segment in segments {
         let source = sample.values_of(segment);
+        let source = if source.len() < cols { &source[..source.len() / m * m] } else { source };
         left.clear();
         left.extend_from_slice(source);
         keep_largest(&mut left, n, m, &mut keys);
         let peak = segment.high.max(-segment.low);
-        parts.add(case, segment.weight, (source, &left), (source.len(), Some(peak)));
+        parts.add(case, segment.weight, (source, &left), (source.len().max(1), Some(peak)));
     }
-    let geometry = case.tensor.geometry();
-    let kept = |of: usize| (n * of).div_ceil(m);
-    let per_row = geometry.cols / m * (m - n) + (geometry.cols % m - kept(geometry.cols % m));
-    let gone = ((per_row * geometry.rows) as f64).max(case.profile.moments.zeros as f64);
     let pruned = ratio(&parts.energy).of(case.profile.moments.energy);
-    parts.picked(pruned, gone)
+    parts.picked(case, pruned)
 }
 
 /// Blocks of drawn tiles: those below the quantile of all their energies go.
 fn in_blocks(case: &Case<'_>, (height, width): (usize, usize), share: Decimal) -> Option<Picked> {
     let tiles = &case.profile.sample.as_ref()?.tiles;
-    let geometry = case.tensor.geometry();
-    let (height, width) = (height.min(geometry.rows), width.min(geometry.cols));
+    let cuts = Cuts::of(tiles, case.tensor.geometry(), height, width)?;
     // Of rows that are stretched by an outlier tiles know nothing.
-    let by_rows = matches!(case.scheme.quantize, Some(Quantize::Int { unit: Unit::Row, .. }));
-    if height > tiles.rows || width > tiles.cols || by_rows {
+    if matches!(case.scheme.quantize, Some(Quantize::Int { unit: Unit::Row, .. })) {
         return None;
     }
-    let blocks: Vec<Vec<f64>> = tiles.iter().map(|tile| energies(tiles, tile, height, width)).collect();
+    let covered: Vec<Vec<f32>> = tiles.iter().map(|tile| cuts.covered(tile)).collect();
+    let blocks: Vec<Vec<f64>> = covered.iter().map(|tile| cuts.energies(tile)).collect();
     let mut sorted: Vec<f64> = blocks.concat();
     sorted.sort_by(f64::total_cmp);
-    let (p, mut energy) = (share.to_f64(), Vec::new());
-    let k = ((p * sorted.len() as f64 + 0.5) as usize).min(sorted.len());
-    let limit = if k == 0 { 0.0 } else { *sorted.get(k - 1)? };
-    let total = sorted.len() as f64;
-    let count = |of: &dyn Fn(&&f64) -> bool| sorted.iter().filter(of).count() as f64;
-    let (below, at) = (count(&|energy| **energy < limit), count(&|energy| **energy == limit));
+    let total = sorted.len();
+    let k = ((share.to_f64() * total as f64 + 0.5) as usize).min(total);
+    let limit = if k == 0 { -1.0 } else { *sorted.get(k - 1)? };
+    let (below, upto) = (sorted.partition_point(|e| *e < limit), sorted.partition_point(|e| *e <= limit));
     // Of many equal blocks a share goes, in every tile the same.
-    let tied = if k > 0 && at > 0.0 { (k as f64 - below) / at } else { 0.0 };
-    let mut parts = Parts::default();
-    let (mut left, mut ties) = (Vec::new(), 0.0);
-    for (tile, energies) in tiles.iter().zip(&blocks) {
-        left.clear();
-        left.extend_from_slice(tile);
-        let (per_row, mut gone, mut lost) = (tiles.cols / width, 0.0, 0.0);
-        for (block, &energy) in energies.iter().enumerate() {
-            ties += if energy == limit { tied } else { 0.0 };
-            let goes = energy < limit || (energy == limit && ties >= 1.0);
-            ties -= if energy == limit && goes { 1.0 } else { 0.0 };
+    let tied = if upto > below { (k - below) as f64 / (upto - below) as f64 } else { 0.0 };
+    let (mut parts, mut energy, mut ties) = (Parts::default(), Vec::new(), 0.0);
+    for (tile, energies) in covered.iter().zip(&blocks) {
+        let mut left = tile.clone();
+        let (mut gone, mut lost) = (0.0, 0.0);
+        for (block, &own) in energies.iter().enumerate() {
+            ties += if own == limit { tied } else { 0.0 };
+            let goes = own < limit || (own == limit && ties >= 1.0);
             if goes {
-                let (top, side) = (block / per_row * height, block % per_row * width);
-                (top..top + height).for_each(|row| left[row * tiles.cols + side..][..width].fill(0.0));
-                (gone, lost) = (gone + 1.0, lost + energy);
+                ties -= if own == limit { 1.0 } else { 0.0 };
+                cuts.clear(block, &mut left);
+                (gone, lost) = (gone + 1.0, lost + own);
             }
         }
-        parts.add(case, 1.0, (tile, &left), (tiles.cols, None));
+        parts.add(case, 1.0, (tile, &left), (cuts.cols, None));
         // A quantile that is off by a little shifts every tile alike: what a tile says of the energy below it is corrected by
         // how many of its blocks lie there (the influence of a Lorenz ordinate). Outliers stay, so the sum goes with elements.
-        let own = energies.len() as f64;
-        energy.push((lost + limit * (k as f64 / total * own - gone), own * (height * width) as f64));
+        let expected = k as f64 / total as f64 * energies.len() as f64;
+        energy.push((lost + limit.max(0.0) * (expected - gone), tile.len() as f64));
     }
-    let n = geometry.len() as f64;
-    parts.picked(ratio(&energy).of(n), (p * n).max(case.profile.moments.zeros as f64))
+    let n = case.tensor.elements() as f64;
+    parts.picked(case, ratio(&energy).of(n))
 }
 
-/// Σw² of the whole blocks of a tile, row by row of blocks.
-fn energies(tiles: &Tiles, tile: &[f32], height: usize, width: usize) -> Vec<f64> {
-    let (down, across) = (tiles.rows / height, tiles.cols / width);
-    let mut sums = vec![0.0; down * across];
-    for (i, row) in tile.chunks_exact(tiles.cols).take(down * height).enumerate() {
-        for (sum, piece) in sums[i / height * across..].iter_mut().zip(row.chunks_exact(width)) {
-            *sum += piece.iter().map(|w| f64::from(*w) * f64::from(*w)).sum::<f64>();
+/// How tiles are cut into blocks.
+struct Cuts {
+    height: usize,
+    width: usize,
+    /// Rows and columns of a tile that blocks cover.
+    rows: usize,
+    cols: usize,
+    /// Columns of a tile.
+    stride: usize,
+}
+
+impl Cuts {
+    /// The blocks of tiles of a matrix; `None` where tiles do not stand for it: blocks larger than a tile, or a matrix so narrow
+    /// that the partial blocks at its edges count.
+    fn of(tiles: &Tiles, matrix: Geometry, height: usize, width: usize) -> Option<Self> {
+        /// Blocks side by side from which a partial one at the edge hardly counts.
+        const MANY: usize = 32;
+        let covered = |tile: usize, whole: usize, block: usize| {
+            let fits = whole.is_multiple_of(block) || whole / block >= MANY;
+            match () {
+                // The tile reaches from edge to edge: its partial blocks are those of the matrix.
+                () if tile == whole => Some(tile),
+                () if block <= tile && fits => Some(tile / block * block),
+                () => None,
+            }
+        };
+        let (height, width) = (height.min(matrix.rows), width.min(matrix.cols));
+        let (rows, cols) = (covered(tiles.rows, matrix.rows, height)?, covered(tiles.cols, matrix.cols, width)?);
+        (rows * cols > 0).then_some(Self { height, width, rows, cols, stride: tiles.cols })
+    }
+
+    fn covered(&self, tile: &[f32]) -> Vec<f32> {
+        tile.chunks_exact(self.stride).take(self.rows).flat_map(|row| &row[..self.cols]).copied().collect()
+    }
+
+    /// Blocks side by side.
+    fn across(&self) -> usize {
+        self.cols.div_ceil(self.width)
+    }
+
+    /// Σw² of the blocks of what is covered, row by row of blocks.
+    fn energies(&self, covered: &[f32]) -> Vec<f64> {
+        let mut sums = vec![0.0; self.rows.div_ceil(self.height) * self.across()];
+        for (i, row) in covered.chunks_exact(self.cols).enumerate() {
+            for (sum, piece) in sums[i / self.height * self.across()..].iter_mut().zip(row.chunks(self.width)) {
+                *sum += piece.iter().map(|w| f64::from(*w) * f64::from(*w)).sum::<f64>();
+            }
+        }
+        sums
+    }
+
+    /// Zeroes a block.
+    fn clear(&self, block: usize, covered: &mut [f32]) {
+        let (top, side) = (block / self.across() * self.height, block % self.across() * self.width);
+        for row in covered.chunks_exact_mut(self.cols).skip(top).take(self.height) {
+            row[side..].iter_mut().take(self.width).for_each(|w| *w = 0.0);
         }
     }
-    sums
 }
 
 /// Sums over drawn pieces, as pairs for ratios.
@@ -208,6 +248,8 @@ struct Parts {
     energy: Vec<(f64, f64)>,
     rest: Vec<(f64, f64)>,
     lost: f64,
+    /// Elements that are not 0, before and after.
+    before: f64,
     alive: f64,
 }
 
@@ -225,9 +267,10 @@ impl Parts {
         let (all, kept): (f64, f64) = (source.iter().map(square).sum(), left.iter().map(square).sum());
         self.energy.push((weight * (all - kept), weight * all));
         let survivors = left.iter().filter(|w| **w != 0.0).count() as f64;
+        let before = source.iter().filter(|w| **w != 0.0).count() as f64;
         self.alive += weight * survivors;
+        self.before += weight * before;
         let Some(Quantize::Int { bits, unit, .. }) = case.scheme.quantize else {
-            let before = source.iter().filter(|w| **w != 0.0).count() as f64;
             return self.rest.push((weight * survivors, weight * before));
         };
         let top = (1_i32 << (bits - 1)) - 1;
@@ -251,10 +294,14 @@ impl Parts {
         self.lost += weight * lost;
     }
 
-    fn picked(&self, pruned: Ratio, gone: f64) -> Option<Picked> {
+    fn picked(&self, case: &Case<'_>, pruned: Ratio) -> Option<Picked> {
         if self.rest.is_empty() {
             return None;
         }
+        // How many are 0 beforehand is known; of the others a share is 0 now.
+        let n = case.tensor.elements() as f64;
+        let nonzero = n - case.profile.moments.zeros as f64;
+        let gone = n - if self.before > 0.0 { self.alive / self.before * nonzero } else { 0.0 };
         let lost = if self.alive > 0.0 { self.lost / self.alive } else { 0.0 };
         Some(Picked { pruned, rest: ratio(&self.rest), lost, gone, sampled: true })
     }
