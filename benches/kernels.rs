@@ -5,6 +5,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rayon::prelude::*;
 use spokeshave::formats::Dtype;
+use spokeshave::kernels::among::keep_largest;
 use spokeshave::kernels::bits::{BitWriter, unpack};
 use spokeshave::kernels::bracket::{self, Bracket, Found};
 use spokeshave::kernels::clip::{Wanted, least_error};
@@ -150,6 +151,15 @@ fn kernels(criterion: &mut Criterion) {
     assert_eq!(threshold(&weights), threshold_by_digits(&weights, &mut table), "two ways, one answer");
     group.bench_function("threshold", |b| b.iter(|| threshold(black_box(&weights))));
     group.bench_function("threshold by digits", |b| b.iter(|| threshold_by_digits(black_box(&weights), &mut table)));
+    let (mut pruned, mut keys) = (weights.clone(), Vec::new());
+    for (n, m) in [(2, 4), (3, 7)] {
+        group.bench_function(format!("{n} of {m}, with a copy"), |b| {
+            b.iter(|| {
+                pruned.copy_from_slice(black_box(&weights));
+                keep_largest(&mut pruned, n, m, &mut keys);
+            });
+        });
+    }
     let half: Vec<u8> = weights.iter().flat_map(|w| ((w.to_bits() >> 16) as u16).to_le_bytes()).collect();
     let mut values = Vec::new();
     group.throughput(Throughput::Bytes(2 * WEIGHTS as u64));

@@ -289,7 +289,7 @@ fn read_sample(reader: &mut Reader<'_>) -> Option<Sample> {
     let tiled = reader.len(4)?;
     let tiles = Tiles { rows, cols, values: reader.f32s(tiled)? };
     let fits = rows <= TALL && cols <= WIDE && (tiled == 0 || (rows * cols > 0 && tiled.is_multiple_of(rows * cols)));
-    fits.then_some(Sample { segments, values, quantiles, clips, looks, order, tiles })
+    fits.then_some(Sample { segments, values, quantiles, clips, looks, tiles, order })
 }
 
 fn read_tables(reader: &mut Reader<'_>) -> Option<Tables> {

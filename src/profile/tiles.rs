@@ -57,7 +57,7 @@ impl Tiles {
 /// Where tiles begin, as flat indices: of all whole tiles every so many, the step being prime to the tiles in a row, so that they
 /// do not stand one below the other.
 fn places(geometry: Geometry) -> impl Iterator<Item = usize> {
-    let (tall, wide) = (geometry.rows.min(TALL).max(1), geometry.cols.min(WIDE).max(1));
+    let (tall, wide) = (geometry.rows.clamp(1, TALL), geometry.cols.clamp(1, WIDE));
     let (down, across) = (geometry.rows / tall, geometry.cols / wide);
     let all = down * across;
     // Halves of the golden section are far from every fraction.
