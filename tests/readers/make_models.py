@@ -130,6 +130,8 @@ RECIPES = [
         "block:1x2:0.35",
         "random:0.5:7",
         "random:0.9:18446744073709551615+int6:p99",
+        "nm:2:4+ternary:row",
+        "block:2x8:0.5+codebook:12",
         "keep",
     )
 ]

@@ -14,7 +14,18 @@ from harness import Checks, check_values, read_artifact, sha, size_on_disk
 from make_models import file_bytes, read_reference
 
 # Fits over survivors, some of which read 0 afterwards, are what an exported file's zeros alone could not tell again.
-AFTER_MASKS = ("", "+int4", "+int3:g32:asym", "+int4:mse", "+int5:p97", "+f16")
+AFTER_MASKS = (
+    "",
+    "+int4",
+    "+int3:g32:asym",
+    "+int4:mse",
+    "+int5:p97",
+    "+f16",
+    "+ternary",
+    "+ternary:row",
+    "+codebook:9",
+    "+nf4:g32",
+)
 
 
 def mask_model(r) -> dict[str, np.ndarray]:
@@ -54,13 +65,19 @@ def check_masks(checks: Checks, work: Path) -> None:
                 text = f"mask:{file}{suffix}"
                 expected = expect(model, [("*", text)], weights, target, masks={str(file): kinds[kind]})
                 out = folder / f"out.{target}"
-                checks.run(case, "export", source, f"--set=*={text}", "--target", target, "-o", out, "--force", "--json")
+                checks.run(
+                    case, "export", source, f"--set=*={text}", "--target", target, "-o", out, "--force", "--json"
+                )
                 found, recipe = read_artifact(out, target)
                 check_values(checks, f"{case} {kind}{suffix} [{target}]", found, expected)
-                checks.check("mask:embedded" in recipe and str(folder) not in recipe, case, "the recipe has no path", recipe)
+                checks.check(
+                    "mask:embedded" in recipe and str(folder) not in recipe, case, "the recipe has no path", recipe
+                )
                 made[kind] = sha(out)
                 if kind == "float":
-                    estimate = checks.run(case, "estimate", source, f"--set=*={text}", "--target", target, "--json").json
+                    estimate = checks.run(
+                        case, "estimate", source, f"--set=*={text}", "--target", target, "--json"
+                    ).json
                     checks.equal(case, f"bytes of {text}", estimate["bytes"], size_on_disk(out))
                     zeros_told = {t["name"]: t["zeros"] for t in estimate["tensors"]}
                     wanted = {n: o.zeros for n, o in expected.tensors.items()}
@@ -115,10 +132,24 @@ def check_masks_alone(checks: Checks, work: Path) -> None:
         pruned = expect(model, [("[ab].*", bare)], {"a.weight", "b.weight"}, "safetensors").tensors
         checks.equal(case, f"names of {text}", sorted(found), ["a.weight", "b.weight"])
         for name, mask in found.items():
-            checks.check(mask.dtype == bool and np.array_equal(mask, wide(pruned[name].stored).reshape(mask.shape) != 0), case, f"{name} of {text}")
+            checks.check(
+                mask.dtype == bool and np.array_equal(mask, wide(pruned[name].stored).reshape(mask.shape) != 0),
+                case,
+                f"{name} of {text}",
+            )
         # Taken over, they make what they were made from.
         for words in ([f"--set=[ab].*={bare}"], [f"--set=[ab].*=mask:{out}"]):
-            checks.run(case, "export", source, *words, "--target", "safetensors", "-o", folder / f"{len(words[0])}.st", "--force")
+            checks.run(
+                case,
+                "export",
+                source,
+                *words,
+                "--target",
+                "safetensors",
+                "-o",
+                folder / f"{len(words[0])}.st",
+                "--force",
+            )
         checks.equal(
             case,
             f"{text} by its masks",
@@ -131,7 +162,9 @@ def check_masks_alone(checks: Checks, work: Path) -> None:
         checks.equal(case, "compare adds up", compared["mask_overlap"], 1.0)
     before = sha(out)
     for words in ([], ["--rewind", source]):
-        checks.run(case, "export", source, "--set=*=int4", *words, "--mask-only", "-o", out, "--json", code=2 if words else 1)
+        checks.run(
+            case, "export", source, "--set=*=int4", *words, "--mask-only", "-o", out, "--json", code=2 if words else 1
+        )
     checks.run(case, "export", source, "--set=*=nm:2:4", "--mask-only", "-o", out, "--json", code=1)
     checks.run(case, "export", source, "--set=*=nm:2:4", "--mask-only", "-o", source, "--force", "--json", code=1)
     checks.equal(case, "what is there stays without --force", sha(out), before)
@@ -159,12 +192,16 @@ def check_rewind(checks: Checks, work: Path) -> None:
         pruned = expect(trained, bare, weights, "safetensors").tensors
         for target in ("safetensors", "packed"):
             out = folder / f"ticket.{target}"
-            report = checks.run(case, "export", end, *words, "--target", target, "--rewind", start, "-o", out, "--force", "--json").json
+            report = checks.run(
+                case, "export", end, *words, "--target", target, "--rewind", start, "-o", out, "--force", "--json"
+            ).json
             found, recipe = read_artifact(out, target)
             for name, array in first.items():
                 wanted = array.copy()
                 if pruned[name].touched:
-                    wanted[(wide(pruned[name].stored) == 0).reshape(array.shape) & (wide(array) != 0).reshape(array.shape)] = 0
+                    wanted[
+                        (wide(pruned[name].stored) == 0).reshape(array.shape) & (wide(array) != 0).reshape(array.shape)
+                    ] = 0
                 dtype, shape, data = found[name]
                 same = np.array_equal(np.frombuffer(data, array.dtype).reshape(shape), wanted)
                 checks.check(same, case, f"{name} under {lines} [{target}]", dtype)
@@ -189,8 +226,12 @@ def check_rewind(checks: Checks, work: Path) -> None:
         first | {"c.weight": first["c.weight"][:, :32]},
     ):
         other.write_bytes(file_bytes(wrong, None))
-        run = checks.run(case, "export", end, "--set=a.weight=prune:0.5", "--rewind", other, "-o", folder / "never", "--json", code=1)
-        checks.check("tensor" in run.stderr and "other.safetensors" in run.stderr, case, "another network is refused", run.stderr)
+        run = checks.run(
+            case, "export", end, "--set=a.weight=prune:0.5", "--rewind", other, "-o", folder / "never", "--json", code=1
+        )
+        checks.check(
+            "tensor" in run.stderr and "other.safetensors" in run.stderr, case, "another network is refused", run.stderr
+        )
     for out in (start, end):
         checks.run(case, "export", end, "--set=*=prune:0.5", "--rewind", start, "-o", out, "--force", "--json", code=1)
     left = [p.name for p in folder.iterdir() if p.name.startswith(".spokeshave")]

@@ -47,8 +47,15 @@ def lamp(matrices: list[np.ndarray], share: Fraction) -> list[int]:
 
 def model_of(r) -> dict[str, np.ndarray]:
     """A small convolutional net with heavy tails; its output is the last to be counted, not the last by bytes."""
-    shapes = {"conv1.weight": (16, 3, 3, 3), "conv2.weight": (32, 16, 3, 3), "fc9.weight": (64, 512), "fc10.weight": (10, 64)}
-    return {n: (r.standard_t(4, s) * r.uniform(0.01, 3)).astype(F32) for n, s in shapes.items()} | {"fc9.bias": np.ones(64, F32)}
+    shapes = {
+        "conv1.weight": (16, 3, 3, 3),
+        "conv2.weight": (32, 16, 3, 3),
+        "fc9.weight": (64, 512),
+        "fc10.weight": (10, 64),
+    }
+    return {n: (r.standard_t(4, s) * r.uniform(0.01, 3)).astype(F32) for n, s in shapes.items()} | {
+        "fc9.bias": np.ones(64, F32)
+    }
 
 
 def shares_of(text: str) -> dict[str, str]:
