@@ -263,10 +263,12 @@ fn threshold_ui(
     let share = scheme.pruned_share().map_or(0.0, Decimal::to_f64);
     let value = match (&scheme.prune, scope) {
         (Some(_), None | Some(Scope::Row)) => None,
+        _ if scheme.factorize.is_some() => None,
         _ => Some(known.filter(|_| row.fresh).unwrap_or_else(|| magnitude_of_share(histogram, share))),
     };
     let Some(value) = value else {
         let words = match &scheme.prune {
+            _ if scheme.factorize.is_some() => "two factors: the rank is under Spectrum",
             Some(Prune::Magnitude { .. }) | None => "one threshold per row",
             Some(Prune::Nm { .. }) => "ranked in each group along a row",
             Some(Prune::Block { .. }) => "whole blocks, by their energy",

@@ -1,12 +1,12 @@
 //! The factorize column of the scheme editor: the rank or the energy that is kept, and up to where that pays.
 
-use super::scheme::{Editor, UNDONE};
+use super::scheme::Editor;
 use crate::app::command::Command;
 use crate::app::format;
 use crate::app::theme;
 use crate::app::widgets::{Segmented, Slider, Switch, ValueField};
 use crate::estimate::factors::break_even_rank;
-use crate::recipe::{Decimal, Factorize, Prune, Scheme, Structure};
+use crate::recipe::{Decimal, Factorize, Scheme};
 use egui::{Align, Layout, Ui};
 
 /// The energy that an energy dial starts with.
@@ -67,10 +67,7 @@ pub(super) fn factorize_ui(ui: &mut Ui, editor: &Editor<'_>, commands: &mut Vec<
 
 /// Why a scheme cannot be factorized.
 pub(super) fn refusal(scheme: &Scheme) -> Option<&'static str> {
-    match scheme.prune {
-        None | Some(Prune::Structured { what: Structure::Rows | Structure::Cols, .. }) => None,
-        Some(_) => Some(UNDONE),
-    }
+    Scheme { factorize: Some(Factorize::Rank(1)), ..scheme.clone() }.contradiction()
 }
 
 fn rank_ui(ui: &mut Ui, editor: &Editor<'_>, rank: usize, full: usize, set: &mut dyn FnMut(usize)) {

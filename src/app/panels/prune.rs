@@ -1,6 +1,6 @@
 //! The prune column of the scheme editor: which weights go, how many of them, and where they are ranked.
 
-use super::scheme::{Editor, NARROW, UNDONE};
+use super::scheme::{Editor, NARROW};
 use crate::app::command::Command;
 use crate::app::format;
 use crate::app::theme;
@@ -144,10 +144,9 @@ pub(super) fn prune_ui(ui: &mut Ui, editor: &Editor<'_>, commands: &mut Vec<Comm
 fn kind_ui(ui: &mut Ui, editor: &Editor<'_>, shown: Option<&Prune>, commands: &mut Vec<Command>) {
     let current = shown.map_or(Kind::Magnitude, Kind::of);
     let share = shown.and_then(Prune::share).unwrap_or(Decimal::from_f64(FIRST_SHARE, 4));
-    let factorized = editor.scheme.factorize.is_some();
     let entry = |kind: Kind| {
-        let goes = matches!(kind, Kind::Structured(Structure::Rows | Structure::Cols));
-        let reason = (factorized && !goes).then_some(UNDONE);
+        let prune = kind.at(share).unwrap_or(Prune::Mask { file: String::new() });
+        let reason = editor.scheme.clone().with_prune(Some(prune)).contradiction();
         Entry { label: kind.word(), about: kind.about(), reason }
     };
     let entries = Kind::ALL.map(entry);

@@ -6,13 +6,10 @@ use crate::app::theme::{self, tokens};
 use crate::app::widgets::Segmented;
 use crate::app::workbench::pane;
 use crate::model::Tensor;
-use crate::recipe::Scheme;
+use crate::recipe::{Decimal, Prune, Scheme, Scope};
 use crate::session::Live;
 use egui::{Align, Layout, Rect, Role, Ui, WidgetInfo, pos2, vec2};
 use std::cell::Cell;
-
-/// Why other kinds of pruning do not go with factors.
-pub(super) const UNDONE: &str = "Only rows or columns go with factors: a product would undo the zeros";
 
 /// Width that each of three columns needs.
 const COLUMN: f32 = 228.0;
@@ -99,8 +96,10 @@ impl Editor<'_> {
 
     /// Why pruning cannot be changed.
     pub fn prune_reason(&self) -> Option<&str> {
-        let factors = self.scheme.factorize.is_some() && self.scheme.prune.is_none();
-        self.locked.or(factors.then_some(UNDONE))
+        // What the switch and the slider begin with, where nothing is pruned yet.
+        let first = Prune::Magnitude { share: Decimal::from_f64(0.5, 1), scope: Scope::Tensor };
+        let prune = self.scheme.prune.clone().unwrap_or(first);
+        self.locked.or(self.scheme.clone().with_prune(Some(prune)).contradiction())
     }
 
     /// Whether the left column has room for one step only.
