@@ -17,7 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from definitions import DTYPE_NAMES, Expected, parse
+from arrays import DTYPE_NAMES
+from definitions import Expected
+from schemes import parse
 from make_models import read_reference
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "assets"))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from definitions import F32, prune_count
+from arrays import F32
+from pruning import prune_count
 from harness import Checks
 from make_models import file_bytes
 
