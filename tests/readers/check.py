@@ -24,8 +24,6 @@ import masks
 import presets
 from arrays import DTYPE_NAMES, FLOATS, statistics, wide
 from definitions import Expected, expect
-from levels import round_to
-from schemes import touches
 from harness import (
     TARGETS,
     Checks,
@@ -38,7 +36,9 @@ from harness import (
     size_on_disk,
     weight_files,
 )
+from levels import round_to
 from make_models import OWN_RECIPES, RECIPES, Model, write_all
+from schemes import touches
 
 INSPECT_KEYS = {"path", "format", "bytes", "parameters", "tensors"}
 INSPECT_TENSOR_KEYS = {

@@ -15,10 +15,10 @@ import numpy as np
 
 from arrays import DTYPES, errors, fidelity, rows_of, wide
 from definitions import apply
-from levels import round_to
-from schemes import parse
 from harness import Checks, read_artifact, size_on_disk
+from levels import round_to
 from make_models import file_bytes
+from schemes import parse
 
 F64 = np.dtype("f8")
 SCHEMES = (

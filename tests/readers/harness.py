@@ -19,8 +19,8 @@ import numpy as np
 
 from arrays import DTYPE_NAMES
 from definitions import Expected
-from schemes import parse
 from make_models import read_reference
+from schemes import parse
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "assets"))
 try:

@@ -11,9 +11,9 @@ import numpy as np
 
 from arrays import F32, wide
 from definitions import expect
-from schemes import parse
 from harness import Checks, check_values, read_artifact, sha, size_on_disk
 from make_models import file_bytes, read_reference
+from schemes import parse
 
 # Fits over survivors, some of which read 0 afterwards, are what an exported file's zeros alone could not tell again.
 AFTER_MASKS = (

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from arrays import F32
-from pruning import prune_count
 from harness import Checks
 from make_models import file_bytes
+from pruning import prune_count
 
 
 def erk(shapes: list[tuple], share: Fraction) -> list[float]:

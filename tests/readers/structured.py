@@ -15,10 +15,10 @@ import numpy as np
 
 from arrays import F64, errors, fidelity, wide
 from definitions import Expected, apply, keep
-from pruning import prune, prune_count
-from schemes import parse, touches
 from harness import TARGETS, Checks, check_estimate, check_values, read_artifact, size_on_disk
 from make_models import BF16, F16, Model, file_bytes, llama_projections, normal
+from pruning import prune, prune_count
+from schemes import parse, touches
 
 
 def numbers(array: np.ndarray) -> np.ndarray:
