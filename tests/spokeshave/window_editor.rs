@@ -139,7 +139,7 @@ fn a_preset_is_laid_as_one_step_and_leaves_locked_layers() {
     settle(&mut bench);
     bench.get_by_role_and_label(Role::RadioButton, "erk").click();
     bench.step();
-    bench.get_by_role_and_label(Role::Button, "Lay it").click();
+    bench.get_by_role_and_label(Role::Button, "Apply").click();
     settle(&mut bench);
     assert_eq!(scheme(&bench), "keep", "it is locked");
     let share = live(&bench).scheme(3).pruned_share().expect("it is pruned").to_f64();

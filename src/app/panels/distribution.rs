@@ -275,8 +275,9 @@ fn threshold_ui(
             Some(Prune::Mask { .. }) => "zeros taken from another model",
             Some(Prune::Wanda { .. }) => "ranked by weight and input",
         };
-        let at = pos2(axes.area.left() + 8.0, axes.area.top() + 44.0);
-        paint_text(ui.painter(), at, Align2::LEFT_CENTER, words, size::HINT, weight::TEXT, t.text2);
+        // Weights heap up in the middle, and the legend is on the left.
+        let at = pos2(axes.area.right() - 8.0, axes.area.top() + 10.0);
+        paint_text(ui.painter(), at, Align2::RIGHT_CENTER, words, size::HINT, weight::TEXT, t.text2);
         return;
     };
     let locked = live.is_locked(index);

@@ -1,6 +1,6 @@
-//! The factorize column of the scheme editor: the rank that is kept, where it pays, and the singular values it keeps.
+//! The factorize column of the scheme editor: the rank or the energy that is kept, and up to where that pays.
 
-use super::scheme::Editor;
+use super::scheme::{Editor, UNDONE};
 use crate::app::command::Command;
 use crate::app::format;
 use crate::app::theme;
@@ -13,7 +13,7 @@ use egui::{Align, Layout, Ui};
 const FIRST_ENERGY: f64 = 0.9;
 
 /// The largest rank of a tensor's matrix, dimension 0 × the rest.
-pub(super) fn full_rank(tensor: &crate::model::Tensor) -> usize {
+fn full_rank(tensor: &crate::model::Tensor) -> usize {
     let geometry = tensor.geometry();
     geometry.rows.min(geometry.cols)
 }
@@ -66,10 +66,10 @@ pub(super) fn factorize_ui(ui: &mut Ui, editor: &Editor<'_>, commands: &mut Vec<
 }
 
 /// Why a scheme cannot be factorized.
-fn refusal(scheme: &Scheme) -> Option<&'static str> {
+pub(super) fn refusal(scheme: &Scheme) -> Option<&'static str> {
     match scheme.prune {
         None | Some(Prune::Structured { what: Structure::Rows | Structure::Cols, .. }) => None,
-        Some(_) => Some("A product would undo the zeros: only rows or columns go with factors"),
+        Some(_) => Some(UNDONE),
     }
 }
 
