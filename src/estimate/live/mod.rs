@@ -420,20 +420,17 @@ impl Case<'_> {
             Packing::foreseen((code, size::zero_codes(outcome)), dtype, outcome.geometry(), n - zeros, symbol_bits)
         };
         let packing = (self.target == Target::Packed).then(foreseen);
+        let label = if sampled { Label::Sampled } else { Label::Live };
+        let sizes = size::stored(outcome, self.target, packing.as_ref());
         TensorEstimate {
-            stored_as: outcome.scheme.to_string(),
-            label: if sampled { Label::Sampled } else { Label::Live },
-            elements: n,
-            sizes: size::stored(outcome, self.target, packing.as_ref()),
             packing,
             sparse_bytes: Some(size::sparse_bytes(outcome, &content)),
             entropy_bytes: Some(size::entropy_bytes(outcome, &content)),
             errors: Some(errors),
             t2_error: answer.error,
             threshold: self.cut.map(|cut| self.profile.table.magnitude(cut)),
-            after: None,
             scales: self.scales(),
-            factors: None,
+            ..TensorEstimate::of_sizes(outcome, label, sizes)
         }
     }
 
