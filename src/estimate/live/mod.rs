@@ -272,8 +272,11 @@ fn needs_sample(tensor: &Tensor, scheme: &Scheme, target: Target, profile: &Prof
     if scheme.is_keep() || profile.sample.is_none() {
         return false;
     }
-    let by_rows = matches!(scheme.prune, Some(Prune::Magnitude { scope: Scope::Row, .. }));
-    if by_rows || profile.coarse {
+    let drawn = matches!(
+        scheme.prune,
+        Some(Prune::Magnitude { scope: Scope::Row, .. } | Prune::Nm { .. } | Prune::Block { .. })
+    );
+    if drawn || profile.coarse {
         return true;
     }
     match &scheme.quantize {
