@@ -10,7 +10,7 @@
 //! | N of M, blocks, chance | drawn groups, drawn tiles, expected values (`picked`) | sampled, with its standard error |
 //! | masks of files, and what `picked` leaves | nothing: the exact pass alone | |
 //! | truncated products | singular values, once they are known (`from_spectrum`) | live |
-//! | the same with quantized factors | the exact kernel, where the tensor has 262,144 elements at most and is taken apart already | exact |
+//! | the same with quantized factors | the exact kernel, where the tensor has 262,144 elements at most and is taken apart already; in the window, where the product fits into a frame | exact |
 //! | everything else: per-row pruning, percentile ranges of groups, small floats and other levels of rows and groups | drawn groups (`from_sample`) | sampled, with its standard error |
 //!
 //! Tensors below 65,536 elements have no live answer: the exact kernel is as quick. The window and `estimate --live` both
@@ -26,7 +26,7 @@ mod picked;
 mod structured;
 mod whole;
 
-pub use whole::{Asked, by_the_kernel, estimate_model_live};
+pub use whole::{Asked, estimate_model_live};
 
 use super::size::{self, Content};
 use super::{Label, Packing, Spectrum, TensorEstimate};
