@@ -57,8 +57,15 @@ pub enum Event {
     },
     /// Measured accuracy of the untouched network.
     SourceAccuracy(Accuracy),
-    /// A preset laid over the recipe of a revision, and the locked tensors it left alone; or why it cannot be.
-    Laid(u64, Result<(Recipe, Vec<String>), String>),
+    /// A preset was worked out.
+    Laid {
+        /// Which.
+        choice: Choice,
+        /// The revision of the recipe that it was laid over.
+        revision: u64,
+        /// The recipe, and the locked tensors it left alone; or why it cannot be.
+        result: Result<(Recipe, Vec<String>), String>,
+    },
     /// One point of a uniform baseline, and of which.
     Baseline(u64, BaselinePoint),
     /// The singular values of a tensor, or why there are none.
@@ -418,12 +425,12 @@ pub fn spectrum(model: Arc<Model>, index: usize, reporter: Reporter) -> Job {
 pub fn preset(model: Arc<Model>, recipe: Recipe, choice: Choice, revision: u64, reporter: Reporter) -> Job {
     spawn(Work::Preset, reporter, move |control, reporter| {
         control.expect(model.tensors.iter().map(crate::model::Tensor::bytes).sum());
-        let laid = model.steadily(|| presets::lay(&model, &recipe, &choice, control));
-        match laid {
-            Ok(laid) => reporter.send(Event::Laid(revision, Ok(laid))),
-            Err(super::Error::Compress(error)) => return Err(error.into()),
-            Err(error) => reporter.send(Event::Laid(revision, Err(error.to_string()))),
-        }
+        let result = match presets::lay(&model, &recipe, &choice, control).map_err(Cause::from) {
+            Ok(laid) => Ok(laid),
+            Err(Cause::Refused(why)) => Err(why),
+            Err(cause) => return Err(cause),
+        };
+        reporter.send(Event::Laid { choice, revision, result });
         Ok(())
     })
 }

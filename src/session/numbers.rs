@@ -243,7 +243,10 @@ impl Live {
                     profiled.insert(place, index);
                 }
             }
-            Event::Laid(revision, result) => self.take_preset(revision, result),
+            Event::Laid { choice, revision, result } if Some(choice) == self.last_preset => {
+                self.take_preset(choice, revision, result);
+            }
+            Event::Laid { .. } => {}
             Event::Baseline(number, point) if number == self.baselines => self.baseline.push(point),
             Event::Baseline(..) => {}
             Event::Exported(result) => match result {

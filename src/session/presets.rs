@@ -19,7 +19,7 @@ use crate::recipe::{Plan, Recipe};
 /// What [`Choice::recipe`] refuses, or a recipe that does not fit the model.
 pub fn lay(model: &Model, recipe: &Recipe, choice: &Choice, control: &Control) -> Result<(Recipe, Vec<String>), Error> {
     let now = Plan::new(model, recipe, true)?;
-    let made = choice.recipe(model, control)?;
+    let made = model.steadily(|| choice.recipe(model, control).map_err(Error::from))?;
     let mut laid = Recipe { rules: Vec::new(), overrides: Vec::new(), ..recipe.clone() };
     for name in &recipe.locked {
         if let Some(index) = model.find(name).filter(|&index| now.assignments[index].line.is_some()) {
@@ -51,8 +51,8 @@ impl Live {
     }
 
     /// Takes in what came of it. What was turned meanwhile is not turned back: then the preset is not laid, and that is said.
-    pub(super) fn take_preset(&mut self, revision: u64, result: Result<(Recipe, Vec<String>), String>) {
-        let name = self.last_preset.map_or("", |choice| choice.preset.name());
+    pub(super) fn take_preset(&mut self, choice: Choice, revision: u64, result: Result<(Recipe, Vec<String>), String>) {
+        let name = choice.preset.name();
         let words = match result {
             Err(why) => why,
             Ok(_) if revision != self.revision() => {
@@ -70,6 +70,7 @@ impl Live {
 
 #[cfg(test)]
 mod tests {
+    use super::super::trouble::Cause;
     use super::*;
     use crate::model::{OpenOptions, open};
     use crate::recipe::{Decimal, Target};
@@ -94,6 +95,10 @@ mod tests {
         assert_eq!(schemes(Preset::Uniform, share), half);
         let paper = ["keep", "prune:0.92+codebook:64", "keep", "int8:row", "keep", "prune:0.74+codebook:64"];
         assert_eq!(schemes(Preset::DeepCompression, None), paper);
+        let (lamp, stopped) = (Choice { preset: Preset::Lamp, share, round: None }, Control::default());
+        stopped.cancel();
+        let why = lay(&model, &recipe, &lamp, &stopped).map_err(Cause::from);
+        assert_eq!(why.unwrap_err(), Cause::Cancelled, "which is told to nobody");
         for preset in Preset::ALL {
             assert!(
                 preset.about().len() < 120
