@@ -72,8 +72,8 @@ pub enum Command {
     WantSpectrum(usize),
     /// Ask for a preset.
     AskPreset,
-    /// Lay it over the recipe.
-    LayPreset(Choice),
+    /// Put it in place of the rules.
+    ApplyPreset(Choice),
     /// Ask for a model whose zeros are taken.
     AskMask,
     /// Take the zeros of that model.

@@ -173,7 +173,7 @@ fn preset_ui(
     ui.add_space(12.0);
     let (apply, keep) = buttons_ui(ui, "Apply", true, false, |_| {});
     if apply {
-        commands.push(Command::LayPreset(Choice { preset, share, round: number }));
+        commands.push(Command::ApplyPreset(Choice { preset, share, round: number }));
     }
     keep
 }

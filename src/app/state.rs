@@ -105,7 +105,7 @@ pub enum Dialog {
         /// What is known of the folder.
         looking: Option<Looking>,
     },
-    /// Which preset to lay over the recipe.
+    /// Which preset to put in place of the rules.
     Preset {
         /// Its position in the list.
         chosen: usize,

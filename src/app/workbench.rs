@@ -252,8 +252,8 @@ impl Workbench {
                 view.dialog = Some(Dialog::SaveRecipe { path, force: false });
             }
             Command::AskPreset => view.dialog = Some(Dialog::Preset { chosen: 0, percent: 80.0, round: 1.0 }),
-            Command::LayPreset(choice) => {
-                live.lay_preset(choice);
+            Command::ApplyPreset(choice) => {
+                live.apply_preset(choice);
                 view.dialog = None;
             }
             Command::AskMask => view.dialog = Some(Dialog::Mask { path: String::new() }),

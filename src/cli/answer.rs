@@ -2,7 +2,7 @@
 //! nothing can go wrong any more but the writing itself.
 //!
 //! What a file says of itself is never obeyed by a terminal: text for people goes through `printable`, and in JSON every
-//! control, direction-changing and invisible character is spelled `\uXXXX`, which is the same JSON value.
+//! control, direction-changing and invisible character is escaped by its number, which is the same JSON value.
 
 use super::Failure;
 use super::args::Global;

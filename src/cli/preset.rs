@@ -23,7 +23,7 @@ pub fn run(args: &PresetArgs, global: &Global) -> Result<(), Failure> {
     let empty = Recipe { target: Some(target), ..Recipe::default() };
     let choice = Choice { preset: args.name, share: args.share, round: args.round };
     let (recipe, _) =
-        progress::watch(global.quiet, "reading", |control| presets::lay(&model, &empty, &choice, control))?;
+        progress::watch(global.quiet, "reading", |control| presets::apply(&model, &empty, &choice, control))?;
     let resolved = Plan::new(&model, &recipe, true).map_err(Error::from)?;
     let text = file::print(&recipe);
     if let Some(out) = &args.out {

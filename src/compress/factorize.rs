@@ -46,7 +46,7 @@ impl Factorized {
         }
         let (rank, inputs) =
             if task.tensor.dtype == Dtype::F64 { made::<f64>(task, step)? } else { made::<f32>(task, step)? };
-        let scheme = Scheme { quantize: task.scheme.quantize.clone(), ..Scheme::default() };
+        let scheme = task.scheme.of_factors();
         let shapes = [[geometry.rows, rank], [rank, geometry.cols]];
         Ok(Some(Self { rank, scheme, inputs, shapes }))
     }

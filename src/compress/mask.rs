@@ -94,7 +94,12 @@ pub(super) fn find_masks(
                 return Err(Error::MaskEmbedded { tensor: printable(&tensor.name) });
             }
             let options = OpenOptions { access: model.access, ..OpenOptions::default() };
-            let found = Arc::new(open(Path::new(file), &options)?);
+            // A file that the recipe names and that is not there is the recipe's fault, not that of the model being read.
+            let unread = |error: crate::formats::Error| Error::MaskUnread {
+                tensor: printable(&tensor.name),
+                why: error.to_string(),
+            };
+            let found = Arc::new(open(Path::new(file), &options).map_err(unread)?);
             opened.insert(file, found.clone());
             found
         };

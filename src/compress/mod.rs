@@ -73,6 +73,8 @@ pub enum Error {
     TooLarge { tensor: String, rows: usize, cols: usize, most: usize },
     #[error("tensor {tensor:?}: scheme {scheme} is not built yet")]
     Unbuilt { tensor: String, scheme: String },
+    #[error("tensor {tensor:?}: its mask cannot be taken: {why}")]
+    MaskUnread { tensor: String, why: String },
     #[error("tensor {tensor:?}: the mask {file} has no tensor of this name; name those it has, or keep this one")]
     MaskMissing { tensor: String, file: String },
     #[error("tensor {tensor:?}: its shape is {needed:?}, and {found:?} in the mask {file}; a mask has the same shape")]

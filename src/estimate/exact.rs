@@ -72,6 +72,25 @@ impl TensorEstimate {
         self.errors.as_ref().and_then(ErrorSums::t2)
     }
 
+    /// Its sizes alone, before anything else is known of what it comes to.
+    pub(super) fn of_sizes(of: Outcome<'_>, label: Label, sizes: Sizes) -> Self {
+        Self {
+            stored_as: of.scheme.to_string(),
+            label,
+            elements: of.elements(),
+            sizes,
+            packing: None,
+            sparse_bytes: None,
+            entropy_bytes: None,
+            errors: None,
+            t2_error: None,
+            threshold: None,
+            after: None,
+            scales: None,
+            factors: None,
+        }
+    }
+
     /// A tensor that nothing is done to, from its statistics (`None`: not a float source, or not read).
     #[must_use]
     pub fn kept(tensor: &crate::model::Tensor, target: Target, stats: Option<&TensorStats>, read: bool) -> Self {
@@ -93,20 +112,12 @@ impl TensorEstimate {
             zeros: s.moments.zeros,
             ..ErrorSums::default()
         });
+        let label = if stats.is_some_and(|s| s.coarse && float) { Label::Sampled } else { Label::Exact };
         Self {
-            stored_as: keep.to_string(),
-            label: if stats.is_some_and(|s| s.coarse && float) { Label::Sampled } else { Label::Exact },
-            elements: outcome.elements(),
-            sizes,
-            packing: None,
             sparse_bytes: bound(size::sparse_bytes).filter(|_| read || !float),
             entropy_bytes: bound(size::entropy_bytes).filter(|_| read || !float),
             errors,
-            t2_error: None,
-            threshold: None,
-            after: None,
-            scales: None,
-            factors: None,
+            ..Self::of_sizes(outcome, label, sizes)
         }
     }
 }
@@ -144,20 +155,16 @@ fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstima
     let (outcome, content) = (task.outcome(), total.content());
     let errors = task.lost()?.merge(total.errors);
     let packing = total.packing(outcome);
+    let sizes = size::stored(outcome, task.target, packing.as_ref());
     let whole = TensorEstimate {
-        stored_as: task.scheme.to_string(),
-        label: Label::Exact,
-        elements: outcome.elements(),
-        sizes: size::stored(outcome, task.target, packing.as_ref()),
         packing,
         sparse_bytes: Some(size::sparse_bytes(outcome, &content)),
         entropy_bytes: Some(size::entropy_bytes(outcome, &content)),
         errors: Some(errors),
-        t2_error: None,
         threshold: prepared.threshold,
         after: total.after,
         scales: spread(total.scales),
-        factors: None,
+        ..TensorEstimate::of_sizes(outcome, Label::Exact, sizes)
     };
     let Some(factors) = prepared.factors() else { return Ok(whole) };
     let part = |factor: &Task<'_>| {
@@ -176,9 +183,11 @@ fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstima
 fn sums_of<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, reach: Option<f64>) -> Result<Sums, Error> {
     // A grid over the full range clips nothing.
     let clipped = task.scheme.is_clipped();
+    // The codes of a factorized tensor are those of its factors.
+    let is_product = prepared.factors().is_some();
+    let is_coded = task.target == Target::Packed && !is_product;
     let codes = match task.scheme.quantize {
-        // The codes are those of the factors.
-        _ if prepared.factors().is_some() => 0,
+        _ if is_product => 0,
         None => 0,
         Some(Quantize::F16 | Quantize::Bf16) => 1 << 16,
         Some(_) => SYMBOLS,
@@ -186,7 +195,7 @@ fn sums_of<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, reach: Option<f64>)
     let init = || Sums { codes: vec![0; codes], after: reach.map(Histogram::new), ..Sums::default() };
     let spans = fold_chunks(task, prepared, init, |sums, chunk| {
         add(sums, chunk, clipped);
-        if task.target == Target::Packed { count_stored(task, sums, chunk) } else { Ok(()) }
+        if is_coded { count_stored(task, sums, chunk) } else { Ok(()) }
     })?;
     Ok(spans.into_iter().fold(init(), join))
 }

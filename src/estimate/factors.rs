@@ -44,19 +44,17 @@ pub fn shapes(of: Outcome<'_>, rank: usize) -> [[usize; 2]; 2] {
     [[rows, rank], [rank, cols]]
 }
 
-/// The quantize step alone, which is what is done to factors.
-#[must_use]
-pub fn scheme_of_factors(scheme: &Scheme) -> Scheme {
-    Scheme { quantize: scheme.quantize.clone(), ..Scheme::default() }
+/// What comes of one factor of a tensor.
+fn factor<'a>(of: Outcome<'a>, scheme: &'a Scheme, shape: &'a [usize; 2]) -> Outcome<'a> {
+    Outcome { tensor: of.tensor, scheme, shape, cut: true, zeroed: false }
 }
 
 /// Bytes of both factors in `packed`; without packings those of every element at its full width.
 #[must_use]
 pub fn bytes(of: Outcome<'_>, rank: usize, packings: Option<&[Packing; 2]>) -> u64 {
-    let scheme = scheme_of_factors(of.scheme);
+    let scheme = of.scheme.of_factors();
     let one = |(at, shape): (usize, &[usize; 2])| {
-        let factor = Outcome { tensor: of.tensor, scheme: &scheme, shape, cut: true, zeroed: false };
-        size::stored(factor, Target::Packed, packings.map(|both| &both[at])).total()
+        size::stored(factor(of, &scheme, shape), Target::Packed, packings.map(|both| &both[at])).total()
     };
     shapes(of, rank).iter().enumerate().map(one).sum()
 }
@@ -92,11 +90,10 @@ pub(super) fn with_factors(
     rank: usize,
     parts: [(Content, Packing); 2],
 ) -> TensorEstimate {
-    let scheme = scheme_of_factors(of.scheme);
+    let scheme = of.scheme.of_factors();
     let sum = |bound: fn(Outcome<'_>, &Content) -> u64| {
-        let one = |(shape, (content, _)): (&[usize; 2], &(Content, Packing))| {
-            bound(Outcome { tensor: of.tensor, scheme: &scheme, shape, cut: true, zeroed: false }, content)
-        };
+        let one =
+            |(shape, (content, _)): (&[usize; 2], &(Content, Packing))| bound(factor(of, &scheme, shape), content);
         Some(shapes(of, rank).iter().zip(&parts).map(one).sum())
     };
     let (sparse_bytes, entropy_bytes) = (sum(size::sparse_bytes), sum(size::entropy_bytes));

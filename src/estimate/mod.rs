@@ -13,10 +13,8 @@
 //! | [`total`] | the model: sums, overhead, bits per weight, fidelity |
 //! | [`fidelity`] | the headline proxy |
 //! | [`compare`] | two models side by side |
-//! | [`deep_compression`] | a paper's size formula, to hold `packed` against |
 
 pub mod compare;
-pub mod deep_compression;
 pub mod exact;
 pub mod factors;
 pub mod fidelity;

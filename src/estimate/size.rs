@@ -183,3 +183,38 @@ pub fn bits_with_side(tensor: &Tensor, scheme: &Scheme) -> f64 {
     let n = tensor.elements().max(1) as f64;
     bits as f64 + 8.0 * side as f64 / n
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::gaps::WIDTHS;
+
+    /// Percent of 32-bit weights that a pruned layer with 2^`code` shared values takes with relative indices of `index` bits.
+    fn percent(n: u32, kept: f64, code: u32, index: u32) -> f64 {
+        let nonzeros = (f64::from(n) * kept).round();
+        let gaps = Gaps::expected(n.into(), nonzeros as u64).to_parts();
+        let fillers = &gaps[gaps.len() - WIDTHS.count()..];
+        let entries = nonzeros + fillers[(index - WIDTHS.start()) as usize] as f64;
+        let bits = entries * f64::from(code + index) + 32.0 * f64::from(1_u32 << code);
+        100.0 * bits / (32.0 * f64::from(n))
+    }
+
+    #[test]
+    fn the_sparse_formula_gives_what_deep_compression_printed() {
+        // Han, Mao and Dally (ICLR 2016), tables 2 to 5, pruning and quantization alone ("P+Q"): layer, weights, kept, code and
+        // index bits; percent by the formula, and as the paper has it.
+        for (layer, n, kept, code, index, wanted, printed) in [
+            ("LeNet-5 conv1", 500, 0.66, 8, 5, 78.0, 78.5),
+            ("LeNet-5 conv2", 25_000, 0.12, 8, 5, 5.98, 6.0),
+            ("LeNet-5 ip1", 400_000, 0.08, 5, 5, 2.69, 2.7),
+            ("LeNet-300-100 ip1", 235_200, 0.08, 6, 5, 2.98, 3.1),
+            ("LeNet-300-100 ip3", 1_000, 0.26, 6, 5, 15.34, 15.7),
+            ("AlexNet conv2", 307_200, 0.38, 8, 4, 14.34, 14.5),
+            ("AlexNet fc6", 37_748_736, 0.09, 5, 4, 3.25, 3.0),
+        ] {
+            let percent = percent(n, kept, code, index);
+            assert!((percent - wanted).abs() < 0.06, "{layer}: {percent:.3} %, {wanted} % expected");
+            assert!((percent / printed - 1.0).abs() < 0.09, "{layer}: {percent:.3} %, the paper has {printed} %");
+        }
+    }
+}

@@ -171,21 +171,9 @@ pub fn bytes_only(model: &Model, plan: &Plan, recipe: &Recipe) -> ModelEstimate 
         if outcome.is_kept() {
             return TensorEstimate::kept(outcome.tensor, plan.target, None, false);
         }
-        TensorEstimate {
-            stored_as: outcome.scheme.to_string(),
-            label: Label::Exact,
-            elements: outcome.elements(),
-            sizes: factors::foreseen(outcome, plan.target).unwrap_or_else(|| size::stored(outcome, plan.target, None)),
-            packing: None,
-            sparse_bytes: None,
-            entropy_bytes: None,
-            errors: None,
-            t2_error: None,
-            threshold: None,
-            after: None,
-            scales: None,
-            factors: None,
-        }
+        let sizes = factors::foreseen(outcome, plan.target);
+        let sizes = sizes.unwrap_or_else(|| size::stored(outcome, plan.target, None));
+        TensorEstimate::of_sizes(outcome, Label::Exact, sizes)
     };
     let tensors = (0..model.tensors.len()).map(one).collect();
     let mut total = sum_up(model, plan, recipe, tensors);

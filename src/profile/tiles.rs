@@ -54,17 +54,19 @@ impl Tiles {
     }
 }
 
-/// Where tiles begin, as flat indices: of all whole tiles every so many, the step being prime to the tiles in a row, so that they
-/// do not stand one below the other.
+/// Where tiles begin, as flat indices: all whole tiles, or as many as are taken, evenly from top to bottom and each a golden
+/// section further to the side than the last, so that they do not stand one below the other.
 fn places(geometry: Geometry) -> impl Iterator<Item = usize> {
     let (tall, wide) = (geometry.rows.clamp(1, TALL), geometry.cols.clamp(1, WIDE));
     let (down, across) = (geometry.rows / tall, geometry.cols / wide);
     let all = down * across;
-    // Halves of the golden section are far from every fraction.
     let of = move |i: usize| {
-        let (row, turn) = (i * down / MOST.min(all).max(1), (i as f64 * 0.618_033_988_749_895).fract());
-        let column = if all <= MOST { i % across.max(1) } else { (turn * across as f64) as usize };
-        let row = if all <= MOST { i / across.max(1) } else { row };
+        let (row, column) = if all <= MOST {
+            (i / across, i % across)
+        } else {
+            let turn = (i as f64 * 0.618_033_988_749_895).fract();
+            (i * down / MOST, (turn * across as f64) as usize)
+        };
         row * tall * geometry.cols + column * wide
     };
     (0..all.min(MOST)).map(of)

@@ -289,6 +289,12 @@ impl Scheme {
         self
     }
 
+    /// What is done to each factor of a factorized tensor: the quantize step alone.
+    #[must_use]
+    pub fn of_factors(&self) -> Self {
+        Self { quantize: self.quantize.clone(), ..Self::default() }
+    }
+
     /// Bits of one stored value, when quantization sets them.
     #[must_use]
     pub fn bits(&self) -> Option<u32> {

@@ -17,12 +17,12 @@ pub const UNQUANTIZED: u32 = WIDEST + 1;
 pub enum Dial {
     /// Bits of an integer grid, [`NARROWEST`] to [`WIDEST`]; above that no grid.
     Bits(u32),
-    /// The share that magnitude pruning takes; 0 is no pruning.
+    /// The share that pruning takes, of whatever kind; 0 is no pruning.
     Pruned(Decimal),
 }
 
 impl Dial {
-    /// The scheme with this setting. Unit, zero point and range of a grid stay, and so does the scope of pruning.
+    /// The scheme with this setting. Unit, zero point and range of a grid stay, and so does the kind of pruning.
     #[must_use]
     pub fn on(self, scheme: &Scheme) -> Scheme {
         match self {
@@ -144,6 +144,8 @@ mod tests {
         assert_eq!(turned(pruned("0.25"), "prune:0.5:row+int4:row"), "prune:0.25:row+int4:row");
         assert_eq!(turned(pruned("0"), "prune:0.5:row+int4:row"), "int4:row");
         assert_eq!(turned(pruned("0.1"), "keep"), "prune:0.1");
+        assert_eq!(turned(pruned("0.1"), "block:4x4:0.5+int4:row"), "block:4x4:0.1+int4:row");
+        assert_eq!(turned(pruned("0.1"), "nm:2:4"), "prune:0.1");
         assert_eq!([bits_of(&scheme("int3:row")), bits_of(&scheme("bf16")), bits_of(&Scheme::keep())], [3, 9, 9]);
     }
 
@@ -151,6 +153,9 @@ mod tests {
     fn only_what_changed_is_carried_over() {
         let carried = |old, new, theirs| carry(&scheme(old), &scheme(new), &scheme(theirs)).to_string();
         assert_eq!(carried("prune:0.5", "prune:0.6", "prune:0.1:row+int4:g64"), "prune:0.6:row+int4:g64");
+        assert_eq!(carried("block:4x4:0.5", "block:4x4:0.6", "block:2x8:0.1+int4:row"), "block:2x8:0.6+int4:row");
+        assert_eq!(carried("block:4x4:0.5", "block:2x2:0.5", "block:2x8:0.1"), "block:2x2:0.5");
+        assert_eq!(carried("random:0.5:1", "random:0.6:1", "prune:0.1"), "random:0.6:1");
         assert_eq!(carried("int8:row", "int4:row", "prune:0.1+int6:g64:asym"), "prune:0.1+int4:g64:asym");
         assert_eq!(carried("int8:row", "int8:g32", "int3:row"), "int3:g32");
         assert_eq!(carried("int8:row", "int8:row:asym", "keep"), "int8:row:asym");

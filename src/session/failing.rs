@@ -15,6 +15,9 @@ impl Live {
         if work == Work::Export {
             self.outcome = Some(Outcome::Failed(cause.words()));
         }
+        if work == Work::Spectrum {
+            self.spectrum_failed(cause.words());
+        }
         if matches!(cause, Cause::Changed(_)) && !self.troubles.is_source_changed() {
             // What is still being read is of no use; an artifact that is being written finds out by itself.
             let running = &mut self.running;
@@ -54,7 +57,7 @@ impl Live {
             Work::Spectrum => self.try_spectra_again(),
             Work::Preset => {
                 if let Some(choice) = self.last_preset {
-                    self.lay_preset(choice);
+                    self.apply_preset(choice);
                 }
             }
             Work::Export => {

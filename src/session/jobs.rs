@@ -57,8 +57,15 @@ pub enum Event {
     },
     /// Measured accuracy of the untouched network.
     SourceAccuracy(Accuracy),
-    /// A preset laid over the recipe of a revision, and the locked tensors it left alone; or why it cannot be.
-    Laid(u64, Result<(Recipe, Vec<String>), String>),
+    /// A preset was worked out.
+    Preset {
+        /// Which.
+        choice: Choice,
+        /// The revision of the recipe that it was worked out for.
+        revision: u64,
+        /// The recipe, and the locked tensors it left alone; or why it cannot be.
+        result: Result<(Recipe, Vec<String>), String>,
+    },
     /// One point of a uniform baseline, and of which.
     Baseline(u64, BaselinePoint),
     /// The singular values of a tensor, or why there are none.
@@ -277,10 +284,27 @@ pub fn estimate(model: Arc<Model>, plan: Arc<Plan>, wanted: Vec<Wanted>, reporte
         model.check_unchanged()?;
         control.expect(wanted.iter().map(|w| model.tensors[w.index].bytes()).sum());
         let indices: HashSet<usize> = wanted.iter().map(|w| w.index).collect();
-        let joint = Joint::for_some(&model, &plan, |index| indices.contains(&index), control)?;
-        let one = |w: &Wanted| {
+        let joint = |wanted: &dyn Fn(usize) -> bool| Joint::for_some(&model, &plan, wanted, control);
+        // What one tensor needs and is refused keeps the others from nothing: each is then asked by itself.
+        let together = match joint(&|index| indices.contains(&index)).map_err(Cause::from) {
+            Ok(joint) => Some(joint),
+            Err(Cause::Refused(_)) => None,
+            Err(cause) => return Err(cause),
+        };
+        let estimate = |w: &Wanted| {
+            let alone;
+            let joint = match &together {
+                Some(joint) => joint,
+                None => {
+                    alone = joint(&|index| index == w.index)?;
+                    &alone
+                }
+            };
             let task = joint.task(&model, &plan, w.index, control);
-            let made = caught(|| model.steadily_on(task.tensor, || estimate_tensor(&task, w.reach)));
+            model.steadily_on(task.tensor, || estimate_tensor(&task, w.reach))
+        };
+        let one = |w: &Wanted| {
+            let made = caught(|| estimate(w));
             let result = match made.and_then(|made| made.map_err(Cause::from)) {
                 Err(Cause::Cancelled) => return,
                 Ok(estimate) => Ok(Arc::new(estimate)),
@@ -418,12 +442,12 @@ pub fn spectrum(model: Arc<Model>, index: usize, reporter: Reporter) -> Job {
 pub fn preset(model: Arc<Model>, recipe: Recipe, choice: Choice, revision: u64, reporter: Reporter) -> Job {
     spawn(Work::Preset, reporter, move |control, reporter| {
         control.expect(model.tensors.iter().map(crate::model::Tensor::bytes).sum());
-        let laid = model.steadily(|| presets::lay(&model, &recipe, &choice, control));
-        match laid {
-            Ok(laid) => reporter.send(Event::Laid(revision, Ok(laid))),
-            Err(super::Error::Compress(error)) => return Err(error.into()),
-            Err(error) => reporter.send(Event::Laid(revision, Err(error.to_string()))),
-        }
+        let result = match presets::apply(&model, &recipe, &choice, control).map_err(Cause::from) {
+            Ok(laid) => Ok(laid),
+            Err(Cause::Refused(why)) => Err(why),
+            Err(cause) => return Err(cause),
+        };
+        reporter.send(Event::Preset { choice, revision, result });
         Ok(())
     })
 }

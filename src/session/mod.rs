@@ -10,6 +10,7 @@
 //! | `numbers` | from a new plan to numbers on the screen: live at once, exact as they land |
 //! | [`running`] | which jobs run |
 //! | [`jobs`] | threads behind the window, each cancellable, none ever holding a frame |
+//! | [`sweep`] | one layer at every pruned share |
 //! | `spectra` | singular values, of the tensor that is looked at first |
 //! | [`trouble`], `failing` | what went wrong there, in words, and how it is begun again |
 //! | `watch` | whether the files of the model are still the ones that were opened |
@@ -62,11 +63,22 @@ pub enum Error {
     #[error(transparent)]
     Export(#[from] export::Error),
     #[error(transparent)]
-    Allocate(#[from] allocate::Error),
+    Allocate(allocate::Error),
     #[error(
         "this model cannot be run here: accuracy is measured for a demo, or a file with a demo's tensor names and shapes. To measure another model, give a command with --with 'CMD {{model}}'"
     )]
     NotRunnable,
+}
+
+impl From<allocate::Error> for Error {
+    fn from(error: allocate::Error) -> Self {
+        match error {
+            // What a pass over the weights says is the same whoever asked for it.
+            allocate::Error::Compress(error) => error.into(),
+            allocate::Error::Recipe(error) => error.into(),
+            other => Self::Allocate(other),
+        }
+    }
 }
 
 /// What the user typed about the recipe.

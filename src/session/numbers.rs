@@ -14,7 +14,6 @@ use super::running::Through;
 use super::trouble::{Cause, Work};
 use super::view_types::{Key, Measured, Outcome, PathPoint};
 use crate::control::Control;
-use crate::estimate::live;
 use crate::estimate::total;
 use crate::estimate::{Label, TensorEstimate, TensorStats};
 use crate::kernels::hash::{START, fnv1a};
@@ -25,7 +24,7 @@ use std::sync::Arc;
 
 /// Estimates kept for schemes that were left again.
 const CACHE: usize = 4096;
-/// Elements of small tensors that a frame may run through the exact kernel; the rest waits for the exact pass.
+/// How much a frame may run through the exact kernel ([`work_of_small`](crate::estimate::live::Engine::work_of_small)); the rest waits for the exact pass.
 const SMALL_IN_A_FRAME: usize = 1 << 18;
 
 impl Live {
@@ -91,29 +90,25 @@ impl Live {
         if self.is_kept(index) {
             return self.refresh_kept(index);
         }
-        let elements = self.model.tensors[index].elements();
         let reach = self.stats[index].as_ref().map(|s| s.moments.abs_max());
-        let estimate = if live::by_the_kernel(&self.plan.assignments[index].stored, elements) {
-            if elements > *small {
+        let scheme = &self.plan.assignments[index].stored;
+        let work = self.engine.work_of_small(&self.model.tensors[index], index, scheme);
+        let exact = work.filter(|work| work <= small).and_then(|work| {
+            *small -= work;
+            self.engine.small(&self.model, &self.plan, index, &self.asked, reach, &Control::default())
+        });
+        let estimate = match exact {
+            Some(Ok(estimate)) => Some(estimate),
+            Some(Err(refusal)) => {
+                self.rows[index].refusal = Some(refusal.to_string());
+                self.rows[index].fresh = false;
+                match Cause::from(refusal) {
+                    Cause::Refused(_) => {}
+                    cause => self.fail(Work::Estimate, cause),
+                }
                 return;
             }
-            *small -= elements;
-            let control = Control::default();
-            match self.engine.small(&self.model, &self.plan, index, &self.asked, reach, &control) {
-                Some(Ok(estimate)) => Some(estimate),
-                Some(Err(refusal)) => {
-                    self.rows[index].refusal = Some(refusal.to_string());
-                    self.rows[index].fresh = false;
-                    match Cause::from(refusal) {
-                        Cause::Refused(_) => {}
-                        cause => self.fail(Work::Estimate, cause),
-                    }
-                    return;
-                }
-                None => self.engine.estimate(&self.model, &self.plan, index, &self.asked),
-            }
-        } else {
-            self.engine.estimate(&self.model, &self.plan, index, &self.asked)
+            None => self.engine.estimate(&self.model, &self.plan, index, &self.asked),
         };
         let Some(mut estimate) = estimate else { return };
         if drawn && estimate.after.is_none() {
@@ -248,7 +243,10 @@ impl Live {
                     profiled.insert(place, index);
                 }
             }
-            Event::Laid(revision, result) => self.take_preset(revision, result),
+            Event::Preset { choice, revision, result } if Some(choice) == self.last_preset => {
+                self.take_preset(choice, revision, result);
+            }
+            Event::Preset { .. } => {}
             Event::Baseline(number, point) if number == self.baselines => self.baseline.push(point),
             Event::Baseline(..) => {}
             Event::Exported(result) => match result {

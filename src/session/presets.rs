@@ -1,4 +1,4 @@
-//! Presets as both faces offer them: what there is, and a preset laid over the recipe that is there.
+//! Presets as both faces offer them: what there is, and a preset put in place of the rules that are there.
 
 pub use crate::allocate::{Choice, Parameter, Preset};
 
@@ -17,46 +17,51 @@ use crate::recipe::{Plan, Recipe};
 ///
 /// # Errors
 /// What [`Choice::recipe`] refuses, or a recipe that does not fit the model.
-pub fn lay(model: &Model, recipe: &Recipe, choice: &Choice, control: &Control) -> Result<(Recipe, Vec<String>), Error> {
+pub fn apply(
+    model: &Model,
+    recipe: &Recipe,
+    choice: &Choice,
+    control: &Control,
+) -> Result<(Recipe, Vec<String>), Error> {
     let now = Plan::new(model, recipe, true)?;
-    let made = choice.recipe(model, control)?;
-    let mut laid = Recipe { rules: Vec::new(), overrides: Vec::new(), ..recipe.clone() };
+    let made = model.steadily(|| choice.recipe(model, control).map_err(Error::from))?;
+    let mut applied = Recipe { rules: Vec::new(), overrides: Vec::new(), ..recipe.clone() };
     for name in &recipe.locked {
         if let Some(index) = model.find(name).filter(|&index| now.assignments[index].line.is_some()) {
-            laid.set_one(name, now.assignments[index].scheme.clone());
+            applied.set_one(name, now.assignments[index].scheme.clone());
         }
     }
     let mut skipped = Vec::new();
     for rule in made.rules {
-        skipped.extend(laid.set_parsed(model, rule.pattern, rule.scheme)?);
+        skipped.extend(applied.set_parsed(model, rule.pattern, rule.scheme)?);
     }
     for item in made.overrides {
         if recipe.locked.contains(&item.tensor) {
             skipped.push(item.tensor);
             continue;
         }
-        laid.set_one(&item.tensor, item.scheme);
+        applied.set_one(&item.tensor, item.scheme);
     }
-    Plan::new(model, &laid, true)?;
-    Ok((laid, skipped.iter().map(|name| printable(name)).collect()))
+    Plan::new(model, &applied, true)?;
+    Ok((applied, skipped.iter().map(|name| printable(name)).collect()))
 }
 
 impl Live {
-    /// Works out a preset behind the window, and lays it over the recipe as one step when it is there.
-    pub fn lay_preset(&mut self, choice: Choice) {
+    /// Works out a preset behind the window, and puts it in place of the recipe's rules as one step when it is there.
+    pub fn apply_preset(&mut self, choice: Choice) {
         self.last_preset = Some(choice);
         let (model, recipe) = (self.model.clone(), self.recipe().clone());
         let job = jobs::preset(model, recipe, choice, self.revision(), self.reporter.clone());
         self.running.preset = Some(job);
     }
 
-    /// Takes in what came of it. What was turned meanwhile is not turned back: then the preset is not laid, and that is said.
-    pub(super) fn take_preset(&mut self, revision: u64, result: Result<(Recipe, Vec<String>), String>) {
-        let name = self.last_preset.map_or("", |choice| choice.preset.name());
+    /// Takes in what came of it. What was turned meanwhile is not turned back: then the preset is not applied, and that is said.
+    pub(super) fn take_preset(&mut self, choice: Choice, revision: u64, result: Result<(Recipe, Vec<String>), String>) {
+        let name = choice.preset.name();
         let words = match result {
             Err(why) => why,
             Ok(_) if revision != self.revision() => {
-                format!("Preset {name} was not laid: the recipe changed while it was worked out")
+                format!("Preset {name} was not applied: the recipe changed while it was worked out")
             }
             Ok((recipe, skipped)) => match self.change(recipe, &format!("preset {name}"), None, None) {
                 Err(error) => error.to_string(),
@@ -70,6 +75,7 @@ impl Live {
 
 #[cfg(test)]
 mod tests {
+    use super::super::trouble::Cause;
     use super::*;
     use crate::model::{OpenOptions, open};
     use crate::recipe::{Decimal, Target};
@@ -84,16 +90,20 @@ mod tests {
         let share = Decimal::parse("0.5");
         let schemes = |preset, share| {
             let choice = Choice { preset, share, round: None };
-            let (laid, skipped) = lay(&model, &recipe, &choice, &Control::default()).unwrap();
-            assert_eq!((laid.target, &laid.locked), (recipe.target, &recipe.locked));
+            let (applied, skipped) = apply(&model, &recipe, &choice, &Control::default()).unwrap();
+            assert_eq!((applied.target, &applied.locked), (recipe.target, &recipe.locked));
             assert_eq!(skipped, ["fc2.weight"]);
-            let plan = Plan::new(&model, &laid, false).unwrap();
+            let plan = Plan::new(&model, &applied, false).unwrap();
             plan.assignments.iter().map(|a| a.scheme.to_string()).collect::<Vec<_>>()
         };
         let half = ["keep", "prune:0.5", "keep", "int8:row", "keep", "prune:0.5"];
         assert_eq!(schemes(Preset::Uniform, share), half);
         let paper = ["keep", "prune:0.92+codebook:64", "keep", "int8:row", "keep", "prune:0.74+codebook:64"];
         assert_eq!(schemes(Preset::DeepCompression, None), paper);
+        let (lamp, stopped) = (Choice { preset: Preset::Lamp, share, round: None }, Control::default());
+        stopped.cancel();
+        let why = apply(&model, &recipe, &lamp, &stopped).map_err(Cause::from);
+        assert_eq!(why.unwrap_err(), Cause::Cancelled, "which is told to nobody");
         for preset in Preset::ALL {
             assert!(
                 preset.about().len() < 120

@@ -12,6 +12,8 @@ use std::sync::Arc;
 pub(super) struct Spectra {
     /// Why tensors have none.
     refused: HashMap<usize, String>,
+    /// Those among them that may have some at another attempt.
+    failed: Vec<usize>,
     /// Tensors that wait, the next one first.
     waiting: VecDeque<usize>,
     /// The tensor whose singular values are being found.
@@ -90,8 +92,21 @@ impl Live {
         self.start_spectrum();
     }
 
-    /// Begins with what waited when the last attempt failed.
+    /// The job failed. A tab asks for its tensor in every frame, and would begin it anew in every frame: it waits for
+    /// [`Live::try_spectra_again`].
+    pub(super) fn spectrum_failed(&mut self, why: String) {
+        if let Some(index) = self.spectra.now {
+            self.spectra.refused.insert(index, why);
+            self.spectra.failed.push(index);
+        }
+    }
+
+    /// Begins anew with what failed.
     pub(super) fn try_spectra_again(&mut self) {
+        for index in std::mem::take(&mut self.spectra.failed) {
+            self.spectra.refused.remove(&index);
+            self.spectra.waiting.push_front(index);
+        }
         if let Running { spectrum: None, .. } = self.running {
             self.next_spectrum();
         }
@@ -100,6 +115,7 @@ impl Live {
 
 #[cfg(test)]
 mod tests {
+    use super::super::trouble::{Cause, Work};
     use super::*;
     use crate::model::{OpenOptions, open};
     use crate::recipe::Recipe;
@@ -153,5 +169,26 @@ mod tests {
         let row = set(&mut live, "rank:20+int8");
         assert!(row.fresh && row.estimate.unwrap().label == crate::estimate::Label::Exact);
         assert!(live.spectrum_refusal(fc1).is_none());
+        // A product that takes longer than a frame waits for the exact pass.
+        assert!(!set(&mut live, "rank:300+int8").fresh);
+    }
+
+    #[test]
+    fn what_failed_is_begun_anew_when_it_is_told_to_and_not_before() {
+        let model = Arc::new(open(Path::new("demo"), &OpenOptions::default()).unwrap());
+        let mut live = Live::new(model.clone(), Recipe::default(), None, Arc::new(|| {})).unwrap();
+        let fc2 = model.find("fc2.weight").unwrap();
+        settled(&mut live);
+        live.spectra.now = Some(fc2);
+        live.reporter.send(jobs::Event::Failed(Work::Spectrum, Cause::Unread("m: cannot be read".into())));
+        settled(&mut live);
+        live.next_spectrum();
+        for _ in 0..3 {
+            live.want_spectrum(fc2);
+        }
+        assert!(!live.is_busy() && live.spectrum_refusal(fc2) == Some("m: cannot be read"));
+        live.try_again(Work::Spectrum);
+        settled(&mut live);
+        assert!(live.spectrum(fc2).is_some() && live.spectrum_refusal(fc2).is_none());
     }
 }

@@ -68,6 +68,10 @@ impl Live {
             let share = Decimal::from_f64(f64::from(percent) / 100.0, 2);
             let prune = (!share.is_zero()).then_some(Prune::Magnitude { share, scope });
             let scheme = Scheme { prune, factorize: None, quantize: key.quantize.clone() };
+            if scheme.loses_zeros() {
+                // No plan has it.
+                continue;
+            }
             plan.assignments[key.index] = Assignment { scheme: scheme.clone(), stored: scheme, line: None };
             // What is not answered is left out: a plot has gaps rather than guesses.
             if let Some(estimate) = self.try_once(&plan, key.index) {

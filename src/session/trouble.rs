@@ -148,6 +148,18 @@ impl From<export::Error> for Cause {
     }
 }
 
+impl From<super::Error> for Cause {
+    fn from(error: super::Error) -> Self {
+        match error {
+            super::Error::Format(error) => error.into(),
+            super::Error::Recipe(error) => error.into(),
+            super::Error::Compress(error) => error.into(),
+            super::Error::Export(error) => error.into(),
+            other => Self::Refused(other.to_string()),
+        }
+    }
+}
+
 /// What can be done about a trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {

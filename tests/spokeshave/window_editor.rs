@@ -158,3 +158,21 @@ fn a_preset_is_laid_as_one_step_and_leaves_locked_layers() {
     settle(&mut bench);
     assert_eq!(live(&bench).scheme(3).to_string(), "keep");
 }
+
+#[test]
+fn a_mask_that_is_not_there_is_told_in_its_row_and_keeps_no_other_from_its_number() {
+    let mut bench = demo();
+    take(&mut bench, "Prune kind", "mask of a file…");
+    bench.get_by_label("Path of the mask").focus();
+    bench.step();
+    bench.get_by_label("Path of the mask").type_text("nosuch.safetensors");
+    bench.step();
+    bench.get_by_role_and_label(Role::Button, "Take").click();
+    settle(&mut bench);
+    assert!(scheme(&bench).ends_with("nosuch.safetensors"), "{}", scheme(&bench));
+    let row = |index: usize| &live(&bench).rows[index];
+    let refusal = row(1).refusal.as_deref().expect("there is no such file");
+    assert!(refusal.contains("its mask cannot be taken") && refusal.contains("nosuch.safetensors"), "{refusal}");
+    assert!(row(3).fresh && row(3).refusal.is_none());
+    assert!(live(&bench).troubles.newest().is_none(), "nothing else went wrong");
+}

@@ -21,6 +21,7 @@ pub(super) fn spectrum_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut 
             Some(why) => format::plain(why),
             None if live.spectrum_is_coming(index) => "Finding singular values…".to_owned(),
             None if !live.model.tensors[index].is_float_source() => "Not a float tensor".to_owned(),
+            None if live.model.tensors[index].elements() == 0 => "No elements".to_owned(),
             None => {
                 commands.push(Command::WantSpectrum(index));
                 "Finding singular values…".to_owned()

@@ -2,8 +2,8 @@
 
 use super::{Engine, entropy_of};
 use crate::estimate::factors;
-use crate::estimate::size::{self, Content};
-use crate::estimate::{Label, Packing, Spectrum, TensorEstimate};
+use crate::estimate::size::Content;
+use crate::estimate::{Label, Packing, Sizes, Spectrum, TensorEstimate};
 use crate::formats::Dtype;
 use crate::formats::packed_layout::Code;
 use crate::kernels::entropy::Gaps;
@@ -47,21 +47,8 @@ impl Engine {
             max_abs_difference: f64::NAN,
             ..ErrorSums::default()
         };
-        let product = TensorEstimate {
-            stored_as: of.scheme.to_string(),
-            label: Label::Live,
-            elements: of.elements(),
-            sizes: size::Sizes::default(),
-            packing: None,
-            sparse_bytes: None,
-            entropy_bytes: None,
-            errors: Some(errors),
-            t2_error: None,
-            threshold: None,
-            after: None,
-            scales: None,
-            factors: None,
-        };
+        let sizes = Sizes::default();
+        let product = TensorEstimate { errors: Some(errors), ..TensorEstimate::of_sizes(of, Label::Live, sizes) };
         // Factors of numbers without order have no zeros, and no element that is like another.
         let parts = factors::shapes(of, rank).map(|[rows, cols]| {
             let (n, geometry, dtype) = ((rows * cols) as u64, Geometry { rows, cols }, of.tensor.dtype);

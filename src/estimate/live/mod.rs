@@ -10,7 +10,7 @@
 //! | N of M, blocks, chance | drawn groups, drawn tiles, expected values (`picked`) | sampled, with its standard error |
 //! | masks of files, and what `picked` leaves | nothing: the exact pass alone | |
 //! | truncated products | singular values, once they are known (`from_spectrum`) | live |
-//! | the same with quantized factors | the exact kernel, where the tensor has 262,144 elements at most and is taken apart already | exact |
+//! | the same with quantized factors | the exact kernel, where the tensor has 262,144 elements at most and is taken apart already; in the window, where the product fits into a frame | exact |
 //! | everything else: per-row pruning, percentile ranges of groups, small floats and other levels of rows and groups | drawn groups (`from_sample`) | sampled, with its standard error |
 //!
 //! Tensors below 65,536 elements have no live answer: the exact kernel is as quick. The window and `estimate --live` both
@@ -26,7 +26,7 @@ mod picked;
 mod structured;
 mod whole;
 
-pub use whole::{Asked, by_the_kernel, estimate_model_live};
+pub use whole::{Asked, estimate_model_live};
 
 use super::size::{self, Content};
 use super::{Label, Packing, Spectrum, TensorEstimate};
@@ -272,8 +272,11 @@ fn needs_sample(tensor: &Tensor, scheme: &Scheme, target: Target, profile: &Prof
     if scheme.is_keep() || profile.sample.is_none() {
         return false;
     }
-    let by_rows = matches!(scheme.prune, Some(Prune::Magnitude { scope: Scope::Row, .. }));
-    if by_rows || profile.coarse {
+    let drawn = matches!(
+        scheme.prune,
+        Some(Prune::Magnitude { scope: Scope::Row, .. } | Prune::Nm { .. } | Prune::Block { .. })
+    );
+    if drawn || profile.coarse {
         return true;
     }
     match &scheme.quantize {
@@ -420,20 +423,17 @@ impl Case<'_> {
             Packing::foreseen((code, size::zero_codes(outcome)), dtype, outcome.geometry(), n - zeros, symbol_bits)
         };
         let packing = (self.target == Target::Packed).then(foreseen);
+        let label = if sampled { Label::Sampled } else { Label::Live };
+        let sizes = size::stored(outcome, self.target, packing.as_ref());
         TensorEstimate {
-            stored_as: outcome.scheme.to_string(),
-            label: if sampled { Label::Sampled } else { Label::Live },
-            elements: n,
-            sizes: size::stored(outcome, self.target, packing.as_ref()),
             packing,
             sparse_bytes: Some(size::sparse_bytes(outcome, &content)),
             entropy_bytes: Some(size::entropy_bytes(outcome, &content)),
             errors: Some(errors),
             t2_error: answer.error,
             threshold: self.cut.map(|cut| self.profile.table.magnitude(cut)),
-            after: None,
             scales: self.scales(),
-            factors: None,
+            ..TensorEstimate::of_sizes(outcome, label, sizes)
         }
     }
 

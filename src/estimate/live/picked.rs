@@ -14,8 +14,8 @@ use super::{Answer, Case, entropy_of, from_table};
 use crate::kernels::among::keep_largest;
 use crate::kernels::layout::{Geometry, Unit};
 use crate::kernels::trial::symmetric_error;
-use crate::profile::sample::{Ratio, ratio};
-use crate::profile::tiles::Tiles;
+use crate::profile::sample::{GROUP, Ratio, ratio};
+use crate::profile::tiles::{MOST, Tiles};
 use crate::recipe::{Decimal, Prune, Quantize, Range, Scheme};
 
 /// What drawn data say of a pruning: of energy, of what a plain grid costs, of elements.
@@ -141,6 +141,9 @@ fn among(case: &Case<'_>, n: usize, m: usize) -> Option<Picked> {
     parts.picked(case, pruned)
 }
 
+/// Tiles tried at least.
+const FEWEST: usize = 12;
+
 /// Blocks of drawn tiles: those below the quantile of all their energies go.
 fn in_blocks(case: &Case<'_>, (height, width): (usize, usize), share: Decimal) -> Option<Picked> {
     let tiles = &case.profile.sample.as_ref()?.tiles;
@@ -149,7 +152,9 @@ fn in_blocks(case: &Case<'_>, (height, width): (usize, usize), share: Decimal) -
     if matches!(case.scheme.quantize, Some(Quantize::Int { unit: Unit::Row, .. })) {
         return None;
     }
-    let covered: Vec<Vec<f32>> = tiles.iter().map(|tile| cuts.covered(tile)).collect();
+    // Where many tensors share a frame, every so many of them still stand all over the matrix.
+    let wanted = (case.tried * GROUP / (tiles.rows * tiles.cols)).clamp(FEWEST, MOST);
+    let covered: Vec<Vec<f32>> = tiles.iter().step_by(MOST / wanted).map(|tile| cuts.covered(tile)).collect();
     let blocks: Vec<Vec<f64>> = covered.iter().map(|tile| cuts.energies(tile)).collect();
     let mut sorted: Vec<f64> = blocks.concat();
     sorted.sort_by(f64::total_cmp);

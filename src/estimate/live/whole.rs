@@ -6,9 +6,9 @@ use crate::control::Control;
 use crate::estimate::total::{self, ModelEstimate};
 use crate::estimate::{Label, TensorEstimate, TensorStats, estimate_tensor};
 use crate::kernels::select::Threshold;
-use crate::model::Model;
+use crate::model::{Model, Tensor};
 use crate::profile::{self, Cut, Profile};
-use crate::recipe::{Plan, Recipe, Scheme};
+use crate::recipe::{Factorize, Plan, Recipe, Scheme};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,8 +32,22 @@ impl Engine {
         Asked { cuts: self.cuts(plan), tried: self.tried(model, plan), removed }
     }
 
-    /// A small tensor by the exact kernel, once it was read before: as quick as any sketch. `None` where it is not, see
-    /// [`by_the_kernel`]; an error is the exact pass's refusal.
+    /// How long [`Engine::small`] takes, in elements put on their levels; `None` where it has no answer.
+    #[must_use]
+    pub fn work_of_small(&self, tensor: &Tensor, index: usize, scheme: &Scheme) -> Option<usize> {
+        let elements = tensor.elements();
+        let rank = scheme.factorize.map(|step| match step {
+            Factorize::Rank(rank) => usize::try_from(rank).unwrap_or(usize::MAX),
+            Factorize::Energy(share) => {
+                self.spectrum(index).map_or(usize::MAX, |known| known.rank_of_energy(share.to_f64()))
+            }
+        });
+        let product = rank.map_or(0, |rank| elements.saturating_mul(rank) / MULTIPLIED);
+        by_the_kernel(scheme, elements).then(|| elements.max(product))
+    }
+
+    /// A small tensor by the exact kernel, once it was read before: as quick as any sketch. `None` where it is neither small
+    /// nor factorized and quantized, or must be taken apart first; an error is the exact pass's refusal.
     pub fn small(
         &self,
         model: &Model,
@@ -69,13 +83,14 @@ impl Engine {
     }
 }
 
-/// Elements of a tensor whose quantized factors the exact kernel may make in a frame, once it is taken apart.
+/// Elements of a tensor whose quantized factors the exact kernel may make, once it is taken apart.
 const FACTORIZED: usize = 1 << 18;
+/// Multiplications of a product that take as long as putting an element on its levels.
+const MULTIPLIED: usize = 24;
 
 /// Whether a tensor is answered by the exact kernel rather than from its profile: it is small, or what quantization makes of
 /// its factors is in no profile.
-#[must_use]
-pub fn by_the_kernel(scheme: &Scheme, elements: usize) -> bool {
+fn by_the_kernel(scheme: &Scheme, elements: usize) -> bool {
     let factors = scheme.factorize.is_some() && scheme.quantize.is_some();
     elements < profile::SMALL || (factors && elements <= FACTORIZED)
 }
@@ -102,7 +117,7 @@ pub fn estimate_model_live(
 ) -> Result<ModelEstimate, Error> {
     let asked = engine.ask(model, plan);
     let engine = &*engine;
-    let one = |(index, tensor): (usize, &crate::model::Tensor)| {
+    let one = |(index, tensor): (usize, &Tensor)| {
         if plan.outcome(model, index).is_kept() {
             let stats = engine.profile(index).map(|p| TensorStats::of(p, false));
             return Ok(Some(TensorEstimate::kept(tensor, plan.target, stats.as_ref(), true)));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Files of sessions that are over, kept at most; and as many damaged ones.
+/// Files of windows that are gone, kept at most; and as many damaged ones.
 const MOST: usize = 20;
 /// What is younger may belong to a window that is just opening.
 const YOUNG: Duration = Duration::from_mins(1);
@@ -48,7 +48,7 @@ pub struct Shelf {
     folder: PathBuf,
 }
 
-/// What a session that is over left behind.
+/// What a window that is gone left behind.
 #[derive(Clone, Debug)]
 pub struct Left {
     /// What was kept.
@@ -106,7 +106,7 @@ impl Shelf {
         Err(std::io::ErrorKind::AlreadyExists.into())
     }
 
-    /// What sessions that are over left behind, the newest first. Sets damaged files aside, and deletes what is too much.
+    /// What windows that are gone left behind, the newest first. Sets damaged files aside, and deletes what is too much.
     #[must_use]
     pub fn left(&self) -> Vec<Left> {
         let Ok(entries) = std::fs::read_dir(&self.folder) else { return Vec::new() };
@@ -163,7 +163,7 @@ fn age_of(path: &Path) -> Duration {
     written.and_then(|written| written.elapsed().ok()).unwrap_or_default()
 }
 
-/// Whether a living session holds this lock.
+/// Whether a living window holds this lock.
 fn is_held(lock: &Path) -> bool {
     if !lock.metadata().is_ok_and(|metadata| metadata.is_file()) {
         return false;
@@ -185,7 +185,7 @@ fn read(path: &Path) -> Result<Kept, Unreadable> {
     Kept::parse(&text)
 }
 
-/// Where one session keeps the recipe of one model.
+/// Where one window keeps the recipe of one open model.
 #[derive(Debug)]
 pub(super) struct Slot {
     shelf: Shelf,
@@ -222,7 +222,7 @@ impl Slot {
     }
 }
 
-/// A file of this session's own, with its lock.
+/// The file in which one open model of this window is kept ([`Slot`]), with the lock that says so.
 #[derive(Debug)]
 struct Place {
     file: PathBuf,
