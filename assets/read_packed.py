@@ -136,6 +136,7 @@ def product(version, dtype, shape, coding, take):
     cols = int(np.prod(shape, dtype=object)) // max(rows, 1)
     need(version > 1 and set(coding) == {"rank", "dtype", "left", "right"} and dtype in FLOATS, f"keys {sorted(coding)}")
     need(rank in range(1, min(rows, cols) + 1) and (own != "F64" or dtype == "F64"), f"rank {rank}, factors of {own}")
+    need(rank * (rows + cols) <= 2**28, f"factors of {rank * (rows + cols)} elements")
     sides = [decode(version, own, d, coding[s], take) for s, d in (("left", (rows, rank)), ("right", (rank, cols)))]
     left, right = (floats(*side).astype("f8") for side in sides)
     return kind, sum(map(np.outer, left.reshape(rows, rank).T, right.reshape(rank, cols))).astype(NUMPY[kind])
@@ -172,7 +173,7 @@ def read(path):
             need(at == end and data.nbytes * 8 == int(np.prod(shape, dtype=object)) * BITS[dtype], f"no {dtype} of {shape}")
             tensors[name] = (dtype, shape, data.tobytes())
         need(at == len(blob), f"{len(blob) - at} bytes after the last payload")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, MemoryError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"{name}: {error}") from error
     return tensors, header["metadata"]
 

@@ -19,11 +19,12 @@ use spokeshave::kernels::levels::Levels;
 use spokeshave::kernels::lines;
 use spokeshave::kernels::nf4::Normal;
 use spokeshave::kernels::quant::{Extent, Grid};
+use spokeshave::kernels::scatter;
 use spokeshave::kernels::select::{DIGITS, Select, Threshold};
 use spokeshave::kernels::signs::Ternary;
 use spokeshave::kernels::small::{Scaled, mx_exponent, nv_scale};
 use spokeshave::kernels::stats::{Moments, moments};
-use spokeshave::kernels::sum::Above;
+use spokeshave::kernels::sum::Tally;
 use spokeshave::kernels::svd::{Matrix, Svd};
 use spokeshave::kernels::table::Counts;
 use spokeshave::kernels::trial::symmetric_error;
@@ -44,15 +45,8 @@ const COLUMNS: usize = 4096;
 
 /// Weights as trained layers have them: many small, a few large, both signs; the same in every run.
 fn weights() -> Vec<f32> {
-    let mut state = 0_u64;
-    let mut uniform = || {
-        // splitmix64
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut x = state;
-        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((x ^ (x >> 31)) >> 40) as f32 / (1_u64 << 24) as f32
-    };
+    let mut numbers = scatter::numbers(0);
+    let mut uniform = || (numbers.next().unwrap_or_default() >> 40) as f32 / (1_u64 << 24) as f32;
     (0..WEIGHTS)
         .map(|_| {
             let side = if uniform() < 0.5 { -0.02 } else { 0.02 };
@@ -194,9 +188,8 @@ fn formats(criterion: &mut Criterion) {
     bench("nvfp4", 16, &|unit| Levels::Nv { scale: nv_scale(peak(unit), 1e4).unwrap_or_default(), global: 1e4 });
     bench("nf4 g64", 64, &|unit| Levels::Normal(Normal { scale: peak(unit) }));
     bench("ternary row", 4096, &|unit| {
-        let threshold = Ternary::threshold(Above::of(unit, 0.0).mean(unit.len() as u64));
-        let above = Above::of(unit, threshold);
-        Levels::Ternary(Ternary { threshold, scale: above.mean(above.count) })
+        let threshold = Ternary::threshold(Tally::above(unit, 0.0).mean_over(unit.len() as u64));
+        Levels::Ternary(Ternary { threshold, scale: Tally::above(unit, threshold).mean() })
     });
     for k in [16, 256] {
         let book = Arc::new(Codebook { centroids: spaced(k, -0.1, 0.1), zeros_apart: false });

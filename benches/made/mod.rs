@@ -10,7 +10,7 @@ pub struct Made(std::path::PathBuf);
 impl Made {
     /// `tensors` matrices of `rows` by `cols`, eight to a block.
     pub fn new(tensors: usize, rows: usize, cols: usize) -> Self {
-        let name = format!("spokeshave-frame-{tensors}-{}.safetensors", std::process::id());
+        let name = format!("spokeshave-bench-{tensors}-{}.safetensors", std::process::id());
         let path = std::env::temp_dir().join(name);
         let bytes = rows * cols * 2;
         let parts =

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 /// Bins of the first pass: the upper half of a magnitude's 32 bits, the sign left out.
-const BINS: usize = 1 << 15;
+const BINS: u32 = 1 << 15;
 
 /// The share of each matrix that goes, so that of all their finite weights together `share` does. Weights in F64 are ranked
 /// as the nearest f32.
@@ -39,7 +39,7 @@ pub fn shares(model: &Model, matrices: &[&Tensor], share: Decimal, control: &Con
         let whole = whole_bins(&bins, share.share_of(total));
         let mut parts = Vec::with_capacity(matrices.len());
         for ((tensor, bins), (_, partly)) in matrices.iter().zip(&bins).zip(&whole) {
-            parts.push(Part::of(model, tensor, bins, partly.clone(), control)?);
+            parts.push(Part::of(model, tensor, &bins.0[partly.clone()], control)?);
         }
         let gone: u64 = whole.iter().map(|(gone, _)| gone).sum();
         let more = within_bins(&parts, share.share_of(total) - gone);
@@ -51,69 +51,93 @@ pub fn shares(model: &Model, matrices: &[&Tensor], share: Decimal, control: &Con
     Ok(counts)
 }
 
-/// One matrix by the upper bits of its magnitudes.
-struct Bins {
-    count: Vec<u64>,
-    energy: Vec<f64>,
-    /// Σw² above each bin.
-    above: Vec<f64>,
-    /// The smallest and the largest magnitude of each bin.
-    ends: Vec<[f32; 2]>,
+/// Magnitudes of a matrix whose upper bits are the same.
+#[derive(Clone, Copy)]
+struct Bin {
+    /// Those bits.
+    key: u32,
+    count: u64,
+    energy: f64,
+    /// Σw² of all larger magnitudes.
+    above: f64,
+    least: f32,
+    most: f32,
 }
+
+impl Bin {
+    const fn empty(key: u32) -> Self {
+        Self { key, count: 0, energy: 0.0, above: 0.0, least: f32::INFINITY, most: 0.0 }
+    }
+
+    fn put(&mut self, magnitude: f32) {
+        self.count += 1;
+        self.energy += f64::from(magnitude) * f64::from(magnitude);
+        (self.least, self.most) = (self.least.min(magnitude), self.most.max(magnitude));
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.energy += other.energy;
+        (self.least, self.most) = (self.least.min(other.least), self.most.max(other.most));
+    }
+
+    /// The score of the last weight: the largest of them.
+    fn last_score(&self) -> f64 {
+        score(f64::from(self.most), self.above)
+    }
+
+    /// The score of the first weight: the smallest of them.
+    fn first_score(&self) -> f64 {
+        let least = f64::from(self.least);
+        score(least, self.above + (self.energy - least * least).max(0.0))
+    }
+}
+
+/// One matrix by the upper bits of its magnitudes: the bins that hold some, in order. A network may have thousands of
+/// matrices, and most bins hold nothing.
+struct Bins(Vec<Bin>);
 
 impl Bins {
     fn of(model: &Model, tensor: &Tensor, control: &Control) -> Result<Self, Error> {
         let of_run = |chunks: &[Range<usize>]| {
-            let mut bins = Self::empty();
-            each_value(model, tensor, chunks, control, |magnitude| bins.put(magnitude))?;
+            let mut bins = all_bins();
+            each_value(model, tensor, chunks, control, |magnitude| put(&mut bins, magnitude))?;
             Ok(bins)
         };
-        let parts: Result<Vec<Self>, Error> = runs(tensor).par_iter().map(|run| of_run(run)).collect();
-        let mut sum = Self::empty();
-        for part in parts? {
-            sum.count.iter_mut().zip(part.count).for_each(|(a, b)| *a += b);
-            sum.energy.iter_mut().zip(part.energy).for_each(|(a, b)| *a += b);
-            sum.ends.iter_mut().zip(part.ends).for_each(|(a, b)| *a = [a[0].min(b[0]), a[1].max(b[1])]);
-        }
-        Ok(sum.finished())
-    }
-
-    fn empty() -> Self {
-        let zeros = || vec![0.0; BINS];
-        Self { count: vec![0; BINS], energy: zeros(), above: zeros(), ends: vec![[f32::INFINITY, 0.0]; BINS] }
-    }
-
-    fn put(&mut self, magnitude: f32) {
-        let bin = (magnitude.to_bits() >> 16) as usize;
-        self.count[bin] += 1;
-        self.energy[bin] += f64::from(magnitude) * f64::from(magnitude);
-        self.ends[bin] = [self.ends[bin][0].min(magnitude), self.ends[bin][1].max(magnitude)];
+        let parts: Result<Vec<Vec<Bin>>, Error> = runs(tensor).par_iter().map(|run| of_run(run)).collect();
+        let mut sum = all_bins();
+        parts?.iter().for_each(|part| sum.iter_mut().zip(part).for_each(|(a, b)| a.merge(b)));
+        Ok(Self::filled(sum))
     }
 
     /// After the last magnitude.
-    fn finished(mut self) -> Self {
+    fn filled(mut bins: Vec<Bin>) -> Self {
+        bins.retain(|bin| bin.count > 0);
+        bins.shrink_to_fit();
         let mut sum = 0.0;
-        for (above, energy) in self.above.iter_mut().zip(&self.energy).rev() {
-            *above = sum;
-            sum += energy;
+        for bin in bins.iter_mut().rev() {
+            bin.above = sum;
+            sum += bin.energy;
         }
-        self
+        Self(bins)
     }
 
     fn finite(&self) -> u64 {
-        self.count.iter().sum()
+        self.0.iter().map(|bin| bin.count).sum()
     }
+}
 
-    /// The score of the last weight of a bin: the largest of them.
-    fn last_score(&self, bin: usize) -> f64 {
-        score(f64::from(self.ends[bin][1]), self.above[bin])
-    }
+fn all_bins() -> Vec<Bin> {
+    (0..BINS).map(Bin::empty).collect()
+}
 
-    /// The score of the first weight of a bin: the smallest of them.
-    fn first_score(&self, bin: usize) -> f64 {
-        let least = f64::from(self.ends[bin][0]);
-        score(least, self.above[bin] + (self.energy[bin] - least * least).max(0.0))
-    }
+fn put(bins: &mut [Bin], magnitude: f32) {
+    bins[key_of(magnitude.to_bits()) as usize].put(magnitude);
+}
+
+/// The upper bits of a magnitude's bits.
+const fn key_of(bits: u32) -> u32 {
+    bits >> 16
 }
 
 /// The score of a magnitude that outlasts all but those with the energy `above`. Of nothing nothing is lost.
@@ -156,14 +180,13 @@ fn each_value(
     Ok(())
 }
 
-/// How many weights of each matrix go with whole bins when `k` go in all, and the bins of each of which some may go.
+/// How many weights of each matrix go with whole bins when `k` go in all, and the positions of the bins of each of which some
+/// may go.
 fn whole_bins(matrices: &[Bins], k: u64) -> Vec<(u64, Range<usize>)> {
-    let filled = |bins: &Bins| (0..BINS).filter(|&bin| bins.count[bin] > 0).collect::<Vec<_>>();
     // The smallest score below which there are k, by the least scores of bins, and by their largest.
-    let bound = |of: fn(&Bins, usize) -> f64| {
-        let ends =
-            matrices.iter().flat_map(|bins| filled(bins).into_iter().map(|bin| (of(bins, bin), bins.count[bin])));
-        let mut ends: Vec<(f64, u64)> = ends.collect();
+    let bound = |of: fn(&Bin) -> f64| {
+        let mut ends: Vec<(f64, u64)> =
+            matrices.iter().flat_map(|bins| &bins.0).map(|bin| (of(bin), bin.count)).collect();
         ends.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mut sum = 0;
         let reached = |&(_, count): &(f64, u64)| {
@@ -172,15 +195,14 @@ fn whole_bins(matrices: &[Bins], k: u64) -> Vec<(u64, Range<usize>)> {
         };
         ends.into_iter().find(reached).map_or(1.0, |end| end.0)
     };
-    let (low, high) = (bound(Bins::first_score), bound(Bins::last_score));
-    let of = |bins: &Bins| {
-        let filled = filled(bins);
+    let (low, high) = (bound(Bin::first_score), bound(Bin::last_score));
+    let of = |Bins(bins): &Bins| {
         // In sums of another order equal scores differ in their last bits: who is that close is looked at.
-        let sure = |bin: usize| k > 0 && bins.last_score(bin) < low * (1.0 - 1e-9);
-        let never = |bin: usize| k == 0 || bins.first_score(bin) > high * (1.0 + 1e-9);
-        let first = filled.iter().copied().find(|&bin| !sure(bin)).unwrap_or(BINS);
-        let end = filled.iter().copied().find(|&bin| never(bin)).unwrap_or(BINS).max(first);
-        (bins.count[..first].iter().sum(), first..end)
+        let sure = |bin: &Bin| k > 0 && bin.last_score() < low * (1.0 - 1e-9);
+        let never = |bin: &Bin| k == 0 || bin.first_score() > high * (1.0 + 1e-9);
+        let first = bins.iter().position(|bin| !sure(bin)).unwrap_or(bins.len());
+        let end = bins.iter().position(never).unwrap_or(bins.len()).max(first);
+        (bins[..first].iter().map(|bin| bin.count).sum(), first..end)
     };
     matrices.iter().map(of).collect()
 }
@@ -194,15 +216,13 @@ struct Part {
 }
 
 impl Part {
-    fn of(model: &Model, tensor: &Tensor, bins: &Bins, partly: Range<usize>, control: &Control) -> Result<Self, Error> {
-        if partly.is_empty() {
-            return Ok(Self::default());
-        }
+    fn of(model: &Model, tensor: &Tensor, bins: &[Bin], control: &Control) -> Result<Self, Error> {
+        let (Some(least), Some(most)) = (bins.first(), bins.last()) else { return Ok(Self::default()) };
         let of_run = |chunks: &[Range<usize>]| {
             let mut counts = HashMap::<u32, u64>::new();
             each_value(model, tensor, chunks, control, |magnitude| {
                 let bits = magnitude.to_bits();
-                if partly.contains(&((bits >> 16) as usize)) {
+                if (least.key..=most.key).contains(&key_of(bits)) {
                     *counts.entry(bits).or_default() += 1;
                 }
             })?;
@@ -212,7 +232,7 @@ impl Part {
         let mut counts = BTreeMap::<u32, u64>::new();
         parts?.into_iter().flatten().for_each(|(bits, count)| *counts.entry(bits).or_default() += count);
         let values = counts.into_iter().map(|(bits, count)| (f64::from(f32::from_bits(bits)), count)).collect();
-        Ok(Self::new(values, bins.above[partly.end - 1]))
+        Ok(Self::new(values, most.above))
     }
 
     fn new(values: Vec<(f64, u64)>, beyond: f64) -> Self {

@@ -107,22 +107,16 @@ fn open_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<C
             .pick_file()
     };
     let entered = path_ui(ui, path, "Path of the model", view, choose);
-    if let Some(refusal) = &view.refusal {
-        ui.add(egui::Label::new(theme::label(format::plain(refusal)).color(tokens(ui).bad)).wrap());
+    refusal_ui(ui, view);
+    let ready = !path.trim().is_empty();
+    let mut demo = false;
+    let (open, keep) = buttons_ui(ui, "Open", ready, entered, |ui| demo = ui.button("Open the demo").clicked());
+    if open {
+        commands.push(Command::Open(PathBuf::from(path.trim())));
     }
-    ui.add_space(12.0);
-    let mut keep = true;
-    ui.horizontal(|ui| {
-        let ready = !path.trim().is_empty();
-        let open = ui.add_enabled(ready, theme::primary_button("Open", tokens(ui))).clicked();
-        if (open || entered) && ready {
-            commands.push(Command::Open(PathBuf::from(path.trim())));
-        }
-        if ui.button("Open the demo").clicked() {
-            commands.push(Command::Open(PathBuf::from("demo")));
-        }
-        keep = !ui.button("Cancel").clicked();
-    });
+    if demo {
+        commands.push(Command::Open(PathBuf::from("demo")));
+    }
     keep
 }
 
@@ -138,18 +132,12 @@ fn save_ui(ui: &mut Ui, path: &mut String, force: &mut bool, view: &mut View, co
     if in_the_way {
         ui.checkbox(force, "Replace what is there");
     }
-    if let Some(refusal) = &view.refusal {
-        ui.add(egui::Label::new(theme::label(format::plain(refusal)).color(tokens(ui).bad)).wrap());
+    refusal_ui(ui, view);
+    let ready = !path.trim().is_empty() && (!in_the_way || *force);
+    let (save, keep) = buttons_ui(ui, "Save", ready, entered, |_| {});
+    if save {
+        commands.push(Command::SaveRecipe(out));
     }
-    ui.add_space(12.0);
-    let mut keep = true;
-    ui.horizontal(|ui| {
-        let ready = !path.trim().is_empty() && (!in_the_way || *force);
-        if (ui.add_enabled(ready, theme::primary_button("Save", tokens(ui))).clicked() || entered) && ready {
-            commands.push(Command::SaveRecipe(out));
-        }
-        keep = !ui.button("Cancel").clicked();
-    });
     keep
 }
 
@@ -183,13 +171,10 @@ fn preset_ui(
         Parameter::None => {}
     }
     ui.add_space(12.0);
-    let mut keep = true;
-    ui.horizontal(|ui| {
-        if ui.add(theme::primary_button("Lay it", tokens(ui))).clicked() {
-            commands.push(Command::LayPreset(Choice { preset, share, round: number }));
-        }
-        keep = !ui.button("Cancel").clicked();
-    });
+    let (apply, keep) = buttons_ui(ui, "Apply", true, false, |_| {});
+    if apply {
+        commands.push(Command::LayPreset(Choice { preset, share, round: number }));
+    }
     keep
 }
 
@@ -202,19 +187,31 @@ fn mask_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<C
         dialog.add_filter("All files", &["*"]).pick_file()
     };
     let entered = path_ui(ui, path, "Path of the mask", view, choose);
+    refusal_ui(ui, view);
+    let (take, keep) = buttons_ui(ui, "Take", !path.trim().is_empty(), entered, |_| {});
+    if take {
+        commands.push(Command::TakeMask(PathBuf::from(path.trim())));
+    }
+    keep
+}
+
+/// What the last attempt was told, over the buttons.
+fn refusal_ui(ui: &mut Ui, view: &View) {
     if let Some(refusal) = &view.refusal {
         ui.add(egui::Label::new(theme::label(format::plain(refusal)).color(tokens(ui).bad)).wrap());
     }
     ui.add_space(12.0);
-    let mut keep = true;
-    ui.horizontal(|ui| {
-        let ready = !path.trim().is_empty();
-        if (ui.add_enabled(ready, theme::primary_button("Take", tokens(ui))).clicked() || entered) && ready {
-            commands.push(Command::TakeMask(PathBuf::from(path.trim())));
-        }
-        keep = !ui.button("Cancel").clicked();
+}
+
+/// The button that does it, what else may be done, and the one that does not. Gives whether it is to be done, by the button
+/// or by Enter in a field (`entered`), and whether the dialog stays.
+fn buttons_ui(ui: &mut Ui, word: &str, ready: bool, entered: bool, beside: impl FnOnce(&mut Ui)) -> (bool, bool) {
+    let answer = ui.horizontal(|ui| {
+        let pressed = ui.add_enabled(ready, theme::primary_button(word, tokens(ui))).clicked();
+        beside(ui);
+        (ready && (pressed || entered), !ui.button("Cancel").clicked())
     });
-    keep
+    answer.inner
 }
 
 /// Says what a drop would do while a file hangs over the window.

@@ -260,7 +260,8 @@ impl Workbench {
             Command::TakeMask(path) => {
                 let file = std::path::absolute(&path).unwrap_or(path).display().to_string();
                 let scheme = live.scheme(view.selected).clone().with_prune(Some(Prune::Mask { file }));
-                live.set_scheme(view.selected, &view.apply_to(), &scheme, "take a mask", None).map_err(text)?;
+                let set = Command::SetScheme { scheme, what: "take a mask".into(), gesture: None };
+                hand::carry_out(live, view, &set).unwrap_or(Ok(())).map_err(text)?;
                 view.dialog = None;
             }
             Command::SaveRecipe(path) => {

@@ -8,7 +8,7 @@
 //! A block spans chunks wherever it is higher than they are, so its fate is settled before the first chunk. Energies are kept
 //! where they are few, and worked out again for every digit where they would fill the memory.
 
-use super::prepare::descend;
+use super::prepare::{counted_in_runs, descend};
 use super::{Error, Task};
 use crate::kernels::Real;
 use crate::kernels::layout::{CHUNK, Geometry};
@@ -119,22 +119,17 @@ impl<'a, T: Real> Energies<'a, T> {
         let count = |energies: &[f64], table: &mut DigitTable| {
             select.count_keys(energies.iter().map(|energy| energy.to_bits()), table);
         };
-        let mut sum = vec![0; DIGITS];
         if let Some(energies) = &self.kept {
-            count(energies, &mut sum);
-            return Ok(sum);
-        }
-        let run = self.parts.len().div_ceil(4 * rayon::current_num_threads()).max(8);
-        let of_run = |parts: &[Range<usize>]| {
             let mut table = vec![0; DIGITS];
+            count(energies, &mut table);
+            return Ok(table);
+        }
+        counted_in_runs(&self.parts, DIGITS, |parts, table| {
             for part in parts {
-                count(&self.of(part)?, &mut table);
+                count(&self.of(part)?, table);
             }
-            Ok(table)
-        };
-        let tables: Result<Vec<DigitTable>, Error> = self.parts.par_chunks(run).map(of_run).collect();
-        tables?.into_iter().for_each(|table| sum.iter_mut().zip(table).for_each(|(a, b)| *a += b));
-        Ok(sum)
+            Ok(())
+        })
     }
 
     /// Hands the energies to `sink`, in order.

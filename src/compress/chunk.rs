@@ -5,8 +5,10 @@ use super::fit::Buffers;
 use super::prepare::Prepared;
 use super::{Error, Task};
 use crate::formats::Dtype;
+use crate::kernels::layout::Unit;
 use crate::kernels::levels::Levels;
 use crate::kernels::{Real, small};
+use crate::model::Scratch;
 use crate::recipe::{Quantize, Target};
 use std::ops::Range;
 
@@ -53,7 +55,7 @@ pub struct Chunk<T> {
     pub kind: Codes,
     /// Pieces of units in this chunk, in order.
     pub pieces: Vec<Piece<T>>,
-    scratch: crate::model::Scratch,
+    scratch: Scratch,
     cut_buffers: CutBuffers,
     buffers: Buffers,
 }
@@ -69,7 +71,7 @@ impl<T> Default for Chunk<T> {
             codes: Vec::new(),
             kind: Codes::None,
             pieces: Vec::new(),
-            scratch: crate::model::Scratch::default(),
+            scratch: Scratch::default(),
             cut_buffers: CutBuffers::default(),
             buffers: Buffers::default(),
         }
@@ -195,8 +197,7 @@ impl<T: Real> Chunk<T> {
     }
 }
 
-fn unit_starts_at<T>(unit: crate::kernels::layout::Unit, prepared: &Prepared<T>, start: usize) -> bool {
-    use crate::kernels::layout::Unit;
+fn unit_starts_at<T>(unit: Unit, prepared: &Prepared<T>, start: usize) -> bool {
     match unit {
         Unit::Tensor => start == 0,
         Unit::Row => start.is_multiple_of(prepared.geometry.cols),
@@ -214,7 +215,7 @@ pub(super) fn non_finite<T: Real>(task: &Task<'_>) -> Error {
 
 pub(super) fn count_non_finite<T: Real>(task: &Task<'_>) -> Result<u64, Error> {
     let mut values: Vec<T> = Vec::new();
-    let mut scratch = crate::model::Scratch::default();
+    let mut scratch = Scratch::default();
     let mut count = 0;
     for range in task.geometry().chunks() {
         task.check_cancelled()?;

@@ -44,8 +44,8 @@ impl Factorized {
         if geometry.is_empty() {
             return Ok(None);
         }
-        let held = if task.tensor.dtype == Dtype::F64 { made::<f64>(task, step)? } else { made::<f32>(task, step)? };
-        let (rank, inputs) = held;
+        let (rank, inputs) =
+            if task.tensor.dtype == Dtype::F64 { made::<f64>(task, step)? } else { made::<f32>(task, step)? };
         let scheme = task.scheme.of_factors();
         let shapes = [[geometry.rows, rank], [rank, geometry.cols]];
         Ok(Some(Self { rank, scheme, inputs, shapes }))

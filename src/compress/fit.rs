@@ -4,7 +4,7 @@
 //! before the first chunk is made, by passes that read and prune but keep nothing: memory stays that of a few chunks.
 
 use super::chunk::Chunk;
-use super::prepare::{Prepared, descend};
+use super::prepare::{Prepared, counted_in_runs, descend};
 use super::{Error, Task};
 use crate::kernels::Real;
 use crate::kernels::clip::{self, CANDIDATES, Wanted, best_clip, clip_errors, percentile_place, scaled};
@@ -141,24 +141,16 @@ fn percentile<T: Real>(
     percent: f64,
     survivors: bool,
 ) -> Result<T, Error> {
-    let runs: Vec<Span<usize>> = {
-        let step = chunks.len().div_ceil(4 * rayon::current_num_threads()).max(8);
-        chunks.clone().step_by(step).map(|first| first..(first + step).min(chunks.end)).collect()
-    };
+    let chunks: Vec<usize> = chunks.collect();
     let table = |select: &Select| {
-        let of_run = |run: &Span<usize>| {
-            let mut table = vec![0; DIGITS];
-            for index in run.clone() {
+        counted_in_runs(&chunks, DIGITS, |chunks, table| {
+            for &index in chunks {
                 let mut values = pruned(task, prepared, index)?.pruned;
                 values.retain(|w| !survivors || *w != T::ZERO);
-                select.count(&values, &mut table);
+                select.count(&values, table);
             }
-            Ok(table)
-        };
-        let tables: Result<Vec<Vec<u64>>, Error> = runs.par_iter().map(of_run).collect();
-        let mut sum = vec![0; DIGITS];
-        tables?.into_iter().for_each(|table| sum.iter_mut().zip(table).for_each(|(a, b)| *a += b));
-        Ok(sum)
+            Ok(())
+        })
     };
     let share = Cell::new(0.0);
     let rank = |count: u64| {
@@ -167,7 +159,7 @@ fn percentile<T: Real>(
         if count == 0 { 0 } else { rank + 1 }
     };
     let Some(low) = descend(T::KEY_BITS, rank, table)? else { return Ok(T::ZERO) };
-    let above = if low.ties < low.equal { Some(low.key) } else { next_key(task, prepared, &runs, low.key)? };
+    let above = if low.ties < low.equal { Some(low.key) } else { next_key(task, prepared, &chunks, low.key)? };
     let value = |key: u64| T::from_magnitude_key(key).to_f64();
     Ok(T::from_f64(clip::between(value(low.key), value(above.unwrap_or(low.key)), share.get())))
 }
@@ -176,18 +168,14 @@ fn percentile<T: Real>(
 fn next_key<T: Real>(
     task: &Task<'_>,
     prepared: &Prepared<T>,
-    runs: &[Span<usize>],
+    chunks: &[usize],
     key: u64,
 ) -> Result<Option<u64>, Error> {
-    let of_run = |run: &Span<usize>| {
-        let mut least = None;
-        for index in run.clone() {
-            let chunk = pruned(task, prepared, index)?;
-            let above = chunk.pruned.iter().filter(|w| w.is_finite()).map(|w| w.magnitude_key()).filter(|k| *k > key);
-            least = above.chain(least).min();
-        }
-        Ok(least)
+    let of_chunk = |&index: &usize| {
+        let chunk = pruned(task, prepared, index)?;
+        let finite = chunk.pruned.iter().filter(|w| w.is_finite());
+        Ok(finite.map(|w| w.magnitude_key()).filter(|k| *k > key).min())
     };
-    let parts: Result<Vec<Option<u64>>, Error> = runs.par_iter().map(of_run).collect();
+    let parts: Result<Vec<Option<u64>>, Error> = chunks.par_iter().map(of_chunk).collect();
     Ok(parts?.into_iter().flatten().min())
 }

@@ -95,13 +95,8 @@ impl Input {
                 return Ok(());
             }
         };
-        out.clear();
-        let mut read = Vec::new();
-        for Read { place, pieces } in reads(tensor.geometry(), rows, cols, range) {
-            model.values(tensor, place, &mut read, scratch)?;
-            pieces.into_iter().for_each(|piece| out.extend_from_slice(&read[piece]));
-        }
-        Ok(())
+        let read = |place, some: &mut Vec<T>| model.values(tensor, place, some, scratch);
+        gather(reads(tensor.geometry(), rows, cols, range), out, read)
     }
 
     /// Whether each of the elements `range` is 0, replacing what `out` held.
@@ -117,13 +112,8 @@ impl Input {
         scratch: &mut Scratch,
     ) -> Result<(), Error> {
         let Self::Part { rows, cols } = self else { return model.zeros(tensor, range, out, scratch) };
-        out.clear();
-        let mut read = Vec::new();
-        for Read { place, pieces } in reads(tensor.geometry(), rows, cols, range) {
-            model.zeros(tensor, place, &mut read, scratch)?;
-            pieces.into_iter().for_each(|piece| out.extend_from_slice(&read[piece]));
-        }
-        Ok(())
+        let read = |place, some: &mut Vec<bool>| model.zeros(tensor, place, some, scratch);
+        gather(reads(tensor.geometry(), rows, cols, range), out, read)
     }
 
     /// Elements `range` as plain bytes of the tensor's dtype, appended to `out`; `false` when they have none.
@@ -162,6 +152,21 @@ struct Read {
     place: Range<usize>,
     /// Ranges within what was read, ascending.
     pieces: Vec<Range<usize>>,
+}
+
+/// Carries out reads, each of which replaces what its vector held, and puts what is wanted of them into `out`.
+fn gather<E: Copy>(
+    reads: Vec<Read>,
+    out: &mut Vec<E>,
+    mut read: impl FnMut(Range<usize>, &mut Vec<E>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    out.clear();
+    let mut some = Vec::new();
+    for Read { place, pieces } in reads {
+        read(place, &mut some)?;
+        pieces.into_iter().for_each(|piece| out.extend_from_slice(&some[piece]));
+    }
+    Ok(())
 }
 
 /// The reads that together give `range` of the part, in order. Neighbouring rows are read at once; none is much longer than

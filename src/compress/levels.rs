@@ -18,7 +18,7 @@ use crate::kernels::nf4::Normal;
 use crate::kernels::quant::Extent;
 use crate::kernels::signs::{Binary, Ternary};
 use crate::kernels::small::{Scaled, mx_exponent, nv_global, nv_scale};
-use crate::kernels::sum::Above;
+use crate::kernels::sum::Tally;
 use crate::recipe::Quantize;
 use std::sync::Arc;
 
@@ -102,10 +102,10 @@ impl Fit {
             How::Nv(global) => nv_scale(peak(), global).map(|scale| Levels::Nv { scale, global }),
             How::Normal => Some(Levels::Normal(Normal { scale: peak() })),
             How::Ternary => {
-                let threshold = Ternary::threshold(self.mean(Above::of(values, T::ZERO), values.len()));
-                ternary(threshold, Above::of(values, threshold))
+                let threshold = Ternary::threshold(self.mean(Tally::above(values, T::ZERO), values.len()));
+                ternary(threshold, Tally::above(values, threshold))
             }
-            How::Binary => binary(self.mean(Above::of(values, T::ZERO), values.len())),
+            How::Binary => binary(self.mean(Tally::above(values, T::ZERO), values.len())),
             How::Codebook(wanted) => {
                 let ordered = Ordered::of(wanted.counted(values).collect());
                 let Ok(book) = wanted.of(&ordered, || Ok::<_, std::convert::Infallible>(()));
@@ -115,8 +115,8 @@ impl Fit {
     }
 
     /// The mean magnitude of a unit of `elements` whose nonzero ones add up to `above`.
-    fn mean<T: Real>(&self, above: Above, elements: usize) -> T {
-        above.mean(if self.survivors { above.count } else { elements as u64 })
+    fn mean<T: Real>(&self, above: Tally, elements: usize) -> T {
+        if self.survivors { above.mean() } else { above.mean_over(elements as u64) }
     }
 }
 
@@ -124,8 +124,8 @@ fn of_peak<T: Real>(format: SmallFloat, peak: T) -> Levels<T> {
     Levels::Float(Scaled { format, scale: peak.div(T::from_f64(format.max())) })
 }
 
-fn ternary<T: Real>(threshold: T, above: Above) -> Option<Levels<T>> {
-    let scale: T = above.mean(above.count);
+fn ternary<T: Real>(threshold: T, above: Tally) -> Option<Levels<T>> {
+    let scale: T = above.mean();
     (threshold.is_finite() && scale.is_finite()).then_some(Levels::Ternary(Ternary { threshold, scale }))
 }
 
@@ -160,9 +160,9 @@ pub(super) fn long_levels<T: Real>(
     let geometry = prepared.geometry;
     let count = fit.unit.count(geometry);
     let elements = geometry.len() / count.max(1);
-    let magnitudes = |bound: &(dyn Fn(usize) -> T + Sync)| -> Result<Vec<Above>, Error> {
-        let mut sums = vec![Above::default(); count];
-        for (unit, above) in by_pieces(task, prepared, fit.unit, |unit, values| Above::of(values, bound(unit)))? {
+    let magnitudes = |bound: &(dyn Fn(usize) -> T + Sync)| -> Result<Vec<Tally>, Error> {
+        let mut sums = vec![Tally::default(); count];
+        for (unit, above) in by_pieces(task, prepared, fit.unit, |unit, values| Tally::above(values, bound(unit)))? {
             sums[unit] = sums[unit].merge(above);
         }
         Ok(sums)

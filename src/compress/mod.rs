@@ -193,7 +193,7 @@ impl<'a> Task<'a> {
         structure::lost(self.model, self.tensor, self.input, self.control)
     }
 
-    /// The same as plain bytes of the tensor's dtype, appended to `out`; `false` when they have none.
+    /// Elements `range` of the source as plain bytes of the tensor's dtype, appended to `out`; `false` when they have none.
     ///
     /// # Errors
     /// When they cannot be read.

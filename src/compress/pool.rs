@@ -1,13 +1,15 @@
 //! Global pruning: one threshold over all tensors of a rule, found by adding their digit tables.
 
-use super::prepare::{descend, digit_table};
+use super::prepare::{add_table, descend, digit_table, ties_in};
 use super::{Error, Joint, Task};
 use crate::control::Control;
 use crate::formats::Dtype;
 use crate::kernels::Real;
-use crate::kernels::select::{self, DIGITS, Threshold};
-use crate::model::{Model, Scratch};
+use crate::kernels::select::{DIGITS, Threshold};
+use crate::model::Model;
 use crate::recipe::Plan;
+use rayon::prelude::*;
+use std::ops::Range;
 
 /// What a pool's cut means for one of its tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +42,11 @@ pub(super) fn cut_pool(
     for (&index, task) in members.iter().zip(&tasks) {
         cuts.push((index, PoolCut { threshold, ties_before, wide }));
         if threshold.ties < threshold.equal {
-            ties_before += ties_in(task, threshold, wide)?;
+            let ties = |range: Range<usize>| match task.tensor.dtype {
+                Dtype::F64 => ties_in::<f64>(task, range, threshold, wide),
+                _ => ties_in::<f32>(task, range, threshold, wide),
+            };
+            ties_before += task.geometry().chunks().into_par_iter().map(ties).sum::<Result<u64, Error>>()?;
         }
     }
     Ok(cuts)
@@ -57,30 +63,8 @@ fn walk_pool(tasks: &[Task<'_>], wide: bool, k: impl Fn(u64) -> u64) -> Result<O
             } else {
                 digit_table::<f32>(task, &chunks, select, wide)?
             };
-            sum.iter_mut().zip(table).for_each(|(a, b)| *a += b);
+            add_table(&mut sum, &table);
         }
         Ok(sum)
     })
-}
-
-fn ties_in(task: &Task<'_>, threshold: Threshold, wide: bool) -> Result<u64, Error> {
-    if task.tensor.dtype == Dtype::F64 {
-        count::<f64>(task, threshold, true)
-    } else {
-        count::<f32>(task, threshold, wide)
-    }
-}
-
-fn count<T: Real>(task: &Task<'_>, threshold: Threshold, wide: bool) -> Result<u64, Error> {
-    let (mut values, mut scratch, mut ties) = (Vec::<T>::new(), Scratch::default(), 0);
-    for range in task.geometry().chunks() {
-        task.check_cancelled()?;
-        task.values(range, &mut values, &mut scratch)?;
-        ties += if wide {
-            select::count_ties(&values, threshold, |v| v.to_f64().magnitude_key())
-        } else {
-            select::count_ties(&values, threshold, Real::magnitude_key)
-        };
-    }
-    Ok(ties)
 }

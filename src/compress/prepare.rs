@@ -193,6 +193,29 @@ fn in_one_pass<T: Real>(task: &Task<'_>, chunks: &[Range<usize>], share: Decimal
     Ok(found.threshold(k))
 }
 
+/// A table of `len` counts over all items. It may take 512 KiB: there is one per run of items, not one per item.
+pub(super) fn counted_in_runs<I: Sync>(
+    items: &[I],
+    len: usize,
+    count: impl Fn(&[I], &mut Vec<u64>) -> Result<(), Error> + Sync,
+) -> Result<Vec<u64>, Error> {
+    let run = items.len().div_ceil(4 * rayon::current_num_threads()).max(8);
+    let of_run = |run: &[I]| {
+        let mut table = vec![0; len];
+        count(run, &mut table)?;
+        Ok(table)
+    };
+    let tables: Result<Vec<Vec<u64>>, Error> = items.par_chunks(run).map(of_run).collect();
+    let mut sum = vec![0; len];
+    tables?.iter().for_each(|table| add_table(&mut sum, table));
+    Ok(sum)
+}
+
+/// Adds the counts of a table to a sum.
+pub(super) fn add_table(sum: &mut [u64], table: &[u64]) {
+    sum.iter_mut().zip(table).for_each(|(sum, count)| *sum += count);
+}
+
 /// Counts of the current digit over some chunks of a tensor; `wide` takes f64 keys whatever the dtype.
 pub(super) fn digit_table<T: Real>(
     task: &Task<'_>,
@@ -200,42 +223,49 @@ pub(super) fn digit_table<T: Real>(
     select: &Select,
     wide: bool,
 ) -> Result<DigitTable, Error> {
-    // A table is 512 KiB: one per run of chunks, not one per chunk.
-    let run = chunks.len().div_ceil(4 * rayon::current_num_threads()).max(8);
     let fast = T::KEY_BITS == 32 && !wide && select.is_at_first_digit();
-    let tables: Result<Vec<Vec<u64>>, Error> = chunks
-        .par_chunks(run)
-        .map(|chunks| {
-            let mut table = vec![0; DIGITS];
-            let (mut values, mut scratch) = (Vec::<T>::new(), Scratch::default());
-            if fast {
-                let (mut counts, mut values) = (Counts::default(), Vec::<f32>::new());
-                for range in chunks {
-                    task.check_cancelled()?;
-                    task.values(range.clone(), &mut values, &mut scratch)?;
-                    counts.add(&values);
-                }
-                counts.add_magnitudes_to(&mut table);
-                return Ok(table);
-            }
+    counted_in_runs(chunks, DIGITS, |chunks, table| {
+        let mut scratch = Scratch::default();
+        if fast {
+            let (mut counts, mut values) = (Counts::default(), Vec::<f32>::new());
             for range in chunks {
                 task.check_cancelled()?;
                 task.values(range.clone(), &mut values, &mut scratch)?;
-                if wide {
-                    let finite = values.iter().filter(|v| v.is_finite());
-                    select.count_keys(finite.map(|v| v.to_f64().magnitude_key()), &mut table);
-                } else {
-                    select.count(&values, &mut table);
-                }
+                counts.add(&values);
             }
-            Ok(table)
-        })
-        .collect();
-    let mut sum = vec![0; DIGITS];
-    for table in tables? {
-        sum.iter_mut().zip(table).for_each(|(a, b)| *a += b);
-    }
-    Ok(sum)
+            counts.add_magnitudes_to(table);
+            return Ok(());
+        }
+        let mut values = Vec::<T>::new();
+        for range in chunks {
+            task.check_cancelled()?;
+            task.values(range.clone(), &mut values, &mut scratch)?;
+            if wide {
+                let finite = values.iter().filter(|v| v.is_finite());
+                select.count_keys(finite.map(|v| v.to_f64().magnitude_key()), table);
+            } else {
+                select.count(&values, table);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Elements of a range whose key is the threshold's.
+pub(super) fn ties_in<T: Real>(
+    task: &Task<'_>,
+    range: Range<usize>,
+    threshold: Threshold,
+    wide: bool,
+) -> Result<u64, Error> {
+    task.check_cancelled()?;
+    let mut values = Vec::<T>::new();
+    task.values(range, &mut values, &mut Scratch::default())?;
+    Ok(if wide {
+        select::count_ties(&values, threshold, |v| v.to_f64().magnitude_key())
+    } else {
+        select::count_ties(&values, threshold, Real::magnitude_key)
+    })
 }
 
 /// Each chunk's threshold with the ties met before it. Counting ties costs a pass, and only where order decides.
@@ -249,16 +279,7 @@ fn spread_ties<T: Real>(
     if threshold.ties >= threshold.equal {
         return Ok(vec![Some((threshold, 0)); chunks.len()]);
     }
-    let count = |range: &Range<usize>| {
-        task.check_cancelled()?;
-        let mut values = Vec::<T>::new();
-        task.values(range.clone(), &mut values, &mut Scratch::default())?;
-        Ok(if wide {
-            select::count_ties(&values, threshold, |v| v.to_f64().magnitude_key())
-        } else {
-            select::count_ties(&values, threshold, Real::magnitude_key)
-        })
-    };
+    let count = |range: &Range<usize>| ties_in::<T>(task, range.clone(), threshold, wide);
     let counts: Result<Vec<u64>, Error> = chunks.par_iter().map(count).collect();
     let mut seen = before;
     let place = |ties: u64| {
@@ -305,23 +326,17 @@ fn long_rows<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, share: Decimal) -
 /// The `k` smallest of the keys that chance gives the finite elements.
 fn by_chance<T: Real>(task: &Task<'_>, chunks: &[Range<usize>], share: Decimal, seed: u64) -> Result<Cut, Error> {
     let scatter = Scatter::new(seed, &task.tensor.name);
-    let run = chunks.len().div_ceil(4 * rayon::current_num_threads()).max(8);
     let table = |select: &Select| {
-        let of_run = |chunks: &[Range<usize>]| {
-            let mut table = vec![0; DIGITS];
+        counted_in_runs(chunks, DIGITS, |chunks, table| {
             let (mut values, mut scratch) = (Vec::<T>::new(), Scratch::default());
             for range in chunks {
                 task.check_cancelled()?;
                 task.values(range.clone(), &mut values, &mut scratch)?;
                 let finite = range.clone().zip(&values).filter(|(_, v)| v.is_finite());
-                select.count_keys(finite.map(|(index, _)| scatter.key(index as u64)), &mut table);
+                select.count_keys(finite.map(|(index, _)| scatter.key(index as u64)), table);
             }
-            Ok(table)
-        };
-        let tables: Result<Vec<DigitTable>, Error> = chunks.par_chunks(run).map(of_run).collect();
-        let mut sum = vec![0; DIGITS];
-        tables?.into_iter().for_each(|table| sum.iter_mut().zip(table).for_each(|(a, b)| *a += b));
-        Ok(sum)
+            Ok(())
+        })
     };
     // Keys are all different: there are no ties to be counted.
     let threshold = descend(u64::BITS, |finite| share.share_of(finite), table)?;

@@ -32,18 +32,21 @@ impl Zeroed {
         for (row, piece) in Unit::Row.pieces(geometry, range.clone()) {
             let first = piece.start - row * geometry.cols;
             let values = &mut values[piece.start - range.start..piece.end - range.start];
-            if !self.rows.holds(row..row + 1) {
-                values.fill(T::ZERO);
-                continue;
-            }
-            for gap in self.cols.gaps() {
-                let (from, to) = (gap.start.max(first), gap.end.min(first + values.len()));
-                if from < to {
-                    values[from - first..to - first].fill(T::ZERO);
-                }
+            for hole in holes(&self.rows, &self.cols, row, first..first + values.len()) {
+                values[hole].fill(T::ZERO);
             }
         }
     }
+}
+
+/// What of some columns of a row is not kept, counted from the first of them.
+fn holes(rows: &Kept, cols: &Kept, row: usize, piece: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let row_goes = !rows.holds(row..row + 1);
+    let gaps = cols.gaps().filter(move |_| !row_goes);
+    row_goes.then_some(piece.clone()).into_iter().chain(gaps).filter_map(move |gap| {
+        let (from, to) = (gap.start.max(piece.start), gap.end.min(piece.end));
+        (from < to).then(|| from - piece.start..to - piece.start)
+    })
 }
 
 /// What structured pruning leaves of a tensor.
@@ -249,7 +252,6 @@ fn lost_lines<T: Real>(
 ) -> Result<ErrorSums, Error> {
     let whole = tensor.geometry();
     let chunks = whole.chunks();
-    let gaps: Vec<Range<usize>> = cols.gaps().collect();
     let of_run = |chunks: &[Range<usize>]| {
         let (mut sums, mut scratch) = (ErrorSums::default(), Scratch::default());
         let (mut values, mut gone, mut zero) = (Vec::<T>::new(), Vec::new(), Vec::new());
@@ -257,7 +259,7 @@ fn lost_lines<T: Real>(
             if control.is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            if gaps.is_empty() && rows.holds(range.start / whole.cols..range.end.div_ceil(whole.cols)) {
+            if cols.is_all() && rows.holds(range.start / whole.cols..range.end.div_ceil(whole.cols)) {
                 continue;
             }
             model.values(tensor, range.clone(), &mut values, &mut scratch)?;
@@ -265,15 +267,8 @@ fn lost_lines<T: Real>(
             for (row, piece) in Unit::Row.pieces(whole, range.clone()) {
                 let first = piece.start - row * whole.cols;
                 let stretch = &values[piece.start - range.start..piece.end - range.start];
-                if !rows.holds(row..row + 1) {
-                    gone.extend_from_slice(stretch);
-                    continue;
-                }
-                for gap in &gaps {
-                    let (from, to) = (gap.start.max(first), gap.end.min(first + stretch.len()));
-                    if from < to {
-                        gone.extend_from_slice(&stretch[from - first..to - first]);
-                    }
+                for hole in holes(rows, cols, row, first..first + stretch.len()) {
+                    gone.extend_from_slice(&stretch[hole]);
                 }
             }
             zero.clear();

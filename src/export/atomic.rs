@@ -346,9 +346,10 @@ fn sync_folders(folder: &Path) -> std::io::Result<()> {
 /// Writes a small file whole: beside, synced, renamed.
 ///
 /// # Errors
-/// When it cannot be written; what was there stays.
+/// When it cannot be written, or a folder, a device or a pipe has that name; what was there stays.
 pub fn write_whole(out: &Path, bytes: &[u8]) -> Result<(), Error> {
     use std::io::Write;
+    super::destination::check_is_file(out)?;
     let mut temporary = Temporary::beside(out)?;
     let fail = |source| Error::Io { path: out.to_path_buf(), doing: "writing", source };
     temporary.file()?.write_all(bytes).map_err(fail)?;

@@ -2,10 +2,10 @@
 
 use super::Error;
 use super::atomic::Temporary;
-use super::output::{Output, by_arithmetic, carried_masks};
+use super::output::{Output, by_arithmetic, metadata};
 use crate::compress::{Joint, Task, prepare, stream_chunks};
 use crate::control::Control;
-use crate::estimate::total::{artifact_metadata, dense_listings};
+use crate::estimate::total::dense_listings;
 use crate::formats::safetensors;
 use crate::kernels::Real;
 use crate::model::{Model, Scratch};
@@ -21,8 +21,7 @@ pub fn write(
     control: &Control,
 ) -> Result<(), Error> {
     let joint = Joint::new(model, plan, control)?;
-    let masks = carried_masks(&joint, model, plan, tensors, control)?;
-    let metadata = artifact_metadata(model, plan, recipe, tensors, |i| masks.get(&i).cloned().unwrap_or_default());
+    let metadata = metadata(&joint, model, plan, recipe, tensors, control)?;
     let path = temporary.path().to_path_buf();
     let header = safetensors::lay_out(&dense_listings(model, plan, tensors), &metadata)
         .map_err(|kind| Error::Layout { path, what: kind.to_string() })?;

@@ -3,6 +3,7 @@
 //! | OUT is | answer |
 //! |---|---|
 //! | a file of the model: same path, `./` path, hard link, symbolic link; its index or config; the next shard of an opened shard | refused, also with `--force` |
+//! | another file that is read: a recipe, a mask or a file of the model that a mask is in, the network that is rewound | refused, also with `--force` |
 //! | a folder that holds such a file, or the folder that is read, or one inside it | refused, also with `--force` |
 //! | another folder | replaced with `--force` when all in it is an artifact's or the source's too |
 //! | another file | replaced with `--force` |
@@ -15,6 +16,7 @@ use crate::estimate::files::INDEX;
 use crate::formats::source::Identity;
 use crate::formats::{Limits, index};
 use crate::model::{Model, OpenOptions, Origin, open};
+use crate::recipe::{Plan, Prune};
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -24,32 +26,31 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// Which of these it is.
 pub fn check_destination(model: &Model, out: &Path, force: bool) -> Result<(), Error> {
-    check_name(model, out)?;
+    let is_folder = matches!(model.origin, Origin::Folder(_));
+    check_name(out, is_folder)?;
     let out = &bare(out);
-    let there = match out.symlink_metadata() {
-        Ok(_) => true,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-        Err(source) => return Err(Error::Io { path: out.clone(), doing: "it cannot be its name", source }),
-    };
-    if let Origin::Folder(source) = &model.origin {
-        check_apart(source, out)?;
-        if out.file_name().is_none() {
-            return Err(Error::NoName(out.clone()));
-        }
+    let there = is_there(out)?;
+    check_apart(model, out)?;
+    if is_folder && out.file_name().is_none() {
+        return Err(Error::NoName(out.clone()));
     }
     if !there {
         return Ok(());
     }
     // A dangling link is there all the same: renaming would replace it.
     if let Ok(metadata) = std::fs::metadata(out) {
-        check_kind(model, out, &metadata)?;
+        match is_folder {
+            true if !metadata.is_dir() => return Err(Error::NotAFolder(out.clone())),
+            true => {}
+            false => check_is_file(out)?,
+        }
         let taken = Protected::of(model);
         if taken.contains(out) {
             return Err(Error::OverSource(out.clone()));
         }
         if metadata.is_dir() && force {
             if let Some(found) = taken.find_in(out) {
-                return Err(Error::HoldsSource { folder: out.clone(), found });
+                return Err(Error::HoldsInput { folder: out.clone(), found });
             }
             check_replaceable(model, out, out)?;
         }
@@ -57,22 +58,67 @@ pub fn check_destination(model: &Model, out: &Path, force: bool) -> Result<(), E
     if force { Ok(()) } else { Err(Error::Exists(out.clone())) }
 }
 
-/// Refuses a path that is a file of the model in any disguise, whatever is to be written there.
+/// [`check_destination`] for what is one file even when the model is a folder.
+///
+/// # Errors
+/// What is wrong with the destination.
+pub(super) fn check_one_file(model: &Model, out: &Path, force: bool) -> Result<(), Error> {
+    check_name(out, false)?;
+    check_apart(model, out)?;
+    check_not_source(model, out)?;
+    check_is_file(out)?;
+    if is_there(out)? && !force { Err(Error::Exists(out.to_path_buf())) } else { Ok(()) }
+}
+
+/// Refuses a path that is a file of the model in any disguise or a folder that holds one, whatever is to be written there.
 ///
 /// # Errors
 /// When it is.
 pub fn check_not_source(model: &Model, out: &Path) -> Result<(), Error> {
-    if Protected::of(model).contains(out) { Err(Error::OverSource(out.to_path_buf())) } else { Ok(()) }
+    Protected::of(model).check(out, Error::OverSource)
 }
 
-/// Refuses an output that is some other file of the same command, such as its recipe.
+/// Refuses an output that is some other file of the same command, such as its recipe, in any disguise, or that holds it. Of
+/// a folder all files count.
 ///
 /// # Errors
 /// When it is.
 pub fn check_not_input(out: &Path, input: &Path) -> Result<(), Error> {
     let mut taken = Protected::default();
-    taken.add(input);
-    if taken.contains(out) { Err(Error::OverInput(out.to_path_buf())) } else { Ok(()) }
+    taken.add_with_files(input, DEEPEST_SHARD);
+    taken.check(out, Error::OverInput)
+}
+
+/// [`check_not_input`] for every file that a plan takes masks from.
+pub(super) fn check_not_masks(plan: &Plan, out: &Path) -> Result<(), Error> {
+    let mut files = HashSet::new();
+    for assignment in &plan.assignments {
+        if let Some(Prune::Mask { file }) = &assignment.stored.prune
+            && file != Prune::EMBEDDED
+            && files.insert(file)
+        {
+            check_not_input(out, Path::new(file))?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what a file cannot replace: a folder, a device, a pipe.
+pub(super) fn check_is_file(out: &Path) -> Result<(), Error> {
+    match std::fs::metadata(out) {
+        Ok(metadata) if metadata.is_dir() => Err(Error::Folder(out.to_path_buf())),
+        Ok(metadata) if !metadata.is_file() => Err(Error::Device(out.to_path_buf())),
+        _ => Ok(()),
+    }
+}
+
+/// Whether something has that name, if only a link to nothing.
+fn is_there(out: &Path) -> Result<bool, Error> {
+    match out.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(Error::Io { path: out.to_path_buf(), doing: "it cannot be its name", source }),
+    }
 }
 
 /// A path without a separator or a point at its end: `link/` would be where the link leads, and can be no new name.
@@ -88,9 +134,9 @@ pub(super) fn link_note(out: &Path) -> Option<String> {
 }
 
 /// Finds out what can be known from the name alone, before hours of work.
-fn check_name(model: &Model, out: &Path) -> Result<(), Error> {
+fn check_name(out: &Path, is_folder: bool) -> Result<(), Error> {
     let last = out.as_os_str().as_encoded_bytes().last().copied();
-    if !matches!(model.origin, Origin::Folder(_)) && last.is_some_and(|c| std::path::is_separator(char::from(c))) {
+    if !is_folder && last.is_some_and(|c| std::path::is_separator(char::from(c))) {
         return Err(Error::Folder(out.to_path_buf()));
     }
     let folder = super::atomic::folder_of(out);
@@ -114,9 +160,10 @@ fn check_name(model: &Model, out: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Replacing a folder that holds the source, or lies over it, would delete what is being read; one inside it would become
-/// a part of it.
-fn check_apart(source: &Path, out: &Path) -> Result<(), Error> {
+/// Replacing a folder that holds a folder model, or lies over it, would delete what is being read; what lies inside it would
+/// become a part of it.
+pub(super) fn check_apart(model: &Model, out: &Path) -> Result<(), Error> {
+    let Origin::Folder(source) = &model.origin else { return Ok(()) };
     let Ok(source) = source.canonicalize() else { return Ok(()) };
     let over = out.canonicalize().is_ok_and(|out| source.starts_with(out));
     if over {
@@ -126,14 +173,8 @@ fn check_apart(source: &Path, out: &Path) -> Result<(), Error> {
     if inside { Err(Error::InsideSource(out.to_path_buf())) } else { Ok(()) }
 }
 
-fn check_kind(model: &Model, out: &Path, metadata: &std::fs::Metadata) -> Result<(), Error> {
-    match (&model.origin, metadata.is_dir(), metadata.is_file()) {
-        (Origin::Folder(_), false, _) => Err(Error::NotAFolder(out.to_path_buf())),
-        (Origin::Folder(_), ..) | (_, false, true) => Ok(()),
-        (_, true, _) => Err(Error::Folder(out.to_path_buf())),
-        _ => Err(Error::Device(out.to_path_buf())),
-    }
-}
+/// Folders inside the folder of a model that its shards may lie in.
+const DEEPEST_SHARD: usize = 2;
 
 /// Files that nothing may be written over, by path and by inode.
 #[derive(Default)]
@@ -164,6 +205,27 @@ impl Protected {
     fn add(&mut self, path: &Path) {
         self.nodes.extend(std::fs::metadata(path).ok().and_then(|metadata| Identity::of(&metadata).node));
         self.paths.extend(path.canonicalize());
+    }
+
+    /// A file; or a folder, and what is in it so many folders deep.
+    fn add_with_files(&mut self, path: &Path, depth: usize) {
+        self.add(path);
+        if depth > 0 && path.is_dir() {
+            let items = std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+            items.for_each(|item| self.add_with_files(&item.path(), depth - 1));
+        }
+    }
+
+    /// Refuses one of them, and a folder that holds one.
+    fn check(&self, out: &Path, over: fn(PathBuf) -> Error) -> Result<(), Error> {
+        if self.contains(out) {
+            return Err(over(out.to_path_buf()));
+        }
+        let Some(folder) = out.canonicalize().ok().filter(|out| out.is_dir()) else { return Ok(()) };
+        match self.paths.iter().filter(|path| path.starts_with(&folder)).min() {
+            Some(found) => Err(Error::HoldsInput { folder: out.to_path_buf(), found: found.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// Whether a path is one of them, or leads to one.

@@ -54,12 +54,20 @@ pub(super) fn export(job: &Job<'_>, needed: &mut u64) -> Result<Artifact, Error>
     Ok(Artifact { out: out.to_path_buf(), files, verification, estimate, notes, shortage: None })
 }
 
-/// Writes the config anew where structured pruning changed a number that stands in it.
+/// Writes the config anew where structured pruning changed a number that stands in it: a new file, because the copy may be one
+/// that cannot be written to.
 fn write_config(job: &Job<'_>, folder: &TemporaryFolder) -> Result<(), Error> {
     let numbers: Vec<(&str, usize)> = job.plan.removals.config.iter().map(|(&key, &number)| (key, number)).collect();
     let Some(config) = job.model.config().filter(|_| !numbers.is_empty()) else { return Ok(()) };
     let fail = |source| Error::Io { path: job.out.join(CONFIG), doing: "writing", source };
-    std::fs::write(folder.path().join(CONFIG), config.with(&numbers)).map_err(fail)
+    let copy = folder.path().join(CONFIG);
+    let permissions = std::fs::metadata(&copy).map_err(fail)?.permissions();
+    std::fs::remove_file(&copy).map_err(fail)?;
+    let mut temporary = Temporary::inside(folder, CONFIG)?;
+    temporary.file()?.write_all(config.with(&numbers).as_bytes()).map_err(fail)?;
+    // Where permissions cannot be set there are none to keep.
+    drop(temporary.file()?.set_permissions(permissions));
+    temporary.leave()
 }
 
 /// Shards keep their names, and an index can only hold names that are text.

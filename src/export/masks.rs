@@ -9,8 +9,9 @@
 //! given as a recipe it makes itself again.
 
 use super::atomic::Temporary;
+use super::destination::{check_apart, check_not_masks, check_one_file};
 use super::output::{Output, by_arithmetic};
-use super::{Artifact, Error, check_not_source, export};
+use super::{Artifact, Error, Job, check_destination, check_not_source, export};
 use crate::compress::{self, Chunk, Joint, Task, prepare, stream_chunks};
 use crate::control::Control;
 use crate::formats::error::{display_path, printable};
@@ -39,7 +40,7 @@ pub struct Masks {
 struct Pruning<'a> {
     model: &'a Model,
     plan: Plan,
-    /// Positions of the pruned tensors.
+    /// Positions of the pruned tensors, ascending.
     tensors: Vec<usize>,
     /// The recipe in words, for whoever finds the masks.
     text: String,
@@ -51,7 +52,8 @@ impl<'a> Pruning<'a> {
     ///
     /// # Errors
     /// When it prunes nothing, or takes whole rows, columns, heads or units out.
-    fn of(model: &'a Model, plan: &Plan, recipe: &Recipe, control: &'a Control) -> Result<Self, Error> {
+    fn of(job: &Job<'a>) -> Result<Self, Error> {
+        let Job { model, plan, recipe, control, .. } = *job;
         let mut only = plan.clone();
         let mut tensors = Vec::new();
         for (i, (tensor, assignment)) in model.tensors.iter().zip(&mut only.assignments).enumerate() {
@@ -72,6 +74,11 @@ impl<'a> Pruning<'a> {
         Ok(Self { model, plan: only, tensors, text, control })
     }
 
+    /// Bytes of the pruned tensors.
+    fn bytes(&self) -> u64 {
+        self.tensors.iter().map(|&i| self.model.tensors[i].bytes()).sum()
+    }
+
     /// Writes the masks, reads them back and compares. Gives how many elements of each stay.
     fn write(&self, temporary: &mut Temporary) -> Result<Vec<(String, u64, u64)>, Error> {
         let listing = |&i: &usize| {
@@ -83,7 +90,7 @@ impl<'a> Pruning<'a> {
         let path = temporary.path().to_path_buf();
         let header = safetensors::lay_out(&listings, &metadata)
             .map_err(|kind| Error::Layout { path: path.clone(), what: kind.to_string() })?;
-        let joint = Joint::for_some(self.model, &self.plan, |i| self.tensors.contains(&i), self.control)?;
+        let joint = Joint::for_some(self.model, &self.plan, |i| self.tensors.binary_search(&i).is_ok(), self.control)?;
         let mut output = Output::new(temporary)?;
         output.write(&header.bytes)?;
         for i in header.order.iter().map(|&at| self.tensors[at]) {
@@ -139,42 +146,28 @@ fn each_chunk<T: Real>(
     })
 }
 
-/// Writes the masks of a plan's pruning to `out`: a safetensors file with one BOOL tensor for each pruned tensor, of its name
-/// and shape, 1 where an element stays and 0 where it is zero afterwards. `mask:FILE` takes it.
+/// Writes the masks of a plan's pruning: a safetensors file with one BOOL tensor for each pruned tensor, of its name and shape,
+/// 1 where an element stays and 0 where it is zero afterwards. `mask:FILE` takes it.
 ///
 /// # Errors
 /// When nothing is pruned, or whatever went wrong; `out` is then what it was before.
-pub fn export_masks(
-    model: &Model,
-    plan: &Plan,
-    recipe: &Recipe,
-    out: &Path,
-    force: bool,
-    control: &Control,
-) -> Result<Masks, Error> {
-    let pruning = Pruning::of(model, plan, recipe, control)?;
-    check_out(model, out, force)?;
+pub fn export_masks(job: &Job<'_>) -> Result<Masks, Error> {
+    let Job { model, plan, out, force, control, .. } = *job;
+    let pruning = Pruning::of(job)?;
+    // Masks are one file whatever the model is.
+    let check_place = || check_one_file(model, out, force).and_then(|()| check_not_masks(plan, out));
+    check_place()?;
     let mut temporary = Temporary::beside(out)?;
     // Once to write, once to compare.
-    control.expect(2 * pruning.tensors.iter().map(|&i| model.tensors[i].bytes()).sum::<u64>());
+    control.expect(2 * pruning.bytes());
     let tensors = model.steadily(|| pruning.write(&mut temporary))?;
     let bytes = std::fs::metadata(temporary.path()).map_or(0, |metadata| metadata.len());
-    check_out(model, out, force)?;
+    check_place()?;
     if control.is_cancelled() {
         return Err(compress::Error::Cancelled.into());
     }
     temporary.persist(out)?;
     Ok(Masks { out: out.to_path_buf(), bytes, tensors })
-}
-
-/// Masks are one file whatever the model is: it is none of the model's, and replaces another only when told to.
-fn check_out(model: &Model, out: &Path, force: bool) -> Result<(), Error> {
-    check_not_source(model, out)?;
-    match out.symlink_metadata() {
-        Ok(_) if out.is_dir() => Err(Error::Folder(out.to_path_buf())),
-        Ok(_) if !force => Err(Error::Exists(out.to_path_buf())),
-        _ => Ok(()),
-    }
 }
 
 /// A network rewound: what was exported, and the recipe and plan on the original that it stands for.
@@ -188,26 +181,22 @@ pub struct Rewound {
     pub plan: Plan,
 }
 
-/// Writes `original` (θ0) with the zeros that a plan prunes `model` (θT) to. Elements keep θ0's bits; whatever else the plan
-/// does (quantizing, factorizing) is left out.
+/// Writes `original` (θ0) with the zeros that the job's plan prunes its model (θT) to. Elements keep θ0's bits; whatever else
+/// the plan does (quantizing, factorizing) is left out.
 ///
 /// # Errors
 /// When nothing is pruned, a tensor of θT is missing in θ0 or has another shape there, or whatever went wrong; `out` is then
 /// what it was before.
-pub fn export_rewound(
-    model: &Model,
-    plan: &Plan,
-    recipe: &Recipe,
-    original: &Model,
-    (out, force): (&Path, bool),
-    control: &Control,
-) -> Result<Rewound, Error> {
-    let pruning = Pruning::of(model, plan, recipe, control)?;
+pub fn export_rewound(job: &Job<'_>, original: &Model) -> Result<Rewound, Error> {
+    let Job { model, plan, out, force, control, .. } = *job;
+    let pruning = Pruning::of(job)?;
     check_same_network(model, original)?;
     check_not_source(model, out)?;
-    super::check_destination(original, out, force)?;
+    check_apart(model, out)?;
+    check_not_masks(plan, out)?;
+    check_destination(original, out, force)?;
     let mut temporary = Temporary::beside(out)?;
-    control.expect(2 * pruning.tensors.iter().map(|&i| model.tensors[i].bytes()).sum::<u64>());
+    control.expect(2 * pruning.bytes());
     model.steadily(|| pruning.write(&mut temporary))?;
     let masked = |&i: &usize| {
         let prune = Prune::Mask { file: temporary.path().to_string_lossy().into_owned() };
@@ -216,7 +205,7 @@ pub fn export_rewound(
     let overrides = pruning.tensors.iter().map(masked).collect();
     let rewinding = Recipe { target: Some(plan.target), overrides, ..Recipe::default() };
     let masks = Plan::new(original, &rewinding, false)?;
-    let mut artifact = export(original, &masks, &rewinding, out, force, control)?;
+    let mut artifact = export(&Job { model: original, plan: &masks, recipe: &rewinding, ..*job })?;
     let embedded = rewinding.canonical(plan.target);
     let mut plan = masks;
     for (assignment, estimate) in plan.assignments.iter_mut().zip(&mut artifact.estimate.tensors) {

@@ -67,12 +67,8 @@ pub enum Error {
     OverInput(PathBuf),
     #[error("{} lies inside the folder that is being read, and would become a part of that model; choose a place outside of it", display_path(.0))]
     InsideSource(PathBuf),
-    #[error(
-        "{} holds {}, a file of the model that is being read; choose another name",
-        display_path(folder),
-        display_path(found)
-    )]
-    HoldsSource { folder: PathBuf, found: PathBuf },
+    #[error("{} holds {}, which is being read; choose another name", display_path(folder), display_path(found))]
+    HoldsInput { folder: PathBuf, found: PathBuf },
     #[error("{}: its folder {} {what}", display_path(out), display_path(folder))]
     NoFolder { out: PathBuf, folder: PathBuf, what: &'static str },
     #[error("{} is no name; give the name of what is to be made, in a folder that is there", quoted(&.0.to_string_lossy()))]
@@ -135,27 +131,38 @@ pub struct Artifact {
     pub shortage: Option<Shortage>,
 }
 
-/// Writes a plan to `out`, reads it back and compares.
+/// One export: what is written, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// What is read.
+    pub model: &'a Model,
+    /// What is made of it.
+    pub plan: &'a Plan,
+    /// The recipe that the plan comes from.
+    pub recipe: &'a Recipe,
+    /// Where it goes.
+    pub out: &'a Path,
+    /// Whether what is there may be replaced.
+    pub force: bool,
+    /// Who may ask how far it is, and stop it.
+    pub control: &'a Control,
+}
+
+/// Writes a plan to its place, reads it back and compares.
 ///
 /// # Errors
 /// Whatever went wrong; `out` is then what it was before.
-pub fn export(
-    model: &Model,
-    plan: &Plan,
-    recipe: &Recipe,
-    out: &Path,
-    force: bool,
-    control: &Control,
-) -> Result<Artifact, Error> {
-    check_destination(model, out, force)?;
-    let out = &destination::bare(out);
+pub fn export(job: &Job<'_>) -> Result<Artifact, Error> {
+    job.check_place()?;
+    let out = &destination::bare(job.out);
+    let job = &Job { out, ..*job };
+    let Job { model, plan, recipe, .. } = *job;
     check_masks(model, plan, out)?;
     let link = destination::link_note(out);
     let shortage = space::foresee(model, plan, recipe, out)?;
-    let job = Job { model, plan, recipe, out, force, control };
     let mut needed = 0;
     let artifact = if matches!(model.origin, Origin::Folder(_)) {
-        folder::export(&job, &mut needed)
+        folder::export(job, &mut needed)
     } else {
         job.export_file(&mut needed)
     };
@@ -189,17 +196,13 @@ fn check_masks(model: &Model, plan: &Plan, out: &Path) -> Result<(), Error> {
     Err(Error::Layout { path: out.to_path_buf(), what })
 }
 
-/// One export: what is written, and where.
-struct Job<'a> {
-    model: &'a Model,
-    plan: &'a Plan,
-    recipe: &'a Recipe,
-    out: &'a Path,
-    force: bool,
-    control: &'a Control,
-}
-
 impl Job<'_> {
+    /// Refuses a place over what is read, or over what may not be replaced.
+    fn check_place(&self) -> Result<(), Error> {
+        check_destination(self.model, self.out, self.force)?;
+        destination::check_not_masks(self.plan, self.out)
+    }
+
     fn export_file(&self, needed: &mut u64) -> Result<Artifact, Error> {
         // First of all the file: a folder that cannot be written is found out before an hour of work.
         let mut temporary = atomic::Temporary::beside(self.out)?;
@@ -239,7 +242,8 @@ impl Job<'_> {
         let verification = verify(self.model, &written, self.plan, self.control)?;
         let mismatch = |tensor: String, what| Error::Mismatch { path: self.out.to_path_buf(), tensor, what };
         if let Some(bad) = verification.tensors.iter().find(|t| !t.ok) {
-            let what = format!("largest difference {:e}", bad.max_abs_difference.unwrap_or(f64::NAN));
+            let by = bad.max_abs_difference.map(|difference| format!(", by {difference:e} at most"));
+            let what = format!("{}{}", bad.note.unwrap_or_default(), by.unwrap_or_default());
             return Err(mismatch(bad.name.clone(), what));
         }
         if estimate.bytes != Some(written.bytes) {
@@ -251,7 +255,7 @@ impl Job<'_> {
 
     /// The last look before the name is given: at the destination, the source, and whether this is still wanted.
     fn check_before_renaming(&self) -> Result<(), Error> {
-        check_destination(self.model, self.out, self.force)?;
+        self.check_place()?;
         if self.control.is_cancelled() {
             return Err(compress::Error::Cancelled.into());
         }

@@ -4,10 +4,10 @@ use super::Error;
 use super::atomic::Temporary;
 use crate::compress::Joint;
 use crate::control::Control;
-use crate::estimate::total::carrying;
+use crate::estimate::total::{artifact_metadata, carrying};
 use crate::model::{Model, Scratch, Tensor};
-use crate::recipe::Plan;
-use std::collections::HashMap;
+use crate::recipe::{Plan, Recipe};
+use std::collections::{BTreeMap, HashMap};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -73,19 +73,21 @@ impl<'a> Output<'a> {
     }
 }
 
-/// The masks that a file with these tensors carries beside its zeros, as text, by tensor position.
-pub fn carried_masks(
+/// The metadata of a file with these tensors: the recipe, and the masks that it carries beside its zeros.
+pub fn metadata(
     joint: &Joint,
     model: &Model,
     plan: &Plan,
+    recipe: &Recipe,
     tensors: &[usize],
     control: &Control,
-) -> Result<HashMap<usize, String>, Error> {
+) -> Result<BTreeMap<String, String>, Error> {
     let text = |i| {
         let task = joint.task(model, plan, i, control);
         Ok((i, task.mask.map_or(Ok(String::new()), |mask| mask.text(&task))?))
     };
-    carrying(plan, tensors).map(text).collect()
+    let masks = carrying(plan, tensors).map(text).collect::<Result<HashMap<usize, String>, Error>>()?;
+    Ok(artifact_metadata(model, plan, recipe, tensors, |i| masks.get(&i).cloned().unwrap_or_default()))
 }
 
 /// Runs `f32` or `f64` code by a tensor's dtype.

@@ -3,12 +3,12 @@
 use super::Error;
 use super::atomic::Temporary;
 use super::dense::write_plain;
-use super::output::{Output, by_arithmetic, carried_masks};
+use super::output::{Output, by_arithmetic, metadata};
 use super::packed_tensor::Writer;
 use crate::compress::{Factorized, Joint, Task, prepare, stream_chunks};
 use crate::control::Control;
 use crate::estimate::factors::FactorsEstimate;
-use crate::estimate::total::{artifact_metadata, packed_listings};
+use crate::estimate::total::packed_listings;
 use crate::estimate::{ModelEstimate, Packing};
 use crate::formats::Dtype;
 use crate::formats::packed;
@@ -27,8 +27,7 @@ pub fn write(
 ) -> Result<(), Error> {
     let all: Vec<usize> = (0..model.tensors.len()).collect();
     let joint = Joint::new(model, plan, control)?;
-    let masks = carried_masks(&joint, model, plan, &all, control)?;
-    let metadata = artifact_metadata(model, plan, recipe, &all, |i| masks.get(&i).cloned().unwrap_or_default());
+    let metadata = metadata(&joint, model, plan, recipe, &all, control)?;
     let listings = packed_listings(model, plan, |i| estimate.tensors[i].stored());
     let path = temporary.path().to_path_buf();
     let (head, ranges) =

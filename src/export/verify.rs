@@ -38,7 +38,8 @@ impl TensorCheck {
 /// What reading an artifact back showed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verification {
-    /// One per tensor of the source, and one for each tensor that only the artifact has.
+    /// One per tensor of the source, one for each tensor that only the artifact has, and one called [`CONFIG`] when the config of
+    /// a folder does not say what was removed.
     pub tensors: Vec<TensorCheck>,
 }
 

@@ -5,7 +5,9 @@ use super::frame::Frame;
 use super::json::{
     Document, Found, Seed, Take, Texts, Verdict, push_number, push_shape, push_text, push_texts, read_document,
 };
-use super::packed_layout::{Code, Coding, Factors, Form, Indices, MAGIC, Matrix, PREFIX, Stored, VERSION};
+use super::packed_layout::{
+    Code, Coding, Factors, Form, Indices, MAGIC, MOST_FACTORED, Matrix, PREFIX, Stored, VERSION,
+};
 use super::packed_tensor::Tensor;
 use super::safetensors::needed_bytes;
 use super::{Dtype, Entry, Limits, Source, Table};
@@ -180,7 +182,7 @@ pub struct Listing {
 /// of name, and their payloads follow in that order.
 ///
 /// # Errors
-/// Sizes past 2^64.
+/// Sizes past 2^64, factors that no reader takes.
 pub fn lay_out(
     listings: &[Listing],
     metadata: &BTreeMap<String, String>,
@@ -192,6 +194,12 @@ pub fn lay_out(
     json.push_str(",\"tensors\":[");
     for (i, listing) in listings.iter().enumerate() {
         let geometry = Geometry::of(&listing.shape);
+        if let Some(Coding { stored: Stored::Factors(factors), .. }) = &listing.coding
+            && factors.elements(geometry) > MOST_FACTORED
+        {
+            let what = format!("its factors have more elements than the {MOST_FACTORED} that are read; lower its rank");
+            return Err(bad(format!("tensor {}", quoted(&listing.name)), what));
+        }
         let bytes = match &listing.coding {
             Some(coding) => coding.stored.len(listing.dtype, geometry),
             None => needed_bytes(listing.dtype, &listing.shape)
@@ -369,6 +377,32 @@ mod tests {
         bytes[8] = 1;
         let refused = open(bytes).unwrap_err().to_string();
         assert!(refused.contains("tensor \"e\"") && refused.contains("version 2"), "{refused}");
+    }
+
+    #[test]
+    fn factors_that_would_fill_memory_are_neither_written_nor_read() {
+        // 2^28 rows of one column each, all of them zeros: a few kilobytes of a file, and gigabytes of numbers.
+        let side = |nonzeros| Matrix {
+            form: Form::Indices(Indices { bits: 8, huffman: false, stream: 8 * nonzeros }),
+            nonzeros,
+            code: Code::Element,
+            huffman: None,
+        };
+        let listing = |rows: usize| {
+            let factors = Factors { rank: 1, dtype: Dtype::F32, matrices: [side(0), side(1)] };
+            let coding = Coding { scheme: "rank:1".into(), stored: Stored::Factors(factors) };
+            [Listing { name: "w".into(), dtype: Dtype::F32, shape: vec![rows, 1], coding: Some(coding) }]
+        };
+        let refused = lay_out(&listing(MOST_FACTORED), &BTreeMap::new()).unwrap_err().to_string();
+        assert!(refused.contains("lower its rank"), "{refused}");
+        let (mut bytes, ranges) = lay_out(&listing(MOST_FACTORED - 1), &BTreeMap::new()).unwrap();
+        bytes.resize(ranges[0].end as usize, 0);
+        assert!(open(bytes.clone()).is_ok());
+        let text = |rows: usize| format!("\"shape\":[{rows},1]").into_bytes();
+        let at = bytes.windows(text(MOST_FACTORED).len()).position(|w| w == text(MOST_FACTORED - 1)).unwrap();
+        bytes[at..at + text(MOST_FACTORED).len()].copy_from_slice(&text(MOST_FACTORED));
+        let refused = open(bytes).unwrap_err().to_string();
+        assert!(refused.contains("elements, at most"), "{refused}");
     }
 
     #[test]

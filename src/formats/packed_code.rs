@@ -68,7 +68,7 @@ impl SideBytes {
     /// All of them.
     #[must_use]
     pub fn total(self) -> u64 {
-        self.scales + self.zero_points + self.codebooks
+        self.scales.saturating_add(self.zero_points).saturating_add(self.codebooks)
     }
 }
 
@@ -179,20 +179,20 @@ impl Code {
         }
     }
 
-    /// Bytes of what stands beside the codes.
+    /// Bytes of what stands beside the codes; `u64::MAX` for shapes that no file can hold.
     #[must_use]
     pub fn side_bytes(self, dtype: Dtype, geometry: Geometry) -> SideBytes {
         let units = self.unit().map_or(0, |unit| unit.count(geometry) as u64);
         match self {
             Self::Element => SideBytes::default(),
             Self::Integer { zero_points, .. } => SideBytes {
-                scales: units * scale_bytes(dtype),
+                scales: units.saturating_mul(scale_bytes(dtype)),
                 zero_points: if zero_points { units } else { 0 },
                 codebooks: 0,
             },
             Self::Number { table, .. } => {
                 let (each, once) = table.scale_bytes(dtype);
-                SideBytes { scales: units * each + once, ..SideBytes::default() }
+                SideBytes { scales: units.saturating_mul(each).saturating_add(once), ..SideBytes::default() }
             }
             Self::Codebook { entries, .. } => {
                 SideBytes { codebooks: units.saturating_mul(4 * u64::from(entries)), ..SideBytes::default() }
@@ -223,6 +223,11 @@ mod tests {
         assert_eq!(bytes(number(Numbers::Fp8E4m3, Unit::Row), Dtype::F64), 16);
         assert_eq!(bytes(number(Numbers::Binary, Unit::Tensor), Dtype::F16), 4);
         assert_eq!(bytes(Code::Codebook { entries: 17, unit: Unit::Row }, Dtype::F64), 2 * 17 * 4);
+        // A header may say this, and no file is as long.
+        let endless = Geometry { rows: 1 << 62, cols: 1 };
+        for code in [number(Numbers::Nf4, Unit::Row), Code::Integer { bits: 4, unit: Unit::Row, zero_points: true }] {
+            assert_eq!(code.side_bytes(Dtype::F8_E4M3, endless).total(), u64::MAX);
+        }
         let bits = |entries| Code::Codebook { entries, unit: Unit::Tensor }.bits(Dtype::F32);
         assert_eq!([2, 3, 4, 5, 16, 17, 256].map(bits), [1, 2, 2, 3, 4, 5, 8]);
     }

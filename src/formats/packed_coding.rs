@@ -4,7 +4,7 @@ use super::Dtype;
 use super::error::{ErrorKind, printable, quoted};
 use super::json::{Found, One, Seed, Take, Verdict};
 use super::packed::{bad, unit_name};
-use super::packed_layout::{Code, Coding, Factors, Form, Indices, Matrix, Numbers, Stored};
+use super::packed_layout::{Code, Coding, Factors, Form, Indices, MOST_FACTORED, Matrix, Numbers, Stored};
 use super::packed_tensor::{number, text, wrong};
 use crate::kernels::huffman::LONGEST;
 use crate::kernels::layout::{Geometry, Unit};
@@ -156,7 +156,12 @@ impl Members {
             Ok(matrix)
         };
         let matrices = [part("left", whole.rows, rank)?, part("right", rank, whole.cols)?];
-        Ok(Factors { rank, dtype: own, matrices })
+        let factors = Factors { rank, dtype: own, matrices };
+        let elements = factors.elements(whole);
+        if elements > MOST_FACTORED {
+            return Err(bad(place, format!("its factors have {elements} elements, at most {MOST_FACTORED} are read")));
+        }
+        Ok(factors)
     }
 
     /// The coding of a matrix of so many elements.

@@ -10,6 +10,8 @@ use std::ops::Range;
 pub const MAGIC: [u8; 8] = *b"\x89SPK\r\n\x1a\n";
 /// The newest version, written where something needs it.
 pub const VERSION: u32 = 2;
+/// Elements that the two factors of a tensor may have: a reader holds them as numbers while it multiplies them.
+pub const MOST_FACTORED: usize = 1 << 28;
 /// Bytes before the header.
 pub const PREFIX: u64 = 24;
 
@@ -95,6 +97,12 @@ impl Factors {
     #[must_use]
     pub fn geometries(&self, whole: Geometry) -> [Geometry; 2] {
         [Geometry { rows: whole.rows, cols: self.rank }, Geometry { rows: self.rank, cols: whole.cols }]
+    }
+
+    /// Elements of both; `usize::MAX` when they cannot be counted.
+    #[must_use]
+    pub fn elements(&self, whole: Geometry) -> usize {
+        self.rank.saturating_mul(whole.rows.saturating_add(whole.cols))
     }
 
     /// Where the two lie, from the payload's start.

@@ -73,7 +73,7 @@ impl Costs {
     /// Those of values in order, and how many neighbours count as one so that there are no more than `most`.
     fn of<T: Real>(ordered: &Ordered<T>, most: usize) -> (Self, usize) {
         let all = ordered.cells(&[]);
-        let centre = all.first().map_or(0.0, |all| all.sum.total() / (all.count.max(1)) as f64);
+        let centre = all.first().map_or(0.0, |all| all.mean());
         let mut costs = Self { centre, weight: vec![0.0], sum: vec![0.0], square: vec![0.0] };
         let distinct = ordered.values.chunk_by(|a, b| a == b).count();
         let together = distinct.div_ceil(most).max(1);

@@ -6,7 +6,7 @@
 
 use super::Real;
 use super::dispatch::{self, Kernel};
-use super::sum::Sum;
+use super::sum::Tally;
 use rayon::prelude::*;
 
 /// Rounds at most.
@@ -89,25 +89,6 @@ impl<T: Real> Kernel for Nearest<'_, T> {
     }
 }
 
-/// What lies between two bounds.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Cell {
-    /// How many.
-    pub count: u64,
-    /// What they add up to.
-    pub sum: Sum,
-}
-
-impl Cell {
-    /// Joins another run.
-    #[must_use]
-    pub fn merge(mut self, other: Self) -> Self {
-        self.count += other.count;
-        self.sum.merge(other.sum);
-        self
-    }
-}
-
 /// `k` centroids spaced evenly over [low, high], both ends included.
 #[must_use]
 pub fn spaced(k: usize, low: f64, high: f64) -> Vec<f32> {
@@ -120,7 +101,7 @@ pub fn spaced(k: usize, low: f64, high: f64) -> Vec<f32> {
 ///
 /// # Errors
 /// Those of `cells`.
-pub fn lloyd<E>(k: usize, ends: [f64; 2], cells: impl FnMut(&[f64]) -> Result<Vec<Cell>, E>) -> Result<Vec<f32>, E> {
+pub fn lloyd<E>(k: usize, ends: [f64; 2], cells: impl FnMut(&[f64]) -> Result<Vec<Tally>, E>) -> Result<Vec<f32>, E> {
     settled(spaced(k, ends[0], ends[1]), cells)
 }
 
@@ -130,7 +111,7 @@ pub fn lloyd<E>(k: usize, ends: [f64; 2], cells: impl FnMut(&[f64]) -> Result<Ve
 /// Those of `cells`.
 pub fn settled<E>(
     mut centroids: Vec<f32>,
-    mut cells: impl FnMut(&[f64]) -> Result<Vec<Cell>, E>,
+    mut cells: impl FnMut(&[f64]) -> Result<Vec<Tally>, E>,
 ) -> Result<Vec<f32>, E> {
     let mut last: Vec<u64> = Vec::new();
     for _ in 0..ROUNDS {
@@ -141,7 +122,7 @@ pub fn settled<E>(
             break;
         }
         for (centroid, cell) in centroids.iter_mut().zip(&found).filter(|(_, cell)| cell.count > 0) {
-            *centroid = (cell.sum.total() / cell.count as f64) as f32;
+            *centroid = cell.mean();
         }
         last = counts;
     }
@@ -150,13 +131,11 @@ pub fn settled<E>(
 
 /// What some values of a unit add to the cells between bounds.
 #[must_use]
-pub fn cells_of<T: Real>(values: &[T], bounds: &[f64], survivors: bool) -> Vec<Cell> {
-    let mut cells = vec![Cell::default(); bounds.len() + 1];
+pub fn cells_of<T: Real>(values: &[T], bounds: &[f64], survivors: bool) -> Vec<Tally> {
+    let mut cells = vec![Tally::default(); bounds.len() + 1];
     for w in values.iter().filter(|w| !survivors || **w != T::ZERO) {
         let w = w.to_f64();
-        let cell = &mut cells[bounds.partition_point(|&bound| bound < w)];
-        cell.count += 1;
-        cell.sum.add(w);
+        cells[bounds.partition_point(|&bound| bound < w)].add(w, 1);
     }
     cells
 }
@@ -172,7 +151,7 @@ pub struct Ordered<T> {
     /// How often each occurs; empty where each entry is one element.
     pub counts: Vec<u64>,
     /// What lies before every [`BLOCK`].
-    before: Vec<Cell>,
+    before: Vec<Tally>,
 }
 
 impl<T: Real> Ordered<T> {
@@ -187,7 +166,7 @@ impl<T: Real> Ordered<T> {
     #[must_use]
     pub fn sorted(values: Vec<T>, counts: Vec<u64>) -> Self {
         let mut out = Self { values, counts, before: Vec::new() };
-        let mut sum = Cell::default();
+        let mut sum = Tally::default();
         for i in 0..out.values.len() {
             if i % BLOCK == 0 {
                 out.before.push(sum);
@@ -204,10 +183,8 @@ impl<T: Real> Ordered<T> {
         self.counts.get(i).copied().unwrap_or(1)
     }
 
-    fn add(&self, i: usize, cell: &mut Cell) {
-        let (value, count) = (self.values[i].to_f64(), self.count(i));
-        cell.count += count;
-        cell.sum.add(value * count as f64);
+    fn add(&self, i: usize, tally: &mut Tally) {
+        tally.add(self.values[i].to_f64(), self.count(i));
     }
 
     /// The first and the last value; zeros when there is none.
@@ -217,7 +194,7 @@ impl<T: Real> Ordered<T> {
     }
 
     /// What lies before the i-th value.
-    fn before(&self, i: usize) -> Cell {
+    fn before(&self, i: usize) -> Tally {
         let start = i - i % BLOCK;
         let mut cell = self.before.get(i / BLOCK).copied().unwrap_or_default();
         (start..i).for_each(|i| self.add(i, &mut cell));
@@ -226,15 +203,15 @@ impl<T: Real> Ordered<T> {
 
     /// What lies between bounds; see [`lloyd`].
     #[must_use]
-    pub fn cells(&self, bounds: &[f64]) -> Vec<Cell> {
-        let mut last = Cell::default();
+    pub fn cells(&self, bounds: &[f64]) -> Vec<Tally> {
+        let mut last = Tally::default();
         let mut cell = |end: usize| {
             let upto = self.before(end);
-            let found = Cell { count: upto.count - last.count, sum: upto.sum.minus(last.sum) };
+            let found = upto.minus(last);
             last = upto;
             found
         };
-        let mut cells: Vec<Cell> =
+        let mut cells: Vec<Tally> =
             bounds.iter().map(|&bound| cell(self.values.partition_point(|w| w.to_f64() <= bound))).collect();
         cells.push(cell(self.values.len()));
         cells
@@ -289,7 +266,7 @@ mod tests {
             assert_eq!(found, wanted, "{k}");
             let passes = lloyd(k, ordered.ends(), |bounds| {
                 let parts = w.chunks(700).map(|part| cells_of(part, bounds, false));
-                let join = |a: Vec<Cell>, b: Vec<Cell>| a.into_iter().zip(b).map(|(a, b)| a.merge(b)).collect();
+                let join = |a: Vec<Tally>, b: Vec<Tally>| a.into_iter().zip(b).map(|(a, b)| a.merge(b)).collect();
                 Ok::<_, Infallible>(parts.reduce(join).unwrap())
             });
             assert_eq!(passes.unwrap(), wanted, "{k}");

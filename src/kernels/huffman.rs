@@ -52,7 +52,7 @@ pub fn code_lengths(counts: &[u64]) -> Vec<u8> {
         leaves.push((count, nodes.len()));
         nodes.push(Node::Leaf(symbol));
     }
-    if let [(_, _)] = leaves[..] {
+    if leaves.len() == 1 {
         counts.iter().zip(&mut lengths).for_each(|(&count, length)| *length = u8::from(count > 0));
         return lengths;
     }

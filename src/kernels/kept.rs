@@ -97,8 +97,7 @@ impl Kept {
     /// Where the kept indices `range` lie, as runs in the whole dimension.
     pub fn places(&self, range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
         let first = self.before.partition_point(|&before| before <= range.start).saturating_sub(1);
-        let runs = self.runs[first.min(self.runs.len())..].iter().zip(&self.before[first.min(self.runs.len())..]);
-        runs.map_while(move |(run, &before)| {
+        self.runs[first..].iter().zip(&self.before[first..]).map_while(move |(run, &before)| {
             let (from, to) = (range.start.max(before), range.end.min(before + run.len()));
             (from < to).then(|| run.start + from - before..run.start + to - before)
         })

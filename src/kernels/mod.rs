@@ -12,6 +12,7 @@
 //! | [`select`] | the k-th smallest magnitude of a stream, exactly, in bounded memory |
 //! | [`among`] | N of each M neighbours along a row |
 //! | [`scatter`] | a ranking by chance that depends on seed, name and index alone |
+//! | `each` | the loop that most levels share |
 //! | [`error`] | squared error, energy, cosine between a tensor and its compressed self |
 //! | [`quant`] | integer grids: scale, code, value |
 //! | [`small`] | casts, and small floats times a scale: FP8, MXFP4, NVFP4 |
@@ -45,6 +46,7 @@ pub mod clip;
 pub mod codebook;
 pub mod convert;
 pub mod dispatch;
+mod each;
 pub mod entropy;
 pub mod error;
 pub mod gaps;

@@ -6,6 +6,7 @@
 
 use super::Real;
 use super::dispatch::{self, Kernel};
+use super::each::{self, Quantizer};
 
 /// The extremes of a unit's values, widened to contain zero.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -147,26 +148,16 @@ impl<T: Real> Grid<T> {
             results.fill(T::ZERO);
             return;
         }
-        dispatch::run(Codes { grid: *self, values, out: codes, results });
+        each::quantize(*self, values, codes, results);
     }
 }
 
-struct Codes<'a, T> {
-    grid: Grid<T>,
-    values: &'a [T],
-    out: &'a mut [i32],
-    results: &'a mut [T],
-}
-
-impl<T: Real> Kernel for Codes<'_, T> {
-    type Output = ();
-
+/// Where the scale is known not to be 0.
+impl<T: Real> Quantizer<T> for Grid<T> {
     #[inline(always)]
-    fn run(self) {
-        for ((&w, code), result) in self.values.iter().zip(self.out.iter_mut()).zip(self.results.iter_mut()) {
-            *code = self.grid.level(w);
-            *result = self.grid.value(*code);
-        }
+    fn one(&self, w: T) -> (i32, T) {
+        let code = self.level(w);
+        (code, self.value(code))
     }
 }
 
@@ -174,6 +165,7 @@ impl<T: Real> Kernel for Codes<'_, T> {
 mod tests {
     use super::*;
     use crate::kernels::dispatch::Level;
+    use crate::kernels::each::Each;
 
     fn run(bits: u32, asymmetric: bool, w: &[f32]) -> (Grid<f32>, Vec<i32>, Vec<f32>) {
         let grid = Grid::new(bits, asymmetric, Extent::of(w)).unwrap();
@@ -243,7 +235,7 @@ mod tests {
                 let grid = Grid::new(4, n % 2 == 1, got).unwrap();
                 if grid.scale > 0.0 {
                     let (mut codes, mut results) = (vec![0; w.len()], vec![0.0; w.len()]);
-                    level.run(Codes { grid, values: &w, out: &mut codes, results: &mut results });
+                    level.run(Each { quantizer: grid, values: &w, codes: &mut codes, results: &mut results });
                     let plain: Vec<i32> = w.iter().map(|&x| grid.code(x)).collect();
                     assert_eq!(codes, plain);
                     assert!(results.iter().zip(&codes).all(|(&q, &code)| q == grid.value(code)));

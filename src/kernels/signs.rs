@@ -3,7 +3,7 @@
 //! TWN sets to zero what is not above 0.7 times the mean magnitude, and gives the rest their sign times their mean magnitude.
 
 use super::Real;
-use super::dispatch::{self, Kernel};
+use super::each::{self, Quantizer};
 
 /// Three levels: −scale, 0, scale. A code is −1, 0 or 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,7 +29,7 @@ impl<T: Real> Ternary<T> {
 
     /// Codes and values of finite elements.
     pub fn quantize(&self, values: &[T], codes: &mut [i32], results: &mut [T]) {
-        dispatch::run(Three { levels: *self, values, codes, results });
+        each::quantize(*self, values, codes, results);
     }
 }
 
@@ -49,50 +49,24 @@ impl<T: Real> Binary<T> {
 
     /// Codes and values of finite elements.
     pub fn quantize(&self, values: &[T], codes: &mut [i32], results: &mut [T]) {
-        dispatch::run(Two { levels: *self, values, codes, results });
+        each::quantize(*self, values, codes, results);
     }
 }
 
-struct Three<'a, T> {
-    levels: Ternary<T>,
-    values: &'a [T],
-    codes: &'a mut [i32],
-    results: &'a mut [T],
-}
-
-impl<T: Real> Kernel for Three<'_, T> {
-    type Output = ();
-
+impl<T: Real> Quantizer<T> for Ternary<T> {
     #[inline(always)]
-    fn run(self) {
-        let Ternary { threshold, scale } = self.levels;
-        for ((&w, code), result) in self.values.iter().zip(self.codes.iter_mut()).zip(self.results.iter_mut()) {
-            let above = w.abs() > threshold;
-            let sign = if w < T::ZERO { -1 } else { 1 };
-            *code = if above { sign } else { 0 };
-            *result = if above { scale.copysign(w) } else { T::ZERO };
-        }
+    fn one(&self, w: T) -> (i32, T) {
+        let above = w.abs() > self.threshold;
+        let sign = if w < T::ZERO { -1 } else { 1 };
+        (if above { sign } else { 0 }, if above { self.scale.copysign(w) } else { T::ZERO })
     }
 }
 
-struct Two<'a, T> {
-    levels: Binary<T>,
-    values: &'a [T],
-    codes: &'a mut [i32],
-    results: &'a mut [T],
-}
-
-impl<T: Real> Kernel for Two<'_, T> {
-    type Output = ();
-
+impl<T: Real> Quantizer<T> for Binary<T> {
     #[inline(always)]
-    fn run(self) {
-        let scale = self.levels.scale;
-        for ((&w, code), result) in self.values.iter().zip(self.codes.iter_mut()).zip(self.results.iter_mut()) {
-            let below = w < T::ZERO;
-            *code = i32::from(below);
-            *result = if below { T::ZERO.sub(scale) } else { scale };
-        }
+    fn one(&self, w: T) -> (i32, T) {
+        let below = w < T::ZERO;
+        (i32::from(below), if below { T::ZERO.sub(self.scale) } else { self.scale })
     }
 }
 
@@ -100,17 +74,18 @@ impl<T: Real> Kernel for Two<'_, T> {
 mod tests {
     use super::*;
     use crate::kernels::dispatch::Level;
-    use crate::kernels::sum::Above;
+    use crate::kernels::each::Each;
+    use crate::kernels::sum::Tally;
 
     #[test]
     fn by_hand() {
         // mean 2, threshold f32(0.7)·2 = 1.4, of which 1.4 itself is not strictly above.
         let w = [1.4_f32, -0.1, -3.5, 3.0];
-        let mean: f32 = Above::of(&w, 0.0).mean(4);
+        let mean: f32 = Tally::above(&w, 0.0).mean();
         let threshold = Ternary::threshold(mean);
         assert_eq!((mean, threshold), (2.0, 1.4));
-        let above = Above::of(&w, threshold);
-        let levels = Ternary { threshold, scale: above.mean(above.count) };
+        let above = Tally::above(&w, threshold);
+        let levels = Ternary { threshold, scale: above.mean() };
         let (mut codes, mut q) = ([9; 4], [9.0; 4]);
         levels.quantize(&w, &mut codes, &mut q);
         assert_eq!((codes, q), ([0, 0, -1, 1], [0.0, 0.0, -3.25, 3.25]));
@@ -125,12 +100,12 @@ mod tests {
             let (three, two) = (Ternary { threshold: 1.0, scale: 1.7 }, Binary { scale: 1.2 });
             for level in Level::all() {
                 let (mut codes, mut q) = (vec![9; n], vec![9.0; n]);
-                level.run(Three { levels: three, values: &w, codes: &mut codes, results: &mut q });
+                level.run(Each { quantizer: three, values: &w, codes: &mut codes, results: &mut q });
                 for ((w, &code), &q) in w.iter().zip(&codes).zip(&q) {
                     let wanted = if w.abs() <= 1.0 { 0 } else { w.signum() as i32 };
                     assert_eq!((code, q), (wanted, three.value(wanted)));
                 }
-                level.run(Two { levels: two, values: &w, codes: &mut codes, results: &mut q });
+                level.run(Each { quantizer: two, values: &w, codes: &mut codes, results: &mut q });
                 assert!(w.iter().zip(&codes).all(|(w, &code)| code == i32::from(*w < 0.0)));
                 assert!(codes.iter().zip(&q).all(|(&code, &q)| q == two.value(code)));
             }

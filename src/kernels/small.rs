@@ -10,36 +10,28 @@ use super::convert::{
     BF16, F4_E2M1, F8_E4M3, SmallFloat, Special, bf16_from_f32, decode_small, encode_small, f32_from_bf16,
     f32_from_e8m0,
 };
-use super::dispatch::{self, Kernel};
+use super::each::{self, Quantizer};
 
 /// Codes (bit patterns, the sign of a zero kept) and values of finite elements cast to a format; what rounds past its
 /// largest number reads as infinite.
 pub fn cast<T: Real>(format: SmallFloat, values: &[T], codes: &mut [i32], results: &mut [T]) {
     if format == BF16 && T::KEY_BITS == 32 {
         // Its largest numbers lie where an f32 has no room for the addition; but it is half of one.
-        dispatch::run(Halve { values, codes, results });
+        each::quantize(Halve, values, codes, results);
     } else {
-        dispatch::run(Round::<T, false> { format, scale: T::ZERO, values, codes, results });
+        each::quantize(Round::<T, false>::new(format, T::ZERO), values, codes, results);
     }
 }
 
 /// Casts of f32 to bf16.
-struct Halve<'a, T> {
-    values: &'a [T],
-    codes: &'a mut [i32],
-    results: &'a mut [T],
-}
+#[derive(Clone, Copy)]
+struct Halve;
 
-impl<T: Real> Kernel for Halve<'_, T> {
-    type Output = ();
-
+impl<T: Real> Quantizer<T> for Halve {
     #[inline(always)]
-    fn run(self) {
-        for ((&w, code), result) in self.values.iter().zip(self.codes.iter_mut()).zip(self.results.iter_mut()) {
-            let pattern = bf16_from_f32(f32::from_f64(w.to_f64()));
-            *code = i32::from(pattern);
-            *result = T::from_f32(f32_from_bf16(pattern));
-        }
+    fn one(&self, w: T) -> (i32, T) {
+        let pattern = bf16_from_f32(f32::from_f64(w.to_f64()));
+        (i32::from(pattern), T::from_f32(f32_from_bf16(pattern)))
     }
 }
 
@@ -67,41 +59,50 @@ impl<T: Real> Scaled<T> {
             results.fill(T::ZERO);
             return;
         }
-        dispatch::run(Round::<T, true> { format: self.format, scale: self.scale, values, codes, results });
+        each::quantize(Round::<T, true>::new(self.format, self.scale), values, codes, results);
     }
 }
 
-struct Round<'a, T, const SCALED: bool> {
-    format: SmallFloat,
+/// Rounds to a format: to the numbers themselves, or `SCALED` to those times a scale.
+#[derive(Clone, Copy)]
+struct Round<T, const SCALED: bool> {
     scale: T,
-    values: &'a [T],
-    codes: &'a mut [i32],
-    results: &'a mut [T],
+    mantissa: u32,
+    lowest: i32,
+    largest: u32,
+    /// Magnitudes from here on are taken as this one.
+    most: T,
+    sign: i32,
 }
 
-impl<T: Real, const SCALED: bool> Kernel for Round<'_, T, SCALED> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let format = self.format;
-        let (mantissa, lowest, largest) = (format.mantissa, format.lowest(), u32::from(format.largest()));
-        let sign = 1_i32 << (format.bits() - 1);
+impl<T: Real, const SCALED: bool> Round<T, SCALED> {
+    fn new(format: SmallFloat, scale: T) -> Self {
         let saturates = format.special == Special::Finite;
-        // Twice the largest is surely beyond it, and far from the end of the arithmetic.
-        let most = T::from_f64(if saturates { format.max() } else { 2.0 * format.max() });
-        for ((&w, code), result) in self.values.iter().zip(self.codes.iter_mut()).zip(self.results.iter_mut()) {
-            let x = if SCALED { w.div(self.scale) } else { w };
-            let magnitude = x.abs();
-            let magnitude = if magnitude < most { magnitude } else { most };
-            let (number, place) = magnitude.round_small(mantissa, lowest);
-            let number = if place > largest { T::INFINITY } else { number };
-            let value = if SCALED { number.mul(self.scale) } else { number };
-            // Times a scale a zero has no sign; of a cast it keeps the one it had.
-            let signed = !SCALED || place > 0;
-            *code = place as i32 | if signed && x.is_sign_negative() { sign } else { 0 };
-            *result = if signed { value.copysign(x) } else { T::ZERO };
+        Self {
+            scale,
+            mantissa: format.mantissa,
+            lowest: format.lowest(),
+            largest: u32::from(format.largest()),
+            // Twice the largest is surely beyond it, and far from the end of the arithmetic.
+            most: T::from_f64(if saturates { format.max() } else { 2.0 * format.max() }),
+            sign: 1 << (format.bits() - 1),
         }
+    }
+}
+
+impl<T: Real, const SCALED: bool> Quantizer<T> for Round<T, SCALED> {
+    #[inline(always)]
+    fn one(&self, w: T) -> (i32, T) {
+        let x = if SCALED { w.div(self.scale) } else { w };
+        let magnitude = x.abs();
+        let magnitude = if magnitude < self.most { magnitude } else { self.most };
+        let (number, place) = magnitude.round_small(self.mantissa, self.lowest);
+        let number = if place > self.largest { T::INFINITY } else { number };
+        let value = if SCALED { number.mul(self.scale) } else { number };
+        // Times a scale a zero has no sign; of a cast it keeps the one it had.
+        let signed = !SCALED || place > 0;
+        let code = place as i32 | if signed && x.is_sign_negative() { self.sign } else { 0 };
+        (code, if signed { value.copysign(x) } else { T::ZERO })
     }
 }
 
@@ -153,6 +154,7 @@ mod tests {
     use super::*;
     use crate::kernels::convert::{F8_E5M2, F16};
     use crate::kernels::dispatch::Level;
+    use crate::kernels::each::Each;
 
     /// The specification: one division, one rounding, one product.
     fn plainly<T: Real>(scaled: Scaled<T>, w: T) -> (i32, T) {
@@ -194,8 +196,8 @@ mod tests {
             if scale == T::ZERO {
                 scaled.quantize(w, &mut codes, &mut results);
             } else {
-                let kernel = Round::<T, true> { format, scale, values: w, codes: &mut codes, results: &mut results };
-                level.run(kernel);
+                let quantizer = Round::<T, true>::new(format, scale);
+                level.run(Each { quantizer, values: w, codes: &mut codes, results: &mut results });
             }
             for ((&w, &code), &q) in w.iter().zip(&codes).zip(&results) {
                 let (wanted, value) = plainly(scaled, w);

@@ -15,10 +15,7 @@ impl Sum {
     /// Adds one term.
     #[inline(always)]
     pub fn add(&mut self, term: f64) {
-        let sum = self.high + term;
-        let virtually = sum - self.high;
-        self.low += (self.high - (sum - virtually)) + (term - virtually);
-        self.high = sum;
+        add(&mut self.high, &mut self.low, term);
     }
 
     /// Adds another sum.
@@ -42,20 +39,36 @@ impl Sum {
     }
 }
 
-/// How many values are strictly above a bound, and what they add up to.
+/// Adds a term to a sum in two parts.
+#[inline(always)]
+fn add(high: &mut f64, low: &mut f64, term: f64) {
+    let sum = *high + term;
+    let virtually = sum - *high;
+    *low += (*high - (sum - virtually)) + (term - virtually);
+    *high = sum;
+}
+
+/// How many values there are, and what they add up to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Above {
+pub struct Tally {
     /// How many.
     pub count: u64,
     /// Their sum.
     pub sum: Sum,
 }
 
-impl Above {
-    /// The magnitudes of finite values that are strictly above `bound`.
+impl Tally {
+    /// Those magnitudes of finite values that are strictly above `bound`.
     #[must_use]
-    pub fn of<T: Real>(values: &[T], bound: T) -> Self {
-        dispatch::run(Magnitudes { values, bound })
+    pub fn above<T: Real>(values: &[T], bound: T) -> Self {
+        dispatch::run(Above { values, bound })
+    }
+
+    /// Takes in a value that occurs `times`.
+    #[inline(always)]
+    pub fn add(&mut self, value: f64, times: u64) {
+        self.count += times;
+        self.sum.add(value * times as f64);
     }
 
     /// Joins another run.
@@ -66,9 +79,21 @@ impl Above {
         self
     }
 
-    /// Their mean over `count` values, 0 when there are none.
+    /// What is left when a part of it is taken out.
     #[must_use]
-    pub fn mean<T: Real>(self, count: u64) -> T {
+    pub fn minus(self, part: Self) -> Self {
+        Self { count: self.count - part.count, sum: self.sum.minus(part.sum) }
+    }
+
+    /// The mean of its values, 0 when there are none.
+    #[must_use]
+    pub fn mean<T: Real>(self) -> T {
+        self.mean_over(self.count)
+    }
+
+    /// The mean where there are `count` values and all others are 0; 0 when there are none.
+    #[must_use]
+    pub fn mean_over<T: Real>(self, count: u64) -> T {
         if count == 0 { T::ZERO } else { T::from_f64(self.sum.total() / count as f64) }
     }
 }
@@ -76,16 +101,16 @@ impl Above {
 /// Sums kept side by side.
 const LANES: usize = 16;
 
-struct Magnitudes<'a, T> {
+struct Above<'a, T> {
     values: &'a [T],
     bound: T,
 }
 
-impl<T: Real> Kernel for Magnitudes<'_, T> {
-    type Output = Above;
+impl<T: Real> Kernel for Above<'_, T> {
+    type Output = Tally;
 
     #[inline(always)]
-    fn run(self) -> Above {
+    fn run(self) -> Tally {
         let (mut high, mut low, mut counts) = ([0.0_f64; LANES], [0.0_f64; LANES], [0_u64; LANES]);
         let (wide, rest) = self.values.as_chunks::<LANES>();
         let mut padded = [T::ZERO; LANES];
@@ -96,13 +121,10 @@ impl<T: Real> Kernel for Magnitudes<'_, T> {
                 let counts_in = magnitude > self.bound;
                 let term = if counts_in { magnitude.to_f64() } else { 0.0 };
                 counts[lane] += u64::from(counts_in);
-                let sum = high[lane] + term;
-                let virtually = sum - high[lane];
-                low[lane] += (high[lane] - (sum - virtually)) + (term - virtually);
-                high[lane] = sum;
+                add(&mut high[lane], &mut low[lane], term);
             }
         }
-        let mut out = Above { count: counts.iter().sum(), sum: Sum::default() };
+        let mut out = Tally { count: counts.iter().sum(), sum: Sum::default() };
         for (high, low) in high.into_iter().zip(low) {
             out.sum.merge(Sum { high, low });
         }
@@ -142,14 +164,15 @@ mod tests {
             for bound in [0.0, 1.0, 2.0] {
                 let over: Vec<f64> = w.iter().map(|w| f64::from(w.abs())).filter(|m| *m > f64::from(bound)).collect();
                 for level in Level::all() {
-                    let above = level.run(Magnitudes { values: &w, bound });
+                    let above = level.run(Above { values: &w, bound });
                     assert_eq!(above.count, over.len() as u64);
                     assert!((above.sum.total() - over.iter().sum::<f64>()).abs() < 1e-12, "{n} {}", level.name());
-                    assert_eq!(above, Above::of(&w, bound));
+                    assert_eq!(above, Tally::above(&w, bound));
                 }
             }
         }
-        assert_eq!(Above::of(&[3.0_f32, -1.0, 0.0], 0.0).mean::<f32>(2), 2.0);
-        assert_eq!(Above::default().mean::<f64>(0), 0.0);
+        let above = Tally::above(&[3.0_f32, -1.0, 0.0], 0.0);
+        assert_eq!((above.mean::<f32>(), above.mean_over::<f32>(4)), (2.0, 1.0));
+        assert_eq!(Tally::default().mean::<f64>(), 0.0);
     }
 }

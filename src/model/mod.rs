@@ -29,7 +29,7 @@ use crate::formats::{Dtype, Source};
 use crate::kernels::layout::Geometry;
 use crate::kernels::svd::Shelf;
 use blocks::Blocks;
-use product::Product;
+use product::{Pairs, Product};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -89,6 +89,8 @@ pub struct Model {
     pub access: Access,
     /// Decompositions of its matrices that are kept for the next question.
     pub decompositions: Shelf,
+    /// Factors that were decoded and are kept for the next part of a tensor.
+    pairs: Pairs,
     /// Which tensors share a dimension; found when first asked for.
     graph: OnceLock<(Graph, Option<Config>)>,
 }

@@ -1,6 +1,6 @@
 //! From what the user typed to a [`Model`]: a file, a folder, or a demo; checked whole before anything is shown.
 
-use super::product::Product;
+use super::product::{Pairs, Product};
 use super::roles::{block_of, layer_of, role_of};
 use super::{Format, Model, Origin, Role, Tensor, demo, folder};
 use crate::formats::error::{display_path, printable};
@@ -138,6 +138,7 @@ pub(super) fn assemble(
         warnings,
         access: Access::default(),
         decompositions: Shelf::default(),
+        pairs: Pairs::default(),
         graph: OnceLock::new(),
     })
 }

@@ -53,7 +53,10 @@ impl Recipe {
     pub fn written_to(&self, path: &Path) -> Self {
         let folder = whole(path).parent().map_or_else(PathBuf::new, Path::to_path_buf);
         let mut recipe = self.with_whole_paths();
-        recipe.rename_masks(|name| Some(Path::new(name).strip_prefix(&folder).ok()?.to_string_lossy().into_owned()));
+        recipe.rename_masks(|name| match &*Path::new(name).strip_prefix(&folder).ok()?.to_string_lossy() {
+            Prune::EMBEDDED => Some(format!("./{}", Prune::EMBEDDED)),
+            inside => Some(inside.to_owned()),
+        });
         recipe
     }
 
@@ -131,6 +134,11 @@ mod tests {
         );
         assert_eq!(masks(&recipe.written_to(Path::new("/c/r.toml")))[1], "mask:m.spk");
         assert!(masks(&recipe.written_to(Path::new("/c/r.toml")))[0].ends_with("/a/b/m.spk+int4:row"));
+        // A file that is called like the word is no word.
+        let text = "version = 1\n[[rule]]\nmatch = '*'\nscheme = 'mask:./embedded'\n";
+        let mut named = file::parse(text, Path::new("a/r.toml")).unwrap();
+        named.masks_from(Path::new("a"));
+        assert_eq!(masks(&named.written_to(Path::new("a/other.toml"))), ["mask:./embedded"]);
         recipe.embed_masks();
         assert_eq!(masks(&recipe), ["mask:embedded+int4:row", "mask:embedded", "mask:embedded"]);
     }

@@ -129,6 +129,13 @@ impl Plan {
     fn unchecked(model: &Model, recipe: &Recipe, target: Target) -> Result<Self, Error> {
         let keep = Assignment { scheme: Scheme::keep(), stored: Scheme::keep(), line: None };
         let mut assignments = vec![keep; model.tensors.len()];
+        // A text cannot say such a scheme, but a hand could put one together.
+        let schemes = recipe.rules.iter().map(|rule| &rule.scheme);
+        for scheme in schemes.chain(recipe.overrides.iter().map(|item| &item.scheme)) {
+            if let Some(what) = scheme.contradiction() {
+                return Err(Error::Scheme { text: scheme.to_string(), what: what.into() });
+            }
+        }
         let mut assign = |touched: Vec<usize>, scheme: &Scheme, line| {
             for index in touched {
                 assignments[index] = Assignment { scheme: scheme.clone(), stored: scheme.clone(), line: Some(line) };

@@ -215,6 +215,22 @@ impl Scheme {
         Self::default()
     }
 
+    /// Why its parts do not go together, whoever put them together.
+    #[must_use]
+    pub const fn contradiction(&self) -> Option<&'static str> {
+        let whole =
+            matches!(self.prune, None | Some(Prune::Structured { what: Structure::Rows | Structure::Cols, .. }));
+        if self.factorize.is_some() && !whole {
+            return Some("only rows or cols go with rank and energy: a product would undo the zeros");
+        }
+        match self.quantize {
+            Some(Quantize::Int { asymmetric: true, range: Range::Percentile(_), .. }) => {
+                Some("asym goes with max or mse, not with a percentile")
+            }
+            _ => None,
+        }
+    }
+
     /// Whether nothing is done.
     #[must_use]
     pub fn is_keep(&self) -> bool {

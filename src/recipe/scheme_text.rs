@@ -47,12 +47,10 @@ impl FromStr for Scheme {
                 )));
             }
         }
-        let structured =
-            matches!(scheme.prune, None | Some(Prune::Structured { what: Structure::Rows | Structure::Cols, .. }));
-        if scheme.factorize.is_some() && !structured {
-            return Err(fail("only rows or cols go with rank and energy: a product would undo the zeros".into()));
+        match scheme.contradiction() {
+            Some(what) => Err(fail(what.into())),
+            None => Ok(scheme),
         }
-        Ok(scheme)
     }
 }
 
@@ -229,9 +227,6 @@ fn int(name: &str, words: &[&str]) -> Result<Quantize, String> {
         }
     };
     no_more(words)?;
-    if asymmetric && matches!(range, Range::Percentile(_)) {
-        return Err("asym goes with max or mse, not with a percentile".into());
-    }
     Ok(Quantize::Int { bits, unit, asymmetric, range })
 }
 

@@ -60,7 +60,8 @@ pub fn bits_of(scheme: &Scheme) -> u32 {
     }
 }
 
-/// Makes on `theirs` the change that leads from `old` to `new`: only what differs between those two is carried over.
+/// Makes on `theirs` the change that leads from `old` to `new`: only what differs between those two is carried over. Where that
+/// would not go together with the rest of theirs, they stay as they are.
 #[must_use]
 pub fn carry(old: &Scheme, new: &Scheme, theirs: &Scheme) -> Scheme {
     let mut out = theirs.clone();
@@ -73,7 +74,7 @@ pub fn carry(old: &Scheme, new: &Scheme, theirs: &Scheme) -> Scheme {
     if old.quantize != new.quantize {
         out.quantize = carry_quantize(old.quantize.as_ref(), new.quantize.as_ref(), theirs.quantize.as_ref());
     }
-    out
+    if out.contradiction().is_some() { theirs.clone() } else { out }
 }
 
 /// `new` where it is another than `old`, else `theirs`.
@@ -161,5 +162,14 @@ mod tests {
         assert_eq!(carried("keep", "int4:row", "prune:0.3"), "prune:0.3+int4:row");
         assert_eq!(carried("prune:0.5+int4:row", "int4:row", "prune:0.7+bf16"), "bf16");
         assert_eq!(carried("int4:row", "int4:row", "prune:0.7"), "prune:0.7");
+    }
+
+    #[test]
+    fn a_row_that_cannot_take_a_change_stays_as_it_is() {
+        let carried =
+            |old: &str, new: &str, theirs: &str| carry(&scheme(old), &scheme(new), &scheme(theirs)).to_string();
+        assert_eq!(carried("keep", "prune:0.5", "rank:8+int4"), "rank:8+int4:row");
+        assert_eq!(carried("int4", "int4:p99.9", "int3:g64:asym"), "int3:g64:asym");
+        assert_eq!(carried("int4", "int4:mse", "int3:g64:asym"), "int3:g64:asym:mse");
     }
 }

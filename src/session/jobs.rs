@@ -445,7 +445,8 @@ pub fn export(
     reporter: Reporter,
 ) -> Job {
     spawn(Work::Export, reporter, move |control, reporter| {
-        let result = export::export(&model, &plan, &recipe, &out, force, control);
+        let job = export::Job { model: &model, plan: &plan, recipe: &recipe, out: &out, force, control };
+        let result = export::export(&job);
         reporter.send(Event::Exported(result.map(Box::new).map_err(Cause::from)));
         Ok(())
     })

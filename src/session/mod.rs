@@ -172,12 +172,16 @@ impl Request {
         total::bytes_only(&self.model, &self.plan, &self.recipe)
     }
 
+    fn job<'a>(&'a self, out: &'a Path, force: bool, control: &'a Control) -> export::Job<'a> {
+        export::Job { model: &self.model, plan: &self.plan, recipe: &self.recipe, out, force, control }
+    }
+
     /// Writes the artifact, reads it back and compares.
     ///
     /// # Errors
     /// Whatever went wrong; `out` is then what it was.
     pub fn export(&self, out: &Path, force: bool, control: &Control) -> Result<Artifact, Error> {
-        Ok(export::export(&self.model, &self.plan, &self.recipe, out, force, control)?)
+        Ok(export::export(&self.job(out, force, control))?)
     }
 
     /// Writes the masks of what the recipe prunes, and nothing else.
@@ -185,7 +189,7 @@ impl Request {
     /// # Errors
     /// Whatever went wrong; `out` is then what it was.
     pub fn export_masks(&self, out: &Path, force: bool, control: &Control) -> Result<export::Masks, Error> {
-        Ok(export::export_masks(&self.model, &self.plan, &self.recipe, out, force, control)?)
+        Ok(export::export_masks(&self.job(out, force, control))?)
     }
 
     /// Writes another checkpoint under the masks of what the recipe prunes here. Gives the artifact, and the request on that
@@ -200,7 +204,7 @@ impl Request {
         force: bool,
         control: &Control,
     ) -> Result<(Self, Artifact), Error> {
-        let rewound = export::export_rewound(&self.model, &self.plan, &self.recipe, &original, (out, force), control)?;
+        let rewound = export::export_rewound(&self.job(out, force, control), &original)?;
         let export::Rewound { artifact, recipe, plan } = rewound;
         Ok((Self { model: Arc::new(original), recipe, plan, messages: Vec::new() }, artifact))
     }

@@ -1,7 +1,8 @@
 """Runs the real binary over models with every oddity and believes nothing it says until numpy says the same.
 
 `python check.py --binary target/release/spokeshave [--models DIR] [--only SUBSTRING]`. What is compared with what stands in
-definitions.py; artifacts are read by the `safetensors` package and by assets/read_packed.py, never by the program alone.
+definitions.py and what it imports; artifacts are read by the `safetensors` package and by assets/read_packed.py, never by the
+program alone.
 Only failures are printed, then a line per model; the last line is `N passed, N failed`.
 """
 
@@ -21,7 +22,8 @@ import numpy as np
 import commands
 import masks
 import presets
-from definitions import DTYPE_NAMES, FLOATS, Expected, expect, round_to, statistics, touches, wide
+from arrays import DTYPE_NAMES, FLOATS, statistics, wide
+from definitions import Expected, expect
 from harness import (
     TARGETS,
     Checks,
@@ -34,7 +36,9 @@ from harness import (
     size_on_disk,
     weight_files,
 )
+from levels import round_to
 from make_models import OWN_RECIPES, RECIPES, Model, write_all
+from schemes import touches
 
 INSPECT_KEYS = {"path", "format", "bytes", "parameters", "tensors"}
 INSPECT_TENSOR_KEYS = {

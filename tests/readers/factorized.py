@@ -13,9 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from definitions import DTYPES, apply, errors, fidelity, parse, round_to, rows_of, wide
+from arrays import DTYPES, errors, fidelity, rows_of, wide
+from definitions import apply
 from harness import Checks, read_artifact, size_on_disk
+from levels import round_to
 from make_models import file_bytes
+from schemes import parse
 
 F64 = np.dtype("f8")
 SCHEMES = (

@@ -17,8 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from definitions import DTYPE_NAMES, Expected, parse
+from arrays import DTYPE_NAMES
+from definitions import Expected
 from make_models import read_reference
+from schemes import parse
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "assets"))
 try:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from definitions import DTYPE_NAMES, DTYPES, F32, F64, expect
+from arrays import DTYPE_NAMES, DTYPES, F32, F64
+from definitions import expect
 
 SCHEMES = (
     "fp8_e4m3 fp8_e5m2 fp8_e4m3:row fp8_e5m2:row mxfp4 nvfp4 nf4:g32 nf4:g64 ternary ternary:row binary binary:row "

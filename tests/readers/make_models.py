@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import deserialize
 
-from definitions import DTYPE_NAMES, DTYPES, FLOATS
+from arrays import DTYPE_NAMES, DTYPES, FLOATS
 
 F16, F32, F64, BF16 = DTYPES["F16"], DTYPES["F32"], DTYPES["F64"], DTYPES["BF16"]
 E4M3, E5M2 = DTYPES["F8_E4M3"], DTYPES["F8_E5M2"]
@@ -385,20 +385,19 @@ def bert(r) -> Model:
     return m
 
 
+def llama_projections(h: int, ffn: int) -> list[tuple[str, tuple]]:
+    """The matrices of a block whose stream is `h` wide, 16 of it keys and values."""
+    attention = [("q", (h, h)), ("k", (16, h)), ("v", (16, h)), ("o", (h, h))]
+    mlp = [("gate", (ffn, h)), ("up", (ffn, h)), ("down", (h, ffn))]
+    return [(f"self_attn.{x}_proj", shape) for x, shape in attention] + [(f"mlp.{x}_proj", shape) for x, shape in mlp]
+
+
 def llama(r) -> Model:
     m, h = Model(), 32
     m.add("model.embed_tokens.weight", normal(r, 70, h, dtype=BF16))
     for layer in range(4):
         p = f"model.layers.{layer}."
-        for part, shape in (
-            ("self_attn.q_proj", (h, h)),
-            ("self_attn.k_proj", (16, h)),
-            ("self_attn.v_proj", (16, h)),
-            ("self_attn.o_proj", (h, h)),
-            ("mlp.gate_proj", (80, h)),
-            ("mlp.up_proj", (80, h)),
-            ("mlp.down_proj", (h, 80)),
-        ):
+        for part, shape in llama_projections(h, 80):
             m.add(f"{p}{part}.weight", normal(r, *shape, dtype=BF16))
         m.add(p + "input_layernorm.weight", 1 + normal(r, h, dtype=F32).astype(BF16))
         m.add(p + "post_attention_layernorm.weight", 1 + normal(r, h, dtype=F32).astype(BF16))

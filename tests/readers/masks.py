@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from definitions import F32, expect, parse, wide
+from arrays import F32, wide
+from definitions import expect
 from harness import Checks, check_values, read_artifact, sha, size_on_disk
 from make_models import file_bytes, read_reference
+from schemes import parse
 
 # Fits over survivors, some of which read 0 afterwards, are what an exported file's zeros alone could not tell again.
 AFTER_MASKS = (
@@ -129,34 +131,22 @@ def check_masks_alone(checks: Checks, work: Path) -> None:
         checks.run(case, "export", source, f"--set=[ab].*={text}", "--mask-only", "-o", out, "--force", "--json")
         found = read_reference(out.read_bytes())
         bare = text.split("+")[0]
-        pruned = expect(model, [("[ab].*", bare)], {"a.weight", "b.weight"}, "safetensors").tensors
+        wanted = expect(model, [("[ab].*", bare)], {"a.weight", "b.weight"}, "safetensors").tensors
         checks.equal(case, f"names of {text}", sorted(found), ["a.weight", "b.weight"])
         for name, mask in found.items():
             checks.check(
-                mask.dtype == bool and np.array_equal(mask, wide(pruned[name].stored).reshape(mask.shape) != 0),
+                mask.dtype == bool and np.array_equal(mask, wide(wanted[name].stored).reshape(mask.shape) != 0),
                 case,
                 f"{name} of {text}",
             )
         # Taken over, they make what they were made from.
-        for words in ([f"--set=[ab].*={bare}"], [f"--set=[ab].*=mask:{out}"]):
-            checks.run(
-                case,
-                "export",
-                source,
-                *words,
-                "--target",
-                "safetensors",
-                "-o",
-                folder / f"{len(words[0])}.st",
-                "--force",
-            )
-        checks.equal(
-            case,
-            f"{text} by its masks",
-            read_artifact(folder / f"{len(f'--set=[ab].*=mask:{out}')}.st", "safetensors")[0],
-            read_artifact(folder / f"{len(f'--set=[ab].*={bare}')}.st", "safetensors")[0],
-        )
-        compared = checks.run(case, "compare", out, folder / f"{len(f'--set=[ab].*={bare}')}.st", "--json").json
+        made = {"pruned": f"--set=[ab].*={bare}", "masked": f"--set=[ab].*=mask:{out}"}
+        files = {kind: folder / f"{kind}.safetensors" for kind in made}
+        for kind, word in made.items():
+            checks.run(case, "export", source, word, "--target", "safetensors", "-o", files[kind], "--force")
+        pruned, masked = (read_artifact(files[kind], "safetensors")[0] for kind in ("pruned", "masked"))
+        checks.equal(case, f"{text} by its masks", masked, pruned)
+        compared = checks.run(case, "compare", out, files["pruned"], "--json").json
         overlaps = [t["mask_overlap"] for t in compared["tensors"]]
         checks.equal(case, "compare knows masks", overlaps, [1.0, 1.0])
         checks.equal(case, "compare adds up", compared["mask_overlap"], 1.0)

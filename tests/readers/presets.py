@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from definitions import F32, prune_count
+from arrays import F32
 from harness import Checks
 from make_models import file_bytes
+from pruning import prune_count
 
 
 def erk(shapes: list[tuple], share: Fraction) -> list[float]:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from check import check_case, check_inspect
-from definitions import DTYPE_NAMES, FLOATS
+from arrays import DTYPE_NAMES, FLOATS
 from harness import TARGETS, Checks, sha
 from make_models import Model, read_reference
 

@@ -13,9 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from definitions import F64, Expected, apply, errors, fidelity, keep, parse, prune, prune_count, touches, wide
+from arrays import F64, errors, fidelity, wide
+from definitions import Expected, apply, keep
 from harness import TARGETS, Checks, check_estimate, check_values, read_artifact, size_on_disk
-from make_models import BF16, F16, Model, file_bytes, normal
+from make_models import BF16, F16, Model, file_bytes, llama_projections, normal
+from pruning import prune, prune_count
+from schemes import parse, touches
 
 
 def numbers(array: np.ndarray) -> np.ndarray:
@@ -193,15 +196,7 @@ def llama(r) -> Model:
     m.add("model.embed_tokens.weight", normal(r, 70, h, dtype=BF16))
     for layer in range(2):
         p = f"model.layers.{layer}."
-        for part, shape in (
-            ("self_attn.q_proj", (h, h)),
-            ("self_attn.k_proj", (16, h)),
-            ("self_attn.v_proj", (16, h)),
-            ("self_attn.o_proj", (h, h)),
-            ("mlp.gate_proj", (50, h)),
-            ("mlp.up_proj", (50, h)),
-            ("mlp.down_proj", (h, 50)),
-        ):
+        for part, shape in llama_projections(h, 50):
             m.add(f"{p}{part}.weight", scaled(r, scaled(r, normal(r, *shape, dtype=BF16)), 1))
         for part, n in (("q", h), ("k", 16), ("v", 16)):
             m.add(f"{p}self_attn.{part}_proj.bias", normal(r, n, dtype=BF16))

@@ -62,6 +62,69 @@ fn what_cannot_be_rewound_or_masked_is_refused() {
     run(&[&onto_source[..], &[&folder.at("")]].concat()).refused(1, "is a folder");
 }
 
+/// A file by a way around, under its own name, under a second one, and by a link.
+#[cfg(unix)]
+fn disguises(folder: &Folder, name: &str) -> Vec<String> {
+    let (path, hard, soft) = (folder.at(name), folder.at(&format!("hard-{name}")), folder.at(&format!("soft-{name}")));
+    std::fs::hard_link(&path, &hard).expect("a second name");
+    std::os::unix::fs::symlink(name, &soft).expect("a link");
+    std::fs::create_dir_all(folder.at("deep")).expect("a folder");
+    vec![folder.at(&format!("deep/../{name}")), path, hard, soft]
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_command_reads_is_never_what_it_writes() {
+    let folder = Folder::new("inputs");
+    let (start, end) = (checkpoint(&folder, "start.safetensors", 0.37), checkpoint(&folder, "end.safetensors", 0.91));
+    let mask = folder.at("mask.safetensors");
+    run(&["export", &end, "--set", "*=prune:0.5", "--mask-only", "-o", &mask]).done();
+    let names = ["start.safetensors", "end.safetensors", "mask.safetensors"];
+    let before = names.map(|name| folder.read(name));
+    let taken = format!("*=mask:{mask}");
+    for out in disguises(&folder, "mask.safetensors") {
+        for more in [&["--target", "packed"][..], &["--mask-only"], &["--rewind", &start]] {
+            let words = [&["export", &end, "--set", &taken, "-o", &out, "--force"][..], more].concat();
+            run(&words).refused(1, "read by this very command");
+        }
+    }
+    for out in [disguises(&folder, "start.safetensors"), disguises(&folder, "end.safetensors")].concat() {
+        let words = ["export", &end, "--set", "*=prune:0.5", "--rewind", &start, "-o", &out, "--force"];
+        run(&words).refused(1, "of the model that is being read");
+    }
+    assert_eq!(names.map(|name| folder.read(name)), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn folders_with_what_is_read_and_what_is_no_file_are_no_place_for_an_export() {
+    let folder = Folder::new("places");
+    let model = checkpoint(&folder, "end.safetensors", 0.91);
+    let (hf, out) = (folder.at("hf"), folder.at("out"));
+    std::fs::create_dir(&hf).expect("a folder");
+    std::fs::copy(&model, folder.at("hf/model.safetensors")).expect("a copy");
+    run(&["export", &hf, "--set", "*=prune:0.5", "-o", &out]).done();
+    let inside = folder.at("out/model.safetensors");
+    let before = folder.read("out/model.safetensors");
+    for (mask, told) in [(&out, "very command"), (&inside, "which is being read")] {
+        let taken = format!("*=mask:{mask}");
+        run(&["export", &hf, "--set", &taken, "-o", &out, "--force"]).refused(1, told);
+        run(&["export", &model, "--set", &taken, "-o", &inside, "--force"]).refused(1, "very command");
+    }
+    // The trained network is an artifact in the folder that the rewound one would replace.
+    let words = ["export", &inside, "--set", "*=prune:0.5", "--rewind", &hf, "-o", &out, "--force"];
+    run(&words).refused(1, "which is being read");
+    assert_eq!(folder.read("out/model.safetensors"), before);
+    let masks = ["export", &hf, "--set", "*=prune:0.5", "--mask-only", "--force", "-o"];
+    run(&[&masks[..], &[&folder.at("hf/mask.safetensors")]].concat()).refused(1, "inside the folder");
+    let socket = folder.at("socket");
+    let _listening = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    run(&[&masks[..], &[&socket]].concat()).refused(1, "not a file");
+    let preset = ["preset", "uniform", "demo", "--share", "0.5", "--force", "-o", &socket];
+    run(&preset).refused(1, "not a file");
+    assert!(std::fs::symlink_metadata(&socket).is_ok_and(|metadata| !metadata.is_file()));
+}
+
 #[test]
 fn presets_are_recipes_that_hold() {
     let folder = Folder::new("presets");

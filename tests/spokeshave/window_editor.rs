@@ -98,6 +98,12 @@ fn factors_by_rank_and_by_energy() {
     assert_eq!(scheme(&bench), "rank:108", "half of the rank below which factors pay");
     let plain = 4 * 108 * (300 + 784);
     assert!((plain * 3 / 4..=plain).contains(&stored(&bench)), "two factors in f32: {}", stored(&bench));
+    // What a text could not say no key can put together.
+    bench.key_press(egui::Key::Minus);
+    settle(&mut bench);
+    assert_eq!(scheme(&bench), "rank:108");
+    bench.get_by_label_contains("a product would undo the zeros");
+    assert!(bench.query_by_label("Prune threshold").is_none(), "factors have no threshold");
     bench.get_by_label("Factorize by: energy").click();
     settle(&mut bench);
     assert_eq!(scheme(&bench), "energy:0.9");
@@ -139,7 +145,7 @@ fn a_preset_is_laid_as_one_step_and_leaves_locked_layers() {
     settle(&mut bench);
     bench.get_by_role_and_label(Role::RadioButton, "erk").click();
     bench.step();
-    bench.get_by_role_and_label(Role::Button, "Lay it").click();
+    bench.get_by_role_and_label(Role::Button, "Apply").click();
     settle(&mut bench);
     assert_eq!(scheme(&bench), "keep", "it is locked");
     let share = live(&bench).scheme(3).pruned_share().expect("it is pruned").to_f64();

@@ -36,21 +36,26 @@ fn specification(matrices: &[Vec<f32>], k: usize) -> Vec<u64> {
 fn by_bins(matrices: &[Vec<f32>], k: u64) -> Vec<u64> {
     let magnitudes = |weights: &Vec<f32>| weights.iter().filter(|w| w.is_finite()).map(|w| w.abs()).collect::<Vec<_>>();
     let bins = |weights: &Vec<f32>| {
-        let mut bins = Bins::empty();
-        magnitudes(weights).into_iter().for_each(|magnitude| bins.put(magnitude));
-        bins.finished()
+        let mut bins = all_bins();
+        magnitudes(weights).into_iter().for_each(|magnitude| put(&mut bins, magnitude));
+        Bins::filled(bins)
     };
     let bins: Vec<Bins> = matrices.iter().map(bins).collect();
     let whole = whole_bins(&bins, k);
-    let part = |weights: &Vec<f32>, bins: &Bins, partly: &Range<usize>| {
-        let mut keys: Vec<u32> = magnitudes(weights).iter().map(|w| w.to_bits()).collect();
-        keys.retain(|key| partly.contains(&((key >> 16) as usize)));
-        keys.sort_unstable();
-        let values = keys.chunk_by(|a, b| a == b).map(|c| (f64::from(f32::from_bits(c[0])), c.len() as u64)).collect();
-        Part::new(values, partly.end.checked_sub(1).map_or(0.0, |bin| bins.above[bin]))
+    let part = |weights: &Vec<f32>, bins: &[Bin]| {
+        let (Some(least), Some(most)) = (bins.first(), bins.last()) else { return Part::default() };
+        let mut bits: Vec<u32> = magnitudes(weights).iter().map(|w| w.to_bits()).collect();
+        bits.retain(|&bits| (least.key..=most.key).contains(&key_of(bits)));
+        bits.sort_unstable();
+        let values = bits.chunk_by(|a, b| a == b).map(|c| (f64::from(f32::from_bits(c[0])), c.len() as u64)).collect();
+        Part::new(values, most.above)
     };
-    let parts: Vec<Part> =
-        matrices.iter().zip(&bins).zip(&whole).map(|((w, bins), (_, partly))| part(w, bins, partly)).collect();
+    let parts: Vec<Part> = matrices
+        .iter()
+        .zip(&bins)
+        .zip(&whole)
+        .map(|((w, bins), (_, partly))| part(w, &bins.0[partly.clone()]))
+        .collect();
     let gone: u64 = whole.iter().map(|(gone, _)| gone).sum();
     whole.iter().zip(within_bins(&parts, k - gone)).map(|((gone, _), more)| gone + more).collect()
 }

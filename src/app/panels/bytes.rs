@@ -1,16 +1,16 @@
 //! The Bytes tab: what each pruned share would cost this layer, and which layers are past the line where zeros begin to pay.
 
-use super::plot::Frame;
+use super::plot::{Frame, caption_ui};
 use crate::app::command::Command;
 use crate::app::format;
 use crate::app::state::View;
-use crate::app::theme::{self, Tokens, paint_text, size, stroke, tokens, weight};
-use crate::app::widgets::{Kind, KindChip, paint_pill};
+use crate::app::theme::{Tokens, paint_text, size, stroke, tokens, weight};
+use crate::app::widgets::paint_pill;
+use crate::estimate::TensorEstimate;
 use crate::estimate::size::{Sizes, break_even, code_of, stored_dtype};
-use crate::estimate::{Label, TensorEstimate};
 use crate::recipe::{Decimal, Prune, Scope};
 use crate::session::Live;
-use egui::{Align, Align2, Color32, Layout, Rect, Role, Sense, Shape, Stroke, Ui, WidgetInfo, pos2, vec2};
+use egui::{Align2, Color32, Rect, Role, Sense, Shape, Stroke, Ui, WidgetInfo, pos2, vec2};
 
 /// Bits that the map of layers reaches to.
 const MOST_BITS: f64 = 16.0;
@@ -41,17 +41,6 @@ pub(super) fn bytes_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut Vec
     }
 }
 
-fn caption_ui(ui: &mut Ui, rect: Rect, words: &str, label: Option<Label>) {
-    let head = Rect::from_min_size(rect.min, vec2(rect.width(), 20.0));
-    let mut head = ui.new_child(egui::UiBuilder::new().max_rect(head).layout(Layout::left_to_right(Align::Center)));
-    head.add(egui::Label::new(theme::hint(words)).truncate());
-    if let Some(label) = label {
-        head.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            ui.add(KindChip::new(Kind::of(label)).about(words))
-        });
-    }
-}
-
 /// One stacked bar per pruned share; a click prunes that much.
 fn bars_ui(ui: &mut Ui, rect: Rect, live: &Live, view: &View, commands: &mut Vec<Command>) {
     let t = tokens(ui);
@@ -60,7 +49,12 @@ fn bars_ui(ui: &mut Ui, rect: Rect, live: &Live, view: &View, commands: &mut Vec
     let sweep = live.sweep(index);
     let bits = code_of(scheme).bits(stored_dtype(tensor.dtype, scheme));
     let label = sweep.points.iter().map(|point| point.1.label).max();
-    caption_ui(ui, rect, &format!("this layer at {bits} bits, by % pruned"), label);
+    let caption = if sweep.points.is_empty() {
+        "this layer, by % pruned".to_owned()
+    } else {
+        format!("KiB of this layer at {bits} bits, by % pruned")
+    };
+    caption_ui(ui, rect, &caption, label);
     let area = Rect::from_min_max(rect.min + vec2(44.0, 32.0), rect.max - vec2(4.0, 44.0));
     if area.height() < 40.0 {
         return;
@@ -78,15 +72,6 @@ fn bars_ui(ui: &mut Ui, rect: Rect, live: &Live, view: &View, commands: &mut Vec
     let dense = mask_line(tensor.elements() as f64, bits as f64, &sweep.points[0].1, 0.0);
     let frame = Frame { area, x: (-2.5, 97.5), y: (0.0, (most.max(dense) / 1024.0) * 1.06) };
     frame.paint_rows(ui.painter(), t, |kib| if frame.y.1 < 5.0 { format!("{kib:.1}") } else { format!("{kib:.0}") });
-    paint_text(
-        ui.painter(),
-        rect.min + vec2(36.0, 28.0),
-        Align2::RIGHT_CENTER,
-        "KiB",
-        size::TICK,
-        weight::TEXT,
-        t.text3,
-    );
     let here = scheme.prune.as_ref().and_then(Prune::asked).unwrap_or(0.0);
     let width = (area.width() * 0.72 / 20.0).max(2.0);
     for (share, estimate) in &sweep.points {

@@ -263,10 +263,12 @@ fn threshold_ui(
     let share = scheme.pruned_share().map_or(0.0, Decimal::to_f64);
     let value = match (&scheme.prune, scope) {
         (Some(_), None | Some(Scope::Row)) => None,
+        _ if scheme.factorize.is_some() => None,
         _ => Some(known.filter(|_| row.fresh).unwrap_or_else(|| magnitude_of_share(histogram, share))),
     };
     let Some(value) = value else {
         let words = match &scheme.prune {
+            _ if scheme.factorize.is_some() => "two factors: the rank is under Spectrum",
             Some(Prune::Magnitude { .. }) | None => "one threshold per row",
             Some(Prune::Nm { .. }) => "ranked in each group along a row",
             Some(Prune::Block { .. }) => "whole blocks, by their energy",
@@ -275,8 +277,9 @@ fn threshold_ui(
             Some(Prune::Mask { .. }) => "zeros taken from another model",
             Some(Prune::Wanda { .. }) => "ranked by weight and input",
         };
-        let at = pos2(axes.area.left() + 8.0, axes.area.top() + 44.0);
-        paint_text(ui.painter(), at, Align2::LEFT_CENTER, words, size::HINT, weight::TEXT, t.text2);
+        // Weights heap up in the middle, and the legend is on the left.
+        let at = pos2(axes.area.right() - 8.0, axes.area.top() + 10.0);
+        paint_text(ui.painter(), at, Align2::RIGHT_CENTER, words, size::HINT, weight::TEXT, t.text2);
         return;
     };
     let locked = live.is_locked(index);

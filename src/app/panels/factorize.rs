@@ -1,4 +1,4 @@
-//! The factorize column of the scheme editor: the rank that is kept, where it pays, and the singular values it keeps.
+//! The factorize column of the scheme editor: the rank or the energy that is kept, and up to where that pays.
 
 use super::scheme::Editor;
 use crate::app::command::Command;
@@ -6,14 +6,14 @@ use crate::app::format;
 use crate::app::theme;
 use crate::app::widgets::{Segmented, Slider, Switch, ValueField};
 use crate::estimate::factors::break_even_rank;
-use crate::recipe::{Decimal, Factorize, Prune, Scheme, Structure};
+use crate::recipe::{Decimal, Factorize, Scheme};
 use egui::{Align, Layout, Ui};
 
 /// The energy that an energy dial starts with.
 const FIRST_ENERGY: f64 = 0.9;
 
 /// The largest rank of a tensor's matrix, dimension 0 × the rest.
-pub(super) fn full_rank(tensor: &crate::model::Tensor) -> usize {
+fn full_rank(tensor: &crate::model::Tensor) -> usize {
     let geometry = tensor.geometry();
     geometry.rows.min(geometry.cols)
 }
@@ -66,11 +66,8 @@ pub(super) fn factorize_ui(ui: &mut Ui, editor: &Editor<'_>, commands: &mut Vec<
 }
 
 /// Why a scheme cannot be factorized.
-fn refusal(scheme: &Scheme) -> Option<&'static str> {
-    match scheme.prune {
-        None | Some(Prune::Structured { what: Structure::Rows | Structure::Cols, .. }) => None,
-        Some(_) => Some("A product would undo the zeros: only rows or columns go with factors"),
-    }
+pub(super) fn refusal(scheme: &Scheme) -> Option<&'static str> {
+    Scheme { factorize: Some(Factorize::Rank(1)), ..scheme.clone() }.contradiction()
 }
 
 fn rank_ui(ui: &mut Ui, editor: &Editor<'_>, rank: usize, full: usize, set: &mut dyn FnMut(usize)) {

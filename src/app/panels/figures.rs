@@ -55,7 +55,7 @@ pub fn column_ui(ui: &mut Ui, live: &Live, index: usize) {
             figure_ui(ui, "SQNR", &format::optional(errors.sqnr_db(), 2), "dB", row.fresh);
             figure_ui(ui, "cosine", &format::optional(errors.cosine(), 4), "", row.fresh);
             if errors.squared_error > 0.0 {
-                parts_ui(ui, errors, t);
+                parts_ui(ui, errors, estimate.factors.is_some(), t);
             }
         }
         None => drop(ui.label(theme::hint("not a float tensor: kept as it is"))),
@@ -85,13 +85,17 @@ pub fn column_ui(ui: &mut Ui, live: &Live, index: usize) {
     }
 }
 
-fn parts_ui(ui: &mut Ui, errors: &crate::kernels::error::ErrorSums, t: &Tokens) {
+fn parts_ui(ui: &mut Ui, errors: &crate::kernels::error::ErrorSums, factorized: bool, t: &Tokens) {
     let share = |part: f64| (part / errors.squared_error).clamp(0.0, 1.0);
     let (pruned, clipped) = (share(errors.pruned_error), share(errors.clipped_error));
     let [prune_colour, round_colour, clip_colour] = t.error_parts();
     let parts = [
         Part { name: "pruned", amount: pruned, colour: prune_colour },
-        Part { name: "rounded", amount: (1.0 - pruned - clipped).max(0.0), colour: round_colour },
+        Part {
+            name: if factorized { "rank, rounded" } else { "rounded" },
+            amount: (1.0 - pruned - clipped).max(0.0),
+            colour: round_colour,
+        },
         Part { name: "clipped", amount: clipped, colour: clip_colour },
     ];
     ui.add_space(2.0);

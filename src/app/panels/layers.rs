@@ -171,9 +171,6 @@ pub fn constraint(live: &Live, index: usize) -> Option<String> {
         return Some(note.to_owned());
     }
     let scheme = live.scheme(index);
-    if let Some(note) = live.plan().removals.note(index) {
-        return Some(note.to_owned());
-    }
     let estimate = row.estimate.as_ref().filter(|_| row.fresh)?;
     let tensor = &live.model.tensors[index];
     if live.target() == Target::Safetensors {

@@ -1,7 +1,21 @@
-//! The frame of a plot: two linear axes, grid lines at round numbers, and where a value lies between them.
+//! The frame of a plot: what it shows and of which kind, two linear axes, and where a value lies between them.
 
-use crate::app::theme::{Tokens, paint_text, size, weight};
-use egui::{Align2, Painter, Pos2, Rect, Stroke, pos2};
+use crate::app::theme::{self, Tokens, paint_text, size, weight};
+use crate::app::widgets::{Kind, KindChip};
+use crate::estimate::Label;
+use egui::{Align, Align2, Layout, Painter, Pos2, Rect, Stroke, Ui, pos2, vec2};
+
+/// What a plot shows, over it, and the kind of its numbers.
+pub(super) fn caption_ui(ui: &mut Ui, rect: Rect, words: &str, label: Option<Label>) {
+    let head = Rect::from_min_size(rect.min, vec2(rect.width(), 20.0));
+    let mut head = ui.new_child(egui::UiBuilder::new().max_rect(head).layout(Layout::left_to_right(Align::Center)));
+    head.add(egui::Label::new(theme::hint(words)).truncate());
+    if let Some(label) = label {
+        head.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            ui.add(KindChip::new(Kind::of(label)).about(words))
+        });
+    }
+}
 
 /// A plot's area and the values at its edges.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@ use crate::app::format;
 use crate::app::theme;
 use crate::app::widgets::{Choice, Entry, Segmented, Slider, Switch, ValueField};
 use crate::estimate::size;
-use crate::recipe::{Decimal, Prune, Scheme, Scope, Structure};
+use crate::recipe::{Decimal, Prune, Scope, Structure};
 use egui::{Align, Layout, Ui};
 
 /// What pruning starts with when it is switched on.
@@ -144,23 +144,16 @@ pub(super) fn prune_ui(ui: &mut Ui, editor: &Editor<'_>, commands: &mut Vec<Comm
 fn kind_ui(ui: &mut Ui, editor: &Editor<'_>, shown: Option<&Prune>, commands: &mut Vec<Command>) {
     let current = shown.map_or(Kind::Magnitude, Kind::of);
     let share = shown.and_then(Prune::share).unwrap_or(Decimal::from_f64(FIRST_SHARE, 4));
-    let factorized = editor.scheme.factorize.is_some();
-    let built = |kind: Kind| {
-        let prune = kind.at(share).or_else(|| Some(Prune::Mask { file: "x".into() }));
-        Scheme::keep().with_prune(prune).unbuilt().is_none()
-    };
-    let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|&kind| built(kind)).collect();
-    let entry = |kind: &Kind| {
-        let goes = matches!(kind, Kind::Structured(Structure::Rows | Structure::Cols));
-        let reason =
-            (factorized && !goes).then_some("Only rows or columns go with factors: a product would undo the zeros");
+    let entry = |kind: Kind| {
+        let prune = kind.at(share).unwrap_or(Prune::Mask { file: String::new() });
+        let reason = editor.scheme.clone().with_prune(Some(prune)).contradiction();
         Entry { label: kind.word(), about: kind.about(), reason }
     };
-    let entries: Vec<Entry<'_>> = kinds.iter().map(entry).collect();
+    let entries = Kind::ALL.map(entry);
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
         let width = ui.available_width().min(112.0);
         let choice = Choice::new("Prune kind", current.word()).width(width).disabled(editor.locked);
-        if let Some(kind) = choice.show(ui, &entries).and_then(|at| kinds.get(at)) {
+        if let Some(kind) = choice.show(ui, &entries).and_then(|at| Kind::ALL.get(at)) {
             match kind.at(share) {
                 Some(prune) => editor.push(commands, editor.scheme.clone().with_prune(Some(prune)), "prune"),
                 None => commands.push(Command::AskMask),

@@ -113,14 +113,11 @@ pub(super) fn quantize_ui(ui: &mut Ui, editor: &Editor<'_>, commands: &mut Vec<C
 
 /// The list of formats; gives the one that was taken.
 fn format_ui(ui: &mut Ui, editor: &Editor<'_>, shown: Option<&Quantize>) -> Option<usize> {
-    let built = |format: usize| Scheme::keep().with_quantize(Some(first_of(format))).unbuilt().is_none();
-    let formats: Vec<usize> = (0..FORMATS.len()).filter(|&format| built(format)).collect();
-    let entry = |&format: &usize| {
-        let no_zero = editor.scheme.prune.is_some() && format == 9;
-        let reason = no_zero.then_some("Two levels about 0 cannot hold the zeros of pruning");
-        Entry { label: FORMATS[format].0, about: FORMATS[format].1, reason }
+    let entry = |(format, &(label, about)): (usize, &(&'static str, &'static str))| {
+        let no_zero = editor.scheme.clone().with_quantize(Some(first_of(format))).loses_zeros();
+        Entry { label, about, reason: no_zero.then_some("Its levels cannot hold the zeros of pruning") }
     };
-    let entries: Vec<Entry<'_>> = formats.iter().map(entry).collect();
+    let entries: Vec<Entry<'_>> = FORMATS.iter().enumerate().map(entry).collect();
     let current = match shown {
         Some(Quantize::Gguf(name)) => name,
         Some(quantize) => FORMATS[format_of(quantize)].0,
@@ -130,7 +127,7 @@ fn format_ui(ui: &mut Ui, editor: &Editor<'_>, shown: Option<&Quantize>) -> Opti
         let width = ui.available_width().min(112.0);
         Choice::new("Number format", current).width(width).disabled(editor.locked).show(ui, &entries)
     });
-    taken.inner.and_then(|at| formats.get(at).copied())
+    taken.inner
 }
 
 /// Every format but the integers: what it costs, and the little that it can be told.
@@ -168,8 +165,11 @@ fn levels_ui(ui: &mut Ui, editor: &Editor<'_>, quantize: &Quantize, set: &mut dy
         _ => {}
     }
     let about = FORMATS.get(format_of(quantize)).map_or("", |format| format.1);
-    ui.add_space(2.0);
-    ui.add(egui::Label::new(theme::hint(about)).wrap());
+    // Whole or not at all: half a line says nothing.
+    if ui.available_height() > 36.0 {
+        ui.add_space(2.0);
+        ui.add(egui::Label::new(theme::hint(about)).wrap());
+    }
 }
 
 /// Bits of a weight with all that belongs to it.

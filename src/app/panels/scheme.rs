@@ -6,9 +6,10 @@ use crate::app::theme::{self, tokens};
 use crate::app::widgets::Segmented;
 use crate::app::workbench::pane;
 use crate::model::Tensor;
-use crate::recipe::Scheme;
+use crate::recipe::{Decimal, Prune, Scheme, Scope};
 use crate::session::Live;
 use egui::{Align, Layout, Rect, Role, Ui, WidgetInfo, pos2, vec2};
+use std::cell::Cell;
 
 /// Width that each of three columns needs.
 const COLUMN: f32 = 228.0;
@@ -43,7 +44,14 @@ pub fn scheme_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<C
     let all = body.width() >= 3.0 * COLUMN;
     // Where two columns have room, the left one shows what the scheme has of the two.
     let step = view.step.unwrap_or(usize::from(scheme.prune.is_none() && scheme.factorize.is_some()));
-    let editor = Editor { tensor, scheme: &scheme, locked, gesture: view.gesture, alone: (!all).then_some(step) };
+    let editor = Editor {
+        tensor,
+        scheme: &scheme,
+        locked,
+        gesture: view.gesture,
+        alone: (!all).then_some(step),
+        chosen: Cell::new(None),
+    };
     let half = if body.width() < 2.0 * NARROW { 0.46 } else { 0.5 };
     let cuts: Vec<f32> = if all { vec![1.0 / 3.0, 2.0 / 3.0] } else { vec![half] };
     let cuts: Vec<f32> = cuts.into_iter().map(|share| egui::lerp(body.left()..=body.right(), share)).collect();
@@ -63,14 +71,7 @@ pub fn scheme_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<C
         pane(ui, place, "factorize", |ui| super::factorize::factorize_ui(ui, &editor, commands));
     }
     pane(ui, column(cuts.len()), "quantize", |ui| super::quantize::quantize_ui(ui, &editor, commands));
-    if let Some(step) = ui.data_mut(|data| data.remove_temp::<usize>(shown_step())) {
-        view.step = Some(step);
-    }
-}
-
-/// Where the left column leaves word of the step that is to be shown in it.
-fn shown_step() -> egui::Id {
-    egui::Id::unique("shown step")
+    view.step = editor.chosen.get().or(view.step);
 }
 
 /// What the columns of the editor share: the selected tensor, its scheme, and how a change is told.
@@ -82,6 +83,8 @@ pub(super) struct Editor<'a> {
     gesture: u64,
     /// The step that the left column shows, where there is no room for both.
     alone: Option<usize>,
+    /// The step that was chosen for it in this frame.
+    chosen: Cell<Option<usize>>,
 }
 
 impl Editor<'_> {
@@ -93,9 +96,10 @@ impl Editor<'_> {
 
     /// Why pruning cannot be changed.
     pub fn prune_reason(&self) -> Option<&str> {
-        let factors = self.scheme.factorize.is_some() && self.scheme.prune.is_none();
-        let reason = "Only rows or columns go with factors: a product would undo the zeros";
-        self.locked.or(factors.then_some(reason))
+        // What the switch and the slider begin with, where nothing is pruned yet.
+        let first = Prune::Magnitude { share: Decimal::from_f64(0.5, 1), scope: Scope::Tensor };
+        let prune = self.scheme.prune.clone().unwrap_or(first);
+        self.locked.or(self.scheme.clone().with_prune(Some(prune)).contradiction())
     }
 
     /// Whether the left column has room for one step only.
@@ -112,7 +116,7 @@ impl Editor<'_> {
         };
         let short = if ui.available_width() < 160.0 { ["Prune", "Factors"] } else { words };
         if ui.add(Segmented::new(&mut shown, &short, "Step").chips()).changed() {
-            ui.data_mut(|data| data.insert_temp(shown_step(), shown));
+            self.chosen.set(Some(shown));
         }
     }
 }

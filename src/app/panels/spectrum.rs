@@ -1,13 +1,13 @@
 //! The Spectrum tab: singular values, the energy that each rank keeps, and the rank as a line that is dragged along them.
 
-use super::plot::Frame;
+use super::plot::{Frame, caption_ui};
 use crate::app::command::Command;
 use crate::app::format;
 use crate::app::state::View;
 use crate::app::theme::{Tokens, opacity, paint_text, size, stroke, tokens, weight};
 use crate::app::widgets::{Grip, GripLook, paint_grip, paint_pill};
-use crate::estimate::Spectrum;
-use crate::recipe::{Factorize, Prune, Scheme, Structure};
+use crate::estimate::{Label, Spectrum};
+use crate::recipe::{Factorize, Scheme};
 use crate::session::Live;
 use egui::{Align2, Color32, CursorIcon, Mesh, Pos2, Rect, Sense, Shape, Stroke, Ui, WidgetInfo, pos2, vec2};
 
@@ -29,7 +29,8 @@ pub(super) fn spectrum_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut 
         paint_text(ui.painter(), rect.center(), Align2::CENTER_CENTER, words, size::BODY, weight::TEXT, t.text2);
         return;
     };
-    let area = Rect::from_min_max(rect.min + vec2(44.0, 24.0), rect.max - vec2(40.0, 48.0));
+    caption_ui(ui, rect, "singular values, and the energy that the first of them hold", Some(Label::Exact));
+    let area = Rect::from_min_max(rect.min + vec2(44.0, 32.0), rect.max - vec2(40.0, 48.0));
     let (full, top) = (spectrum.values.len(), spectrum.values.first().copied().unwrap_or(0.0));
     if area.height() < 40.0 || full == 0 {
         return;
@@ -127,12 +128,8 @@ fn paint_break_even(ui: &Ui, frame: &Frame, spectrum: &Spectrum, t: &Tokens) {
 
 /// Why the rank of this layer cannot be dragged.
 fn refusal(live: &Live, index: usize) -> Option<&'static str> {
-    let scheme = live.scheme(index);
-    let undone = match scheme.prune {
-        None | Some(Prune::Structured { what: Structure::Rows | Structure::Cols, .. }) => None,
-        Some(_) => Some("a product would undo the zeros"),
-    };
-    if live.is_locked(index) { Some("locked, press L") } else { undone }
+    let locked = live.is_locked(index).then_some("locked, press L");
+    locked.or_else(|| super::factorize::refusal(live.scheme(index)))
 }
 
 /// The rank as a line; at the right edge, where nothing is factorized, it waits to be dragged in.

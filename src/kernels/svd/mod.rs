@@ -262,7 +262,8 @@ fn peak<M: Matrix>(matrix: &M) -> Result<f64, M::Error> {
 
 /// The power of 4 that brings a magnitude near 1.
 fn scale_of(peak: f64) -> f64 {
-    if peak > 0.0 { 4.0_f64.powi(-(peak.log2() / 2.0).round() as i32) } else { 1.0 }
+    // Within what has a reciprocal: the rest of the way to 1 leaves no square out of range.
+    if peak > 0.0 { 4.0_f64.powi(-(peak.log2() / 2.0).round().clamp(-510.0, 510.0) as i32) } else { 1.0 }
 }
 
 /// G of the matrix times `scale`, in full.

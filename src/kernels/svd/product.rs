@@ -159,6 +159,12 @@ impl Pair {
         Self { left, right: Packed::of(View::new(right, rank, cols, cols)), rows }
     }
 
+    /// Bytes that it takes.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        8 * (self.left.len() + self.right.panels.len())
+    }
+
     /// Elements `range` of the product, row after row: Σ left·right over the rank ascending.
     #[must_use]
     pub fn values(&self, range: Range<usize>) -> Vec<f64> {

@@ -10,6 +10,7 @@
 
 use super::product::{View, Wanted, add_product};
 use super::symmetric::{self, Eigen};
+use crate::kernels::scatter;
 use rayon::prelude::*;
 
 /// Products with the matrix in a round.
@@ -58,16 +59,8 @@ pub fn leading<E>(
 
 /// Numbers around 0 from a fixed seed.
 fn draw(n: usize, width: usize) -> Vec<f64> {
-    let mut state = 0x5EED_u64;
-    let mut next = || {
-        // splitmix64
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut x = state;
-        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (((x ^ (x >> 31)) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64 - 0.5
-    };
-    (0..n * width).map(|_| next()).collect()
+    let centred = |x: u64| ((x >> 11) as f64 + 0.5) / (1_u64 << 53) as f64 - 0.5;
+    scatter::numbers(0x5EED).take(n * width).map(centred).collect()
 }
 
 /// a · x.

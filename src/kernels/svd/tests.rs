@@ -190,3 +190,14 @@ fn no_magnitude_leaves_the_range() {
         }
     }
 }
+
+#[test]
+fn the_ends_of_the_range_are_in_it() {
+    for peak in [f64::from_bits(1), 2.0_f64.powi(-1022), 2.0_f64.powi(1023)] {
+        let matrix = Held { rows: 1, cols: 1, data: &[peak] };
+        let svd = Svd::of(&matrix, 1).unwrap();
+        assert_eq!(svd.values().collect::<Vec<_>>(), [peak]);
+        let Factors { left, right } = svd.factors(&matrix, 1).unwrap();
+        assert!((left[0] * right[0] / peak - 1.0).abs() < 1e-15, "{peak}");
+    }
+}

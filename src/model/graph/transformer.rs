@@ -68,14 +68,14 @@ const ATTENTION: &[Attention] = &[
     ),
 ];
 
-/// Families whose configs have, or may be given, a `head_dim` of their own.
+/// Families whose configs have, or may be given, a `head_dim` of their own. Not those (Qwen2-MoE, OLMoE,
+/// Granite-MoE) of which released programs divide the width by the number of heads, and refuse what is left over.
 const OWN_HEAD_DIM: &[&str] = &[
     "llama",
     "mistral",
     "mixtral",
     "ministral",
     "qwen2",
-    "qwen2_moe",
     "qwen3",
     "qwen3_moe",
     "gemma",
@@ -84,9 +84,7 @@ const OWN_HEAD_DIM: &[&str] = &[
     "phi3",
     "olmo",
     "olmo2",
-    "olmoe",
     "granite",
-    "granitemoe",
     "smollm3",
     "cohere",
     "cohere2",

@@ -5,7 +5,7 @@ use crate::formats::error::quoted;
 use crate::model::graph::{Dimension, Graph, Kind, Law, Member, Section, Side};
 use crate::model::{Model, Tensor};
 use crate::recipe::{Assignment, Decimal, Error, Line, Prune, Structure};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Names that a note lists before it counts.
 const NAMED: usize = 3;
@@ -234,6 +234,7 @@ impl<'a> Work<'a> {
 
     /// A locked tensor may lose what it asked for itself, and nothing else.
     fn refuse_locked(&self, decided: &[Decided], locked: &[String]) -> Result<(), Error> {
+        let locked: HashSet<&String> = locked.iter().collect();
         for cut in decided {
             let follows = |m: &&Member| locked.contains(&self.tensor(m.tensor).name) && !cut.askers.contains(&m.tensor);
             if let Some(member) = self.graph.dimensions[cut.dimension].members.iter().find(follows) {
