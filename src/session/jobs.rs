@@ -293,12 +293,11 @@ pub fn estimate(model: Arc<Model>, plan: Arc<Plan>, wanted: Vec<Wanted>, reporte
         };
         let estimate = |w: &Wanted| {
             let alone;
-            let joint = match &together {
-                Some(joint) => joint,
-                None => {
-                    alone = joint(&|index| index == w.index)?;
-                    &alone
-                }
+            let joint = if let Some(joint) = &together {
+                joint
+            } else {
+                alone = joint(&|index| index == w.index)?;
+                &alone
             };
             let task = joint.task(&model, &plan, w.index, control);
             model.steadily_on(task.tensor, || estimate_tensor(&task, w.reach))
