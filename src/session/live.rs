@@ -9,6 +9,7 @@
 
 pub use super::view_types::{ApplyTo, Measured, Outcome, PathPoint, Row};
 
+use super::beside::Beside;
 use super::history::History;
 use super::jobs::{self, BaselinePoint, Event, Reporter};
 use super::presets::Choice;
@@ -75,6 +76,7 @@ pub struct Live {
     pub(super) reporter: Reporter,
     pub(super) running: Running,
     pub(super) spectra: Spectra,
+    pub(super) beside: Beside,
     /// Why tensors could not be read.
     pub(super) unread: HashMap<usize, String>,
     pub(super) last_export: Option<(PathBuf, bool)>,
@@ -131,6 +133,7 @@ impl Live {
             reporter,
             running: Running::default(),
             spectra: Spectra::default(),
+            beside: Beside::default(),
             unread: HashMap::new(),
             last_export: None,
             baselines: 0,

@@ -12,12 +12,15 @@
 //! | [`jobs`] | threads behind the window, each cancellable, none ever holding a frame |
 //! | [`sweep`] | one layer at every pruned share |
 //! | `spectra` | singular values, of the tensor that is looked at first |
+//! | [`beside`], `comparing` | another checkpoint beside the model, and every tensor compared with its own |
 //! | [`trouble`], `failing` | what went wrong there, in words, and how it is begun again |
 //! | `watch` | whether the files of the model are still the ones that were opened |
 //! | [`autosave`] | the recipe kept on disk as it changes, found again after a crash |
 //! | [`leftovers`] | temporaries of exports that were killed |
 
 pub mod autosave;
+pub mod beside;
+mod comparing;
 pub mod dial;
 mod failing;
 pub mod history;
