@@ -65,11 +65,12 @@ pub enum Tab {
     Distribution,
     Spectrum,
     Bytes,
+    Compare,
 }
 
 impl Tab {
     /// Every tab.
-    pub const ALL: [Self; 3] = [Self::Distribution, Self::Spectrum, Self::Bytes];
+    pub const ALL: [Self; 4] = [Self::Distribution, Self::Spectrum, Self::Bytes, Self::Compare];
 
     /// The tab that a view of a picture names.
     #[must_use]
@@ -84,6 +85,7 @@ impl Tab {
             Self::Distribution => "Distribution",
             Self::Spectrum => "Spectrum",
             Self::Bytes => "Bytes",
+            Self::Compare => "Compare",
         }
     }
 }
@@ -116,6 +118,11 @@ pub enum Dialog {
     },
     /// Whose zeros to take.
     Mask {
+        /// The path as typed.
+        path: String,
+    },
+    /// Which checkpoint to stand beside the model.
+    Beside {
         /// The path as typed.
         path: String,
     },

@@ -1,5 +1,6 @@
 //! The workbench itself: holds the session and the view, lays the panels out, and is the one place where commands are carried out.
 
+use super::beside;
 use super::command::{self, Command};
 use super::dialogs;
 use super::export_dialog::{file_stem, suggested_name};
@@ -140,6 +141,7 @@ impl Workbench {
             if let Some(Outcome::Done(_)) = &live.outcome {
                 self.view.exported = true;
             }
+            beside::poll(live, &mut self.view);
             // Progress is shown ten times a second; results wake the window themselves.
             if live.is_busy() {
                 ctx.request_repaint_after(Duration::from_millis(100));
@@ -159,7 +161,8 @@ impl Workbench {
         let later = self.view.offer.is_some().then_some(Command::Later);
         let in_front = if dismissible { Some(Command::CloseBanner) } else { later };
         let mut commands = command::from_keys(ui, &self.view, in_front);
-        commands.extend(dropped_file(&ctx));
+        let beside = self.live.is_some() && beside::takes_drops(&self.view);
+        commands.extend(beside::dropped_file(&ctx, beside));
         self.follow_gesture(&ctx, &mut commands);
         ui.painter().rect_filled(ui.max_rect(), 0.0, tokens(ui).bg1);
         match &self.live {
@@ -167,7 +170,7 @@ impl Workbench {
             None => panels::welcome::welcome_ui(ui, &mut self.view, &mut commands),
         }
         dialogs::dialog_ui(&ctx, self.live.as_ref(), &mut self.view, &mut commands);
-        dialogs::drop_hint_ui(&ctx);
+        dialogs::drop_hint_ui(&ctx, beside);
         if let Some(until) = self.view.hand.held.and_then(|held| held.until) {
             ctx.request_repaint_after(Duration::from_secs_f64((until - self.view.hand.now).max(0.0)));
         }
@@ -196,8 +199,12 @@ impl Workbench {
     /// Carries out one command.
     pub fn apply(&mut self, ctx: &Context, command: Command) {
         // What a tab needs to be drawn is no action of the user's, and takes no word of the last one away.
-        if let Command::WantSpectrum(index) = command {
-            return self.live.iter_mut().for_each(|live| live.want_spectrum(index));
+        match command {
+            Command::WantSpectrum(index) => return self.live.iter_mut().for_each(|live| live.want_spectrum(index)),
+            Command::WantComparisons(first) => {
+                return self.live.iter_mut().for_each(|live| live.want_comparisons(first));
+            }
+            _ => {}
         }
         self.view.refusal = None;
         match command {
@@ -255,6 +262,9 @@ impl Workbench {
             Command::ApplyPreset(choice) => {
                 live.apply_preset(choice);
                 view.dialog = None;
+            }
+            Command::AskBeside | Command::Beside(_) | Command::CancelBeside | Command::LetGo => {
+                beside::carry_out(live, view, self.options, command);
             }
             Command::AskMask => view.dialog = Some(Dialog::Mask { path: String::new() }),
             Command::TakeMask(path) => {
@@ -336,6 +346,7 @@ impl Workbench {
         let recipe = live.recipe().clone();
         let base = self.autosave.as_ref().map(|autosave| autosave.base().clone());
         let names = recovery::selected(&live.model, &self.view);
+        let (tab, checkpoint) = (self.view.tab, live.path_beside().map(Path::to_path_buf));
         let mut lost = None;
         if let Err(why) = self.take_over(ctx, model.clone(), recipe, base) {
             lost = Some(format!("The recipe no longer fits the model: {why}"));
@@ -344,14 +355,15 @@ impl Workbench {
         }
         if let Some(live) = &mut self.live {
             self.view.select_names(&live.model, &names);
+            self.view.tab = tab;
+            checkpoint.into_iter().for_each(|path| live.open_beside(path, self.options));
             lost.into_iter().for_each(|words| live.troubles.say(words, None));
         }
     }
 
     /// Opens a model, or loads a recipe into the open one when the file is a recipe.
     fn open(&mut self, ctx: &Context, path: &Path) {
-        let is_recipe = path.extension().is_some_and(|e| e == "toml");
-        if is_recipe && self.live.is_some() {
+        if beside::is_recipe(path) && self.live.is_some() {
             return self.apply(ctx, Command::LoadRecipe(path.to_path_buf()));
         }
         if self.live.as_ref().is_some_and(|live| live.export_progress().is_some()) {
@@ -382,11 +394,6 @@ impl Drop for Workbench {
             self.leave();
         }
     }
-}
-
-fn dropped_file(ctx: &Context) -> Option<Command> {
-    let path = ctx.input(|i| i.raw.dropped_files.first().map(|file| file.path().to_path_buf()));
-    path.filter(|path| !path.as_os_str().is_empty()).map(Command::Open)
 }
 
 /// A child of `ui` in `rect`.

@@ -29,6 +29,9 @@ pub struct Cli {
     /// How the window is drawn [default: auto]
     #[arg(long, value_enum, value_name = "HOW")]
     pub renderer: Option<Renderer>,
+    /// Another checkpoint of the model, to be compared with in the window
+    #[arg(long, value_name = "FILE")]
+    pub beside: Option<PathBuf>,
     /// The recipe that the window starts with.
     #[command(flatten)]
     pub recipe: RecipeArgs,
@@ -337,12 +340,14 @@ impl Cli {
             wish: self.recipe.wish()?,
             open: self.global.open_options(),
             renderer: self.renderer.unwrap_or_default(),
+            beside: self.beside.clone(),
         })
     }
 
     /// A model or recipe before the command would be lost in silence.
     pub(super) fn check_nothing_before(&self, command: &Command) -> Result<(), Failure> {
-        if self.model.is_none() && self.renderer.is_none() && self.recipe.is_empty() {
+        let given = self.model.is_some() || self.renderer.is_some() || self.beside.is_some();
+        if !given && self.recipe.is_empty() {
             return Ok(());
         }
         let name = command.name();

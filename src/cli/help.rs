@@ -158,7 +158,8 @@ pub const COMPARE: &str = "\
 Example:
   spokeshave compare model.safetensors pruned.safetensors
 
-A is the reference. That two models differ is an answer: exit code 0.";
+A is the reference. That two models differ is an answer: exit code 0. In the
+window, spokeshave A --beside B compares what would be exported of A with B.";
 
 /// Below the options of `evaluate`.
 pub const EVALUATE: &str = "\
@@ -174,8 +175,10 @@ end.";
 
 /// Below the options of `screenshot`.
 pub const SCREENSHOT: &str = "\
-Example:
-  spokeshave screenshot demo --set '*=prune:0.9' -o window.png --theme light";
+Examples:
+  spokeshave screenshot demo --set '*=prune:0.9' -o window.png --theme light
+  spokeshave screenshot demo --view bytes --select fc2.weight -o bytes.png
+  spokeshave screenshot demo --view compare --beside other.spk -o compare.png";
 
 /// Below the options of `completions`.
 pub const COMPLETIONS: &str = "\

@@ -441,7 +441,7 @@ fn paint_name(ui: &Ui, line: Rect, live: &Live, index: usize, pill: Option<Rect>
 }
 
 /// Words in the room there is; what is too long ends in an ellipsis.
-fn paint_elided(ui: &Ui, at: egui::Pos2, width: f32, text: &str, size: f32, colour: Color32) {
+pub(super) fn paint_elided(ui: &Ui, at: egui::Pos2, width: f32, text: &str, size: f32, colour: Color32) {
     let format = theme::text_format(size, weight::TEXT, colour);
     let mut job = egui::text::LayoutJob::single_section(text.to_owned(), format);
     job.wrap = egui::text::TextWrapping { max_width: width, max_rows: 1, break_anywhere: true, ..Default::default() };

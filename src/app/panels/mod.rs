@@ -3,6 +3,7 @@
 pub mod banner;
 mod bytes;
 mod clip;
+mod compare;
 pub mod dials;
 pub mod digits;
 pub mod distribution;
