@@ -4,6 +4,7 @@ use super::packing::Packing;
 use crate::formats::Dtype;
 use crate::formats::packed_layout::{Code, Numbers, code_bytes};
 use crate::kernels::entropy::Gaps;
+use crate::kernels::ggml::BlockType;
 use crate::kernels::layout::Unit;
 use crate::model::Tensor;
 use crate::recipe::{Outcome, Quantize, Scheme, Target};
@@ -87,6 +88,8 @@ pub fn zero_codes(of: Outcome<'_>) -> bool {
 pub fn stored_dtype(dtype: Dtype, scheme: &Scheme) -> Dtype {
     match scheme.quantize {
         _ if scheme.factorize.is_some() => dtype,
+        // What blocks hold is read as f32.
+        Some(Quantize::Gguf(_)) => Dtype::F32,
         Some(Quantize::F16) => Dtype::F16,
         Some(Quantize::Bf16) => Dtype::BF16,
         Some(Quantize::Fp8 { e5m2: false, row: false }) => Dtype::F8_E4M3,
@@ -103,7 +106,11 @@ pub fn stored(of: Outcome<'_>, target: Target, packing: Option<&Packing>) -> Siz
         return Sizes { untouched: kept_bytes(of.tensor, target), ..Sizes::default() };
     }
     let dtype = stored_dtype(of.tensor.dtype, of.scheme);
-    if target != Target::Packed {
+    if let (Target::Gguf, Some(Quantize::Gguf(block_type))) = (target, &of.scheme.quantize) {
+        let (values, scales) = block_bytes(*block_type, of.elements());
+        return Sizes { values, scales, ..Sizes::default() };
+    }
+    if target.is_dense() {
         return Sizes { values: code_bytes(of.elements(), dtype.bits()), ..Sizes::default() };
     }
     let geometry = of.geometry();
@@ -121,13 +128,28 @@ pub fn stored(of: Outcome<'_>, target: Target, packing: Option<&Packing>) -> Siz
     }
 }
 
-/// Payload of a kept tensor: its own, except that the dense target spells out what `packed` had coded.
+/// Bytes of codes, and of everything else, in blocks of so many values.
+fn block_bytes(block_type: BlockType, elements: u64) -> (u64, u64) {
+    let blocks = elements / block_type.elements() as u64;
+    let (all, codes) = (block_type.bytes() as u64, block_type.code_bytes() as u64);
+    (blocks * codes, blocks * (all - codes))
+}
+
+/// Payload of a tensor in a GGUF artifact.
+#[must_use]
+pub fn gguf_bytes(of: Outcome<'_>) -> u64 {
+    stored(of, Target::Gguf, None).total()
+}
+
+/// Payload of a kept tensor: its own, except that a target which has no such code spells it out.
 #[must_use]
 pub fn kept_bytes(tensor: &Tensor, target: Target) -> u64 {
-    match (&tensor.coding, target) {
-        (Some(_), Target::Safetensors) => code_bytes(tensor.elements() as u64, tensor.dtype.bits()),
-        _ => tensor.bytes(),
-    }
+    let as_it_lies = match target {
+        Target::Packed => tensor.block_type.is_none(),
+        Target::Gguf => tensor.coding.is_none(),
+        Target::Safetensors | Target::CompressedTensors | Target::Mlx => tensor.is_plain(),
+    };
+    if as_it_lies { tensor.bytes() } else { code_bytes(tensor.elements() as u64, tensor.dtype.bits()) }
 }
 
 /// What the two bounds are computed from.
@@ -166,6 +188,9 @@ pub fn entropy_bytes(of: Outcome<'_>, content: &Content) -> u64 {
 
 fn side_and_bits(of: Outcome<'_>) -> (u64, u64) {
     let dtype = stored_dtype(of.tensor.dtype, of.scheme);
+    if let Some(Quantize::Gguf(block_type)) = of.scheme.quantize {
+        return (block_bytes(block_type, of.elements()).1, block_type.code_bits().into());
+    }
     let code = code_of(of.scheme);
     (code.side_bytes(dtype, of.geometry()).total(), code.bits(dtype))
 }

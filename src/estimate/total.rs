@@ -4,14 +4,16 @@ use super::exact::TensorEstimate;
 use super::factors;
 use super::fidelity::{FidelityForm, fidelity};
 use super::files::{FilePlan, files, index_text};
+use super::gguf_file::{GgufFile, blank_mask};
 use super::size::{self, Sizes};
 use super::{Label, Packing, TensorStats, estimate_tensor, tensor_stats};
 use crate::compress::{Error, Joint};
 use crate::control::Control;
 use crate::formats::packed_layout::{Coding, Stored};
-use crate::formats::{base64, packed, safetensors};
+use crate::formats::{Dtype, base64, packed, safetensors};
+use crate::kernels::ggml::BlockType;
 use crate::model::{MASK_KEYS, Model, RECIPE_KEY, Tensor, mask_key};
-use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target, file};
+use crate::recipe::{Outcome, Plan, Quantize, Recipe, Scheme, Target, file};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -57,7 +59,7 @@ pub fn artifact_metadata(
     let mut metadata = model.metadata.clone();
     metadata.retain(|key, _| !key.starts_with(MASK_KEYS));
     metadata.entry("format".into()).or_insert_with(|| "pt".into());
-    metadata.insert(RECIPE_KEY.into(), file::print(&recipe.canonical(plan.target)));
+    metadata.insert(RECIPE_KEY.into(), file::print(&recipe.canonical(model, plan)));
     metadata.extend(carrying(plan, tensors).map(|i| (mask_key(&model.tensors[i].name), mask(i))));
     metadata
 }
@@ -79,6 +81,12 @@ pub fn overhead_bytes(model: &Model, plan: &Plan, recipe: &Recipe, stored: impl 
     let metadata = |tensors: &[usize]| {
         artifact_metadata(model, plan, recipe, tensors, |i| "A".repeat(mask_letters(plan.outcome(model, i))))
     };
+    if plan.target == Target::Gguf {
+        let file = GgufFile::of(model, plan, recipe, |i| blank_mask(plan.outcome(model, i).elements()));
+        // What is not a tensor's: the head, and the padding between tensors.
+        let payload = |i: usize| size::gguf_bytes(plan.outcome(model, i));
+        return file.map_or(0, |file| file.layout.len - (0..model.tensors.len()).map(payload).sum::<u64>());
+    }
     if plan.target == Target::Packed {
         let all: Vec<usize> = (0..model.tensors.len()).collect();
         let head = packed::lay_out(&packed_listings(model, plan, stored), &metadata(&all));
@@ -106,8 +114,34 @@ pub fn dense_listings(model: &Model, plan: &Plan, tensors: &[usize]) -> Vec<safe
 
 /// The dtype that a tensor has in the artifact.
 #[must_use]
-pub fn stored_dtype(of: Outcome<'_>) -> crate::formats::Dtype {
+pub fn stored_dtype(of: Outcome<'_>) -> Dtype {
     if of.is_kept() { of.tensor.dtype } else { size::stored_dtype(of.tensor.dtype, of.scheme) }
+}
+
+/// The type that a tensor has in a GGUF artifact.
+#[must_use]
+pub fn stored_type(of: Outcome<'_>) -> BlockType {
+    if of.is_kept() {
+        return of.tensor.block_type.unwrap_or_else(|| plain_type(of.tensor.dtype));
+    }
+    match of.scheme.quantize {
+        Some(Quantize::Gguf(block_type)) => block_type,
+        _ => plain_type(size::stored_dtype(of.tensor.dtype, of.scheme)),
+    }
+}
+
+/// GGUF's type for plain elements of a dtype; what it has no type for becomes F32.
+fn plain_type(dtype: Dtype) -> BlockType {
+    match dtype {
+        Dtype::F16 => BlockType::F16,
+        Dtype::BF16 => BlockType::BF16,
+        Dtype::F64 => BlockType::F64,
+        Dtype::I8 => BlockType::I8,
+        Dtype::I16 => BlockType::I16,
+        Dtype::I32 => BlockType::I32,
+        Dtype::I64 => BlockType::I64,
+        _ => BlockType::F32,
+    }
 }
 
 /// What `packed` lists, given how each touched tensor lies in it; one without a packing is listed as dense.
@@ -120,6 +154,7 @@ pub fn packed_listings(model: &Model, plan: &Plan, stored: impl Fn(usize) -> Opt
         let outcome = plan.outcome(model, i);
         let Outcome { tensor, scheme, .. } = outcome;
         let coding = if outcome.is_kept() {
+            // A tensor in GGML's blocks is spelled out: our own container has no such code.
             tensor.coding.clone()
         } else {
             let dense = || Stored::Codes(Packing::dense(size::code_of(scheme), outcome.geometry()).matrix);

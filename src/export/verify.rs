@@ -4,11 +4,13 @@ use super::Error;
 use super::output::by_arithmetic;
 use crate::compress::{Joint, Task, fold_chunks, prepare};
 use crate::control::Control;
+use crate::estimate::total::{stored_dtype, stored_type};
 use crate::kernels::Real;
 use crate::kernels::error::{ErrorSums, error_sums, sqnr_db};
+use crate::kernels::ggml::BlockType;
 use crate::model::config::CONFIG;
 use crate::model::{Format, Model, Origin, Scratch, Tensor};
-use crate::recipe::{Outcome, Plan, Recipe, Target};
+use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target};
 use std::path::Path;
 
 /// What reading one tensor back showed.
@@ -66,6 +68,7 @@ pub fn plan_of_artifact(model: &Model, artifact: &Model) -> Result<(Recipe, Plan
     let mut recipe = Recipe::of_artifact(artifact)?.ok_or_else(|| Error::NoRecipe(path.to_path_buf()))?;
     recipe.target = Some(match artifact.format {
         Format::Packed => Target::Packed,
+        Format::Gguf => Target::Gguf,
         Format::Safetensors => Target::Safetensors,
     });
     let plan = Plan::new(model, &recipe, true)?;
@@ -89,14 +92,18 @@ fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) ->
             continue;
         };
         let outcome = plan.outcome(model, i);
-        let dtype = crate::estimate::total::stored_dtype(outcome);
+        let dtype = stored_dtype(outcome);
         let differs = match () {
             () if read.shape != outcome.shape => Some("its shape is another"),
             () if read.dtype != dtype => Some("its dtype is another"),
+            () if artifact.format == Format::Gguf && type_of(read) != stored_type(outcome) => {
+                Some("its type is another")
+            }
             () if !is_coded_for(artifact, read, outcome) => Some("its coding is that of another scheme"),
             () => None,
         };
-        let as_stored = outcome.is_kept() && read.coding == tensor.coding;
+        let same_coding = read.coding == tensor.coding && read.block_type == tensor.block_type;
+        let as_stored = outcome.is_kept() && same_coding;
         let differs = match differs {
             None if as_stored && !same_payload(model, tensor, artifact, read, control)? => Some("its bytes differ"),
             other => other,
@@ -123,6 +130,11 @@ fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) ->
         tensors.push(TensorCheck::failed(CONFIG, "its numbers are not those of what was removed"));
     }
     Ok(Verification { tensors })
+}
+
+/// A tensor's type in a GGUF file.
+fn type_of(read: &Tensor) -> BlockType {
+    stored_type(Outcome::whole(read, &Scheme::keep()))
 }
 
 /// Whether the config of a folder has the numbers that structured pruning made of it.

@@ -165,6 +165,8 @@ pub enum ErrorKind {
     NotContiguous { name: String, found: u64, expected: u64, what: &'static str },
     #[error("the header describes {described} bytes of data, the file holds {held}: {advice}")]
     WrongLength { described: u64, held: u64, advice: &'static str },
+    #[error("GGUF file, {place}: {what}")]
+    Gguf { place: String, what: String },
     #[error("packed file, {place}: {what}")]
     Packed { place: String, what: String },
     #[error(

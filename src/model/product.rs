@@ -71,6 +71,8 @@ impl Product {
             layer: String::new(),
             block: None,
             coding: Some(Coding { scheme: String::new(), stored: Stored::Codes(factors.matrices[at]) }),
+            block_type: None,
+            requantized: false,
             beside_scale: false,
             side_of_codes: false,
             product: None,
