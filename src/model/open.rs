@@ -137,7 +137,8 @@ pub(super) fn assemble(
     let beside = Beside::of(&entries);
     let mut roles = Roles::default();
     let parts: Vec<Part> = entries.iter().map(|(_, entry)| beside.part(entry, &mut roles)).collect();
-    let tensors = entries.into_iter().zip(parts).map(|((shard, entry), part)| tensor(shard, entry, part)).collect();
+    let tensors =
+        entries.into_iter().zip(parts).map(|((shard, entry), part)| tensor(shard, entry, part, format)).collect();
     Ok(Model {
         name,
         origin,
@@ -151,6 +152,7 @@ pub(super) fn assemble(
         access: Access::default(),
         decompositions: Shelf::default(),
         pairs: Pairs::default(),
+        conversion: OnceLock::new(),
         graph: OnceLock::new(),
     })
 }
@@ -162,7 +164,7 @@ struct Part {
     side_of_codes: bool,
 }
 
-fn tensor(shard: usize, entry: Entry, part: Part) -> Tensor {
+fn tensor(shard: usize, entry: Entry, part: Part, container: Format) -> Tensor {
     let product = Product::of(&entry, shard).map(Box::new);
     Tensor {
         role: part.role,
@@ -175,6 +177,7 @@ fn tensor(shard: usize, entry: Entry, part: Part) -> Tensor {
         shape: entry.shape,
         product,
         coding: entry.packed,
+        container,
         block_type: entry.block_type,
         shard,
         range: entry.range,

@@ -9,12 +9,10 @@ impl Target {
     /// The scheme nearest to `scheme` that this target holds, whatever the tensor; `None` when it holds the scheme itself.
     #[must_use]
     pub fn nearest(self, scheme: &Scheme) -> Option<Scheme> {
-        match self {
-            Self::Gguf => nearest_in_gguf(scheme),
-            _ => {
-                let Some(Quantize::Gguf(block_type)) = scheme.quantize else { return None };
-                Some(scheme.clone().with_quantize(Some(grid_of(block_type))))
-            }
+        match (self, &scheme.quantize) {
+            (Self::Gguf, _) => nearest_in_gguf(scheme),
+            (_, Some(Quantize::Gguf(block_type))) => Some(scheme.clone().with_quantize(Some(grid_of(*block_type)))),
+            _ => None,
         }
     }
 

@@ -95,11 +95,7 @@ impl Plan {
         let target = recipe.target.unwrap_or(default_target(model));
         target.check_built()?;
         if target == Target::Gguf && model.format != Format::Gguf {
-            let instead = "convert the model with llama.cpp's convert_hf_to_gguf.py first, and open that";
-            return Err(Error::NotBuilt {
-                what: "target gguf for a model that is not GGUF".into(),
-                instead: instead.into(),
-            });
+            model.conversion().map_err(|why| Error::NotConverted { why: why.to_owned() })?;
         }
         let mut plan = Self::unchecked(model, recipe, target)?;
         for (tensor, assignment) in model.tensors.iter().zip(&mut plan.assignments) {

@@ -100,7 +100,7 @@ pub(super) fn quantize_ui(ui: &mut Ui, editor: &Editor<'_>, commands: &mut Vec<C
     });
     let Some(quantize) = shown else {
         let tensor = editor.tensor;
-        let bits = tensor.block_type.map_or(tensor.dtype.bits() as f64, |block_type| block_type.bits());
+        let bits = tensor.block_type.map_or(tensor.dtype.bits() as f64, crate::kernels::ggml::BlockType::bits);
         ui.label(theme::hint(format!("{} as it is, {bits} bits a weight", tensor.type_name().to_lowercase())));
         return;
     };
