@@ -75,7 +75,7 @@ fn shoot(options: &ScreenshotOptions) -> Result<(), String> {
 
 /// The model and the recipe as it stands after everything that was typed, the nearest schemes accepted included.
 fn effective(request: Request) -> (Arc<Model>, Recipe) {
-    let recipe = request.recipe.canonical(request.plan.target);
+    let recipe = request.recipe.settled(&request.model, &request.plan);
     (request.model, recipe)
 }
 

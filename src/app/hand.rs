@@ -93,7 +93,7 @@ impl Part {
                 Some(Quantize::F16) => "cast to f16".into(),
                 Some(Quantize::Bf16) => "cast to bf16".into(),
                 Some(other) => other.to_string(),
-                None => format!("{} as it is", live.model.tensors[index].dtype.name().to_lowercase()),
+                None => format!("{} as it is", live.model.tensors[index].type_name().to_lowercase()),
             },
             Self::Bits => format!("{value:.0} bits"),
             Self::Kept if value.fract() == 0.0 => format!("keep {value:.0} %"),

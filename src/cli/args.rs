@@ -126,13 +126,13 @@ pub struct RecipeArgs {
     /// Give the tensors that PATTERN touches this scheme; repeatable, the last that matches holds
     #[arg(long, value_name = "PATTERN=SCHEME")]
     pub set: Vec<String>,
-    /// The format to be written [default: the recipe's, else packed for a demo, else safetensors]
+    /// The format to be written [default: the recipe's, else packed for a demo, gguf for a GGUF file, else safetensors]
     #[arg(long, value_name = "TARGET", value_parser = target_parser())]
     pub target: Option<Target>,
     /// Where the target cannot hold a scheme, take the nearest that it holds
     #[arg(long)]
     pub nearest: bool,
-    /// Touch tensors that are already stored as codes (not built yet)
+    /// Touch tensors that are already stored as codes, by their values: a second loss on top of the first
     #[arg(long)]
     pub requantize: bool,
     /// Importance of inputs, from llama.cpp (not built yet)
@@ -160,7 +160,6 @@ impl RecipeArgs {
     pub fn wish(&self) -> Result<Wish, Failure> {
         self.set.iter().try_for_each(|setting| check_setting(setting))?;
         let unbuilt = [
-            (self.requantize, "--requantize", "open the model as it was before it was quantized"),
             (self.imatrix.is_some(), "--imatrix", "leave it out: no scheme of this version needs data"),
             (self.calibration.is_some(), "--calibration", "leave it out: no scheme of this version needs data"),
         ];
@@ -168,7 +167,7 @@ impl RecipeArgs {
             return Err(Failure::not_built(option, instead));
         }
         let (recipe, set) = (self.recipe.clone(), self.set.clone());
-        Ok(Wish { recipe, set, target: self.target, nearest: self.nearest })
+        Ok(Wish { recipe, set, target: self.target, nearest: self.nearest, requantize: self.requantize })
     }
 
     fn is_empty(&self) -> bool {

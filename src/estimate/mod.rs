@@ -22,6 +22,7 @@ pub mod factors;
 pub mod fidelity;
 pub mod files;
 mod foreseen;
+pub mod gguf_file;
 pub mod live;
 pub mod packing;
 pub mod size;

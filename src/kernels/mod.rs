@@ -51,6 +51,7 @@ mod each;
 pub mod entropy;
 pub mod error;
 pub mod gaps;
+pub mod ggml;
 pub mod hash;
 pub mod histogram;
 pub mod huffman;

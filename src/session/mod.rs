@@ -95,6 +95,8 @@ pub struct Wish {
     pub target: Option<Target>,
     /// Accept the nearest scheme that the target holds.
     pub nearest: bool,
+    /// Touch tensors that are stored as codes.
+    pub requantize: bool,
 }
 
 /// An open model with a recipe that fits it.
@@ -116,12 +118,14 @@ impl Request {
     /// # Errors
     /// When the model cannot be opened or the wish cannot be met.
     pub fn open(spec: &Path, options: &OpenOptions, wish: &Wish) -> Result<Self, Error> {
-        let model = Arc::new(open(spec, options)?);
+        let model = open(spec, options)?;
         let mut messages = model.warnings.clone();
         let mut recipe = match &wish.recipe {
             Some(path) => file::read(path)?,
             None => Recipe::default(),
         };
+        recipe.requantize |= wish.requantize;
+        let model = Arc::new(if recipe.requantize { model.requantizing() } else { model });
         recipe.target = Some(wish.target.or(recipe.target).unwrap_or(plan::default_target(&model)));
         for setting in &wish.set {
             for name in recipe.set(&model, setting)? {

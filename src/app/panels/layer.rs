@@ -84,7 +84,7 @@ fn head_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut Vec<Command>) {
     let mut facts = if several > 1 { vec![format!("1 of {several} selected")] } else { Vec::new() };
     facts.extend([
         format::shape(&tensor.shape),
-        tensor.dtype.name().to_lowercase(),
+        tensor.type_name().to_lowercase(),
         format::count(tensor.elements() as u64),
     ]);
     if tensor.role != crate::model::Role::Other {

@@ -407,7 +407,7 @@ fn row_ground_ui(
     }
     response.on_hover_ui(|ui| {
         let facts =
-            [format::shape(&tensor.shape), tensor.dtype.name().to_lowercase(), tensor.role.name().replace('_', " ")];
+            [format::shape(&tensor.shape), tensor.type_name().to_lowercase(), tensor.role.name().replace('_', " ")];
         ui.label(printable(&tensor.name));
         ui.label(facts.join("  "));
         if let Some(words) = constraint {
@@ -462,7 +462,7 @@ fn paint_numbers(ui: &Ui, line: Rect, live: &Live, view: &View, [bits, kept]: [C
     };
     let columns = Columns::of(line.width());
     if !dials::paint_typed(ui, bits, right - columns.bits, view, t) {
-        let text = scheme.bits().map_or_else(|| tensor.dtype.name().to_lowercase(), |bits| format!("{bits} b"));
+        let text = scheme.bits().map_or_else(|| tensor.type_name().to_lowercase(), |bits| format!("{bits} b"));
         put(columns.bits, text, if scheme.bits().is_some() { t.text1 } else { dim });
     }
     if !dials::paint_typed(ui, kept, right - columns.kept, view, t) {

@@ -99,8 +99,9 @@ pub(super) fn quantize_ui(ui: &mut Ui, editor: &Editor<'_>, commands: &mut Vec<C
         }
     });
     let Some(quantize) = shown else {
-        let dtype = editor.tensor.dtype;
-        ui.label(theme::hint(format!("{} as it is, {} bits a weight", dtype.name().to_lowercase(), dtype.bits())));
+        let tensor = editor.tensor;
+        let bits = tensor.block_type.map_or(tensor.dtype.bits() as f64, crate::kernels::ggml::BlockType::bits);
+        ui.label(theme::hint(format!("{} as it is, {bits} bits a weight", tensor.type_name().to_lowercase())));
         return;
     };
     if let Quantize::Int { bits, unit, asymmetric, range } = quantize {
@@ -119,7 +120,7 @@ fn format_ui(ui: &mut Ui, editor: &Editor<'_>, shown: Option<&Quantize>) -> Opti
     };
     let entries: Vec<Entry<'_>> = FORMATS.iter().enumerate().map(entry).collect();
     let current = match shown {
-        Some(Quantize::Gguf(name)) => name,
+        Some(Quantize::Gguf(block_type)) => block_type.name(),
         Some(quantize) => FORMATS[format_of(quantize)].0,
         None => FORMATS[0].0,
     };
