@@ -2,6 +2,7 @@
 
 use super::hand::Hand;
 use super::recovery::Offer;
+use super::taken::Taken;
 use crate::model::Model;
 use crate::session::leftovers::Looking;
 use crate::session::live::ApplyTo;
@@ -102,6 +103,8 @@ pub enum Dialog {
         path: String,
         /// Replace what is there.
         force: bool,
+        /// Whether something is there.
+        taken: Taken,
         /// What is known of the folder.
         looking: Option<Looking>,
     },
@@ -125,6 +128,8 @@ pub enum Dialog {
         path: String,
         /// Replace what is there.
         force: bool,
+        /// Whether something is there.
+        taken: Taken,
     },
 }
 
