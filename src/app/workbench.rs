@@ -137,12 +137,15 @@ impl Workbench {
     /// Takes in what background work has sent. Call before [`Workbench::ui`].
     pub fn logic(&mut self, ctx: &Context) {
         if let Some(live) = &mut self.live {
+            live.look_at(self.view.in_sight().collect());
             live.poll();
             if let Some(Outcome::Done(_)) = &live.outcome {
                 self.view.exported = true;
             }
-            // Progress is shown ten times a second; results wake the window themselves.
-            if live.is_busy() {
+            // What waits for a frame gets one. Progress is shown ten times a second; results wake the window themselves.
+            if live.is_behind() {
+                ctx.request_repaint();
+            } else if live.is_busy() {
                 ctx.request_repaint_after(Duration::from_millis(100));
             }
         }

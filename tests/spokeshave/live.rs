@@ -255,6 +255,7 @@ fn the_window_and_the_command_say_the_same() {
     ] {
         let (recipe, _) = recipe(&model, setting, Target::Packed);
         live.replace_recipe(recipe, "test").expect("it fits");
+        live.catch_up();
         let document = run(&["estimate", &path, "--set", setting, "--target", "packed", "--live", "--json"]).json();
         let mut kinds = std::collections::BTreeSet::new();
         for (row, (tensor, said)) in
