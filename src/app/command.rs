@@ -144,9 +144,12 @@ pub const LOCK: Key = Key::L;
 const KEY_SHARE: f64 = 5.0;
 
 /// The commands that this frame's keys ask for; Escape is `in_front` where there is such a thing. Single keys count only
-/// while no field is being typed in.
+/// while no field is being typed in. A dialog has all keys to itself: what is undone in its field is what was typed there.
 pub fn from_keys(ui: &egui::Ui, view: &View, in_front: Option<Command>) -> Vec<Command> {
     let mut commands = Vec::new();
+    if view.dialog.is_some() {
+        return commands;
+    }
     ui.input_mut(|input| {
         // The longer shortcut first: the shorter one would take its key.
         let table = [
@@ -163,9 +166,6 @@ pub fn from_keys(ui: &egui::Ui, view: &View, in_front: Option<Command>) -> Vec<C
             }
         }
     });
-    if view.dialog.is_some() {
-        return commands;
-    }
     let focus = ui.ctx().memory(egui::Memory::focused);
     if focus.is_none() {
         take_keys(ui, arrow_keys(), &mut commands);

@@ -8,6 +8,7 @@ use super::command::Command;
 use super::export_dialog::export_ui;
 use super::format;
 use super::state::{Chooser, Dialog, View};
+use super::taken::Taken;
 use super::theme::{self, tokens};
 use super::widgets::ValueField;
 use crate::recipe::Decimal;
@@ -26,13 +27,13 @@ pub fn dialog_ui(ctx: &Context, live: Option<&Live>, view: &mut View, commands: 
         ui.set_width(460.0);
         match &mut dialog {
             Dialog::Open { path } => keep = open_ui(ui, path, view, commands),
-            Dialog::Export { path, force, looking } => {
-                keep = export_ui(ui, (path, force, looking), live, view, commands);
+            Dialog::Export { path, force, taken, looking } => {
+                keep = export_ui(ui, (path, force, taken, looking), live, view, commands);
             }
             Dialog::Preset { chosen, percent, round } => keep = preset_ui(ui, (chosen, percent, round), commands),
             Dialog::Mask { path } => keep = mask_ui(ui, path, view, commands),
             Dialog::Beside { path } => keep = beside_ui(ui, path, live, view, commands),
-            Dialog::SaveRecipe { path, force } => keep = save_ui(ui, path, force, view, commands),
+            Dialog::SaveRecipe { path, force, taken } => keep = save_ui(ui, (path, force, taken), view, commands),
         }
     });
     if keep && !modal.should_close() {
@@ -129,7 +130,12 @@ fn open_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<C
     keep
 }
 
-fn save_ui(ui: &mut Ui, path: &mut String, force: &mut bool, view: &mut View, commands: &mut Vec<Command>) -> bool {
+fn save_ui(
+    ui: &mut Ui,
+    (path, force, taken): (&mut String, &mut bool, &mut Taken),
+    view: &mut View,
+    commands: &mut Vec<Command>,
+) -> bool {
     ui.label(theme::name("Save recipe"));
     ui.label(theme::label("The choice as a text file, for the commands and for other models"));
     ui.add_space(8.0);
@@ -137,7 +143,9 @@ fn save_ui(ui: &mut Ui, path: &mut String, force: &mut bool, view: &mut View, co
     let choose = move || rfd::FileDialog::new().add_filter("toml", &["toml"]).set_file_name(name).save_file();
     let entered = path_ui(ui, path, "Recipe path", view, choose);
     let out = PathBuf::from(path.trim());
-    let in_the_way = view.saved_as.as_ref() != Some(&out) && out.exists();
+    let now = ui.input(|i| i.time);
+    let own = view.saved_as.as_ref() == Some(&out);
+    let in_the_way = !own && taken.is_taken(&out, now);
     if in_the_way {
         ui.checkbox(force, "Replace what is there");
     }
@@ -145,7 +153,11 @@ fn save_ui(ui: &mut Ui, path: &mut String, force: &mut bool, view: &mut View, co
     let ready = !path.trim().is_empty() && (!in_the_way || *force);
     let (save, keep) = buttons_ui(ui, "Save", ready, entered, |_| {});
     if save {
-        commands.push(Command::SaveRecipe(out));
+        // What came there since it was asked is not written over: the next frame shows it.
+        taken.forget();
+        if own || *force || !taken.is_taken(&out, now) {
+            commands.push(Command::SaveRecipe(out));
+        }
     }
     keep
 }

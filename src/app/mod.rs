@@ -24,6 +24,7 @@ pub mod shot;
 pub mod soft;
 pub mod start;
 pub mod state;
+pub mod taken;
 pub mod theme;
 pub mod widgets;
 mod workbench;

@@ -2,6 +2,7 @@
 
 use super::hand::Hand;
 use super::recovery::Offer;
+use super::taken::Taken;
 use crate::model::Model;
 use crate::session::leftovers::Looking;
 use crate::session::live::ApplyTo;
@@ -104,6 +105,8 @@ pub enum Dialog {
         path: String,
         /// Replace what is there.
         force: bool,
+        /// Whether something is there.
+        taken: Taken,
         /// What is known of the folder.
         looking: Option<Looking>,
     },
@@ -132,6 +135,8 @@ pub enum Dialog {
         path: String,
         /// Replace what is there.
         force: bool,
+        /// Whether something is there.
+        taken: Taken,
     },
 }
 
@@ -155,6 +160,8 @@ pub struct View {
     pub hand: Hand,
     /// Positions of all tensors in the table's order.
     pub order: Vec<usize>,
+    /// Positions of the tensors whose rows the table showed last.
+    pub shown: Vec<usize>,
     /// Filter text over the table.
     pub filter: String,
     /// Chip over the table.
@@ -217,6 +224,7 @@ impl View {
             range_from: selected,
             hand: Hand::default(),
             order: model.map_or_else(Vec::new, super::panels::rows::order),
+            shown: Vec::new(),
             filter: String::new(),
             chip: RowFilter::All,
             collapsed: BTreeSet::new(),
@@ -241,6 +249,13 @@ impl View {
             exported: false,
             quality: 0,
         }
+    }
+
+    /// The rows that the user looks at: the one under the hand, those that are selected, those that the table shows.
+    pub fn in_sight(&self) -> impl Iterator<Item = usize> {
+        let held = self.hand.held.map(|held| held.index);
+        let chosen = std::iter::once(self.selected).chain(self.also.iter().copied());
+        held.into_iter().chain(chosen).chain(self.shown.iter().copied())
     }
 
     /// Where a change goes.

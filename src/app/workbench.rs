@@ -8,6 +8,7 @@ use super::hand;
 use super::panels;
 use super::recovery;
 use super::state::{Dialog, Preferences, Tab, View};
+use super::taken::Taken;
 use super::theme::{self, tokens};
 use crate::export::atomic::write_whole;
 use crate::export::check_not_source;
@@ -137,13 +138,16 @@ impl Workbench {
     /// Takes in what background work has sent. Call before [`Workbench::ui`].
     pub fn logic(&mut self, ctx: &Context) {
         if let Some(live) = &mut self.live {
+            live.look_at(self.view.in_sight().collect());
             live.poll();
             if let Some(Outcome::Done(_)) = &live.outcome {
                 self.view.exported = true;
             }
             beside::poll(live, &mut self.view);
-            // Progress is shown ten times a second; results wake the window themselves.
-            if live.is_busy() {
+            // What waits for a frame gets one. Progress is shown ten times a second; results wake the window themselves.
+            if live.is_behind() {
+                ctx.request_repaint();
+            } else if live.is_busy() {
                 ctx.request_repaint_after(Duration::from_millis(100));
             }
         }
@@ -250,13 +254,14 @@ impl Workbench {
             Command::Redo => live.redo(),
             Command::AskExport => {
                 live.outcome = None;
-                view.dialog = Some(Dialog::Export { path: suggested_name(live), force: false, looking: None });
+                let path = suggested_name(live);
+                view.dialog = Some(Dialog::Export { path, force: false, taken: Taken::default(), looking: None });
             }
             Command::Export { out, force } => live.export(out, force),
             Command::AskSaveRecipe => {
                 let saved = view.saved_as.as_ref().map(|path| path.display().to_string());
                 let path = saved.unwrap_or_else(|| format!("{}.toml", file_stem(&live.model.name)));
-                view.dialog = Some(Dialog::SaveRecipe { path, force: false });
+                view.dialog = Some(Dialog::SaveRecipe { path, force: false, taken: Taken::default() });
             }
             Command::AskPreset => view.dialog = Some(Dialog::Preset { chosen: 0, percent: 80.0, round: 1.0 }),
             Command::ApplyPreset(choice) => {

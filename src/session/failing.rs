@@ -33,6 +33,8 @@ impl Live {
     /// Marks every number as old: they are of a file that is no longer there.
     pub(super) fn mistrust(&mut self) {
         self.rows.iter_mut().for_each(|row| row.fresh = false);
+        self.waiting.clear();
+        self.exact_due = false;
         self.cache.clear();
         self.beside.mistrust();
         if let Some(measured) = &mut self.measured {

@@ -1,23 +1,25 @@
 //! The window's state between frames: the recipe under the hand, estimates as they arrive, accuracy, the path walked.
 //!
 //! ```text
-//! edit ─► recipe ─► plan ─► live numbers (`numbers`) ─► jobs ─► events ─► exact numbers, accuracy, path
+//! edit ─► recipe ─► plan ─► polls: live numbers (`numbers`) ─► jobs ─► events ─► exact numbers, accuracy, path
 //! ```
 //!
-//! A row that has no live answer for its new scheme keeps its last numbers, marked stale, until the exact ones are there:
-//! numbers may be old, and then say so, but are never wrong for what they claim.
+//! A row that has no live answer for its new scheme, or waits for it, keeps its last numbers, marked stale, until new ones are
+//! there: numbers may be old, and then say so, but are never wrong for what they claim.
 
 pub use super::view_types::{ApplyTo, Measured, Outcome, PathPoint, Row};
 
 use super::beside::Beside;
 use super::history::History;
 use super::jobs::{self, BaselinePoint, Event, Reporter};
+use super::pace::Pace;
 use super::presets::Choice;
 use super::running::Running;
 use super::spectra::Spectra;
-use super::sweep::{Sweep, SweepKey};
+use super::sweep::Swept;
 use super::trouble::{Troubles, Work};
 use super::view_types::Key;
+use super::waiting::Waiting;
 use super::watch::Watch;
 use crate::control::Progress;
 use crate::estimate::live::{Asked, Engine};
@@ -82,7 +84,14 @@ pub struct Live {
     pub(super) last_export: Option<(PathBuf, bool)>,
     /// Counts baselines: what an earlier one still had to say is not of this one.
     pub(super) baselines: u64,
-    pub(super) swept: RefCell<Option<(SweepKey, Arc<Sweep>)>>,
+    pub(super) swept: RefCell<Option<Swept>>,
+    /// Rows that wait for a live number.
+    pub(super) waiting: Waiting,
+    /// Elements that may still run through the exact kernel in frames, after the last change.
+    pub(super) small_left: usize,
+    /// Whether the exact pass is still to be started after the last change.
+    pub(super) exact_due: bool,
+    pub(super) pace: Pace,
     pub(super) last_preset: Option<Choice>,
     kept_in: Option<Cache>,
     _watch: Option<Watch>,
@@ -138,6 +147,10 @@ impl Live {
             last_export: None,
             baselines: 0,
             swept: RefCell::new(None),
+            waiting: Waiting::default(),
+            small_left: 0,
+            exact_due: false,
+            pace: Pace::default(),
             last_preset: None,
             kept_in: cache,
             _watch: Watch::over(model.clone(), tell),
@@ -207,10 +220,22 @@ impl Live {
         self.rows.iter().all(|r| r.fresh)
     }
 
-    /// Whether anything still runs that will change what is shown.
+    /// Whether anything still runs, or waits for the next frame, that will change what is shown.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.running.is_any()
+        self.running.is_any() || self.is_behind()
+    }
+
+    /// Whether something waits for the next frame, which should then come at once: rows for their live numbers, an exact pass
+    /// to be started, or a sweep that somebody looks at.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        !self.waiting.is_empty() || self.exact_due || self.is_sweeping()
+    }
+
+    /// Tells which rows are in front of the user: they get their live numbers before others, the first of them first.
+    pub fn look_at(&mut self, rows: Vec<usize>) {
+        self.waiting.in_sight = rows;
     }
 
     /// The reading of the model, while it goes on.
@@ -291,7 +316,7 @@ impl Live {
         self.change(recipe, what, gesture, Some(index))
     }
 
-    /// Gives each of these tensors its own scheme, as one step called `what`. The first is brought up to date first.
+    /// Gives each of these tensors its own scheme, as one step called `what`. The exact pass begins with the first.
     ///
     /// # Errors
     /// When one of them is locked, or cannot have its scheme.

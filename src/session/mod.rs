@@ -7,7 +7,9 @@
 //! | [`history`] | undo and redo, one step per gesture |
 //! | [`live`] | the window's state: the recipe under the hand and every way to change it |
 //! | [`presets`] | recipes that have names |
-//! | `numbers` | from a new plan to numbers on the screen: live at once, exact as they land |
+//! | `numbers` | from a new plan to numbers on the screen: live from the next poll on, exact as they land |
+//! | `waiting` | rows that wait for a live number, and in which order |
+//! | `pace` | how long a frame may be held by that |
 //! | [`running`] | which jobs run |
 //! | [`jobs`] | threads behind the window, each cancellable, none ever holding a frame |
 //! | [`sweep`] | one layer at every pruned share |
@@ -28,12 +30,14 @@ pub mod jobs;
 pub mod leftovers;
 pub mod live;
 mod numbers;
+mod pace;
 pub mod presets;
 pub mod running;
 mod spectra;
 pub mod sweep;
 pub mod trouble;
 mod view_types;
+mod waiting;
 mod watch;
 
 pub use live::Live;

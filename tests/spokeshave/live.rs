@@ -6,8 +6,8 @@ use spokeshave::control::Control;
 use spokeshave::estimate::live::{Engine, estimate_model_live};
 use spokeshave::estimate::total::estimate_model;
 use spokeshave::estimate::{Label, ModelEstimate};
-use spokeshave::model::{Model, OpenOptions, open};
-use spokeshave::profile::profile_model;
+use spokeshave::model::{Model, OpenOptions, Tensor, open};
+use spokeshave::profile::{Profile, coarse_profile, is_sketched, profile_model};
 use spokeshave::recipe::{Plan, Recipe, Target};
 use spokeshave::session::Live;
 use std::path::Path;
@@ -255,6 +255,7 @@ fn the_window_and_the_command_say_the_same() {
     ] {
         let (recipe, _) = recipe(&model, setting, Target::Packed);
         live.replace_recipe(recipe, "test").expect("it fits");
+        live.catch_up();
         let document = run(&["estimate", &path, "--set", setting, "--target", "packed", "--live", "--json"]).json();
         let mut kinds = std::collections::BTreeSet::new();
         for (row, (tensor, said)) in
@@ -282,6 +283,36 @@ fn the_window_and_the_command_say_the_same() {
         }
         assert!(kinds.contains("live") || kinds.contains("sampled"), "{kinds:?}");
     }
+}
+
+#[test]
+fn a_pool_follows_its_members_profile_by_profile() {
+    let folder = Folder::new("live-pool");
+    let model = nasty(&folder);
+    let control = Control::default();
+    let (_, plan) = recipe(&model, "*=prune:0.6:global", Target::Packed);
+    let read = profile_model(&model, &control).expect("it is read");
+    let cuts = |engine: &mut Engine| {
+        let mut cuts: Vec<_> = engine.ask(&model, &plan).cuts.into_iter().collect();
+        cuts.sort_by_key(|cut| cut.0);
+        format!("{cuts:?}")
+    };
+    let at_once = cuts(&mut Engine::of(read.clone()));
+    let mut engine = Engine::new(model.tensors.len());
+    let guess = |tensor: &Tensor, known: &Option<Arc<Profile>>| match is_sketched(tensor) {
+        true => coarse_profile(&model, tensor, &control).ok().map(Arc::new),
+        false => known.clone(),
+    };
+    let guesses = model.tensors.iter().zip(&read).map(|(tensor, known)| guess(tensor, known));
+    for (index, guess) in guesses.enumerate() {
+        guess.into_iter().for_each(|guess| engine.put(index, guess));
+    }
+    // Summed up once over the guesses, then told of each member that is read.
+    assert_ne!(cuts(&mut engine), at_once);
+    for (index, profile) in read.iter().enumerate() {
+        profile.iter().for_each(|profile| engine.put(index, profile.clone()));
+    }
+    assert_eq!(cuts(&mut engine), at_once);
 }
 
 #[test]

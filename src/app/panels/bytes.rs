@@ -47,6 +47,10 @@ fn bars_ui(ui: &mut Ui, rect: Rect, live: &Live, view: &View, commands: &mut Vec
     let index = view.selected;
     let (tensor, scheme) = (&live.model.tensors[index], live.scheme(index));
     let sweep = live.sweep(index);
+    if !sweep.is_whole() {
+        // It is made bar by bar, in every frame some of them.
+        ui.ctx().request_repaint();
+    }
     let bits = code_of(scheme).bits(stored_dtype(tensor.dtype, scheme));
     let label = sweep.points.iter().map(|point| point.1.label).max();
     let caption = if sweep.points.is_empty() {
@@ -60,10 +64,10 @@ fn bars_ui(ui: &mut Ui, rect: Rect, live: &Live, view: &View, commands: &mut Vec
         return;
     }
     if sweep.points.is_empty() {
-        let words = if scheme.factorize.is_some() {
-            "Factors have no zeros: prune or factorize"
-        } else {
-            "Nothing is known of this layer at once"
+        let words = match () {
+            () if !sweep.is_whole() => "…",
+            () if scheme.factorize.is_some() => "Factors have no zeros: prune or factorize",
+            () => "Nothing is known of this layer at once",
         };
         paint_text(ui.painter(), area.center(), Align2::CENTER_CENTER, words, size::BODY, weight::TEXT, t.text2);
         return;

@@ -212,6 +212,7 @@ fn nothing_saved_dense(tensor: &crate::model::Tensor, scheme: &Scheme) -> Option
 }
 
 fn rows_ui(ui: &mut Ui, live: &Live, view: &mut View, lines: &[Line], commands: &mut Vec<Command>) {
+    view.shown.clear();
     let mut tops = Vec::with_capacity(lines.len() + 1);
     let mut y = 0.0;
     for line in lines {
@@ -249,7 +250,10 @@ fn rows_ui(ui: &mut Ui, live: &Live, view: &mut View, lines: &[Line], commands: 
                 Line::Head { title, members, open } => {
                     head_row_ui(ui, rect, live, view, (title, members, *open), commands);
                 }
-                Line::Tensor(index) => tensor_row_ui(ui, rect, top - viewport.min.y, live, view, *index, commands),
+                Line::Tensor(index) => {
+                    view.shown.push(*index);
+                    tensor_row_ui(ui, rect, top - viewport.min.y, live, view, *index, commands);
+                }
             }
         }
         if let Some(at) = target {
