@@ -152,7 +152,7 @@ fn break_even_words(live: &Live, index: usize) -> Option<String> {
             "A cast is the only thing that shrinks a dense file".into()
         });
     }
-    let bits = size::code_of(scheme).bits(size::stored_dtype(tensor.dtype, scheme));
+    let bits = size::code_bits(tensor, scheme);
     let even = format::percent(size::break_even(bits), 0);
     let zeros = estimate.errors.as_ref()?.zeros as f64 / estimate.elements.max(1) as f64;
     let zeros = format::percent(zeros, 0);

@@ -190,7 +190,7 @@ pub fn constraint(live: &Live, index: usize) -> Option<String> {
     if asked == 0.0 || saved {
         return None;
     }
-    let even = sizes::break_even(sizes::code_of(scheme).bits(sizes::stored_dtype(tensor.dtype, scheme)));
+    let even = sizes::break_even(sizes::code_bits(tensor, scheme));
     let zeros = estimate.errors.as_ref().map_or(asked, |e| e.zeros as f64 / estimate.elements.max(1) as f64);
     (zeros < even).then(|| {
         format!("{} % zeros, under the {} % break-even: no mask", format::percent(zeros, 0), format::percent(even, 0))

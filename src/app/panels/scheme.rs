@@ -6,7 +6,7 @@ use crate::app::theme::{self, tokens};
 use crate::app::widgets::Segmented;
 use crate::app::workbench::pane;
 use crate::model::Tensor;
-use crate::recipe::{Decimal, Prune, Scheme, Scope};
+use crate::recipe::{Decimal, Prune, Quantize, Scheme, Scope, Target};
 use crate::session::Live;
 use egui::{Align, Layout, Rect, Role, Ui, WidgetInfo, pos2, vec2};
 use std::cell::Cell;
@@ -46,6 +46,7 @@ pub fn scheme_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<C
     let step = view.step.unwrap_or(usize::from(scheme.prune.is_none() && scheme.factorize.is_some()));
     let editor = Editor {
         tensor,
+        target: live.target(),
         scheme: &scheme,
         locked,
         gesture: view.gesture,
@@ -77,6 +78,7 @@ pub fn scheme_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<C
 /// What the columns of the editor share: the selected tensor, its scheme, and how a change is told.
 pub(super) struct Editor<'a> {
     pub tensor: &'a Tensor,
+    pub target: Target,
     pub scheme: &'a Scheme,
     /// Why nothing can be changed.
     pub locked: Option<&'a str>,
@@ -92,6 +94,13 @@ impl Editor<'_> {
     pub fn push(&self, commands: &mut Vec<Command>, scheme: Scheme, verb: &str) {
         let what = format!("{verb} {}", self.tensor.name);
         commands.push(Command::SetScheme { scheme, what, gesture: Some(self.gesture) });
+    }
+
+    /// What quantization begins with: the target's usual format, or the nearest that fits the tensor and holds its zeros.
+    pub fn first_format(&self) -> Quantize {
+        let first = super::number_formats::formats(self.target)[0].first.clone();
+        let scheme = self.scheme.clone().with_quantize(Some(first.clone()));
+        self.target.usable(&scheme, &self.tensor.shape).quantize.unwrap_or(first)
     }
 
     /// Why pruning cannot be changed.
