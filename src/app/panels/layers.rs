@@ -184,6 +184,13 @@ pub fn constraint(live: &Live, index: usize) -> Option<String> {
             format::bytes_text(tensor.bytes())
         ));
     }
+    if live.target().is_dense() {
+        let zeros = scheme.prune.as_ref().filter(|prune| !matches!(prune, Prune::Structured { .. }))?;
+        return zeros
+            .asked()
+            .is_none_or(|share| share > 0.0)
+            .then(|| format!("{} stores every zero: pruning saves nothing here", live.target().name()));
+    }
     let zeros_kept = matches!(scheme.prune, Some(Prune::Structured { .. }));
     let asked = scheme.prune.as_ref().filter(|_| !zeros_kept)?.asked().unwrap_or(1.0);
     let saved = estimate.sizes.mask + estimate.sizes.indices > 0;

@@ -31,12 +31,7 @@ pub fn scheme_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<C
     pane(ui, head, "scheme head", |ui| head_ui(ui, live, view, commands));
     let body = Rect::from_min_max(pos2(rect.left() + 16.0, head.bottom()), rect.max - vec2(16.0, 0.0));
     if !tensor.is_touchable() {
-        let words = if tensor.is_coded() || tensor.side_of_codes {
-            "Stored as codes of an earlier quantization: kept as it is"
-        } else {
-            "Not a float tensor: kept as it is"
-        };
-        pane(ui, body, "scheme body", |ui| ui.label(theme::label(words)));
+        pane(ui, body, "scheme body", |ui| untouched_ui(ui, tensor, commands));
         return;
     }
     let locked = live.is_locked(view.selected).then_some("This layer is locked, press L");
@@ -73,6 +68,26 @@ pub fn scheme_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<C
     }
     pane(ui, column(cuts.len()), "quantize", |ui| super::quantize::quantize_ui(ui, &editor, commands));
     view.step = editor.chosen.get().or(view.step);
+}
+
+/// Why a tensor is kept as it is, and the way to change that where there is one.
+fn untouched_ui(ui: &mut Ui, tensor: &Tensor, commands: &mut Vec<Command>) {
+    let coded = tensor.is_coded() || tensor.side_of_codes;
+    let words = if coded {
+        "Stored as codes of an earlier quantization: kept as it is"
+    } else {
+        "Not a float tensor: kept as it is"
+    };
+    ui.label(theme::label(words));
+    if coded && !tensor.is_plain() {
+        ui.add_space(4.0);
+        let what =
+            "Quantizes again what is quantized, by the values that it reads as: a second loss on top of the first";
+        if ui.button("Re-tune what is quantized").on_hover_text(what).clicked() {
+            commands.push(Command::Requantize);
+        }
+        ui.label(theme::hint("A second loss on top of the first: where the unquantized model is at hand, open that"));
+    }
 }
 
 /// What the columns of the editor share: the selected tensor, its scheme, and how a change is told.
