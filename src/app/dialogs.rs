@@ -216,7 +216,7 @@ fn mask_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<C
 
 /// The system's chooser for a model that another one is to be held against.
 pub(super) fn choose_model() -> Option<PathBuf> {
-    let dialog = rfd::FileDialog::new().add_filter("Models", &["safetensors", "spk"]);
+    let dialog = rfd::FileDialog::new().add_filter("Models", &["safetensors", "spk", "gguf"]);
     dialog.add_filter("All files", &["*"]).pick_file()
 }
 
