@@ -265,6 +265,7 @@ impl Live {
     /// Stops reading the model; what is known stays.
     pub fn cancel_profile(&mut self) {
         self.running.profile = None;
+        self.ask_samples_again();
     }
 
     /// Reads on what is not known yet.
