@@ -29,8 +29,8 @@ mod floats;
 mod fp4;
 mod grid;
 mod iq4;
-pub mod parts;
 mod lanes;
+pub mod parts;
 #[cfg(test)]
 mod plain;
 mod signed;
