@@ -227,6 +227,9 @@ fn read_under(model: Arc<Model>, scheme: &Scheme) -> Times {
     times
 }
 
+/// Makes a model.
+type Make = fn() -> Made;
+
 fn main() {
     let only = std::env::args().skip(1).find(|word| !word.starts_with('-'));
     let wanted = |text: &str| only.as_ref().is_none_or(|only| text.contains(only.as_str()));
@@ -242,7 +245,7 @@ fn main() {
         .filter_map(|text| text.parse().ok())
         .filter(|scheme: &Scheme| !scheme.loses_zeros() && wanted(&scheme.to_string()))
         .collect();
-    let models: [(&str, fn() -> Made); 4] = [
+    let models: [(&str, Make); 4] = [
         ("300 tensors of a llama, bf16", || Made::of(&llama(512), Dtype::BF16)),
         ("300 tensors of a llama, f32", || Made::of(&llama(512), Dtype::F32)),
         ("300 small tensors, bf16", || Made::new(300, 250, 250)),
