@@ -51,6 +51,10 @@ pub enum Command {
     ToggleLock(usize),
     /// Change the format to be written.
     SetTarget(Target),
+    /// The same, with the nearest schemes that it holds.
+    SetTargetWithNearest(Target),
+    /// Open the model again with what is stored as codes open to every scheme.
+    Requantize,
     /// Take the last step back.
     Undo,
     /// Do it again.
@@ -78,6 +82,16 @@ pub enum Command {
     AskMask,
     /// Take the zeros of that model.
     TakeMask(PathBuf),
+    /// Ask for a checkpoint to stand beside the model.
+    AskBeside,
+    /// Put that checkpoint beside the model.
+    Beside(PathBuf),
+    /// Do not wait for the checkpoint that is being opened.
+    CancelBeside,
+    /// Let the checkpoint beside the model go.
+    LetGo,
+    /// Compare with it, the tensor that is looked at first.
+    WantComparisons(usize),
     /// Ask where to save the recipe.
     AskSaveRecipe,
     /// Save the recipe there.

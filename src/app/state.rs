@@ -4,8 +4,9 @@ use super::hand::Hand;
 use super::recovery::Offer;
 use super::taken::Taken;
 use crate::model::Model;
+use crate::recipe::Target;
 use crate::session::leftovers::Looking;
-use crate::session::live::ApplyTo;
+use crate::session::live::{ApplyTo, Mapped};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -66,11 +67,12 @@ pub enum Tab {
     Distribution,
     Spectrum,
     Bytes,
+    Compare,
 }
 
 impl Tab {
     /// Every tab.
-    pub const ALL: [Self; 3] = [Self::Distribution, Self::Spectrum, Self::Bytes];
+    pub const ALL: [Self; 4] = [Self::Distribution, Self::Spectrum, Self::Bytes, Self::Compare];
 
     /// The tab that a view of a picture names.
     #[must_use]
@@ -85,6 +87,7 @@ impl Tab {
             Self::Distribution => "Distribution",
             Self::Spectrum => "Spectrum",
             Self::Bytes => "Bytes",
+            Self::Compare => "Compare",
         }
     }
 }
@@ -121,6 +124,18 @@ pub enum Dialog {
     Mask {
         /// The path as typed.
         path: String,
+    },
+    /// Which checkpoint to stand beside the model.
+    Beside {
+        /// The path as typed.
+        path: String,
+    },
+    /// Whether to take what another target holds in place of what it does not.
+    Target {
+        /// The target.
+        target: Target,
+        /// What would change.
+        mapped: Vec<Mapped>,
     },
     /// Where to save the recipe.
     SaveRecipe {

@@ -7,11 +7,13 @@ use super::{Failure, json, progress};
 use crate::estimate::TensorStats;
 use crate::estimate::stats::model_stats;
 use crate::formats::error::{display_path, printable};
+use crate::formats::gguf::KeyValues;
 use crate::kernels::stats::Moments;
 use crate::model::{Model, Tensor};
 use crate::session::Error;
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter};
 use std::path::Path;
 
@@ -30,6 +32,9 @@ struct Document<'a, T> {
     bytes: u64,
     parameters: u64,
     recipe: Option<&'a str>,
+    /// What a GGUF file says of itself, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<BTreeMap<&'a str, String>>,
     tensors: T,
 }
 
@@ -59,15 +64,20 @@ fn document<'a>(path: &Path, model: &'a Model, stats: &'a [Option<TensorStats>])
         bytes: model.bytes,
         parameters: model.parameters(),
         recipe: model.embedded_recipe(),
+        metadata: model.gguf.as_ref().map(|head| texts(&head.pairs)),
         tensors: List { len: model.tensors.len(), item: line },
     }
+}
+
+fn texts(pairs: &KeyValues) -> BTreeMap<&str, String> {
+    pairs.0.iter().map(|pair| (pair.key.as_str(), pair.value.to_string())).collect()
 }
 
 fn line<'a>(tensor: &'a Tensor, stats: Option<&TensorStats>) -> Line<'a> {
     let moments = stats.map(|s| &s.moments);
     Line {
         name: &tensor.name,
-        dtype: tensor.dtype.name(),
+        dtype: tensor.type_name(),
         shape: &tensor.shape,
         parameters: tensor.elements(),
         bytes: tensor.bytes(),
@@ -97,6 +107,11 @@ fn table<'a>(path: &'a Path, model: &'a Model, stats: &'a [Option<TensorStats>])
     std::fmt::from_fn(move |f| {
         writeln!(f, "{table}")?;
         f.write_str(&summary(path, model))?;
+        model
+            .gguf
+            .iter()
+            .flat_map(|head| &head.pairs.0)
+            .try_for_each(|pair| writeln!(f, "  {} = {}", printable(&pair.key), printable(&pair.value.to_string())))?;
         model.tensors.iter().zip(stats).try_for_each(|(tensor, stats)| stranger(f, tensor, stats.as_ref()))
     })
 }
@@ -106,7 +121,7 @@ fn row(tensor: &Tensor, stats: Option<&TensorStats>) -> Vec<String> {
     let n = tensor.elements() as u64;
     vec![
         printable(&tensor.name),
-        tensor.dtype.name().to_owned(),
+        tensor.type_name().to_owned(),
         format!("{:?}", tensor.shape),
         tensor.role.name().to_owned(),
         text::count(n),

@@ -5,6 +5,7 @@ use super::text::{self, Table};
 use super::{Failure, json, progress};
 use crate::export::{self, TensorCheck, Verification};
 use crate::formats::error::{display_path, printable};
+use crate::recipe::Recipe;
 use crate::session::Error;
 use serde::Serialize;
 use serde_json::Value;
@@ -13,6 +14,8 @@ use serde_json::Value;
 pub fn run(args: &VerifyArgs, global: &Global) -> Result<(), Failure> {
     let source = global.open(&args.model)?;
     let artifact = global.open(&args.out)?;
+    let anew = Recipe::of_artifact(&artifact).map_err(Error::from)?.is_some_and(|recipe| recipe.requantize);
+    let source = if anew { source.requantizing() } else { source };
     let (_, plan) = export::plan_of_artifact(&source, &artifact).map_err(Error::from)?;
     let verified =
         progress::watch(global.quiet, "verifying", |control| export::verify(&source, &artifact, &plan, control));

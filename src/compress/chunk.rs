@@ -5,11 +5,12 @@ use super::fit::Buffers;
 use super::prepare::Prepared;
 use super::{Error, Task};
 use crate::formats::Dtype;
+use crate::kernels::ggml::{self, BlockType};
 use crate::kernels::layout::Unit;
 use crate::kernels::levels::Levels;
 use crate::kernels::{Real, small};
 use crate::model::Scratch;
-use crate::recipe::{Quantize, Target};
+use crate::recipe::Quantize;
 use std::ops::Range;
 
 /// What the codes of a chunk are.
@@ -22,6 +23,8 @@ pub enum Codes {
     Level,
     /// Bit patterns of a 16- or 8-bit float.
     Pattern,
+    /// Codes of GGML's blocks, which are stored block by block with their scales.
+    Block,
 }
 
 /// The part of a unit that lies in a chunk.
@@ -55,6 +58,8 @@ pub struct Chunk<T> {
     pub kind: Codes,
     /// Pieces of units in this chunk, in order.
     pub pieces: Vec<Piece<T>>,
+    /// The chunk in GGML's blocks, when it is stored so.
+    pub blocks: Vec<u8>,
     scratch: Scratch,
     cut_buffers: CutBuffers,
     buffers: Buffers,
@@ -71,6 +76,7 @@ impl<T> Default for Chunk<T> {
             codes: Vec::new(),
             kind: Codes::None,
             pieces: Vec::new(),
+            blocks: Vec::new(),
             scratch: Scratch::default(),
             cut_buffers: CutBuffers::default(),
             buffers: Buffers::default(),
@@ -118,10 +124,7 @@ impl<T: Real> Chunk<T> {
             Some(Quantize::Fp8 { e5m2, row: false }) => {
                 self.cast(task, if *e5m2 { Dtype::F8_E5M2 } else { Dtype::F8_E4M3 })?;
             }
-            // Plans are checked before anything is computed: GGUF's own block types are not built.
-            Some(other @ Quantize::Gguf(_)) => {
-                return Err(Error::Unbuilt { tensor: task.shown_name(), scheme: other.to_string() });
-            }
+            Some(Quantize::Gguf(block_type)) => self.put_in_blocks(task, *block_type)?,
             Some(_) => self.put_on_levels(task, prepared)?,
         }
         self.round_for_dense(task);
@@ -136,7 +139,7 @@ impl<T: Real> Chunk<T> {
     fn round_for_dense(&mut self, task: &Task<'_>) {
         let wide = matches!(task.tensor.dtype, Dtype::F32 | Dtype::F64);
         let levels = self.kind == Codes::Level || (self.kind == Codes::None && task.tensor.is_coded());
-        if task.target == Target::Safetensors && levels && !wide {
+        if task.target.is_dense() && levels && !wide {
             self.unrounded.extend_from_slice(&self.result);
             self.result.iter_mut().for_each(|q| *q = task.tensor.dtype.rounded(*q));
         }
@@ -178,12 +181,30 @@ impl<T: Real> Chunk<T> {
 
     /// Adds the symbols that the codes are to an entropy coder to counts, see [`Levels::symbol`]; bit patterns are their own.
     pub fn count_symbols(&self, counts: &mut [u64]) {
-        if self.kind == Codes::Pattern {
+        if matches!(self.kind, Codes::Pattern | Codes::Block) {
             self.codes.iter().for_each(|&code| counts[code as usize] += 1);
         }
         for piece in &self.pieces {
             self.codes[piece.range.clone()].iter().for_each(|&code| counts[piece.levels.symbol(code)] += 1);
         }
+    }
+
+    /// Goes through GGML's own encoder, and reads what it wrote. Its arithmetic is f32.
+    fn put_in_blocks(&mut self, task: &Task<'_>, block_type: BlockType) -> Result<(), Error> {
+        self.refuse_non_finite(task)?;
+        self.kind = Codes::Block;
+        let n = self.pruned.len();
+        let Some(bytes) = block_type.bytes_of(n) else { return Err(blocks_refused(task)) };
+        let mut values: Vec<f32> = self.pruned.iter().map(|&w| w.to_f64() as f32).collect();
+        self.blocks.clear();
+        self.blocks.resize(bytes, 0);
+        ggml::encode(block_type, &values, &mut self.blocks).map_err(|_| blocks_refused(task))?;
+        ggml::decode(block_type, &self.blocks, &mut values).map_err(|_| blocks_refused(task))?;
+        self.result.extend(values.iter().map(|&q| T::from_f32(q)));
+        let mut codes = Vec::with_capacity(n);
+        ggml::parts::codes(block_type, &self.blocks, &mut codes);
+        self.codes.extend(codes.into_iter().map(i32::from));
+        Ok(())
     }
 
     fn cast(&mut self, task: &Task<'_>, dtype: Dtype) -> Result<(), Error> {
@@ -203,6 +224,11 @@ fn unit_starts_at<T>(unit: Unit, prepared: &Prepared<T>, start: usize) -> bool {
         Unit::Row => start.is_multiple_of(prepared.geometry.cols),
         Unit::Group(_) => true,
     }
+}
+
+/// The refusal of rows that are no whole blocks; plans are checked for it before.
+fn blocks_refused(task: &Task<'_>) -> Error {
+    Error::Unbuilt { tensor: task.shown_name(), scheme: task.scheme.to_string() }
 }
 
 /// The refusal of a tensor that has elements which are not finite. Rare and final: they are counted for the message.

@@ -84,7 +84,7 @@ impl Product {
         let [left, right] = factors.tasks(task);
         let pair = Pair::new(results::<T>(&left)?, &results::<T>(&right)?, factors.rank);
         let wide = if task.tensor.dtype == Dtype::F64 { Dtype::F64 } else { Dtype::F32 };
-        let dtype = if task.target == Target::Safetensors { task.tensor.dtype } else { wide };
+        let dtype = if task.target.is_dense() { task.tensor.dtype } else { wide };
         Ok(Some(Self { factors, pair, dtype }))
     }
 

@@ -68,6 +68,7 @@ impl<T: Real> Prepared<T> {
             Some(Quantize::Fp8 { row: true, .. }) => {
                 format!("{} (scales of such small weights are hardly numbers any more); keep it", task.scheme)
             }
+            Some(Quantize::Gguf(_)) => format!("{}, whose scales are f16; use bf16, or keep it", task.scheme),
             _ => format!("{} stored as {}; use the packed target, or keep it", task.scheme, task.tensor.dtype),
         };
         Err(Error::Overflow { tensor: task.shown_name(), count, and_advice })

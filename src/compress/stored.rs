@@ -8,13 +8,18 @@ use crate::model::Scratch;
 use crate::recipe::Quantize;
 
 impl<T: Real> Chunk<T> {
-    /// Appends the chunk as plain little-endian elements: of the tensor's own dtype, or of the one it is cast to. Elements
+    /// Appends the chunk as a dense target has it: GGML's blocks, or plain little-endian elements, of the tensor's own dtype or
+    /// of the one it is cast to. Elements
     /// that only pruning may change keep their bits.
     ///
     /// # Errors
     /// When the source cannot be read again.
     pub fn plain_elements(&self, task: &Task<'_>, scratch: &mut Scratch, out: &mut Vec<u8>) -> Result<(), Error> {
         let dtype = task.tensor.dtype;
+        if self.kind == Codes::Block {
+            out.extend_from_slice(&self.blocks);
+            return Ok(());
+        }
         if self.kind == Codes::Pattern {
             if matches!(task.scheme.quantize, Some(Quantize::Fp8 { .. })) {
                 out.extend(self.codes.iter().map(|&code| code as u8));

@@ -13,13 +13,16 @@
 //! | [`total`] | the model: sums, overhead, bits per weight, fidelity |
 //! | [`fidelity`] | the headline proxy |
 //! | [`compare`] | two models side by side |
+//! | [`beside`] | a tensor as its scheme leaves it, beside another model's |
 
+pub mod beside;
 pub mod compare;
 pub mod exact;
 pub mod factors;
 pub mod fidelity;
 pub mod files;
 mod foreseen;
+pub mod gguf_file;
 pub mod live;
 pub mod packing;
 pub mod size;

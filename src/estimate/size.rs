@@ -4,8 +4,9 @@ use super::packing::Packing;
 use crate::formats::Dtype;
 use crate::formats::packed_layout::{Code, Numbers, code_bytes};
 use crate::kernels::entropy::Gaps;
+use crate::kernels::ggml::BlockType;
 use crate::kernels::layout::Unit;
-use crate::model::Tensor;
+use crate::model::{Format, Tensor};
 use crate::recipe::{Outcome, Quantize, Scheme, Target};
 
 /// Where the stored bytes of a tensor go.
@@ -76,6 +77,15 @@ pub fn code_of(scheme: &Scheme) -> Code {
     }
 }
 
+/// Bits of one code of a tensor under a scheme; those of an element where there are no codes.
+#[must_use]
+pub fn code_bits(tensor: &Tensor, scheme: &Scheme) -> u64 {
+    match scheme.quantize {
+        Some(Quantize::Gguf(block_type)) => block_type.code_bits().into(),
+        _ => code_of(scheme).bits(stored_dtype(tensor.dtype, scheme)),
+    }
+}
+
 /// Whether an element that is 0 has a code: what was pruned before a codebook was fitted has none.
 pub fn zero_codes(of: Outcome<'_>) -> bool {
     !of.is_pruned() || !matches!(of.scheme.quantize, Some(Quantize::Codebook { .. }))
@@ -87,6 +97,8 @@ pub fn zero_codes(of: Outcome<'_>) -> bool {
 pub fn stored_dtype(dtype: Dtype, scheme: &Scheme) -> Dtype {
     match scheme.quantize {
         _ if scheme.factorize.is_some() => dtype,
+        // What blocks hold is read as f32.
+        Some(Quantize::Gguf(_)) => Dtype::F32,
         Some(Quantize::F16) => Dtype::F16,
         Some(Quantize::Bf16) => Dtype::BF16,
         Some(Quantize::Fp8 { e5m2: false, row: false }) => Dtype::F8_E4M3,
@@ -100,10 +112,15 @@ pub fn stored_dtype(dtype: Dtype, scheme: &Scheme) -> Dtype {
 #[must_use]
 pub fn stored(of: Outcome<'_>, target: Target, packing: Option<&Packing>) -> Sizes {
     if of.is_kept() {
-        return Sizes { untouched: kept_bytes(of.tensor, target), ..Sizes::default() };
+        let untouched = if target == Target::Gguf { gguf_bytes(of) } else { kept_bytes(of.tensor, target) };
+        return Sizes { untouched, ..Sizes::default() };
     }
     let dtype = stored_dtype(of.tensor.dtype, of.scheme);
-    if target != Target::Packed {
+    if target == Target::Gguf {
+        let (values, scales) = block_bytes(stored_type(of), of.elements());
+        return Sizes { values, scales, ..Sizes::default() };
+    }
+    if target.is_dense() {
         return Sizes { values: code_bytes(of.elements(), dtype.bits()), ..Sizes::default() };
     }
     let geometry = of.geometry();
@@ -121,13 +138,56 @@ pub fn stored(of: Outcome<'_>, target: Target, packing: Option<&Packing>) -> Siz
     }
 }
 
-/// Payload of a kept tensor: its own, except that the dense target spells out what `packed` had coded.
+/// The type that a tensor has in a GGUF artifact. What comes from a GGUF file stays as it is; what is converted follows
+/// llama.cpp, where everything of one dimension is F32.
+#[must_use]
+pub fn stored_type(of: Outcome<'_>) -> BlockType {
+    let tensor = of.tensor;
+    let converted = tensor.container != Format::Gguf;
+    match of.scheme.quantize {
+        Some(Quantize::Gguf(block_type)) if !of.is_kept() => block_type,
+        _ if converted && tensor.shape.len() < 2 && tensor.dtype.is_float() => BlockType::F32,
+        _ if of.is_kept() => tensor.block_type.unwrap_or_else(|| plain_type(tensor.dtype)),
+        _ => plain_type(stored_dtype(tensor.dtype, of.scheme)),
+    }
+}
+
+/// GGUF's type for plain elements of a dtype; what it has no type for becomes F32.
+const fn plain_type(dtype: Dtype) -> BlockType {
+    match dtype {
+        Dtype::F16 => BlockType::F16,
+        Dtype::BF16 => BlockType::BF16,
+        Dtype::F64 => BlockType::F64,
+        Dtype::I8 => BlockType::I8,
+        Dtype::I16 => BlockType::I16,
+        Dtype::I32 => BlockType::I32,
+        Dtype::I64 => BlockType::I64,
+        _ => BlockType::F32,
+    }
+}
+
+/// Bytes of codes, and of everything else, in blocks of so many values.
+fn block_bytes(block_type: BlockType, elements: u64) -> (u64, u64) {
+    let blocks = elements / block_type.elements() as u64;
+    let (all, codes) = (block_type.bytes() as u64, block_type.code_bytes() as u64);
+    (blocks * codes, blocks * (all - codes))
+}
+
+/// Payload of a tensor in a GGUF artifact.
+#[must_use]
+pub fn gguf_bytes(of: Outcome<'_>) -> u64 {
+    let (codes, rest) = block_bytes(stored_type(of), of.elements());
+    codes + rest
+}
+
+/// Payload of a kept tensor: its own, except that a target which has no such code spells it out.
 #[must_use]
 pub fn kept_bytes(tensor: &Tensor, target: Target) -> u64 {
-    match (&tensor.coding, target) {
-        (Some(_), Target::Safetensors) => code_bytes(tensor.elements() as u64, tensor.dtype.bits()),
-        _ => tensor.bytes(),
-    }
+    let as_it_lies = match target {
+        Target::Packed => tensor.block_type.is_none(),
+        Target::Safetensors | Target::Gguf | Target::CompressedTensors | Target::Mlx => tensor.is_plain(),
+    };
+    if as_it_lies { tensor.bytes() } else { code_bytes(tensor.elements() as u64, tensor.dtype.bits()) }
 }
 
 /// What the two bounds are computed from.
@@ -166,6 +226,9 @@ pub fn entropy_bytes(of: Outcome<'_>, content: &Content) -> u64 {
 
 fn side_and_bits(of: Outcome<'_>) -> (u64, u64) {
     let dtype = stored_dtype(of.tensor.dtype, of.scheme);
+    if let Some(Quantize::Gguf(block_type)) = of.scheme.quantize {
+        return (block_bytes(block_type, of.elements()).1, block_type.code_bits().into());
+    }
     let code = code_of(of.scheme);
     (code.side_bytes(dtype, of.geometry()).total(), code.bits(dtype))
 }

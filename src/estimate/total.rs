@@ -4,12 +4,13 @@ use super::exact::TensorEstimate;
 use super::factors;
 use super::fidelity::{FidelityForm, fidelity};
 use super::files::{FilePlan, files, index_text};
+use super::gguf_file::{GgufFile, blank_mask};
 use super::size::{self, Sizes};
 use super::{Label, Packing, TensorStats, estimate_tensor, tensor_stats};
 use crate::compress::{Error, Joint};
 use crate::control::Control;
 use crate::formats::packed_layout::{Coding, Stored};
-use crate::formats::{base64, packed, safetensors};
+use crate::formats::{Dtype, base64, packed, safetensors};
 use crate::model::{MASK_KEYS, Model, RECIPE_KEY, Tensor, mask_key};
 use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target, file};
 use rayon::prelude::*;
@@ -57,7 +58,7 @@ pub fn artifact_metadata(
     let mut metadata = model.metadata.clone();
     metadata.retain(|key, _| !key.starts_with(MASK_KEYS));
     metadata.entry("format".into()).or_insert_with(|| "pt".into());
-    metadata.insert(RECIPE_KEY.into(), file::print(&recipe.canonical(plan.target)));
+    metadata.insert(RECIPE_KEY.into(), file::print(&recipe.canonical(model, plan)));
     metadata.extend(carrying(plan, tensors).map(|i| (mask_key(&model.tensors[i].name), mask(i))));
     metadata
 }
@@ -79,6 +80,11 @@ pub fn overhead_bytes(model: &Model, plan: &Plan, recipe: &Recipe, stored: impl 
     let metadata = |tensors: &[usize]| {
         artifact_metadata(model, plan, recipe, tensors, |i| "A".repeat(mask_letters(plan.outcome(model, i))))
     };
+    if plan.target == Target::Gguf {
+        let file = GgufFile::of(model, plan, recipe, |i| blank_mask(plan.outcome(model, i).elements()));
+        // What is not a tensor's: the head, and the padding between tensors.
+        return file.map_or(0, |file| file.overhead(model, plan));
+    }
     if plan.target == Target::Packed {
         let all: Vec<usize> = (0..model.tensors.len()).collect();
         let head = packed::lay_out(&packed_listings(model, plan, stored), &metadata(&all));
@@ -106,7 +112,7 @@ pub fn dense_listings(model: &Model, plan: &Plan, tensors: &[usize]) -> Vec<safe
 
 /// The dtype that a tensor has in the artifact.
 #[must_use]
-pub fn stored_dtype(of: Outcome<'_>) -> crate::formats::Dtype {
+pub fn stored_dtype(of: Outcome<'_>) -> Dtype {
     if of.is_kept() { of.tensor.dtype } else { size::stored_dtype(of.tensor.dtype, of.scheme) }
 }
 
@@ -120,6 +126,7 @@ pub fn packed_listings(model: &Model, plan: &Plan, stored: impl Fn(usize) -> Opt
         let outcome = plan.outcome(model, i);
         let Outcome { tensor, scheme, .. } = outcome;
         let coding = if outcome.is_kept() {
+            // A tensor in GGML's blocks is spelled out: our own container has no such code.
             tensor.coding.clone()
         } else {
             let dense = || Stored::Codes(Packing::dense(size::code_of(scheme), outcome.geometry()).matrix);

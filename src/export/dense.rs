@@ -29,7 +29,7 @@ pub fn write(
     output.write(&header.bytes)?;
     for i in header.order.iter().map(|&at| tensors[at]) {
         let tensor = &model.tensors[i];
-        if plan.outcome(model, i).is_kept() && tensor.coding.is_none() {
+        if plan.outcome(model, i).is_kept() && tensor.is_plain() {
             output.copy_payload(model, tensor, control)?;
             continue;
         }

@@ -297,7 +297,7 @@ fn check_replaceable(model: &Model, out: &Path, folder: &Path) -> Result<(), Err
         let name = path.strip_prefix(out).unwrap_or(&path);
         let beside = path.is_file() && source.join(name).is_file();
         let is_shard = model.shards.iter().any(|shard| shard.path() == source.join(name));
-        let weights = path.extension().is_some_and(|e| e == OsStr::new("safetensors") || e == OsStr::new("spk"));
+        let weights = ["safetensors", "spk", "gguf"].iter().any(|end| path.extension() == Some(OsStr::new(end)));
         let options = OpenOptions { access: model.access, ..OpenOptions::default() };
         let made_here = || open(&path, &options).is_ok_and(|model| model.embedded_recipe().is_some());
         let ours = if weights {

@@ -73,7 +73,7 @@ fn write_config(job: &Job<'_>, folder: &TemporaryFolder) -> Result<(), Error> {
 /// Shards keep their names, and an index can only hold names that are text.
 fn check_names(job: &Job<'_>) -> Result<(), Error> {
     let Origin::Folder(folder) = &job.model.origin else { return Ok(()) };
-    if job.plan.target == Target::Packed {
+    if matches!(job.plan.target, Target::Packed | Target::Gguf) {
         return Ok(());
     }
     for path in job.model.shards.iter().map(Source::path) {

@@ -70,7 +70,7 @@ impl<'a> Pruning<'a> {
         if tensors.is_empty() {
             return Err(Error::NoMask { what: "the recipe prunes nothing".into() });
         }
-        let text = file::print(&recipe.canonical(plan.target));
+        let text = file::print(&recipe.canonical(model, plan));
         Ok(Self { model, plan: only, tensors, text, control })
     }
 
@@ -206,7 +206,7 @@ pub fn export_rewound(job: &Job<'_>, original: &Model) -> Result<Rewound, Error>
     let rewinding = Recipe { target: Some(plan.target), overrides, ..Recipe::default() };
     let masks = Plan::new(original, &rewinding, false)?;
     let mut artifact = export(&Job { model: original, plan: &masks, recipe: &rewinding, ..*job })?;
-    let embedded = rewinding.canonical(plan.target);
+    let embedded = rewinding.canonical(original, &masks);
     let mut plan = masks;
     for (assignment, estimate) in plan.assignments.iter_mut().zip(&mut artifact.estimate.tensors) {
         assignment.scheme = assignment.scheme.embedded();

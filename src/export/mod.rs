@@ -15,7 +15,7 @@
 //! | [`space`] | whether it will fit |
 //! | [`others`] | what comes along with a folder's weights |
 //! | [`atomic`], [`stale`] | temporaries: made, renamed, deleted; left behind and found again |
-//! | `dense`, `packed`, `packed_tensor`, `output` | the bytes |
+//! | `dense`, `packed`, `packed_tensor`, `gguf`, `output` | the bytes |
 //! | `verify` | reading back |
 //! | `masks` | the zeros alone, and another checkpoint under them |
 
@@ -23,6 +23,7 @@ pub mod atomic;
 mod dense;
 mod destination;
 mod folder;
+mod gguf;
 mod masks;
 pub mod others;
 mod output;
@@ -230,6 +231,7 @@ impl Job<'_> {
         let Self { model, plan, recipe, control, .. } = *self;
         match plan.target {
             Target::Packed => packed::write(model, plan, recipe, estimate, temporary, control),
+            Target::Gguf => gguf::write(model, plan, recipe, temporary, control),
             _ => dense::write(model, plan, recipe, tensors, temporary, control),
         }
     }

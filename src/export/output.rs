@@ -13,30 +13,52 @@ use std::path::{Path, PathBuf};
 
 /// Bytes copied at a time.
 const BLOCK: u64 = 1 << 20;
+/// What fills a gap.
+static ZEROS: [u8; 4096] = [0; 4096];
 
 /// A buffered writer over a temporary.
 pub struct Output<'a> {
     writer: BufWriter<&'a mut std::fs::File>,
     path: PathBuf,
+    /// Bytes before the place that is written next.
+    at: u64,
 }
 
 impl<'a> Output<'a> {
     /// Starts at the beginning of the file.
     pub fn new(temporary: &'a mut Temporary) -> Result<Self, Error> {
         let path = temporary.path().to_path_buf();
-        Ok(Self { writer: BufWriter::with_capacity(1 << 20, temporary.file()?), path })
+        Ok(Self { writer: BufWriter::with_capacity(1 << 20, temporary.file()?), path, at: 0 })
     }
 
     /// Appends bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let result = self.writer.write_all(bytes);
+        self.at += bytes.len() as u64;
         result.map_err(|source| self.fail(source))
     }
 
     /// Moves to a place of the file.
     pub fn seek(&mut self, position: u64) -> Result<(), Error> {
         let result = self.writer.seek(SeekFrom::Start(position));
+        self.at = position;
         result.map(drop).map_err(|source| self.fail(source))
+    }
+
+    /// Bytes before the place that is written next.
+    pub const fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Appends zeros.
+    pub fn pad(&mut self, bytes: u64) -> Result<(), Error> {
+        let mut left = bytes;
+        while left > 0 {
+            let some = left.min(ZEROS.len() as u64);
+            self.write(&ZEROS[..some as usize])?;
+            left -= some;
+        }
+        Ok(())
     }
 
     /// The file that is written.
@@ -64,8 +86,7 @@ impl<'a> Output<'a> {
                 return Err(crate::compress::Error::Cancelled.into());
             }
             let end = (at + BLOCK).min(total);
-            let result = self.writer.write_all(model.payload(tensor, at..end, &mut scratch)?);
-            result.map_err(|source| self.fail(source))?;
+            self.write(model.payload(tensor, at..end, &mut scratch)?)?;
             control.advance(end - at);
             at = end;
         }
@@ -82,12 +103,23 @@ pub fn metadata(
     tensors: &[usize],
     control: &Control,
 ) -> Result<BTreeMap<String, String>, Error> {
+    let masks = mask_texts(joint, model, plan, tensors, control)?;
+    Ok(artifact_metadata(model, plan, recipe, tensors, |i| masks.get(&i).cloned().unwrap_or_default()))
+}
+
+/// The masks that an artifact carries beside its zeros, as text.
+pub fn mask_texts(
+    joint: &Joint,
+    model: &Model,
+    plan: &Plan,
+    tensors: &[usize],
+    control: &Control,
+) -> Result<HashMap<usize, String>, Error> {
     let text = |i| {
         let task = joint.task(model, plan, i, control);
         Ok((i, task.mask.map_or(Ok(String::new()), |mask| mask.text(&task))?))
     };
-    let masks = carrying(plan, tensors).map(text).collect::<Result<HashMap<usize, String>, Error>>()?;
-    Ok(artifact_metadata(model, plan, recipe, tensors, |i| masks.get(&i).cloned().unwrap_or_default()))
+    carrying(plan, tensors).map(text).collect()
 }
 
 /// Runs `f32` or `f64` code by a tensor's dtype.

@@ -165,12 +165,16 @@ pub enum ErrorKind {
     NotContiguous { name: String, found: u64, expected: u64, what: &'static str },
     #[error("the header describes {described} bytes of data, the file holds {held}: {advice}")]
     WrongLength { described: u64, held: u64, advice: &'static str },
+    #[error("GGUF file, {place}: {what}")]
+    Gguf { place: String, what: String },
     #[error("packed file, {place}: {what}")]
     Packed { place: String, what: String },
     #[error(
         "this is version {found} of the packed format; this program reads up to version {known}. Use a newer Spokeshave"
     )]
     PackedVersion { found: u32, known: u32 },
+    #[error("the tokenizer: {what}")]
+    Tokenizer { what: String },
     #[error("the index: {what}")]
     Index { what: String },
     #[error(

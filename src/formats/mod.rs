@@ -1,7 +1,7 @@
 //! Bytes to tables: the only room that reads model files, and the first to doubt what they say.
 //!
 //! ```text
-//! path ─► sniff ─► Source (mapped, or read in pieces) ─► safetensors | packed ─► Table: names, dtypes, shapes, ranges
+//! path ─► sniff ─► Source (mapped, or read in pieces) ─► safetensors | packed | gguf ─► Table: names, dtypes, shapes, ranges
 //! ```
 //!
 //! A reader here checks every number of a header before it enters arithmetic or sizes an allocation, and answers with an
@@ -27,6 +27,7 @@ pub mod dtype;
 pub mod error;
 mod fault;
 mod frame;
+pub mod gguf;
 pub mod index;
 pub mod json;
 pub mod limits;
@@ -38,12 +39,14 @@ mod packed_tensor;
 pub mod safetensors;
 pub mod sniff;
 pub mod source;
+pub mod tokenizer;
 
 pub use dtype::Dtype;
 pub use error::{Error, ErrorKind};
 pub use limits::Limits;
 pub use source::Source;
 
+use crate::kernels::ggml::BlockType;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -54,6 +57,8 @@ pub struct Table {
     pub tensors: Vec<Entry>,
     /// `__metadata__` or its equal: text only, never interpreted by a reader.
     pub metadata: BTreeMap<String, String>,
+    /// What a GGUF file says beside its tensors.
+    pub gguf: Option<Box<gguf::Head>>,
 }
 
 /// One tensor of a header.
@@ -61,7 +66,7 @@ pub struct Table {
 pub struct Entry {
     /// The name as the file spells it.
     pub name: String,
-    /// Element type.
+    /// Element type; F32 for what is stored in GGML's blocks.
     pub dtype: Dtype,
     /// Dimensions, outermost first; empty for a scalar.
     pub shape: Vec<usize>,
@@ -69,6 +74,8 @@ pub struct Entry {
     pub range: Range<u64>,
     /// How the bytes are coded, when they are not plain elements.
     pub packed: Option<packed_layout::Coding>,
+    /// GGML's block type, when the bytes are blocks of it.
+    pub block_type: Option<BlockType>,
 }
 
 impl Entry {

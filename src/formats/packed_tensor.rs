@@ -63,7 +63,7 @@ impl Tensor<'_> {
             return Err(bad(&place, format!("{by} need {needed} bytes, \"bytes\" says {found}; the file is damaged")));
         }
         let end = self.at.checked_add(found).ok_or_else(|| bad(&place, "it ends past any file"))?;
-        Ok(Entry { name, dtype, shape, range: self.at..end, packed })
+        Ok(Entry { name, dtype, shape, range: self.at..end, packed, block_type: None })
     }
 }
 

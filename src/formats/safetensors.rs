@@ -112,7 +112,7 @@ impl<'de> Document<'de> for Members<'_> {
             }
             let (dtype, shape, range) =
                 members.next_value_seed(Seed(Tensor { name: &name, limits: self.limits, skip: self.skip }))?;
-            table.tensors.push(Entry { name, dtype, shape, range, packed: None });
+            table.tensors.push(Entry { name, dtype, shape, range, packed: None, block_type: None });
         }
         Ok(table)
     }

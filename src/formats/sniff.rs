@@ -10,6 +10,8 @@ pub enum Kind {
     Safetensors,
     /// Spokeshave's own container.
     Packed,
+    /// llama.cpp's container.
+    Gguf,
     /// Something else that people try to open, with its name and what to do.
     Stranger {
         /// "this is a …"
@@ -27,7 +29,6 @@ const UNPACK: &str = "unpack it first and open what is inside";
 
 /// Files that begin with fixed bytes: these, what such a file is, and what to do.
 const MAGICS: &[(&[u8], &str, &str)] = &[
-    (b"GGUF", "this is a GGUF file", "reading GGUF is not built yet; open the safetensors it was made from"),
     (b"lmgg", "this is an old GGML file", OLD_GGML),
     (b"fmgg", "this is an old GGML file", OLD_GGML),
     (b"tjgg", "this is an old GGML file", OLD_GGML),
@@ -57,6 +58,10 @@ pub fn sniff(head: &[u8]) -> Kind {
     let stranger = |found, advice| Kind::Stranger { found: Cow::Borrowed(found), advice };
     if head.starts_with(&super::packed_layout::MAGIC) {
         return Kind::Packed;
+    }
+    // A safetensors header of this length, and none is that long, would have a brace at its ninth byte.
+    if head.starts_with(&super::gguf::MAGIC) && !looks_like_header(head) {
+        return Kind::Gguf;
     }
     if looks_like_header(head) {
         return Kind::Safetensors;
@@ -142,8 +147,7 @@ mod tests {
         let mut tar = vec![b'm'; 512];
         tar[257..262].copy_from_slice(b"ustar");
         for (head, word) in [
-            (&b"GGUF\x03\0\0\0"[..], "GGUF"),
-            (b"PK\x03\x04\0\0", "zip"),
+            (&b"PK\x03\x04\0\0"[..], "zip"),
             (b"PK\x05\x06\0\0", "zip"),
             (b"\x80\x02}q\x00", "pickle"),
             (b"version https://git-lfs.github.com/spec/v1\n", "LFS"),
@@ -170,6 +174,7 @@ mod tests {
         }
         assert_eq!(sniff(b"\x10\0\0\0\0\0\0\0{\"a\":"), Kind::Safetensors);
         assert_eq!(sniff(b"\x80\x02\0\0\0\0\0\0{\"a\":"), Kind::Safetensors);
+        assert_eq!(sniff(b"GGUF\x03\0\0\0"), Kind::Gguf);
         assert_eq!(sniff(b""), Kind::Safetensors);
         assert_eq!(sniff(&[0xff; 64]), Kind::Safetensors);
     }

@@ -16,6 +16,7 @@
 //! | [`error`] | squared error, energy, cosine between a tensor and its compressed self |
 //! | [`quant`] | integer grids: scale, code, value |
 //! | [`small`] | casts, and small floats times a scale: FP8, MXFP4, NVFP4 |
+//! | [`masks`] | two masks side by side: overlap, and signs where both are kept |
 //! | [`nf4`] | NormalFloat 4 |
 //! | [`signs`] | ternary and binary weights |
 //! | [`codebook`] | Lloyd's centroids, and the nearest of them |
@@ -50,6 +51,7 @@ mod each;
 pub mod entropy;
 pub mod error;
 pub mod gaps;
+pub mod ggml;
 pub mod hash;
 pub mod histogram;
 pub mod huffman;
@@ -57,6 +59,7 @@ pub mod kept;
 pub mod layout;
 pub mod levels;
 pub mod lines;
+pub mod masks;
 pub mod nf4;
 pub mod quant;
 pub mod real;

@@ -1,6 +1,6 @@
 //! A folder in the Hugging Face layout: one file, or shards behind an index that is believed only as far as it can be checked.
 
-use super::open::{assemble, packed_in_folder, read_table};
+use super::open::{assemble, open_file, packed_in_folder, read_table};
 use super::{Format, Model, OpenOptions, Origin};
 use crate::formats::error::{display_path, printable, quoted};
 use crate::formats::index::{self, Index};
@@ -46,7 +46,7 @@ pub(super) fn open(folder: &Path, options: &OpenOptions) -> Result<Model, Error>
     } else {
         let files = safetensors_files(folder)?;
         if files.is_empty() {
-            return Err(no_weights(folder));
+            return gguf_in_folder(folder, options);
         }
         read_shards(&files, options)?
     };
@@ -58,7 +58,7 @@ pub(super) fn open(folder: &Path, options: &OpenOptions) -> Result<Model, Error>
 
 /// A warning about weights that were left alone.
 fn told_others(others: &[PathBuf], why: &str, opened: &str) -> Option<String> {
-    let name = quoted(&others.first()?.file_name().unwrap_or_default().to_string_lossy());
+    let name = shown(others.first()?);
     let more = match others.len() - 1 {
         0 => String::new(),
         more => format!(" (and {more} more)"),
@@ -66,13 +66,41 @@ fn told_others(others: &[PathBuf], why: &str, opened: &str) -> Option<String> {
     Some(format!("{name} {why}{more}; only {opened} was opened"))
 }
 
+/// A folder without safetensors is opened by the GGUF model in it, when there is one: a file, or one set of split files.
+fn gguf_in_folder(folder: &Path, options: &OpenOptions) -> Result<Model, Error> {
+    let mut files = files_ending(folder, "gguf")?;
+    let first = |file: &PathBuf| {
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        stem.rsplit_once("-of-").is_none_or(|(stem, _)| stem.ends_with("-00001"))
+    };
+    files.retain(first);
+    match files.as_slice() {
+        [] => Err(no_weights(folder)),
+        [file] => open_file(file, options),
+        [one, two, ..] => {
+            let found =
+                format!("this folder has {} GGUF models, {} and {} among them", files.len(), shown(one), shown(two));
+            Err(Error::new(folder, ErrorKind::Stranger { found: found.into(), advice: "give one of the files" }))
+        }
+    }
+}
+
+fn shown(file: &Path) -> String {
+    quoted(&file.file_name().unwrap_or_default().to_string_lossy())
+}
+
 /// The folder's own safetensors files, by name.
 fn safetensors_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    files_ending(folder, "safetensors")
+}
+
+/// The folder's own files of an ending, by name.
+fn files_ending(folder: &Path, ending: &str) -> Result<Vec<PathBuf>, Error> {
     let read = |e| Error::new(folder, ErrorKind::Open(e));
     let mut files = Vec::new();
     for item in std::fs::read_dir(folder).map_err(read)? {
         let path = item.map_err(read)?.path();
-        if path.extension().is_some_and(|e| e == "safetensors") && path.is_file() {
+        if path.extension().is_some_and(|e| e == ending) && path.is_file() {
             files.push(path);
         }
     }

@@ -5,6 +5,7 @@
 
 mod blocks;
 pub mod config;
+pub mod conversion;
 mod demo;
 mod folder;
 pub mod graph;
@@ -13,10 +14,12 @@ mod named;
 mod open;
 mod product;
 pub mod roles;
+pub mod split;
 mod units;
 mod values;
 
 pub use config::Config;
+pub use conversion::Conversion;
 pub use demo::DEMOS;
 pub use graph::Graph;
 pub use open::{OpenOptions, open};
@@ -25,7 +28,8 @@ pub use values::Scratch;
 
 use crate::formats::packed_layout::{Code, Coding, Stored};
 use crate::formats::source::Access;
-use crate::formats::{Dtype, Source};
+use crate::formats::{Dtype, Source, gguf};
+use crate::kernels::ggml::BlockType;
 use crate::kernels::layout::Geometry;
 use crate::kernels::svd::Shelf;
 use blocks::Blocks;
@@ -53,6 +57,8 @@ pub enum Format {
     Safetensors,
     /// Spokeshave's own container.
     Packed,
+    /// llama.cpp's container, one file or split.
+    Gguf,
 }
 
 impl Format {
@@ -62,6 +68,7 @@ impl Format {
         match self {
             Self::Safetensors => "safetensors",
             Self::Packed => "packed",
+            Self::Gguf => "gguf",
         }
     }
 }
@@ -79,6 +86,8 @@ pub struct Model {
     pub shards: Vec<Source>,
     /// Text that the files carry about themselves.
     pub metadata: BTreeMap<String, String>,
+    /// What a GGUF file says beside its tensors; of split files, the first.
+    pub gguf: Option<Box<gguf::Head>>,
     /// Tensors, bytewise by name.
     pub tensors: Vec<Tensor>,
     /// Bytes of all shards and of the index.
@@ -91,6 +100,8 @@ pub struct Model {
     pub decompositions: Shelf,
     /// Factors that were decoded and are kept for the next part of a tensor.
     pairs: Pairs,
+    /// How it becomes a GGUF file, or why it does not; found when first asked for.
+    conversion: OnceLock<Result<Conversion, String>>,
     /// Which tensors share a dimension; found when first asked for.
     graph: OnceLock<(Graph, Option<Config>)>,
 }
@@ -100,7 +111,7 @@ pub struct Model {
 pub struct Tensor {
     /// Its full name.
     pub name: String,
-    /// Element type; for integer-coded tensors of `packed`, the one it had before.
+    /// Element type; for integer-coded tensors of `packed`, the one it had before; F32 for GGML's blocks.
     pub dtype: Dtype,
     /// Dimensions, outermost first.
     pub shape: Vec<usize>,
@@ -112,10 +123,16 @@ pub struct Tensor {
     pub block: Option<u32>,
     /// How its payload is coded, when it is not plain elements.
     pub coding: Option<Coding>,
+    /// The container that it lies in.
+    pub container: Format,
+    /// GGML's block type, when it is stored in blocks.
+    pub block_type: Option<BlockType>,
     /// Whether it holds codes with a scale tensor beside it, so that its values alone mean nothing.
     pub beside_scale: bool,
     /// Whether it is such a scale or zero point: numbers, but part of somebody's quantization.
     pub side_of_codes: bool,
+    /// Whether its codes may be quantized anew: it then counts by its dequantized values.
+    requantized: bool,
     /// The two matrices whose product it is, when it is stored as such.
     product: Option<Box<Product>>,
     shard: usize,
@@ -149,6 +166,18 @@ impl Tensor {
         self.range.end - self.range.start
     }
 
+    /// What its file calls the type of its elements: GGML's block type, or the dtype.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        self.block_type.map_or(self.dtype.name(), BlockType::name)
+    }
+
+    /// Whether its payload is plain elements of its dtype.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.coding.is_none() && self.block_type.is_none()
+    }
+
     /// Rows and columns.
     #[must_use]
     pub fn geometry(&self) -> Geometry {
@@ -162,13 +191,13 @@ impl Tensor {
             Stored::Codes(matrix) => matrix.code != Code::Element,
             Stored::Factors(_) => true,
         });
-        packed || self.beside_scale || self.dtype == Dtype::F8_E8M0
+        packed || self.block_type.is_some() || self.beside_scale || self.dtype == Dtype::F8_E8M0
     }
 
-    /// Whether it counts as a float source: real numbers, and not stored as codes.
+    /// Whether it counts as a float source: real numbers, and not stored as codes, or codes that may be quantized anew.
     #[must_use]
     pub fn is_float_source(&self) -> bool {
-        self.dtype.is_float() && !self.is_coded()
+        self.dtype.is_float() && (!self.is_coded() || self.requantized)
     }
 
     /// Whether a line that names it in full may touch it: a float source that is not part of a quantization.
@@ -198,6 +227,20 @@ impl Tensor {
 }
 
 impl Model {
+    /// The same model with tensors that are stored as codes open to every scheme, as far as their values can be read: they
+    /// count by what they dequantize to.
+    #[must_use]
+    pub fn requantizing(mut self) -> Self {
+        self.tensors.iter_mut().for_each(|tensor| tensor.requantized = !tensor.is_plain());
+        self
+    }
+
+    /// Whether some tensor is stored as codes that could be quantized anew, and may not be.
+    #[must_use]
+    pub fn is_guarded(&self) -> bool {
+        self.tensors.iter().any(|tensor| !tensor.is_plain() && tensor.is_coded() && !tensor.requantized)
+    }
+
     /// Elements of all tensors, buffers included.
     #[must_use]
     pub fn parameters(&self) -> u64 {
@@ -218,6 +261,14 @@ impl Model {
     /// The config beside the weights, as it was when the graph was first asked for.
     pub fn config(&self) -> Option<&Config> {
         self.read_graph().1.as_ref()
+    }
+
+    /// How a model that is not GGUF becomes a GGUF file.
+    ///
+    /// # Errors
+    /// Why it does not, in words.
+    pub fn conversion(&self) -> Result<&Conversion, &str> {
+        self.conversion.get_or_init(|| Conversion::of(self)).as_ref().map_err(String::as_str)
     }
 
     fn read_graph(&self) -> &(Graph, Option<Config>) {

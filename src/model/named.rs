@@ -3,7 +3,6 @@
 use super::open::assemble;
 use super::{Config, Format, Graph, Model, Origin};
 use crate::formats::{Dtype, Entry, Source, Table};
-use std::collections::BTreeMap;
 
 impl Model {
     /// A model of F32 tensors that has no bytes, with the text of a config beside it where one is given.
@@ -14,8 +13,9 @@ impl Model {
             shape: shape.to_vec(),
             range: 0..4 * shape.iter().product::<usize>() as u64,
             packed: None,
+            block_type: None,
         };
-        let table = Table { metadata: BTreeMap::new(), tensors: tensors.iter().map(entry).collect() };
+        let table = Table { tensors: tensors.iter().map(entry).collect(), ..Table::default() };
         let shard = (Source::embedded("named", &[]), table);
         let origin = Origin::Demo("named");
         let model = assemble("named".into(), origin, Format::Safetensors, vec![shard], 0, Vec::new()).unwrap();

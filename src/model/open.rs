@@ -2,11 +2,11 @@
 
 use super::product::{Pairs, Product};
 use super::roles::{block_of, layer_of, role_of};
-use super::{Format, Model, Origin, Role, Tensor, demo, folder};
+use super::{Format, Model, Origin, Role, Tensor, demo, folder, split};
 use crate::formats::error::{display_path, printable};
 use crate::formats::sniff::{HEAD, Kind, sniff};
 use crate::formats::source::Access;
-use crate::formats::{Dtype, Entry, Error, ErrorKind, Limits, Source, Table, packed, safetensors};
+use crate::formats::{Dtype, Entry, Error, ErrorKind, Limits, Source, Table, gguf, packed, safetensors};
 use crate::kernels::svd::Shelf;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -57,8 +57,16 @@ fn find(spec: &Path, options: &OpenOptions) -> Result<Model, Error> {
     if spec.is_dir() {
         return folder::open(spec, options);
     }
+    open_file(spec, options)
+}
+
+/// Opens a model that is one file, or a set of split files by one of them.
+pub(super) fn open_file(spec: &Path, options: &OpenOptions) -> Result<Model, Error> {
     let source = Source::open(spec, options.access)?;
     let (format, table) = read_table(&source, &options.limits)?;
+    if format == Format::Gguf {
+        return split::open(spec, source, table, options);
+    }
     let stem = spec.file_stem().unwrap_or(spec.as_os_str()).to_string_lossy();
     let bytes = source.len();
     assemble(printable(&stem), Origin::File(spec.to_path_buf()), format, vec![(source, table)], bytes, Vec::new())
@@ -87,6 +95,7 @@ pub(super) fn read_table(source: &Source, limits: &Limits) -> Result<(Format, Ta
     let head = source.read(0..source.len().min(HEAD), &mut Vec::new()).map(<[u8]>::to_vec)?;
     match sniff(&head) {
         Kind::Packed => Ok((Format::Packed, packed::read_table(source, limits)?)),
+        Kind::Gguf => Ok((Format::Gguf, gguf::read_table(source, limits)?)),
         Kind::Safetensors => Ok((Format::Safetensors, safetensors::read_table(source, limits)?)),
         // The first bytes of a legal header are a length, and any length may look like a stranger's magic: only a
         // file that is not safetensors either is called what it looks like.
@@ -107,10 +116,12 @@ pub(super) fn assemble(
     warnings: Vec<String>,
 ) -> Result<Model, Error> {
     let mut metadata = BTreeMap::new();
+    let mut head = None;
     let mut entries: Vec<(usize, Entry)> = Vec::new();
     let mut sources = Vec::new();
     for (shard, (source, table)) in shards.into_iter().enumerate() {
         metadata.extend(table.metadata);
+        head = head.or(table.gguf);
         entries.extend(table.tensors.into_iter().map(|entry| (shard, entry)));
         sources.push(source);
     }
@@ -126,19 +137,22 @@ pub(super) fn assemble(
     let beside = Beside::of(&entries);
     let mut roles = Roles::default();
     let parts: Vec<Part> = entries.iter().map(|(_, entry)| beside.part(entry, &mut roles)).collect();
-    let tensors = entries.into_iter().zip(parts).map(|((shard, entry), part)| tensor(shard, entry, part)).collect();
+    let tensors =
+        entries.into_iter().zip(parts).map(|((shard, entry), part)| tensor(shard, entry, part, format)).collect();
     Ok(Model {
         name,
         origin,
         format,
         shards: sources,
         metadata,
+        gguf: head,
         tensors,
         bytes,
         warnings,
         access: Access::default(),
         decompositions: Shelf::default(),
         pairs: Pairs::default(),
+        conversion: OnceLock::new(),
         graph: OnceLock::new(),
     })
 }
@@ -150,18 +164,21 @@ struct Part {
     side_of_codes: bool,
 }
 
-fn tensor(shard: usize, entry: Entry, part: Part) -> Tensor {
+fn tensor(shard: usize, entry: Entry, part: Part, container: Format) -> Tensor {
     let product = Product::of(&entry, shard).map(Box::new);
     Tensor {
         role: part.role,
         layer: layer_of(&entry.name).to_owned(),
         block: block_of(&entry.name),
+        requantized: false,
         beside_scale: part.beside_scale,
         side_of_codes: part.side_of_codes,
         dtype: entry.dtype,
         shape: entry.shape,
         product,
         coding: entry.packed,
+        container,
+        block_type: entry.block_type,
         shard,
         range: entry.range,
         blocks: OnceLock::new(),

@@ -1,7 +1,7 @@
 //! What a tensor does, read from its name and shape: the rules that decide which tensors a pattern may touch.
 //!
 //! Names are split at dots, and each part into lower-case words at underscores, digits and case changes. The rules are
-//! tried in the order of [`role_of`]; the first that holds wins. They cover Hugging Face transformers, BERT, torch
+//! tried in the order of [`role_of`]; the first that holds wins. They cover Hugging Face transformers, BERT, GGUF, torch
 //! convolutional nets and recurrent gates; anything else is [`Role::Other`].
 
 macro_rules! roles {
@@ -136,7 +136,11 @@ pub fn role_of(name: &str, shape: &[usize], beside_statistics: bool) -> Role {
         return Role::Conv;
     }
     match () {
-        () if n.part(&["wte", "shared"]) || n.word(&["embed", "embedding", "embeddings", "embeds"]) => Role::Embedding,
+        () if n.part(&["wte", "shared", "token_embd", "token_types"])
+            || n.word(&["embed", "embedding", "embeddings", "embeds"]) =>
+        {
+            Role::Embedding
+        }
         () if n.part(&["lm_head", "classifier", "head", "score", "qa_outputs", "fc_out", "logits", "embed_out"])
             || name == "output.weight"
             || n.word(&["head"]) =>
@@ -169,6 +173,9 @@ fn buffer_role(n: &Name, shape: &[usize], beside_statistics: bool) -> Option<Rol
         "rotary",
         "pos_emb",
         "position_enc",
+        "position_embd",
+        "rope_freqs",
+        "rope_factors",
     ];
     if n.part(&["wpe"]) || n.contains(&position) {
         return Some(Role::Position);
@@ -218,11 +225,24 @@ fn ffn_role(n: &Name) -> Option<Role> {
     let inside =
         n.word(&["mlp", "ffn", "ff", "feedforward", "dense"]) || n.contains(&["feed_forward", "layers", "ffn"]);
     match () {
-        () if n.part(&["gate_proj", "wi_0", "ffn_gate"]) => Some(Role::FfnGate),
-        () if n.part(&["up_proj", "wi", "wi_1", "c_fc", "gate_up_proj", "ffn_up", "dense_h_to_4h"]) => {
+        () if n.part(&["gate_proj", "wi_0", "ffn_gate", "ffn_gate_exps", "ffn_gate_shexp"]) => Some(Role::FfnGate),
+        () if n.part(&[
+            "up_proj",
+            "wi",
+            "wi_1",
+            "c_fc",
+            "gate_up_proj",
+            "ffn_up",
+            "ffn_up_exps",
+            "ffn_up_shexp",
+            "dense_h_to_4h",
+        ]) =>
+        {
             Some(Role::FfnUp)
         }
-        () if n.part(&["down_proj", "ffn_down", "dense_4h_to_h"]) => Some(Role::FfnDown),
+        () if n.part(&["down_proj", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "dense_4h_to_h"]) => {
+            Some(Role::FfnDown)
+        }
         () if n.within(&["intermediate"], &["dense"]) => Some(Role::FfnUp),
         () if n.within(&["output"], &["dense"]) => Some(Role::FfnDown),
         () if n.part(&["mlp"]) && n.part(&["c_proj"]) => Some(Role::FfnDown),
@@ -302,6 +322,23 @@ mod tests {
             ("blocks.0.ffn.key.weight", m, Role::Other),
             ("norm1.weight", &[8, 1, 1], Role::Norm),
             ("conv1.kernel", &[3, 3, 8, 8], Role::Conv),
+            ("token_embd.weight", m, Role::Embedding),
+            ("token_embd_norm.weight", &[4], Role::Norm),
+            ("token_types.weight", m, Role::Embedding),
+            ("position_embd.weight", m, Role::Position),
+            ("rope_freqs.weight", &[4], Role::Position),
+            ("output_norm.weight", &[4], Role::Norm),
+            ("output.weight", m, Role::Head),
+            ("blk.0.attn_q.weight", m, Role::AttentionQ),
+            ("blk.0.attn_k.bias", &[4], Role::Bias),
+            ("blk.0.attn_k_norm.weight", &[4], Role::Norm),
+            ("blk.0.attn_output.weight", m, Role::AttentionO),
+            ("blk.0.attn_qkv.weight", m, Role::AttentionQkv),
+            ("blk.0.ffn_norm.weight", &[4], Role::Norm),
+            ("blk.0.ffn_gate_inp.weight", m, Role::Other),
+            ("blk.0.ffn_gate_exps.weight", &[8, 4, 4], Role::FfnGate),
+            ("blk.0.ffn_up_exps.weight", &[8, 4, 4], Role::FfnUp),
+            ("blk.0.ffn_down.weight", m, Role::FfnDown),
             ("W", m, Role::Other),
             ("Σ.вес", m, Role::Other),
             ("", &[], Role::Other),

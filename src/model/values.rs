@@ -2,9 +2,10 @@
 
 use super::blocks::Codes;
 use super::{Model, Tensor};
-use crate::formats::Error;
 use crate::formats::packed_layout::{Code, Coding, Matrix, Stored};
+use crate::formats::{Error, ErrorKind};
 use crate::kernels::Real;
+use crate::kernels::ggml::{self, BlockType};
 use std::ops::Range;
 
 /// Reused buffers for reading.
@@ -12,6 +13,7 @@ use std::ops::Range;
 pub struct Scratch {
     bytes: Vec<u8>,
     pub(super) symbols: Vec<u8>,
+    decoded: Vec<f32>,
 }
 
 impl Model {
@@ -48,12 +50,40 @@ impl Model {
         if let Some(product) = &tensor.product {
             return self.product_values(tensor, product, range, out, scratch);
         }
+        if let Some(block_type) = tensor.block_type {
+            return self.block_values(tensor, block_type, range, out, scratch);
+        }
         let Some(Coding { stored: Stored::Codes(matrix), .. }) = &tensor.coding else {
             let (start, width) = (tensor.range.start, tensor.dtype.bytes() as u64);
             let place = start + range.start as u64 * width..start + range.end as u64 * width;
             return self.shard_of(tensor).with(place, &mut scratch.bytes, |bytes| tensor.dtype.decode(bytes, out));
         };
         self.coded_values(tensor, matrix, range, out, scratch)
+    }
+
+    /// Elements `range` of a tensor in GGML's blocks: those that it touches are decoded whole.
+    fn block_values<T: Real>(
+        &self,
+        tensor: &Tensor,
+        block_type: BlockType,
+        range: Range<usize>,
+        out: &mut Vec<T>,
+        scratch: &mut Scratch,
+    ) -> Result<(), Error> {
+        let (size, bytes) = (block_type.elements(), block_type.bytes());
+        let (first, last) = (range.start / size, range.end.div_ceil(size));
+        let place = tensor.range.start + (first * bytes) as u64..tensor.range.start + (last * bytes) as u64;
+        let decoded = &mut scratch.decoded;
+        decoded.clear();
+        decoded.resize((last - first) * size, 0.0);
+        let decode = |blocks: &[u8]| ggml::decode(block_type, blocks, decoded);
+        let shard = self.shard_of(tensor);
+        shard.with(place, &mut scratch.bytes, decode)?.map_err(|error| {
+            let place = format!("tensor {}", crate::formats::error::quoted(&tensor.name));
+            Error::new(shard.path(), ErrorKind::Gguf { place, what: error.to_string() })
+        })?;
+        out.extend(scratch.decoded[range.start - first * size..][..range.len()].iter().map(|&x| T::from_f32(x)));
+        Ok(())
     }
 
     fn coded_values<T: Real>(
@@ -108,6 +138,9 @@ impl Model {
     ) -> Result<bool, Error> {
         let width = tensor.dtype.bytes();
         if tensor.product.is_some() {
+            return Ok(false);
+        }
+        if tensor.block_type.is_some() {
             return Ok(false);
         }
         let Some(Coding { stored: Stored::Codes(matrix), .. }) = &tensor.coding else {

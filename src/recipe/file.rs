@@ -31,6 +31,8 @@ struct Raw {
     version: toml::Spanned<toml::Value>,
     target: Option<toml::Spanned<String>>,
     #[serde(default)]
+    requantize: bool,
+    #[serde(default)]
     rule: Vec<RawRule>,
     #[serde(default, rename = "override")]
     overrides: Vec<RawOverride>,
@@ -126,7 +128,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Recipe, Error> {
     let scheme =
         |s: &toml::Spanned<String>| s.get_ref().parse::<Scheme>().map_err(|e| at(s.span().start, e.to_string()));
     let shared: Arc<Path> = Arc::from(path);
-    let mut recipe = Recipe::default();
+    let mut recipe = Recipe { requantize: raw.requantize, ..Recipe::default() };
     if let Some(target) = &raw.target {
         let parsed = target.get_ref().parse::<Target>();
         recipe.target = Some(parsed.map_err(|e| at(target.span().start, e.to_string()))?);
@@ -240,6 +242,9 @@ pub fn print(recipe: &Recipe) -> String {
     if let Some(target) = recipe.target {
         out += &format!("target = {}\n", quote(target.name()));
     }
+    if recipe.requantize {
+        out += "requantize = true\n";
+    }
     if !recipe.locked.is_empty() {
         let names: Vec<String> = recipe.locked.iter().map(|n| quote(n)).collect();
         out += &format!("locked = [{}]\n", names.join(", "));
@@ -273,6 +278,7 @@ mod tests {
 
     const EXAMPLE: &str = r#"version = 1
 target = "packed"
+requantize = true
 locked = ["fc3.weight"]
 
 [[rule]]
@@ -291,6 +297,7 @@ scheme = "keep"
     fn the_canonical_text_is_a_fixed_point() {
         let recipe = parse(EXAMPLE, Path::new("r.toml")).unwrap();
         assert_eq!(recipe.rules.len(), 1);
+        assert!(recipe.requantize);
         assert_eq!(recipe.overrides[0].tensor, "odd \"name\"\n");
         let text = print(&recipe);
         assert_eq!(parse(&text, Path::new("r.toml")).unwrap(), recipe);

@@ -12,12 +12,14 @@
 pub mod decimal;
 pub mod error;
 pub mod file;
+mod holds;
 mod masks;
 pub mod pattern;
 pub mod plan;
 pub mod removals;
 pub mod scheme;
 mod scheme_text;
+mod settle;
 pub mod target;
 
 pub use decimal::Decimal;
@@ -51,6 +53,8 @@ pub struct Override {
 pub struct Recipe {
     /// The format to be written; `None` leaves it to the model's kind.
     pub target: Option<Target>,
+    /// Whether tensors that are stored as codes may be touched: they then count by their dequantized values.
+    pub requantize: bool,
     /// Rules; of those that touch a tensor the last one holds.
     pub rules: Vec<Rule>,
     /// Single tensors, after the rules.

@@ -211,8 +211,10 @@ impl Pattern {
         };
         let reasons: Vec<String> = matching.iter().filter_map(reason).take(3).collect();
         let why = if !reasons.is_empty() {
+            let coded = matching.iter().all(|&i| model.tensors[i].is_coded());
+            let next = if coded { "--requantize takes their values" } else { "name a tensor in full to touch it" };
             format!(
-                "it matches {}, but patterns touch float weight matrices only: {}; name a tensor in full to touch it",
+                "it matches {}, but patterns touch float weight matrices only: {}; {next}",
                 count(matching.len()),
                 reasons.join(", ")
             )
@@ -243,8 +245,13 @@ pub(super) fn touchable(name: &str, model: &Model) -> Result<usize, Error> {
         return Ok(index);
     }
     let why = if tensor.is_coded() || tensor.side_of_codes {
-        "it is stored as codes of an earlier quantization; --requantize is not built yet, open the source instead"
-            .into()
+        if tensor.is_plain() {
+            "it is stored as codes with their scales beside it, which cannot be quantized anew; open the source instead"
+                .into()
+        } else {
+            "it is stored as codes of an earlier quantization; --requantize takes their values, with a second loss"
+                .into()
+        }
     } else {
         format!("its dtype {} is not a float that can be compressed", tensor.dtype)
     };

@@ -3,7 +3,7 @@
 use super::pattern::{named, touchable};
 use super::{Error, Override, Pattern, Recipe, Removals, Rule, Scheme, Target};
 use crate::kernels::layout::Geometry;
-use crate::model::{Model, Tensor};
+use crate::model::{Format, Model, Tensor};
 use std::collections::BTreeMap;
 
 /// The line of a recipe that decided a tensor's scheme.
@@ -94,9 +94,12 @@ impl Plan {
     pub fn new(model: &Model, recipe: &Recipe, nearest: bool) -> Result<Self, Error> {
         let target = recipe.target.unwrap_or(default_target(model));
         target.check_built()?;
+        if target == Target::Gguf && model.format != Format::Gguf {
+            model.conversion().map_err(|why| Error::NotConverted { why: why.to_owned() })?;
+        }
         let mut plan = Self::unchecked(model, recipe, target)?;
         for (tensor, assignment) in model.tensors.iter().zip(&mut plan.assignments) {
-            match target.nearest(&assignment.scheme) {
+            match target.nearest_for(&assignment.scheme, &tensor.shape) {
                 Some(stored) if nearest => assignment.stored = stored,
                 Some(stored) => {
                     return Err(Error::CannotHold {
@@ -112,7 +115,7 @@ impl Plan {
                 return Err(Error::NoZero { tensor: tensor.name.clone(), scheme: assignment.scheme.to_string() });
             }
             if let Some(what) = assignment.stored.unbuilt() {
-                let instead = "this version has every step but wanda:P and GGUF's own block types";
+                let instead = "this version has every step but wanda:P";
                 return Err(Error::NotBuilt { what: format!("scheme {what}"), instead: instead.into() });
             }
         }
@@ -177,10 +180,14 @@ impl Plan {
     }
 }
 
-/// The target when nothing names one: `packed` for a demo, else `safetensors`.
+/// The target when nothing names one: `packed` for a demo, `gguf` for a GGUF file, else `safetensors`.
 #[must_use]
 pub fn default_target(model: &Model) -> Target {
-    if model.is_demo() { Target::Packed } else { Target::Safetensors }
+    match model.format {
+        _ if model.is_demo() => Target::Packed,
+        Format::Gguf => Target::Gguf,
+        _ => Target::Safetensors,
+    }
 }
 
 impl Recipe {
@@ -233,26 +240,5 @@ impl Recipe {
             Some(existing) => existing.scheme = scheme,
             None => self.overrides.push(Override { tensor: tensor.to_owned(), scheme }),
         }
-    }
-
-    /// The form that an artifact carries: its target named, schemes as the target holds them, single tensors in order of
-    /// name.
-    #[must_use]
-    pub fn canonical(&self, target: Target) -> Self {
-        let mut out = self.clone();
-        out.target = Some(target);
-        out.embed_masks();
-        // What was accepted in place of what the target cannot hold is the choice from here on.
-        let schemes =
-            out.rules.iter_mut().map(|r| &mut r.scheme).chain(out.overrides.iter_mut().map(|o| &mut o.scheme));
-        for scheme in schemes {
-            if let Some(nearest) = target.nearest(scheme) {
-                *scheme = nearest;
-            }
-        }
-        out.overrides.sort_by(|a, b| a.tensor.cmp(&b.tensor));
-        out.locked.sort();
-        out.locked.dedup();
-        out
     }
 }

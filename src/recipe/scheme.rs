@@ -4,6 +4,7 @@
 //! [`Scheme::unbuilt`] names the part that this version cannot carry out.
 
 use super::Decimal;
+use crate::kernels::ggml::BlockType;
 use crate::kernels::layout::Unit;
 
 /// What is done to one tensor.
@@ -166,7 +167,7 @@ pub enum Quantize {
         best: bool,
     },
     /// A block type by GGUF's own name.
-    Gguf(&'static str),
+    Gguf(BlockType),
 }
 
 impl Prune {
@@ -249,7 +250,7 @@ impl Scheme {
     pub fn carries_mask(&self) -> bool {
         let counted = match &self.quantize {
             Some(Quantize::Int { asymmetric, range, .. }) => *asymmetric || *range != Range::Max,
-            Some(Quantize::Ternary { .. } | Quantize::Codebook { .. }) => true,
+            Some(Quantize::Ternary { .. } | Quantize::Codebook { .. } | Quantize::Gguf(_)) => true,
             _ => false,
         };
         counted && matches!(self.prune, Some(Prune::Mask { .. }))
@@ -267,10 +268,6 @@ impl Scheme {
         let only = |scheme: Self| Some(scheme.to_string());
         match (&self.prune, &self.factorize, &self.quantize) {
             (Some(prune @ Prune::Wanda { .. }), ..) => only(Self { prune: Some(prune.clone()), ..Self::default() }),
-            (.., Some(quantize)) => match quantize {
-                Quantize::Gguf(_) => only(Self { quantize: Some(quantize.clone()), ..Self::default() }),
-                _ => None,
-            },
             _ => None,
         }
     }
@@ -299,7 +296,8 @@ impl Scheme {
     #[must_use]
     pub fn bits(&self) -> Option<u32> {
         match self.quantize {
-            None | Some(Quantize::Gguf(_)) => None,
+            None => None,
+            Some(Quantize::Gguf(block_type)) => Some(block_type.code_bits()),
             Some(Quantize::Int { bits, .. }) => Some(bits),
             Some(Quantize::F16 | Quantize::Bf16) => Some(16),
             Some(Quantize::Fp8 { .. }) => Some(8),
@@ -319,7 +317,11 @@ impl Scheme {
     /// Whether an element that is 0 stays exactly 0.
     #[must_use]
     pub fn holds_zero(&self) -> bool {
-        !matches!(self.quantize, Some(Quantize::Binary { .. }))
+        match self.quantize {
+            Some(Quantize::Binary { .. }) => false,
+            Some(Quantize::Gguf(block_type)) => block_type.holds_zero(),
+            _ => true,
+        }
     }
 
     /// The share that magnitude pruning asks for.

@@ -3,14 +3,34 @@
 use super::scheme::{Factorize, Prune, Quantize, Range, Scheme, Scope, Structure};
 use super::{Decimal, Error};
 use crate::formats::error::quoted;
+use crate::kernels::ggml::BlockType;
 use crate::kernels::layout::Unit;
 use std::fmt;
 use std::str::FromStr;
 
-const GGUF: &[&str] = &[
-    "q8_0", "q6_k", "q5_k", "q4_k", "q3_k", "q2_k", "q5_0", "q5_1", "q4_0", "q4_1", "iq4_nl", "iq4_xs", "tq1_0",
-    "tq2_0",
+/// GGUF's own block types by their words. MXFP4 has two conventions: `mxfp4` rounds halves to even, GGML to the lower level.
+pub(super) const GGUF: [(&str, BlockType); 15] = [
+    ("q8_0", BlockType::Q8_0),
+    ("q6_k", BlockType::Q6_K),
+    ("q5_k", BlockType::Q5_K),
+    ("q4_k", BlockType::Q4_K),
+    ("q3_k", BlockType::Q3_K),
+    ("q2_k", BlockType::Q2_K),
+    ("q5_0", BlockType::Q5_0),
+    ("q5_1", BlockType::Q5_1),
+    ("q4_0", BlockType::Q4_0),
+    ("q4_1", BlockType::Q4_1),
+    ("iq4_nl", BlockType::IQ4_NL),
+    ("iq4_xs", BlockType::IQ4_XS),
+    ("tq1_0", BlockType::TQ1_0),
+    ("tq2_0", BlockType::TQ2_0),
+    ("mxfp4_ggml", BlockType::MXFP4),
 ];
+
+/// The word of a block type in the scheme language.
+fn word_of(block_type: BlockType) -> &'static str {
+    GGUF.iter().find(|known| known.1 == block_type).map_or(block_type.name(), |known| known.0)
+}
 
 impl FromStr for Scheme {
     type Err = Error;
@@ -187,8 +207,8 @@ fn quantize(name: &str, words: &[&str]) -> Result<Option<Quantize>, String> {
             Quantize::Codebook { k: u32::try_from(k).unwrap_or(256), row, best: take(&mut words, &["best"]).is_some() }
         }
         _ if name.starts_with("int") => return int(name, words).map(Some),
-        _ => match GGUF.iter().find(|known| **known == name) {
-            Some(known) => Quantize::Gguf(known),
+        _ => match GGUF.iter().find(|known| known.0 == name) {
+            Some(known) => Quantize::Gguf(known.1),
             None => return Ok(None),
         },
     };
@@ -301,7 +321,7 @@ impl fmt::Display for Quantize {
             Self::Codebook { k, row: r, best } => {
                 write!(f, "codebook:{k}{}{}", row(r), if *best { ":best" } else { "" })
             }
-            Self::Gguf(name) => f.write_str(name),
+            Self::Gguf(block_type) => f.write_str(word_of(*block_type)),
         }
     }
 }

@@ -1,8 +1,6 @@
 //! The file format to be written: it decides which schemes can be held and what each costs in bytes.
 
 use super::Error;
-use super::scheme::{Quantize, Range, Scheme};
-use crate::kernels::layout::Unit;
 use std::str::FromStr;
 
 /// A format to be written.
@@ -22,7 +20,7 @@ pub enum Target {
 
 impl Target {
     /// Targets that can be written now.
-    pub const BUILT: &[Self] = &[Self::Safetensors, Self::Packed];
+    pub const BUILT: &[Self] = &[Self::Safetensors, Self::Packed, Self::Gguf];
 
     /// Its word in commands and recipes.
     #[must_use]
@@ -48,6 +46,13 @@ impl Target {
         }
     }
 
+    /// Whether a tensor is one array of values there, so that factors are multiplied back and levels spelled out in the
+    /// tensor's own dtype where the target has no code for them.
+    #[must_use]
+    pub const fn is_dense(self) -> bool {
+        !matches!(self, Self::Packed)
+    }
+
     /// The usual ending of its files.
     #[must_use]
     pub const fn extension(self) -> &'static str {
@@ -66,27 +71,8 @@ impl Target {
         if Self::BUILT.contains(&self) {
             return Ok(());
         }
-        let instead = "the targets that can be written are safetensors and packed".into();
+        let instead = "the targets that can be written are safetensors, packed and gguf".into();
         Err(Error::NotBuilt { what: format!("target {}", self.name()), instead })
-    }
-
-    /// The scheme nearest to `scheme` that this target holds; `None` when it holds the scheme itself.
-    #[must_use]
-    pub fn nearest(self, scheme: &Scheme) -> Option<Scheme> {
-        let Some(Quantize::Gguf(name)) = scheme.quantize else { return None };
-        let (bits, asymmetric) = match name {
-            "q8_0" => (8, false),
-            "q6_k" => (6, false),
-            "q5_k" | "q5_1" => (5, true),
-            "q5_0" => (5, false),
-            "q4_k" | "q4_1" => (4, true),
-            "q3_k" => (3, false),
-            "q2_k" => (2, true),
-            "tq1_0" | "tq2_0" => (2, false),
-            _ => (4, false),
-        };
-        let quantize = Quantize::Int { bits, unit: Unit::Group(32), asymmetric, range: Range::Max };
-        Some(scheme.clone().with_quantize(Some(quantize)))
     }
 }
 

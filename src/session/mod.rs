@@ -14,12 +14,15 @@
 //! | [`jobs`] | threads behind the window, each cancellable, none ever holding a frame |
 //! | [`sweep`] | one layer at every pruned share |
 //! | `spectra` | singular values, of the tensor that is looked at first |
+//! | [`beside`], `comparing` | another checkpoint beside the model, and every tensor compared with its own |
 //! | [`trouble`], `failing` | what went wrong there, in words, and how it is begun again |
 //! | `watch` | whether the files of the model are still the ones that were opened |
 //! | [`autosave`] | the recipe kept on disk as it changes, found again after a crash |
 //! | [`leftovers`] | temporaries of exports that were killed |
 
 pub mod autosave;
+pub mod beside;
+mod comparing;
 pub mod dial;
 mod failing;
 pub mod history;
@@ -96,6 +99,8 @@ pub struct Wish {
     pub target: Option<Target>,
     /// Accept the nearest scheme that the target holds.
     pub nearest: bool,
+    /// Touch tensors that are stored as codes.
+    pub requantize: bool,
 }
 
 /// An open model with a recipe that fits it.
@@ -117,12 +122,23 @@ impl Request {
     /// # Errors
     /// When the model cannot be opened or the wish cannot be met.
     pub fn open(spec: &Path, options: &OpenOptions, wish: &Wish) -> Result<Self, Error> {
-        let model = Arc::new(open(spec, options)?);
-        let mut messages = model.warnings.clone();
-        let mut recipe = match &wish.recipe {
+        let recipe = match &wish.recipe {
             Some(path) => file::read(path)?,
             None => Recipe::default(),
         };
+        Self::with_recipe(spec, options, recipe, wish)
+    }
+
+    /// The same on a recipe that is there already, in place of the one that the wish names.
+    ///
+    /// # Errors
+    /// As [`Request::open`].
+    pub fn with_recipe(spec: &Path, options: &OpenOptions, recipe: Recipe, wish: &Wish) -> Result<Self, Error> {
+        let model = open(spec, options)?;
+        let mut messages = model.warnings.clone();
+        let mut recipe = recipe;
+        recipe.requantize |= wish.requantize;
+        let model = Arc::new(if recipe.requantize { model.requantizing() } else { model });
         recipe.target = Some(wish.target.or(recipe.target).unwrap_or(plan::default_target(&model)));
         for setting in &wish.set {
             for name in recipe.set(&model, setting)? {

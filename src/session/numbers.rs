@@ -72,6 +72,7 @@ impl Live {
                 self.waiting.put(index, first == Some(index));
             }
         }
+        self.recall_comparisons();
         if self.troubles.is_source_changed() {
             return self.mistrust();
         }
@@ -318,6 +319,9 @@ impl Live {
             Event::Preset { .. } => {}
             Event::Baseline(number, point) if number == self.baselines => self.baseline.push(point),
             Event::Baseline(..) => {}
+            Event::Checkpoint(request, result) => self.take_checkpoint(request, result),
+            Event::CheckpointChanged(request, words) => self.lose_checkpoint(request, words),
+            Event::Compared(compared) => self.take_comparison(compared),
             Event::Exported(result) => match result {
                 Ok(artifact) => self.outcome = Some(Outcome::Done(artifact)),
                 Err(cause) => self.fail(Work::Export, cause),
