@@ -28,6 +28,19 @@ impl Target {
     }
 }
 
+impl Scheme {
+    /// The nearest scheme among whose levels is 0.
+    #[must_use]
+    pub fn with_zero(&self) -> Self {
+        let quantize = match &self.quantize {
+            Some(Quantize::Binary { row }) => Some(Quantize::Ternary { row: *row }),
+            Some(Quantize::Gguf(block_type)) => Some(Quantize::Gguf(with_zero(*block_type))),
+            other => other.clone(),
+        };
+        self.clone().with_quantize(quantize)
+    }
+}
+
 /// The integer grid that is nearest to a block type.
 fn grid_of(block_type: BlockType) -> Quantize {
     use BlockType as T;

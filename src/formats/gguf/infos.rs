@@ -102,9 +102,9 @@ fn block_type(id: u32, place: &str) -> Result<BlockType, Fault> {
 
 /// Bytes of a tensor, or what is wrong with its shape.
 fn bytes(shape: &[usize], block_type: BlockType) -> Result<u64, String> {
-    // llama.cpp counts with a sign.
+    // llama.cpp counts with a sign, the fastest dimension first, whatever zeros come later.
     let counted = |n: &usize| i64::try_from(*n).is_ok();
-    let elements = shape.iter().try_fold(1_usize, |product, &d| product.checked_mul(d).filter(counted));
+    let elements = shape.iter().rev().try_fold(1_usize, |product, &d| product.checked_mul(d).filter(counted));
     let elements = elements.ok_or_else(|| format!("its shape {shape:?} has more elements than can be counted"))?;
     let row = shape.last().copied().unwrap_or(1);
     let size = block_type.elements();
