@@ -51,6 +51,10 @@ pub enum Command {
     ToggleLock(usize),
     /// Change the format to be written.
     SetTarget(Target),
+    /// The same, with the nearest schemes that it holds.
+    SetTargetWithNearest(Target),
+    /// Open the model again with what is stored as codes open to every scheme.
+    Requantize,
     /// Take the last step back.
     Undo,
     /// Do it again.

@@ -9,6 +9,7 @@ use super::export_dialog::export_ui;
 use super::format;
 use super::state::{Chooser, Dialog, View};
 use super::taken::Taken;
+use super::target_dialog::target_ui;
 use super::theme::{self, tokens};
 use super::widgets::ValueField;
 use crate::recipe::Decimal;
@@ -33,6 +34,7 @@ pub fn dialog_ui(ctx: &Context, live: Option<&Live>, view: &mut View, commands: 
             Dialog::Preset { chosen, percent, round } => keep = preset_ui(ui, (chosen, percent, round), commands),
             Dialog::Mask { path } => keep = mask_ui(ui, path, view, commands),
             Dialog::Beside { path } => keep = beside_ui(ui, path, live, view, commands),
+            Dialog::Target { target, mapped } => keep = target_ui(ui, (*target, mapped), live, view, commands),
             Dialog::SaveRecipe { path, force, taken } => keep = save_ui(ui, (path, force, taken), view, commands),
         }
     });
@@ -102,17 +104,17 @@ pub fn poll_chooser(_ctx: &Context, view: &mut View) -> Vec<Command> {
             *path = chosen.display().to_string();
             Vec::new()
         }
-        Some(Dialog::Preset { .. }) | None => Vec::new(),
+        Some(Dialog::Preset { .. } | Dialog::Target { .. }) | None => Vec::new(),
     }
 }
 
 fn open_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<Command>) -> bool {
     ui.label(theme::name("Open a model"));
-    ui.label(theme::label("A .safetensors or .spk file, a model folder, a recipe (.toml), or demo"));
+    ui.label(theme::label("A .safetensors, .gguf or .spk file, a model folder, a recipe (.toml), or demo"));
     ui.add_space(8.0);
     let choose = || {
         rfd::FileDialog::new()
-            .add_filter("Models and recipes", &["safetensors", "spk", "toml"])
+            .add_filter("Models and recipes", &["safetensors", "gguf", "spk", "toml"])
             .add_filter("All files", &["*"])
             .pick_file()
     };
@@ -214,12 +216,12 @@ fn mask_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<C
 
 /// The system's chooser for a model that another one is to be held against.
 pub(super) fn choose_model() -> Option<PathBuf> {
-    let dialog = rfd::FileDialog::new().add_filter("Models", &["safetensors", "spk"]);
+    let dialog = rfd::FileDialog::new().add_filter("Models", &["safetensors", "spk", "gguf"]);
     dialog.add_filter("All files", &["*"]).pick_file()
 }
 
 /// What the last attempt was told, over the buttons.
-fn refusal_ui(ui: &mut Ui, view: &View) {
+pub(super) fn refusal_ui(ui: &mut Ui, view: &View) {
     if let Some(refusal) = &view.refusal {
         ui.add(egui::Label::new(theme::label(format::plain(refusal)).color(tokens(ui).bad)).wrap());
     }

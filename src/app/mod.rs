@@ -25,6 +25,7 @@ pub mod soft;
 pub mod start;
 pub mod state;
 pub mod taken;
+mod target_dialog;
 pub mod theme;
 pub mod widgets;
 mod workbench;

@@ -4,8 +4,9 @@ use super::hand::Hand;
 use super::recovery::Offer;
 use super::taken::Taken;
 use crate::model::Model;
+use crate::recipe::Target;
 use crate::session::leftovers::Looking;
-use crate::session::live::ApplyTo;
+use crate::session::live::{ApplyTo, Mapped};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -128,6 +129,13 @@ pub enum Dialog {
     Beside {
         /// The path as typed.
         path: String,
+    },
+    /// Whether to take what another target holds in place of what it does not.
+    Target {
+        /// The target.
+        target: Target,
+        /// What would change.
+        mapped: Vec<Mapped>,
     },
     /// Where to save the recipe.
     SaveRecipe {

@@ -216,6 +216,7 @@ impl Workbench {
             Command::Open(path) => self.open(ctx, &path),
             Command::CloseDialog => self.view.dialog = None,
             Command::Next(next) => self.next(ctx, next),
+            Command::Requantize => self.open_anew(ctx, true),
             Command::Restore | Command::Reopen | Command::Discard | Command::Later => self.answer_offer(ctx, &command),
             Command::ToggleGuide => self.preferences.guide_hidden = !self.preferences.guide_hidden,
             Command::ToggleTheme => {
@@ -223,6 +224,7 @@ impl Workbench {
                 ctx.set_theme(if self.preferences.dark { egui::Theme::Dark } else { egui::Theme::Light });
             }
             other => {
+                self.open_codes_for(ctx, &other);
                 let Some(mut live) = self.live.take() else { return };
                 let result = self.apply_to_live(&mut live, other);
                 self.live = Some(live);
@@ -234,6 +236,15 @@ impl Workbench {
             }
         }
         ctx.request_repaint();
+    }
+
+    /// A recipe that quantizes anew wants a model that lets it.
+    fn open_codes_for(&mut self, ctx: &Context, command: &Command) {
+        let Command::LoadRecipe(path) = command else { return };
+        let guarded = self.live.as_ref().is_some_and(|live| live.model.is_guarded());
+        if guarded && file::read(path).is_ok_and(|recipe| recipe.requantize) {
+            self.open_anew(ctx, true);
+        }
     }
 
     /// Gives whether the recipe is now one that the user has in a file.
@@ -249,7 +260,14 @@ impl Workbench {
             Command::Pick(pick) => view.pick(live, pick),
             Command::Step(by) => view.step(live, by),
             Command::ToggleLock(index) if index < live.rows.len() => live.toggle_locks(&view.rows_with(index)),
-            Command::SetTarget(target) => live.set_target(target).map_err(text)?,
+            Command::SetTarget(target) => match live.mapping(target) {
+                Ok(mapped) if !mapped.is_empty() => view.dialog = Some(Dialog::Target { target, mapped }),
+                _ => live.set_target(target).map_err(text)?,
+            },
+            Command::SetTargetWithNearest(target) => {
+                live.set_target_with_nearest(target).map_err(text)?;
+                view.dialog = None;
+            }
             Command::Undo => live.undo(),
             Command::Redo => live.redo(),
             Command::AskExport => {
@@ -335,20 +353,26 @@ impl Workbench {
 
     /// Opens the model from where it was opened, and takes the recipe along if it still fits.
     fn open_again(&mut self, ctx: &Context) {
+        let anew = self.live.as_ref().is_some_and(|live| live.recipe().requantize);
+        self.open_anew(ctx, anew);
+    }
+
+    /// The same, with what is stored as codes open to every scheme or not.
+    fn open_anew(&mut self, ctx: &Context, requantize: bool) {
         let Some(live) = &mut self.live else { return };
         let path = match &live.model.origin {
             Origin::File(path) | Origin::Folder(path) => path.clone(),
             Origin::Demo(name) => format!("demo:{name}").into(),
         };
         let model = match open(&path, &self.options) {
-            Ok(model) => Arc::new(model),
+            Ok(model) => Arc::new(if requantize { model.requantizing() } else { model }),
             // It stays on the screen as it was, and can be tried again.
             Err(error) => {
                 let next = (!live.troubles.is_source_changed()).then_some(Next::OpenAgain);
                 return live.troubles.say(format!("It cannot be opened: {error}"), next);
             }
         };
-        let recipe = live.recipe().clone();
+        let recipe = Recipe { requantize, ..live.recipe().clone() };
         let base = self.autosave.as_ref().map(|autosave| autosave.base().clone());
         let names = recovery::selected(&live.model, &self.view);
         let (tab, checkpoint) = (self.view.tab, live.path_beside().map(Path::to_path_buf));

@@ -145,6 +145,26 @@ lottery-ticket and renda --round, the others nothing. lamp alone reads the
 weights. Round N of a ladder is what is left after N rounds; training between
 them is yours: export --mask-only and --rewind lead back to it.";
 
+/// Below the options of `recipe`.
+pub const RECIPE: &str = "\
+Examples:
+  spokeshave recipe demo --set '*=int4' -o mine.toml
+  spokeshave recipe model.gguf --recipe mine.toml --for command
+  spokeshave recipe model.gguf --set '*=q4_k' --for llama.cpp -o types.txt
+  spokeshave recipe model.gguf --from-tensor-types types.txt -o mine.toml
+
+--for llama.cpp names the type of every matrix; llama-quantize has no words for
+pruning or factors, which export --target gguf writes all the same.";
+
+/// Below the options of `report`.
+pub const REPORT: &str = "\
+Examples:
+  spokeshave report demo --set '*=prune:0.9+int4' -o demo.html
+  spokeshave report model.gguf --recipe mine.toml -o mine.csv
+
+The page is one file with its plots; it fetches nothing and runs nothing. Numbers
+are exact.";
+
 /// Below the options of `verify`.
 pub const VERIFY: &str = "\
 Example:

@@ -77,6 +77,15 @@ pub fn code_of(scheme: &Scheme) -> Code {
     }
 }
 
+/// Bits of one code of a tensor under a scheme; those of an element where there are no codes.
+#[must_use]
+pub fn code_bits(tensor: &Tensor, scheme: &Scheme) -> u64 {
+    match scheme.quantize {
+        Some(Quantize::Gguf(block_type)) => block_type.code_bits().into(),
+        _ => code_of(scheme).bits(stored_dtype(tensor.dtype, scheme)),
+    }
+}
+
 /// Whether an element that is 0 has a code: what was pruned before a codebook was fitted has none.
 pub fn zero_codes(of: Outcome<'_>) -> bool {
     !of.is_pruned() || !matches!(of.scheme.quantize, Some(Quantize::Codebook { .. }))

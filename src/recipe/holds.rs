@@ -16,7 +16,19 @@ impl Target {
         }
     }
 
-    /// The same for a tensor of this shape.
+    /// What is put in place of a scheme that the hand makes for a tensor of this shape: itself where the target holds it and
+    /// pruned zeros stay, else the nearest of which both are so.
+    #[must_use]
+    pub fn usable(self, scheme: &Scheme, shape: &[usize]) -> Scheme {
+        let mut out = self.nearest_for(scheme, shape).unwrap_or_else(|| scheme.clone());
+        if let (true, Some(Quantize::Gguf(block_type))) = (out.loses_zeros(), &out.quantize) {
+            out.quantize = Some(Quantize::Gguf(with_zero(*block_type)));
+            out = self.nearest_for(&out, shape).unwrap_or(out);
+        }
+        out
+    }
+
+    /// [`nearest`](Self::nearest) for a tensor of this shape.
     #[must_use]
     pub fn nearest_for(self, scheme: &Scheme, shape: &[usize]) -> Option<Scheme> {
         let held = self.nearest(scheme);

@@ -449,7 +449,8 @@ pub fn baseline(
             // A model without weight matrices has no baseline, and nothing to say about it.
             let Ok(_) = recipe.set(&model, &format!("*=int{bits}:row")) else { return Ok(()) };
             left_out.iter().for_each(|name| recipe.set_one(name, crate::recipe::Scheme::keep()));
-            let plan = Plan::new(&model, &recipe, false)?;
+            // A target without such a grid has its own type of as many bits.
+            let plan = Plan::new(&model, &recipe, true)?;
             let estimate = estimate_model_live(&model, &plan, &recipe, &mut engine, control)?;
             let accuracy = match &runnable {
                 Some(network) => {

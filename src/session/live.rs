@@ -7,7 +7,7 @@
 //! A row that has no live answer for its new scheme, or waits for it, keeps its last numbers, marked stale, until new ones are
 //! there: numbers may be old, and then say so, but are never wrong for what they claim.
 
-pub use super::view_types::{ApplyTo, Measured, Outcome, PathPoint, Row};
+pub use super::view_types::{ApplyTo, Mapped, Measured, Outcome, PathPoint, Row};
 
 use super::beside::Beside;
 use super::history::History;
@@ -265,6 +265,7 @@ impl Live {
     /// Stops reading the model; what is known stays.
     pub fn cancel_profile(&mut self) {
         self.running.profile = None;
+        self.ask_samples_again();
     }
 
     /// Reads on what is not known yet.
@@ -360,6 +361,47 @@ impl Live {
             ApplyTo::Role => Some(Pattern::of_role(&self.model, index)?),
             ApplyTo::Pattern(text) => Some(Pattern::new(text)?),
         })
+    }
+
+    /// What another target would make of the schemes that it cannot hold: each with the tensors that have it.
+    ///
+    /// # Errors
+    /// When it cannot be written at all.
+    pub fn mapping(&self, target: Target) -> Result<Vec<Mapped>, recipe::Error> {
+        let recipe = Recipe { target: Some(target), ..self.recipe.clone() };
+        let plan = Plan::new(&self.model, &recipe, true)?;
+        let mut mapped: Vec<Mapped> = Vec::new();
+        for (index, assignment) in plan.assignments.iter().enumerate() {
+            let (from, to) = (&assignment.scheme, &assignment.stored);
+            if from == to {
+                continue;
+            }
+            match mapped.iter_mut().find(|known| known.from == *from && known.to == *to) {
+                Some(known) => known.tensors.push(index),
+                None => mapped.push(Mapped { from: from.clone(), to: to.clone(), tensors: vec![index] }),
+            }
+        }
+        Ok(mapped)
+    }
+
+    /// Changes the format to be written, and takes the nearest of what it holds in place of what it does not; one step.
+    ///
+    /// # Errors
+    /// When it cannot hold even that.
+    pub fn set_target_with_nearest(&mut self, target: Target) -> Result<(), recipe::Error> {
+        let recipe = Recipe { target: Some(target), ..self.recipe.clone() };
+        let plan = Plan::new(&self.model, &recipe, true)?;
+        let settled = recipe.settled(&self.model, &plan);
+        self.change(settled, &format!("target {}", target.name()), None, None)?;
+        self.start_baseline();
+        Ok(())
+    }
+
+    /// Why the open model cannot be written in a format.
+    #[must_use]
+    pub fn why_not(&self, target: Target) -> Option<String> {
+        let recipe = Recipe { target: Some(target), ..Recipe::default() };
+        Plan::new(&self.model, &recipe, true).err().map(|error| error.to_string())
     }
 
     /// Changes the format to be written.

@@ -122,12 +122,21 @@ impl Request {
     /// # Errors
     /// When the model cannot be opened or the wish cannot be met.
     pub fn open(spec: &Path, options: &OpenOptions, wish: &Wish) -> Result<Self, Error> {
-        let model = open(spec, options)?;
-        let mut messages = model.warnings.clone();
-        let mut recipe = match &wish.recipe {
+        let recipe = match &wish.recipe {
             Some(path) => file::read(path)?,
             None => Recipe::default(),
         };
+        Self::with_recipe(spec, options, recipe, wish)
+    }
+
+    /// The same on a recipe that is there already, in place of the one that the wish names.
+    ///
+    /// # Errors
+    /// As [`Request::open`].
+    pub fn with_recipe(spec: &Path, options: &OpenOptions, recipe: Recipe, wish: &Wish) -> Result<Self, Error> {
+        let model = open(spec, options)?;
+        let mut messages = model.warnings.clone();
+        let mut recipe = recipe;
         recipe.requantize |= wish.requantize;
         let model = Arc::new(if recipe.requantize { model.requantizing() } else { model });
         recipe.target = Some(wish.target.or(recipe.target).unwrap_or(plan::default_target(&model)));

@@ -83,6 +83,9 @@ impl Live {
 
     /// Gives rows that wait their live numbers for as long as the budget allows, one at least.
     fn serve(&mut self, budget: &mut Budget) {
+        if self.waiting.is_empty() {
+            return;
+        }
         let rows = &self.rows;
         self.waiting.put_in_order(|row| rows[row].fresh);
         while let Some(index) = self.waiting.next() {
@@ -249,12 +252,25 @@ impl Live {
         self.dirty = true;
         let tried = self.asked.tried;
         self.asked = self.engine.ask(&self.model, &self.plan);
-        let all = self.asked.tried != tried;
+        if self.asked.tried != tried && self.running.profile.is_none() {
+            self.ask_samples_again();
+        }
         let pooled: Vec<bool> = self.plan.assignments.iter().map(|a| a.stored.is_global()).collect();
         self.small_left = SMALL_IN_FRAMES;
         for (index, &pooled) in pooled.iter().enumerate() {
-            let moved = profiled.binary_search(&index).is_ok() || pooled || all || self.plan.removals.touches(index);
+            let moved = profiled.binary_search(&index).is_ok() || pooled || self.plan.removals.touches(index);
             if moved && self.is_open(index) {
+                self.waiting.put(index, true);
+            }
+        }
+    }
+
+    /// Lets rows wait whose numbers are from samples: of how many groups each, hangs on how many tensors need them. While the
+    /// model is read that changes with every profile, and they are asked again when it is.
+    pub(super) fn ask_samples_again(&mut self) {
+        for index in 0..self.rows.len() {
+            let sampled = self.rows[index].estimate.as_ref().is_some_and(|e| e.label == Label::Sampled);
+            if sampled && self.is_open(index) {
                 self.waiting.put(index, true);
             }
         }
@@ -265,6 +281,7 @@ impl Live {
         self.running.put_away(through);
         self.dirty |= through.measure || through.estimate || through.profile;
         if through.profile {
+            self.ask_samples_again();
             self.start_baseline();
             self.start_estimates(None);
         }

@@ -24,5 +24,6 @@ mod verdict;
 mod window;
 mod window_compare;
 mod window_editor;
+mod window_gguf;
 mod window_rows;
 mod window_trust;

@@ -49,7 +49,7 @@ fn the_demo_beside_a_later_checkpoint_in_light() {
     bench.get_by_role_and_label(Role::Tab, "Compare").click();
     settle(&mut bench);
     bench.get_by_role_and_label(Role::Button, "Compare with…").click();
-    bench.step();
+    settle(&mut bench);
     bench.get_by_label("Path of the checkpoint").focus();
     bench.step();
     bench.get_by_label("Path of the checkpoint").type_text(&other);

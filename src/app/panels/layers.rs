@@ -184,13 +184,20 @@ pub fn constraint(live: &Live, index: usize) -> Option<String> {
             format::bytes_text(tensor.bytes())
         ));
     }
+    if live.target().is_dense() {
+        let zeros = scheme.prune.as_ref().filter(|prune| !matches!(prune, Prune::Structured { .. }))?;
+        return zeros
+            .asked()
+            .is_none_or(|share| share > 0.0)
+            .then(|| format!("{} stores every zero: pruning saves nothing here", live.target().name()));
+    }
     let zeros_kept = matches!(scheme.prune, Some(Prune::Structured { .. }));
     let asked = scheme.prune.as_ref().filter(|_| !zeros_kept)?.asked().unwrap_or(1.0);
     let saved = estimate.sizes.mask + estimate.sizes.indices > 0;
     if asked == 0.0 || saved {
         return None;
     }
-    let even = sizes::break_even(sizes::code_of(scheme).bits(sizes::stored_dtype(tensor.dtype, scheme)));
+    let even = sizes::break_even(sizes::code_bits(tensor, scheme));
     let zeros = estimate.errors.as_ref().map_or(asked, |e| e.zeros as f64 / estimate.elements.max(1) as f64);
     (zeros < even).then(|| {
         format!("{} % zeros, under the {} % break-even: no mask", format::percent(zeros, 0), format::percent(even, 0))

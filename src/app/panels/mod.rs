@@ -14,6 +14,7 @@ pub mod header;
 pub mod jobs;
 pub mod layer;
 pub mod layers;
+mod number_formats;
 pub mod pixels;
 mod plot;
 mod prune;

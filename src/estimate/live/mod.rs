@@ -321,7 +321,9 @@ fn rounding(tensor: &Tensor, target: Target) -> Rounding {
 
 impl Case<'_> {
     fn answer(&self) -> Option<Answer> {
-        if self.may_be_refused() || self.is_left_to_chance() {
+        // What GGML's encoders search for in a block is in no profile.
+        let in_blocks = matches!(self.scheme.quantize, Some(Quantize::Gguf(_)));
+        if in_blocks || self.may_be_refused() || self.is_left_to_chance() {
             return None;
         }
         if self.scheme.is_keep() {
