@@ -235,7 +235,7 @@ fn pre_of(step: &Value, words_first: bool) -> Result<&'static str, ErrorKind> {
     Ok(name)
 }
 
-const UNKNOWN: &str = "which are none of those that are known here (gpt-2, smollm, llama-bpe, qwen2)";
+const UNKNOWN: &str = "and those that are known here are gpt-2, smollm, llama-bpe, smaug-bpe and qwen2";
 
 /// The name of a cut by a pattern.
 fn of_pattern(split: &Value, words_first: bool) -> Result<&'static str, ErrorKind> {

@@ -70,7 +70,6 @@ def every_kind() -> list[bytes]:
 def files() -> list[tuple[str, bytes, str]]:
     two = [info("a"), info("b", offset=32)]
     past = "more than can be counted"
-    cut = "the file is cut short (download it again)"
     whole = file([LLAMA, pair("k", U32, 7), array("t", TEXT, ["x", "yz"])], two, DATA)
     no_end = file(infos=[info("a"), info("b", (5,), 0, 32)], data=DATA[:52])
     cuts = [
@@ -82,9 +81,9 @@ def files() -> list[tuple[str, bytes, str]]:
             (20, "its first bytes: 8 bytes are expected here and 4 follow"),
             (24, "its key-values: it is said to hold 3 pairs, which take 13 bytes each at least, and 0 bytes follow"),
             (60, "its key-values: it is said to hold 3 pairs, which take 13 bytes each at least, and 36 bytes follow"),
-            (80, 'key "k": 4 bytes are expected here and 1 follow'),
-            (120, cut),
-            (len(whole) - 70, 'tensor "b"'),
+            (80, 'key "k": 4 bytes are expected here and 2 follow'),
+            (120, 'key "t": it is said to hold 2 items, which take 8 bytes each at least, and 9 bytes follow'),
+            (whole.index(text("b")) + 13, 'tensor "b": 8 bytes are expected here and 0 follow'),
             (len(whole) - 33, 'tensor "a": it ends at byte'),
             (len(whole) - 1, f'tensor "b": it ends at byte {len(whole)} and the file at byte {len(whole) - 1}'),
         )
@@ -142,6 +141,7 @@ def files() -> list[tuple[str, bytes, str]]:
         ("product_wraps", one(dims=(2**32, 2**32)), "its shape [4294967296, 4294967296] has more elements than can be counted"),
         ("product_wraps_to_small", one(dims=(2**32, 2**30, 4, 8)), "has more elements than can be counted"),
         ("product_wraps_before_zero", one(dims=(2**62, 4, 0)), "has more elements than can be counted"),
+        ("product_wraps_after_zero", one(dims=(0, 2**40, 2**40)), "its shape [1099511627776, 1099511627776, 0] has more elements than can be counted"),
         ("bytes_wrap", one(dims=(2**62,)), "needs more bytes than can be counted"),
         ("half_a_block", one(dims=(33,), kind=8), "its rows of 33 elements are not whole blocks of 32, as Q8_0 needs"),
         ("half_a_super_block", one(144, dims=(128, 2), kind=12), "its rows of 128 elements are not whole blocks of 256, as Q4_K needs"),
@@ -268,7 +268,7 @@ def tokenizers() -> list[tuple[str, str, str]]:
     steps = lambda *kinds: {"type": "Sequence", "pretokenizers": list(kinds)}
     digits = {"type": "Digits", "individual_digits": True}
     template = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<|end|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]}
-    unknown = "which are none of those that are known here (gpt-2, smollm, llama-bpe, qwen2)"
+    unknown = "and those that are known here are gpt-2, smollm, llama-bpe, smaug-bpe and qwen2"
     dumped = [
         ("ok_gpt2", tokenizer(), "ok"),
         ("ok_smollm", tokenizer(pre_tokenizer=steps(digits, BYTES)), "ok"),
@@ -291,7 +291,7 @@ def tokenizers() -> list[tuple[str, str, str]]:
         ("no_steps", tokenizer(pre_tokenizer=None), "it cuts text by the steps []"),
         ("prefix_space", tokenizer(pre_tokenizer=BYTES | {"add_prefix_space": True}), "it puts a space before every text"),
         ("digits_in_groups", tokenizer(pre_tokenizer=steps(digits | {"individual_digits": False}, BYTES)), f"it cuts text by the steps [Digits, ByteLevel], {unknown}"),
-        ("other_pattern", tokenizer(pre_tokenizer=words(r"\p{L}+")), r'it cuts text by the pattern "\p{L}+", which is none of those'),
+        ("other_pattern", tokenizer(pre_tokenizer=words(r"\p{L}+")), r'it cuts text by the pattern "\p{L}+", and those that are known here are'),
         ("other_behavior", tokenizer(pre_tokenizer=words(THREE, behavior="Removed")), "what it cuts text at is not kept as it is"),
         ("inverted", tokenizer(pre_tokenizer=words(THREE, invert=True)), "what it cuts text at is not kept as it is"),
         ("step_evil", tokenizer(pre_tokenizer={"type": "\x1b[2J\u202e"}), "[\\u{1b}[2J\\u{202e}]"),
@@ -315,7 +315,7 @@ def tokenizers() -> list[tuple[str, str, str]]:
         ("list", "[]", "it is not valid"),
         ("page", "<!DOCTYPE html>", "it is not valid"),
         ("pointer", "version https://git-lfs.github.com/spec/v1\n", "it is not valid"),
-        ("deep", '{"model": ' + "[" * 200, "it is not valid: recursion limit"),
+        ("deep", '{"pre_tokenizer": ' + "[" * 200, "it is not valid: recursion limit"),
         ("model_twice", '{"model": {}, "model": {}}', "it is not valid: duplicate field `model`"),
     ]
 
@@ -422,7 +422,7 @@ def conversions() -> list[tuple[str, dict[str, bytes | str], str]]:
         ("family_evil", config(model_type="\x1b[2J\u202e"), 'its family is "\\u{1b}[2J\\u{202e}"'),
         ("no_heads", config(num_attention_heads=gone), "config.json has no number num_attention_heads"),
         ("heads_0", config(num_attention_heads=0), "its heads have 0 rows"),
-        ("heads_2e63", config(num_attention_heads=2**63, head_dim=4), "q_proj.weight"),
+        ("heads_2e63", config(num_attention_heads=2**63, head_dim=4), 'o_proj.weight" has the shape [8, 8]'),
         ("heads_text", config(num_attention_heads="2"), "config.json has no number num_attention_heads"),
         ("head_odd", config(head_dim=3), "its heads have 3 rows, and rotary positions need an even number of them"),
         ("head_other", config(head_dim=6), 'tensor "model.layers.0.self_attn.'),

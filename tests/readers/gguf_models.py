@@ -24,6 +24,7 @@ TEXTS = [
     "<|im_start|>user\nhello<|im_end|>",
     "",
 ]
+NEAR = 1e-4  # what is left of f32 sums against f64
 QUERIES, KEYS = ("attn_q.weight", "attn_q.bias"), ("attn_k.weight", "attn_k.bias")
 MAPS = {"llama": gguf.MODEL_ARCH.LLAMA, "mistral": gguf.MODEL_ARCH.LLAMA, "qwen2": gguf.MODEL_ARCH.QWEN2, "qwen3": gguf.MODEL_ARCH.QWEN3}
 
@@ -189,7 +190,7 @@ def check_family(checks: Checks, work: Path, name: str) -> None:
     checks.equal(case, "the tokenizer's files come along", {p.name for p in out.iterdir()} >= {"config.json", "tokenizer.json"}, True)
     with Network(path) as network:
         difference = np.abs(network.log_probabilities(IDS) - dense).max()
-        checks.check(difference < 2e-3, case, "log-probabilities of the F32 file", difference, "numpy's within 0.002")
+        checks.check(difference < NEAR, case, "log-probabilities of the F32 file", difference, f"numpy's within {NEAR}")
         check_texts(checks, case, twin, network)
 
     path = check_written(checks, case, folder, out, config, weights, [])
@@ -204,6 +205,29 @@ def check_family(checks: Checks, work: Path, name: str) -> None:
             checks.run(case, "export", folder, "--target", "gguf", "-o", out, "--force", *extra)
             checks.equal(case, f"the same bytes with {extra}", sha(out), first)
     check_quantized(checks, case, twin, out, config, wide, dense)
+    if name == "llama3":
+        check_spoiled(checks, case, twin, out)
+
+
+def check_spoiled(checks: Checks, case: str, folder: Path, out: Path) -> None:
+    """A changed byte anywhere in a written file is found, and the tensor or key named."""
+    checks.run(case, "export", folder, "--target", "gguf", "-o", out, "--force", "--json")
+    (path,) = out.glob("*.gguf")
+    whole = path.read_bytes()
+    for what, at, told in (
+        ("a token", whole.index(b"tokenizer.ggml.tokens") + 600, "tokenizer.ggml.tokens"),
+        ("a number", whole.index(b"llama.rope.freq_base") + 24, "llama.rope.freq_base"),
+        ("a rotary factor", read(path).offsets["rope_freqs.weight"] + 5, "rope_freqs.weight"),
+        ("a weight", read(path).offsets["output_norm.weight"] + 1, "model.norm.weight"),
+    ):
+        spoiled = bytearray(whole)
+        spoiled[at] ^= 1
+        path.write_bytes(spoiled)
+        run = checks.run(f"{case} spoiled", "verify", folder, out, "--json", code=1)
+        named = [t["name"] for t in json.loads(run.stdout or b"{\"tensors\":[]}")["tensors"] if not t["as_planned"]]
+        checks.equal(f"{case} spoiled", f"{what} is found", named, [told])
+    path.write_bytes(whole)
+    checks.run(f"{case} spoiled", "verify", folder, out, "--json")
 
 
 MIXES = {
@@ -277,7 +301,7 @@ def check_removed(checks: Checks, work: Path) -> None:
         wanted = make_hf.forward(config, zeroed, IDS)
         with Network(path) as network:
             difference = np.abs(network.log_probabilities(IDS) - wanted).max()
-        checks.check(difference < 2e-3, case, "log-probabilities with these units at 0", difference, "numpy's within 0.002")
+        checks.check(difference < NEAR, case, "log-probabilities with these units at 0", difference, f"numpy's within {NEAR}")
         for scheme in ("q8_0", "q4_0"):
             both = ["--set", f"*self_attn*=heads:0.25+{scheme}", "--set", f"*mlp*=ffn:0.25+{scheme}"]
             path = check_written(checks, f"{case} {scheme}", folder, out, config, weights, both)

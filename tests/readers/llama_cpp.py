@@ -1,7 +1,7 @@
 """llama.cpp itself, through the C functions that the xllamacpp wheel exports: files judged, blocks decoded, networks run.
 
-Only `requirements.txt`'s version of the wheel is meant: structures are passed as opaque bytes and the three fields that are
-set are found by their default values.
+Only `requirements.txt`'s version of the wheel is meant: structures are passed as opaque bytes, and the fields that are set are
+known by their places and checked by their default values.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def encode(kind: int, values: np.ndarray, block_bytes: int, block: int) -> np.nd
 
 
 class Network:
-    """A model file, loaded and run on one thread after the other; key and value caches in F32."""
+    """A model file, loaded to be run with nothing rounded that need not be."""
 
     def __init__(self, path: Path, tokens: int = 256):
         _said.clear()
@@ -111,10 +111,10 @@ class Network:
         if not self.model:
             raise Refused(" ".join("".join(_said).split())[-300:])
         parameters = LIBRARY.llama_context_default_params()
-        words = np.frombuffer(parameters.bytes, "i4")
-        words = words.copy()
-        assert words[0] == 512 and list(words[26:28]) == [1, 1], "n_ctx, and type_k and type_v, which are F16 by default"
-        words[:3], words[26:28] = max(tokens, 512), 0
+        words = np.frombuffer(parameters.bytes, "i4").copy()
+        # n_ctx; flash_attn_type, which rounds to F16 unless it is off; type_k and type_v, which are F16 unless they are F32.
+        assert (words[0], words[13], *words[26:28]) == (512, -1, 1, 1), "the structure of this version"
+        words[:3], words[13], words[26:28] = max(tokens, 512), 0, 0
         parameters = Parameters.from_buffer_copy(words.tobytes())
         self.context = LIBRARY.llama_init_from_model(self.model, parameters)
         if not self.context:

@@ -55,7 +55,12 @@ FAMILIES = {
     "llama-biased": Family(
         "llama", "gpt-2", F32, biases=True, config={"attention_bias": True, "rope_scaling": {"type": "linear", "factor": 2.0}}
     ),
-    "mistral": Family("mistral", "smaug-bpe", shards=True, config={"head_dim": 32, "sliding_window": None}),
+    "mistral": Family(
+        "mistral",
+        "smaug-bpe",
+        shards=True,
+        config={"hidden_size": 512, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 32, "sliding_window": None},
+    ),
     "qwen2": Family("qwen2", "qwen2", tied=True, biases=True, config={"rope_theta": 1000000.0}),
     "qwen3": Family("qwen3", "qwen2", config={"head_dim": 128}),
 }
@@ -92,7 +97,7 @@ def weights_of(family: Family, seed: int = 0) -> dict[str, np.ndarray]:
     config, draw = config_of(family), np.random.default_rng(seed)
     hidden, inner, head = config["hidden_size"], config["intermediate_size"], head_of(config)
     queries, keys = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
-    out = {"model.embed_tokens.weight": draw.standard_normal((ROWS, hidden)) * 0.5, "model.norm.weight": 1 + 0.1 * draw.standard_normal(hidden)}
+    out = {"model.embed_tokens.weight": draw.standard_normal((ROWS, hidden)) * (0.15 if family.tied else 0.5), "model.norm.weight": 1 + 0.1 * draw.standard_normal(hidden)}
     if not family.tied:
         out["lm_head.weight"] = draw.standard_normal((ROWS, hidden)) * 0.1
     for block in range(config["num_hidden_layers"]):
