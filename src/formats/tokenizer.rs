@@ -24,8 +24,10 @@ pub struct Tokenizer {
     pub merges: Vec<String>,
     /// How text is cut before merges are looked for, by llama.cpp's name for it.
     pub pre: &'static str,
-    /// Whether a token is put before every text, when the file's template says so.
+    /// The token that is put before every text, where there is one.
     pub begins_with: Option<String>,
+    /// And the one behind it.
+    pub ends_with: Option<String>,
 }
 
 /// One token.
@@ -129,8 +131,8 @@ pub fn read_bytes(text: &[u8]) -> Result<Tokenizer, ErrorKind> {
     let vocab: BTreeMap<String, u32> = serde_json::from_value(raw.model.vocab)
         .map_err(|error| wrong(format!("its vocabulary is not valid: {error}")))?;
     let merges = merges(raw.model.merges, &vocab)?;
-    let begins_with = first_of_template(&raw.post_processor);
-    Ok(Tokenizer { tokens: tokens(vocab, raw.added_tokens)?, merges, pre, begins_with })
+    let (begins_with, ends_with) = around(&raw.post_processor)?;
+    Ok(Tokenizer { tokens: tokens(vocab, raw.added_tokens)?, merges, pre, begins_with, ends_with })
 }
 
 /// Merges as texts, each of two tokens that there are.
@@ -256,14 +258,34 @@ fn flag(step: &Value, key: &str) -> Option<bool> {
     step.get(key)?.as_bool()
 }
 
-/// The token that the template of single texts begins with, where there is a template.
-fn first_of_template(step: &Value) -> Option<String> {
-    let all = match (kind_of(step)?, step.get("processors")) {
-        ("Sequence", Some(Value::Array(steps))) => steps.iter().collect(),
+/// The tokens that are put before and behind every text.
+fn around(step: &Value) -> Result<(Option<String>, Option<String>), ErrorKind> {
+    let all: Vec<&Value> = match (kind_of(step), step.get("processors")) {
+        (None, _) => Vec::new(),
+        (Some("Sequence"), Some(Value::Array(steps))) => steps.iter().collect(),
         _ => vec![step],
     };
-    let template = all.into_iter().find(|step| kind_of(step) == Some("TemplateProcessing"))?;
-    Some(template.get("single")?.get(0)?.get("SpecialToken")?.get("id")?.as_str()?.to_owned())
+    let known = |step: &&Value| matches!(kind_of(step), Some("ByteLevel" | "TemplateProcessing"));
+    if let Some(other) = all.iter().find(|step| !known(step)) {
+        let name = quoted(kind_of(other).unwrap_or("?"));
+        return Err(wrong(format!("it finishes texts with the step {name}, which is not known here")));
+    }
+    let Some(template) = all.into_iter().find(|step| kind_of(step) == Some("TemplateProcessing")) else {
+        return Ok((None, None));
+    };
+    let pieces = template.get("single").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let token = |piece: &Value| piece.get("SpecialToken")?.get("id")?.as_str().map(str::to_owned);
+    let is_text = |piece: &Value| piece.get("Sequence").is_some();
+    let found = match pieces {
+        [text] if is_text(text) => Some((None, None)),
+        [first, text] if is_text(text) => token(first).map(|first| (Some(first), None)),
+        [text, last] if is_text(text) => token(last).map(|last| (None, Some(last))),
+        [first, text, last] if is_text(text) => {
+            token(first).zip(token(last)).map(|(first, last)| (Some(first), Some(last)))
+        }
+        _ => None,
+    };
+    found.ok_or_else(|| wrong("its template for a text is not one token before and one behind it at most"))
 }
 
 #[cfg(test)]
@@ -275,7 +297,7 @@ mod tests {
             r#"{{"model": {{"type": "BPE", "vocab": {{"a": 0, "b": 1, "ab": 3, "aba": 6}}, "merges": ["a b", ["ab", "a"]]}},
             "added_tokens": [{{"id": 5, "content": "<|end|>", "special": false}}, {{"id": 4, "content": "x y", "special": false}},
             {{"id": 0, "content": "A", "special": true}}], "pre_tokenizer": {pre},
-            "post_processor": {{"type": "TemplateProcessing", "single": [{{"SpecialToken": {{"id": "<|end|>"}}}}]}}}}"#
+            "post_processor": {{"type": "TemplateProcessing", "single": [{{"SpecialToken": {{"id": "<|end|>"}}}}, {{"Sequence": {{}}}}]}}}}"#
         )
     }
 
@@ -295,7 +317,7 @@ mod tests {
             shown,
             [Some(("A", 3)), Some(("b", 1)), None, Some(("ab", 1)), Some(("x y", 4)), Some(("<|end|>", 3)), Some(("aba", 1))]
         );
-        assert_eq!(read.begins_with.as_deref(), Some("<|end|>"));
+        assert_eq!((read.begins_with.as_deref(), read.ends_with), (Some("<|end|>"), None));
     }
 
     #[test]

@@ -264,10 +264,14 @@ def tokenizer(model=None, **k) -> dict:
     return {key: v for key, v in (parts | k).items() if v != "left out"}
 
 
+def begins(token: str) -> dict:
+    return {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": token, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]}
+
+
 def tokenizers() -> list[tuple[str, str, str]]:
     steps = lambda *kinds: {"type": "Sequence", "pretokenizers": list(kinds)}
     digits = {"type": "Digits", "individual_digits": True}
-    template = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<|end|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]}
+    template = begins("<|end|>")
     unknown = "and those that are known here are gpt-2, smollm, llama-bpe, smaug-bpe and qwen2"
     dumped = [
         ("ok_gpt2", tokenizer(), "ok"),
@@ -282,6 +286,8 @@ def tokenizers() -> list[tuple[str, str, str]]:
         ("ok_added_over_word", tokenizer(added_tokens=[added(3, "<|ab|>"), added(5, "x", False)]), "ok"),
         ("ok_unmarked", tokenizer({"end_of_word_suffix": "", "continuing_subword_prefix": None, "dropout": 0.1}), "ok"),
         ("ok_no_type", tokenizer({"type": "left out"}), "ok"),
+        ("template_for_two", tokenizer(post_processor=template | {"single": [*template["single"], *template["single"]]}), "its template for a text is not one token before and one behind it at most"),
+        ("roberta", tokenizer(post_processor={"type": "RobertaProcessing", "sep": ["b", 1], "cls": ["a", 0]}), 'it finishes texts with the step "RobertaProcessing"'),
         ("unigram", tokenizer({"type": "Unigram", "vocab": [["a", -1.0]], "merges": "left out"}), 'it is of type "Unigram", and only byte-level BPE is converted'),
         ("word_piece", tokenizer({"type": "WordPiece"}), 'it is of type "WordPiece"'),
         ("sentence_piece", tokenizer({"byte_fallback": True}), "it is a SentencePiece tokenizer (BPE with byte fallback)"),
@@ -466,5 +472,7 @@ def conversions() -> list[tuple[str, dict[str, bytes | str], str]]:
         ("sentence_piece", {"tokenizer.json": json.dumps(tokenizer({"byte_fallback": True}))}, "the tokenizer: it is a SentencePiece tokenizer"),
         ("more_tokens_than_rows", {"tokenizer.json": json.dumps(tokenizer(added_tokens=[added(8, "x")]))}, "its tokenizer has 9 tokens and the embedding 8 rows; every token needs one"),
         ("same_text_twice", {"tokenizer.json": json.dumps(tokenizer(added_tokens=[added(5, "<|end|>"), added(6, "<|end|>")]))}, 'tokens 5 and 6 are both "<|end|>"'),
+        ("template_of_another", {"tokenizer.json": json.dumps(tokenizer(post_processor=begins("<|end|>"), added_tokens=[added(5, "<|end|>"), added(6, "<|go|>")]))} | said(bos_token="<|go|>"), 'the tokenizer puts "<|end|>" before every text, which is not its bos_token'),
+        ("ok_template", {"tokenizer.json": json.dumps(tokenizer(post_processor=begins("<|end|>")))}, "ok"),
         ("special_unknown", said(bos_token="<|none|>"), 'tokenizer_config.json names "<|none|>" as its bos_token, and there is no such token'),
     ]

@@ -119,7 +119,8 @@ def check_tokens(checks: Checks, case: str, folder: Path, file: File, family: ma
         "eos_token_id": 2,
         "unknown_token_id": 0,
         "padding_token_id": 2,
-        "add_bos_token": family.cut == "llama-bpe",
+        "add_bos_token": family.cut in ("llama-bpe", "gpt-2"),
+        "add_eos_token": family.cut == "gpt-2",
     }
     for key, value in wanted.items():
         checks.equal(case, f"tokenizer.ggml.{key}", file.value(f"tokenizer.ggml.{key}"), value)

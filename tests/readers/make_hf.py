@@ -154,11 +154,14 @@ def tokenizer_of(family: Family) -> dict:
         "gpt-2": bytes_,
         "smollm": {"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": True}, bytes_]},
     }
+    special = lambda i: {"SpecialToken": {"id": SPECIAL[i], "type_id": 0}}
+    sequence = {"Sequence": {"id": "A", "type_id": 0}}
+    around = {"llama-bpe": [special(1), sequence], "gpt-2": [special(1), sequence, special(2)]}.get(plain)
     template = {
         "type": "TemplateProcessing",
-        "single": [{"SpecialToken": {"id": "<|im_start|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
-        "pair": [],
-        "special_tokens": {"<|im_start|>": {"id": "<|im_start|>", "ids": [1], "tokens": ["<|im_start|>"]}},
+        "single": around,
+        "pair": [sequence, {"Sequence": {"id": "B", "type_id": 0}}],
+        "special_tokens": {token: {"id": token, "ids": [i], "tokens": [token]} for i, token in enumerate(SPECIAL)},
     }
     added = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     return {
@@ -169,7 +172,7 @@ def tokenizer_of(family: Family) -> dict:
         "normalizer": {"type": "NFC"} if plain == "qwen2" else None,
         "pre_tokenizer": steps.get(plain)
         or {"type": "Sequence", "pretokenizers": [split, bytes_ | {"use_regex": False}]},
-        "post_processor": template if plain == "llama-bpe" else None,
+        "post_processor": template if around else None,
         "decoder": bytes_,
         "model": {
             "type": "BPE",

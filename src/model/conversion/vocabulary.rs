@@ -51,7 +51,11 @@ pub(super) fn read(folder: &Path, config: &Config, rows: usize) -> Result<Spelle
         let id = special(&read, &about, by_text)?.or_else(|| config.first_number(by_id));
         pairs.extend(id.and_then(|id| u32::try_from(id).ok()).map(|id| u32_pair(key, id)));
     }
-    pairs.push(bool_pair("tokenizer.ggml.add_bos_token", begins(&read, &about)));
+    // It is said in any case: where a file says nothing, llama.cpp goes by the name of the cut.
+    let begins = surrounds(&about, ["add_bos_token", "bos_token"], read.begins_with.as_deref(), "before")?;
+    let ends = surrounds(&about, ["add_eos_token", "eos_token"], read.ends_with.as_deref(), "behind")?;
+    pairs.push(bool_pair("tokenizer.ggml.add_bos_token", begins));
+    pairs.push(bool_pair("tokenizer.ggml.add_eos_token", ends));
     let template = config::read_small(&folder.join("chat_template.jinja"), tokenizer::LARGEST)
         .and_then(|text| String::from_utf8(text).ok())
         .or_else(|| about.text(&["chat_template"]).map(str::to_owned));
@@ -92,10 +96,18 @@ fn special(read: &Tokenizer, about: &Config, key: &str) -> Result<Option<usize>,
     id.ok_or_else(missing).map(Some)
 }
 
-/// Whether texts begin with the bos token. It is said in any case: where a file says nothing, llama.cpp goes by the name of
-/// the cut.
-fn begins(read: &Tokenizer, about: &Config) -> bool {
-    let bos = about.text(&["bos_token"]).or_else(|| about.text(&["bos_token", "content"]));
-    let by_template = || bos.is_some() && read.begins_with.as_deref() == bos;
-    about.flag("add_bos_token").unwrap_or_else(by_template)
+/// Whether a special token is put around every text, by what `tokenizer_config.json` says, or by the tokenizer's template.
+fn surrounds(about: &Config, [flag, key]: [&str; 2], token: Option<&str>, place: &str) -> Result<bool, String> {
+    if let Some(said) = about.flag(flag) {
+        return Ok(said);
+    }
+    let special = about.text(&[key]).or_else(|| about.text(&[key, "content"]));
+    match token {
+        None => Ok(false),
+        Some(token) if Some(token) == special => Ok(true),
+        Some(token) => Err(format!(
+            "the tokenizer puts {} {place} every text, which is not its {key}, and llama.cpp puts no other there",
+            quoted(token)
+        )),
+    }
 }
