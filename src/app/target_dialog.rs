@@ -22,15 +22,15 @@ pub(super) fn target_ui(
     commands: &mut Vec<Command>,
 ) -> bool {
     let Some(live) = live else { return false };
-    ui.label(theme::name(&format!("Write {} instead?", target.name())));
+    ui.label(theme::name(format!("Write {} instead?", target.name())));
     let layers: usize = mapped.iter().map(|line| line.tensors.len()).sum();
     let of = if layers == 1 { "1 layer has a scheme".to_owned() } else { format!("{layers} layers have schemes") };
     ui.label(theme::label(format!("{of} that it cannot hold. These are the nearest that it can:")));
     ui.add_space(8.0);
     egui::Grid::new("mapping").num_columns(3).spacing([16.0, 4.0]).show(ui, |ui| {
         for line in mapped.iter().take(MOST) {
-            ui.label(theme::value(&line.from.to_string()));
-            ui.label(theme::value(&format!("→ {}", line.to)));
+            ui.label(theme::value(line.from.to_string()));
+            ui.label(theme::value(format!("→ {}", line.to)));
             ui.label(theme::label(layers_of(live, line)));
             ui.end_row();
         }

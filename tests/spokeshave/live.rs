@@ -317,9 +317,8 @@ fn a_pool_follows_its_members_profile_by_profile() {
     };
     let at_once = cuts(&mut Engine::of(read.clone()));
     let mut engine = Engine::new(model.tensors.len());
-    let guess = |tensor: &Tensor, known: &Option<Arc<Profile>>| match is_sketched(tensor) {
-        true => coarse_profile(&model, tensor, &control).ok().map(Arc::new),
-        false => known.clone(),
+    let guess = |tensor: &Tensor, known: &Option<Arc<Profile>>| {
+        if is_sketched(tensor) { coarse_profile(&model, tensor, &control).ok().map(Arc::new) } else { known.clone() }
     };
     let guesses = model.tensors.iter().zip(&read).map(|(tensor, known)| guess(tensor, known));
     for (index, guess) in guesses.enumerate() {

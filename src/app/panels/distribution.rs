@@ -253,6 +253,9 @@ fn threshold_ui(
 ) {
     let t = tokens(ui);
     let index = view.selected;
+    if !live.model.tensors[index].is_touchable() {
+        return;
+    }
     let scheme = live.scheme(index);
     let scope = match &scheme.prune {
         Some(Prune::Magnitude { scope, .. }) => Some(*scope),

@@ -60,6 +60,7 @@ pub fn column_ui(ui: &mut Ui, live: &Live, index: usize) {
                 parts_ui(ui, errors, estimate.factors.is_some(), t);
             }
         }
+        None if live.model.tensors[index].is_coded() => drop(ui.label(theme::hint("stored as codes: kept as it is"))),
         None => drop(ui.label(theme::hint("not a float tensor: kept as it is"))),
     }
     ui.add_space(6.0);

@@ -189,7 +189,8 @@ fn share_ui(ui: &mut Ui, editor: &Editor<'_>, prune: &Prune, set: &mut dyn FnMut
     let words = format!("break-even {} %", format::signed(even, 0));
     let spoken = format!("{percent:.1} %");
     let mut slider = Slider::new(&mut percent, 0.0..=100.0, "Pruned share").step(0.5).disabled(reason);
-    if !structured {
+    // Where zeros are stored like anything else there is nothing to break even on.
+    if !structured && !editor.target.is_dense() {
         slider = slider.mark(even, &words);
     }
     if ui.add(slider.spoken(spoken)).changed() {
