@@ -39,7 +39,9 @@ impl Pairs {
         }
     }
 
-    const fn count(&self) -> u64 {
+    /// How many they are.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
         match self {
             Self::Copied(_) | Self::Made(_) => 1,
             Self::Spelled(_, count) => *count,
@@ -75,7 +77,7 @@ impl GgufFile {
     pub fn of(model: &Model, plan: &Plan, recipe: &Recipe, mask: impl Fn(usize) -> String) -> Result<Self, ErrorKind> {
         let conversion = conversion_of(model);
         let items = items(model, conversion);
-        let mut pairs = conversion.map_or_else(|| copied(model, plan), |conversion| converted(model, plan, conversion));
+        let mut pairs = said(model, plan);
         let text = file::print(&recipe.canonical(model, plan));
         pairs.push(Pairs::Made(layout::text_pair(RECIPE_KEY, &text)));
         let all: Vec<usize> = (0..model.tensors.len()).collect();
@@ -112,6 +114,16 @@ impl GgufFile {
         let all = 0..model.tensors.len();
         self.layout.len - all.map(|i| gguf_bytes(plan.outcome(model, i))).sum::<u64>()
     }
+}
+
+/// What stands for the key-values as a whole where none of them can be named.
+pub const WORDS: &str = "key-values";
+
+/// The key-values of an artifact, all but the recipe and masks that follow them.
+#[must_use]
+pub fn said(model: &Model, plan: &Plan) -> Vec<Pairs> {
+    let conversion = conversion_of(model);
+    conversion.map_or_else(|| copied(model, plan), |conversion| converted(model, plan, conversion))
 }
 
 /// How a model is converted; `None` for one that is GGUF already.

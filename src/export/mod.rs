@@ -16,7 +16,7 @@
 //! | [`others`] | what comes along with a folder's weights |
 //! | [`atomic`], [`stale`] | temporaries: made, renamed, deleted; left behind and found again |
 //! | `dense`, `packed`, `packed_tensor`, `gguf`, `output` | the bytes |
-//! | `verify` | reading back |
+//! | `verify`, `verify_gguf` | reading back |
 //! | `masks` | the zeros alone, and another checkpoint under them |
 
 pub mod atomic;
@@ -32,6 +32,7 @@ mod packed_tensor;
 pub mod space;
 pub mod stale;
 mod verify;
+mod verify_gguf;
 
 pub use destination::{check_destination, check_not_input, check_not_source};
 pub use masks::{Masks, Rewound, export_masks, export_rewound};

@@ -2,6 +2,7 @@
 
 use super::Error;
 use super::output::by_arithmetic;
+use super::verify_gguf::{faults, is_extra};
 use crate::compress::{Joint, Task, fold_chunks, prepare};
 use crate::control::Control;
 use crate::estimate::gguf_file::{conversion_of, name_of};
@@ -42,7 +43,7 @@ impl TensorCheck {
         Self { ok: true, note: None, ..Self::failed(name, "") }
     }
 
-    fn failed(name: &str, why: &'static str) -> Self {
+    pub(super) fn failed(name: &str, why: &'static str) -> Self {
         Self { name: name.to_owned(), ok: false, t2: None, sqnr_db: None, max_abs_difference: None, note: Some(why) }
     }
 }
@@ -50,8 +51,8 @@ impl TensorCheck {
 /// What reading an artifact back showed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verification {
-    /// One per tensor of the source, one for each tensor that only the artifact has, and one called [`CONFIG`] when the config of
-    /// a folder does not say what was removed.
+    /// One per tensor of the source, one for each tensor that only the artifact has, one for each key of a GGUF artifact that does
+    /// not say what it should, and one called [`CONFIG`] when the config of a folder does not say what was removed.
     pub tensors: Vec<TensorCheck>,
 }
 
@@ -136,9 +137,12 @@ fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) ->
         tensors.push(by_arithmetic!(tensor.dtype, check(&task, &written))?);
     }
     let names: HashSet<&str> = (0..model.tensors.len()).map(|i| name_of(model, conversion, i)).collect();
-    let extra = |name: &str| conversion.is_some_and(|c| c.extras.iter().any(|extra| extra.name == name));
-    let only_there = artifact.tensors.iter().filter(|t| !names.contains(t.name.as_str()) && !extra(&t.name));
+    let known = |name: &str| names.contains(name) || is_extra(conversion, name);
+    let only_there = artifact.tensors.iter().filter(|t| !known(&t.name));
     tensors.extend(only_there.map(|t| TensorCheck::failed(&t.name, "the source has no such tensor")));
+    if artifact.format == Format::Gguf {
+        tensors.extend(faults(model, artifact, plan)?);
+    }
     if !says_what_was_removed(artifact, plan) {
         tensors.push(TensorCheck::failed(CONFIG, "its numbers are not those of what was removed"));
     }

@@ -24,8 +24,10 @@ pub struct Tokenizer {
     pub merges: Vec<String>,
     /// How text is cut before merges are looked for, by llama.cpp's name for it.
     pub pre: &'static str,
-    /// Whether a token is put before every text, when the file's template says so.
+    /// The token that is put before every text, where there is one.
     pub begins_with: Option<String>,
+    /// And the one behind it.
+    pub ends_with: Option<String>,
 }
 
 /// One token.
@@ -71,6 +73,12 @@ struct RawModel {
     merges: Vec<Merge>,
     #[serde(default)]
     byte_fallback: bool,
+    #[serde(default)]
+    ignore_merges: bool,
+    #[serde(default)]
+    continuing_subword_prefix: Option<String>,
+    #[serde(default)]
+    end_of_word_suffix: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -114,15 +122,38 @@ pub fn read_bytes(text: &[u8]) -> Result<Tokenizer, ErrorKind> {
             quoted(name)
         )));
     }
-    let pre = pre_of(&raw.pre_tokenizer)?;
+    let marks = [&raw.model.continuing_subword_prefix, &raw.model.end_of_word_suffix];
+    if let Some(mark) = marks.into_iter().flatten().find(|mark| !mark.is_empty()) {
+        let mark = quoted(mark);
+        return Err(wrong(format!("it marks parts of words with {mark}, which byte-level BPE in llama.cpp does not")));
+    }
+    let pre = pre_of(&raw.pre_tokenizer, raw.model.ignore_merges)?;
     let vocab: BTreeMap<String, u32> = serde_json::from_value(raw.model.vocab)
         .map_err(|error| wrong(format!("its vocabulary is not valid: {error}")))?;
-    let merges = raw.model.merges.into_iter().map(|merge| match merge {
-        Merge::Joined(text) => text,
-        Merge::Pair(left, right) => format!("{left} {right}"),
-    });
-    let begins_with = first_of_template(&raw.post_processor);
-    Ok(Tokenizer { tokens: tokens(vocab, raw.added_tokens)?, merges: merges.collect(), pre, begins_with })
+    let merges = merges(raw.model.merges, &vocab)?;
+    let (begins_with, ends_with) = around(&raw.post_processor)?;
+    Ok(Tokenizer { tokens: tokens(vocab, raw.added_tokens)?, merges, pre, begins_with, ends_with })
+}
+
+/// Merges as texts, each of two tokens that there are.
+fn merges(merges: Vec<Merge>, vocab: &BTreeMap<String, u32>) -> Result<Vec<String>, ErrorKind> {
+    let one = |(number, merge): (usize, Merge)| {
+        let text = match merge {
+            Merge::Joined(text) => text,
+            Merge::Pair(left, right) => format!("{left} {right}"),
+        };
+        let Some((left, right)) = text.split_once(' ') else {
+            let text = quoted(&text);
+            return Err(wrong(format!("merge {number} is {text}; it joins two tokens with a space between them")));
+        };
+        let joined = [left, right].concat();
+        if let Some(missing) = [left, right, &joined].into_iter().find(|part| !vocab.contains_key(*part)) {
+            let (left, right, missing) = (quoted(left), quoted(right), quoted(missing));
+            return Err(wrong(format!("merge {number} joins {left} and {right}, and there is no token {missing}")));
+        }
+        Ok(text)
+    };
+    merges.into_iter().enumerate().map(one).collect()
 }
 
 /// Tokens in the order of their ids. An added token outranks one of the vocabulary.
@@ -132,18 +163,19 @@ fn tokens(vocab: BTreeMap<String, u32>, added: Vec<Added>) -> Result<Vec<Option<
     if last >= MOST_TOKENS {
         return Err(wrong(format!("a token has the id {last}; at most {MOST_TOKENS} tokens are read")));
     }
-    let mut tokens = vec![None; last as usize + 1];
-    let mut put = |id: u32, token: Token| {
-        if let Some(place) = tokens.get_mut(id as usize) {
-            *place = Some(token);
-        }
-    };
+    let mut tokens: Vec<Option<Token>> = vec![None; last as usize + 1];
     for (text, id) in vocab {
-        put(id, Token { text, kind: TokenKind::Normal });
+        match tokens.get_mut(id as usize) {
+            Some(Some(_)) => return Err(wrong(format!("two tokens have the id {id}; it is damaged"))),
+            Some(place) => *place = Some(Token { text, kind: TokenKind::Normal }),
+            None => {}
+        }
     }
     for Added { id, content, special } in added {
         let kind = if special || looks_special(&content) { TokenKind::Control } else { TokenKind::UserDefined };
-        put(id, Token { text: content, kind });
+        if let Some(place) = tokens.get_mut(id as usize) {
+            *place = Some(Token { text: content, kind });
+        }
     }
     Ok(tokens)
 }
@@ -175,42 +207,85 @@ const ONE_DIGIT: &str =
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// How text is cut, by the name that llama.cpp has for it (`llama_vocab::impl::load`). A wrong one would load and cut text
-/// wrongly without a word, so what is not known to the letter is refused.
-fn pre_of(step: &Value) -> Result<&'static str, ErrorKind> {
+/// wrongly without a word, so what is not known to the letter is refused. Words that are tokens as they stand are looked up
+/// before merges are under llama-bpe, and under no other of these names.
+fn pre_of(step: &Value, words_first: bool) -> Result<&'static str, ErrorKind> {
     let steps = steps(step);
     let kinds: Vec<&str> = steps.iter().filter_map(|step| kind_of(step)).collect();
-    let own_words = |step: &Value| step.get("use_regex").and_then(Value::as_bool).unwrap_or(true);
-    let pattern = |step: &Value| step.get("pattern")?.get("Regex")?.as_str().map(str::to_owned);
-    match (kinds.as_slice(), steps.as_slice()) {
-        (["ByteLevel"], [bytes]) if own_words(bytes) => Ok("gpt-2"),
-        (["Digits", "ByteLevel"], [digits, bytes]) if own_words(bytes) && one_by_one(digits) => Ok("smollm"),
-        (["Split", "ByteLevel"], [split, bytes]) if !own_words(bytes) => match pattern(split).as_deref() {
-            Some(THREE_DIGITS) => Ok("llama-bpe"),
-            Some(ONE_DIGIT) => Ok("qwen2"),
-            other => Err(wrong(format!(
-                "it cuts text by the pattern {}, which is none of those that are known here (gpt-2, smollm, llama-bpe, qwen2)",
-                quoted(other.unwrap_or("?"))
-            ))),
-        },
-        _ => Err(wrong(format!(
-            "it cuts text by the steps [{}], which are none of those that are known here (gpt-2, smollm, llama-bpe, qwen2)",
-            super::error::printable(&kinds.join(", "))
-        ))),
+    if steps.iter().any(|step| flag(step, "add_prefix_space") == Some(true)) {
+        return Err(wrong("it puts a space before every text, which llama.cpp's byte-level BPE does not"));
+    }
+    let own_words = |step: &Value| flag(step, "use_regex").unwrap_or(true);
+    let name = match (kinds.as_slice(), steps.as_slice()) {
+        (["ByteLevel"], [bytes]) if own_words(bytes) => "gpt-2",
+        (["Digits", "ByteLevel"], [digits, bytes])
+            if own_words(bytes) && flag(digits, "individual_digits") == Some(true) =>
+        {
+            "smollm"
+        }
+        (["Split", "ByteLevel"], [split, bytes]) if !own_words(bytes) => of_pattern(split, words_first)?,
+        _ => {
+            let kinds = super::error::printable(&kinds.join(", "));
+            return Err(wrong(format!("it cuts text by the steps [{kinds}], {UNKNOWN}")));
+        }
+    };
+    if words_first && name != "llama-bpe" {
+        return Err(wrong(format!(
+            "it takes words that are tokens before it merges (ignore_merges), which llama.cpp does not where text is cut as in {name}"
+        )));
+    }
+    Ok(name)
+}
+
+const UNKNOWN: &str = "and those that are known here are gpt-2, smollm, llama-bpe, smaug-bpe and qwen2";
+
+/// The name of a cut by a pattern.
+fn of_pattern(split: &Value, words_first: bool) -> Result<&'static str, ErrorKind> {
+    let behavior = split.get("behavior").and_then(Value::as_str);
+    if behavior.is_some_and(|behavior| behavior != "Isolated") || flag(split, "invert") == Some(true) {
+        return Err(wrong("what it cuts text at is not kept as it is, which none of the cuts that are known here does"));
+    }
+    match split.get("pattern").and_then(|pattern| pattern.get("Regex")?.as_str()) {
+        Some(THREE_DIGITS) if words_first => Ok("llama-bpe"),
+        // The same cut, without the look at whole words.
+        Some(THREE_DIGITS) => Ok("smaug-bpe"),
+        Some(ONE_DIGIT) => Ok("qwen2"),
+        other => Err(wrong(format!("it cuts text by the pattern {}, {UNKNOWN}", quoted(other.unwrap_or("?"))))),
     }
 }
 
-fn one_by_one(digits: &Value) -> bool {
-    digits.get("individual_digits").and_then(Value::as_bool) == Some(true)
+fn flag(step: &Value, key: &str) -> Option<bool> {
+    step.get(key)?.as_bool()
 }
 
-/// The token that the template of single texts begins with, where there is a template.
-fn first_of_template(step: &Value) -> Option<String> {
-    let all = match (kind_of(step)?, step.get("processors")) {
-        ("Sequence", Some(Value::Array(steps))) => steps.iter().collect(),
+/// The tokens that are put before and behind every text.
+fn around(step: &Value) -> Result<(Option<String>, Option<String>), ErrorKind> {
+    let all: Vec<&Value> = match (kind_of(step), step.get("processors")) {
+        (None, _) => Vec::new(),
+        (Some("Sequence"), Some(Value::Array(steps))) => steps.iter().collect(),
         _ => vec![step],
     };
-    let template = all.into_iter().find(|step| kind_of(step) == Some("TemplateProcessing"))?;
-    Some(template.get("single")?.get(0)?.get("SpecialToken")?.get("id")?.as_str()?.to_owned())
+    let known = |step: &&Value| matches!(kind_of(step), Some("ByteLevel" | "TemplateProcessing"));
+    if let Some(other) = all.iter().find(|step| !known(step)) {
+        let name = quoted(kind_of(other).unwrap_or("?"));
+        return Err(wrong(format!("it finishes texts with the step {name}, which is not known here")));
+    }
+    let Some(template) = all.into_iter().find(|step| kind_of(step) == Some("TemplateProcessing")) else {
+        return Ok((None, None));
+    };
+    let pieces = template.get("single").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let token = |piece: &Value| piece.get("SpecialToken")?.get("id")?.as_str().map(str::to_owned);
+    let is_text = |piece: &Value| piece.get("Sequence").is_some();
+    let found = match pieces {
+        [text] if is_text(text) => Some((None, None)),
+        [first, text] if is_text(text) => token(first).map(|first| (Some(first), None)),
+        [text, last] if is_text(text) => token(last).map(|last| (None, Some(last))),
+        [first, text, last] if is_text(text) => {
+            token(first).zip(token(last)).map(|(first, last)| (Some(first), Some(last)))
+        }
+        _ => None,
+    };
+    found.ok_or_else(|| wrong("its template for a text is not one token before and one behind it at most"))
 }
 
 #[cfg(test)]
@@ -219,10 +294,10 @@ mod tests {
 
     fn spelled(pre: &str) -> String {
         format!(
-            r#"{{"model": {{"type": "BPE", "vocab": {{"a": 0, "b": 1, "ab": 3}}, "merges": ["a b", ["ab", "a"]]}},
+            r#"{{"model": {{"type": "BPE", "vocab": {{"a": 0, "b": 1, "ab": 3, "aba": 6}}, "merges": ["a b", ["ab", "a"]]}},
             "added_tokens": [{{"id": 5, "content": "<|end|>", "special": false}}, {{"id": 4, "content": "x y", "special": false}},
             {{"id": 0, "content": "A", "special": true}}], "pre_tokenizer": {pre},
-            "post_processor": {{"type": "TemplateProcessing", "single": [{{"SpecialToken": {{"id": "<|end|>"}}}}]}}}}"#
+            "post_processor": {{"type": "TemplateProcessing", "single": [{{"SpecialToken": {{"id": "<|end|>"}}}}, {{"Sequence": {{}}}}]}}}}"#
         )
     }
 
@@ -240,15 +315,18 @@ mod tests {
         let shown: Vec<_> = read.tokens.iter().map(|t| t.as_ref().map(|t| (t.text.as_str(), t.kind as u32))).collect();
         assert_eq!(
             shown,
-            [Some(("A", 3)), Some(("b", 1)), None, Some(("ab", 1)), Some(("x y", 4)), Some(("<|end|>", 3))]
+            [Some(("A", 3)), Some(("b", 1)), None, Some(("ab", 1)), Some(("x y", 4)), Some(("<|end|>", 3)), Some(("aba", 1))]
         );
-        assert_eq!(read.begins_with.as_deref(), Some("<|end|>"));
+        assert_eq!((read.begins_with.as_deref(), read.ends_with), (Some("<|end|>"), None));
     }
 
     #[test]
     fn the_cut_is_known_to_the_letter_or_refused() {
-        let pre = |step: &str| read_bytes(spelled(step).as_bytes()).map(|read| read.pre).map_err(|e| e.to_string());
-        assert_eq!(pre(&split(THREE_DIGITS)), Ok("llama-bpe"));
+        let told = |text: &str| read_bytes(text.as_bytes()).map(|read| read.pre).map_err(|e| e.to_string());
+        let pre = |step: &str| told(&spelled(step));
+        let words_first = |step: &str| told(&spelled(step).replace("\"BPE\"", "\"BPE\", \"ignore_merges\": true"));
+        assert_eq!((pre(&split(THREE_DIGITS)), words_first(&split(THREE_DIGITS))), (Ok("smaug-bpe"), Ok("llama-bpe")));
+        assert!(words_first(&split(ONE_DIGIT)).unwrap_err().contains("ignore_merges"));
         assert_eq!(pre(&split(ONE_DIGIT)), Ok("qwen2"));
         let digits = r#"{"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": true}, {"type": "ByteLevel"}]}"#;
         assert_eq!(pre(digits), Ok("smollm"));

@@ -68,18 +68,19 @@ fn told_others(others: &[PathBuf], why: &str, opened: &str) -> Option<String> {
 
 /// A folder without safetensors is opened by the GGUF model in it, when there is one: a file, or one set of split files.
 fn gguf_in_folder(folder: &Path, options: &OpenOptions) -> Result<Model, Error> {
-    let mut files = files_ending(folder, "gguf")?;
-    let first = |file: &PathBuf| {
+    let files = files_ending(folder, "gguf")?;
+    let is_first = |file: &&PathBuf| {
         let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         stem.rsplit_once("-of-").is_none_or(|(stem, _)| stem.ends_with("-00001"))
     };
-    files.retain(first);
-    match files.as_slice() {
-        [] => Err(no_weights(folder)),
+    let firsts: Vec<&PathBuf> = files.iter().filter(is_first).collect();
+    match firsts.as_slice() {
         [file] => open_file(file, options),
+        // A set without its first file is told by any of the others.
+        [] => files.first().map_or_else(|| Err(no_weights(folder)), |file| open_file(file, options)),
         [one, two, ..] => {
             let found =
-                format!("this folder has {} GGUF models, {} and {} among them", files.len(), shown(one), shown(two));
+                format!("this folder has {} GGUF models, {} and {} among them", firsts.len(), shown(one), shown(two));
             Err(Error::new(folder, ErrorKind::Stranger { found: found.into(), advice: "give one of the files" }))
         }
     }
@@ -113,11 +114,11 @@ fn no_weights(folder: &Path) -> Error {
     let pickles = ["pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth"];
     let (found, advice) = match pickles.iter().find(|name| folder.join(name).is_file()) {
         Some(name) => (
-            Cow::Owned(format!("this folder has no .safetensors file, only PyTorch's {name}")),
+            Cow::Owned(format!("this folder has no .safetensors or .gguf file, only PyTorch's {name}")),
             "pickles can run code and are never opened; save the weights with save_pretrained(…, safe_serialization=True)",
         ),
         None => (
-            Cow::Borrowed("this folder has no .safetensors file"),
+            Cow::Borrowed("this folder has no .safetensors or .gguf file"),
             "give the folder that holds the weights, or the file itself",
         ),
     };

@@ -1,6 +1,6 @@
 //! A GGUF model: one file, or the numbered files that `llama-gguf-split` makes of one, opened by any of them.
 
-use super::open::assemble;
+use super::open::{assemble, read_table};
 use super::{Format, Model, OpenOptions, Origin};
 use crate::formats::error::{display_path, printable};
 use crate::formats::gguf;
@@ -98,8 +98,10 @@ fn read(name: &Path, path: &Path, options: &OpenOptions) -> Result<(Source, Tabl
         return Err(wrong(path, what));
     }
     let source = Source::open(name, options.access)?;
-    let table = gguf::read_table(&source, &options.limits)?;
-    Ok((source, table))
+    match read_table(&source, &options.limits)? {
+        (Format::Gguf, table) => Ok((source, table)),
+        _ => Err(wrong(path, format!("{} is no GGUF file; download the set again", display_path(name)))),
+    }
 }
 
 /// Which file of its set a name says it is, from 0, and the names of all.

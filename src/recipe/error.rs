@@ -42,10 +42,10 @@ pub enum Error {
     )]
     CannotHold { tensor: String, target: &'static str, scheme: String, nearest: String },
     #[error(
-        "tensor {}: no level of {scheme} is 0, so what is pruned would not stay 0; ternary has one (--nearest takes the scheme all the same, and zeros tells)",
+        "tensor {}: no level of {scheme} is 0, so what is pruned would not stay 0; {instead} has one (--nearest takes the scheme all the same, and zeros tells)",
         quoted(tensor)
     )]
-    NoZero { tensor: String, scheme: String },
+    NoZero { tensor: String, scheme: String, instead: String },
     #[error("{}, line {line}: {what}", display_path(path))]
     File { path: PathBuf, line: usize, what: String },
     #[error("{}: cannot be read: {what}", display_path(path))]

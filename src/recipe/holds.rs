@@ -40,6 +40,19 @@ impl Target {
     }
 }
 
+impl Scheme {
+    /// The nearest scheme among whose levels is 0.
+    #[must_use]
+    pub fn with_zero(&self) -> Self {
+        let quantize = match &self.quantize {
+            Some(Quantize::Binary { row }) => Some(Quantize::Ternary { row: *row }),
+            Some(Quantize::Gguf(block_type)) => Some(Quantize::Gguf(with_zero(*block_type))),
+            other => other.clone(),
+        };
+        self.clone().with_quantize(quantize)
+    }
+}
+
 /// The integer grid that is nearest to a block type.
 fn grid_of(block_type: BlockType) -> Quantize {
     use BlockType as T;
@@ -118,4 +131,104 @@ fn block_type_for(block_type: BlockType, shape: &[usize]) -> Option<Quantize> {
         other => other,
     };
     Some(if fits(smaller) { Quantize::Gguf(smaller) } else { Quantize::F16 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scheme(text: &str) -> Scheme {
+        text.parse().unwrap()
+    }
+
+    /// The nearest for rows of this length, or the scheme itself.
+    fn held(target: Target, text: &str, row: usize) -> String {
+        let asked = scheme(text);
+        target.nearest_for(&asked, &[3, row]).unwrap_or(asked).to_string()
+    }
+
+    #[test]
+    fn rows_that_are_no_whole_blocks_follow_llama_cpp() {
+        // tensor_type_fallback in llama-quant.cpp: rows of 256, of 32 and of neither.
+        for (asked, of_32) in [
+            ("q2_k", "q4_0"),
+            ("q3_k", "q4_0"),
+            ("tq1_0", "q4_0"),
+            ("tq2_0", "q4_0"),
+            ("q4_k", "q5_0"),
+            ("q5_k", "q5_1"),
+            ("q6_k", "q8_0"),
+            ("iq4_xs", "iq4_nl"),
+            ("q4_0", "q4_0"),
+            ("q8_0", "q8_0"),
+            ("iq4_nl", "iq4_nl"),
+            ("mxfp4_ggml", "mxfp4_ggml"),
+        ] {
+            assert_eq!(held(Target::Gguf, asked, 512), asked);
+            assert_eq!(held(Target::Gguf, asked, 160), of_32);
+            assert_eq!(held(Target::Gguf, asked, 100), "f16");
+            let pruned = format!("prune:0.5+{asked}");
+            assert_eq!(held(Target::Gguf, &pruned, 160), format!("prune:0.5+{of_32}"));
+        }
+        assert_eq!(held(Target::Gguf, "bf16", 33), "bf16");
+        // The last dimension counts, and a scalar has one element.
+        assert_eq!(Target::Gguf.nearest_for(&scheme("q4_k"), &[256, 3, 1, 32]), Some(scheme("q5_0")));
+        assert_eq!(Target::Gguf.nearest_for(&scheme("q4_0"), &[]), Some(scheme("f16")));
+    }
+
+    #[test]
+    fn what_gguf_does_not_hold_has_a_nearest() {
+        for (asked, nearest) in [
+            ("int8", "q8_0"),
+            ("int7:g64", "q8_0"),
+            ("int4", "q4_k"),
+            ("int2:asym", "q2_k"),
+            ("fp8_e5m2:row", "q8_0"),
+            ("mxfp4", "mxfp4_ggml"),
+            ("nvfp4", "iq4_nl"),
+            ("nf4:g32", "iq4_nl"),
+            ("ternary", "tq2_0"),
+            ("binary:row", "tq2_0"),
+            ("codebook:17", "q5_k"),
+            ("codebook:256", "q8_0"),
+            ("prune:0.5+int4", "prune:0.5+q4_0"),
+            ("prune:0.5+int5", "prune:0.5+q5_0"),
+            ("prune:0.5+nf4", "prune:0.5+q4_0"),
+            ("rank:2+q4_k", "q4_k"),
+            ("rank:2+int4", "q4_k"),
+        ] {
+            assert_eq!(held(Target::Gguf, asked, 256), nearest, "{asked}");
+            assert_eq!(held(Target::Gguf, nearest, 256), nearest, "what is nearest is held");
+        }
+        for held_as_it_is in ["keep", "prune:0.5", "rank:2", "f16", "rank:2+bf16", "prune:0.5+q4_k"] {
+            assert_eq!(held(Target::Gguf, held_as_it_is, 256), held_as_it_is);
+        }
+    }
+
+    #[test]
+    fn block_types_elsewhere_have_a_nearest_grid() {
+        for (asked, nearest) in [
+            ("q8_0", "int8:g32"),
+            ("q4_k", "int4:g32:asym"),
+            ("q5_0", "int5:g32"),
+            ("q2_k", "int2:g32:asym"),
+            ("mxfp4_ggml", "mxfp4"),
+            ("prune:0.5+q3_k", "prune:0.5+int3:g32"),
+        ] {
+            for target in [Target::Safetensors, Target::Packed] {
+                assert_eq!(held(target, asked, 100), nearest);
+                assert_eq!(held(target, nearest, 100), nearest, "what is nearest is held");
+            }
+        }
+    }
+
+    #[test]
+    fn a_level_of_0_is_found_nearby() {
+        for (without, with) in [("binary", "ternary"), ("q4_k", "q4_0"), ("q5_1", "q5_0"), ("q2_k", "q3_k"), ("iq4_nl", "q4_0")] {
+            let pruned = |text: &str| scheme(&format!("prune:0.5+{text}"));
+            assert!(pruned(without).loses_zeros() && !pruned(with).loses_zeros());
+            assert_eq!(pruned(without).with_zero(), pruned(with));
+            assert_eq!(scheme(with).with_zero(), scheme(with));
+        }
+    }
 }

@@ -112,7 +112,7 @@ impl Plan {
                 None => {}
             }
             if assignment.stored.loses_zeros() && !nearest {
-                return Err(Error::NoZero { tensor: tensor.name.clone(), scheme: assignment.scheme.to_string() });
+                return Err(no_zero(tensor, &assignment.scheme));
             }
             if let Some(what) = assignment.stored.unbuilt() {
                 let instead = "this version has every step but wanda:P";
@@ -123,8 +123,7 @@ impl Plan {
         // What others zero in a tensor must stay 0 too.
         let followers = plan.removals.touched().filter(|&i| plan.removals.zeroes(i) && !nearest);
         if let Some(i) = { followers }.find(|&i| !plan.assignments[i].stored.holds_zero()) {
-            let (tensor, scheme) = (model.tensors[i].name.clone(), plan.assignments[i].scheme.to_string());
-            return Err(Error::NoZero { tensor, scheme });
+            return Err(no_zero(&model.tensors[i], &plan.assignments[i].scheme));
         }
         Ok(plan)
     }
@@ -178,6 +177,12 @@ impl Plan {
             zeroed: self.removals.zeroes(index),
         }
     }
+}
+
+/// The refusal of a scheme without a level of 0, with the nearest that has one.
+fn no_zero(tensor: &Tensor, scheme: &Scheme) -> Error {
+    let instead = scheme.with_zero().to_string();
+    Error::NoZero { tensor: tensor.name.clone(), scheme: scheme.to_string(), instead }
 }
 
 /// The target when nothing names one: `packed` for a demo, `gguf` for a GGUF file, else `safetensors`.

@@ -11,6 +11,8 @@ import shutil
 import struct
 from pathlib import Path
 
+import make_gguf
+
 HERE = Path(__file__).resolve().parent
 DATA = struct.pack("<16f", *(0.25 * i - 2 for i in range(16)))
 BIG = 2**64 - 1
@@ -155,7 +157,6 @@ def strangers() -> list[tuple[str, bytes, str]]:
         ("checkpoint.bin", b"PK\x03\x04" + bytes(60), "this is a zip archive (a PyTorch"),
         ("nothing.pt", b"PK\x05\x06" + bytes(18), "empty zip archive"),
         ("old.pth", b"\x80\x02}q\x00.", "Python pickle"),
-        ("llama.gguf", b"GGUF\3\0\0\0" + bytes(16), "ok"),
         ("llama.bin", b"lmgg" + bytes(60), "old GGML file"),
         ("net.onnx", b"\x08\x07\x12\x07pytorch\x1a\x051.13.1", "ONNX"),
         ("net.tflite", b"\x1c\0\0\0TFL3" + bytes(20), "TensorFlow Lite"),
@@ -387,7 +388,7 @@ def folders() -> list[tuple[str, dict[str, bytes | str], str]]:
         ("packed_beside", {"model.spk": own, "x.safetensors": a}, 'ok: "x.safetensors" stands beside model.spk'),
         ("extra_shard", {INDEX: index(a="one"), "one.safetensors": a, "two.safetensors": b}, 'ok: "two.safetensors" is not in the index'),
         ("extra_tensor", {INDEX: index(a="one"), "one.safetensors": both}, 'ok: 1 tensor is not in the index and left alone, the first is "c.weight"'),
-        ("only_config", {"config.json": "{}"}, "no .safetensors file: give the folder"),
+        ("only_config", {"config.json": "{}"}, "this folder has no .safetensors or .gguf file: give the folder"),
         ("only_pickle", {"pytorch_model.bin": b"PK\3\4"}, "only PyTorch's pytorch_model.bin"),
         ("missing_shard", {INDEX: index(a="one", b="two"), "one.safetensors": a}, "the index: 1 of its 2 files are missing"),
         ("missing_tensor", {INDEX: index(a="one", b="one"), "one.safetensors": a}, 'tensor "b.weight" is not in "one.safetensors"'),
@@ -455,22 +456,28 @@ def main() -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content.encode() if isinstance(content, str) else content)
 
-    for folder in ("header", "stranger", "packed", "index", "folder", "recipe"):
+    for folder in ("header", "stranger", "packed", "gguf", "index", "folder", "recipe", "tokenizer", "conversion"):
         shutil.rmtree(HERE / folder, ignore_errors=True)
     for folder, suffix, cases in (
         ("header", ".safetensors", headers()),
         ("stranger", "", strangers()),
         ("packed", ".spk", packed() + blocked()),
+        ("gguf", ".gguf", make_gguf.files()),
+        ("tokenizer", ".json", make_gguf.tokenizers()),
         ("index", ".json", indexes()),
         ("recipe", ".toml", recipes()),
     ):
         for name, content, expected in cases:
             put(f"{folder}/{name}{suffix}", content)
             lines.append(f"{folder}/{name}{suffix}\t{expected}")
-    for name, files, expected in folders():
+    cases = [("folder", folders() + make_gguf.sets()), ("conversion", make_gguf.conversions())]
+    for folder, name, files, expected in ((folder, *case) for folder, cases in cases for case in cases):
+        (HERE / folder / name).mkdir(parents=True)
         for file, content in files.items():
-            put(f"folder/{name}/{file}", content)
-        lines.append(f"folder/{name}\t{expected}")
+            put(f"{folder}/{name}/{file}", content)
+        lines.append(f"{folder}/{name}\t{expected}")
+    for file, content in make_gguf.base().items():
+        put(f"conversion/base/{file}", content)
     put("expected.tsv", "".join(f"{line}\n" for line in lines))
 
 

@@ -3,7 +3,7 @@
 //! `tests/corpus/make.py` writes the files and says what is expected of each; see the README beside it.
 
 use super::command::Folder;
-use spokeshave::formats::{ErrorKind, Limits, index};
+use spokeshave::formats::{ErrorKind, Limits, index, tokenizer};
 use spokeshave::model::{Model, OpenOptions, Scratch, open};
 use spokeshave::recipe::{Plan, file};
 use std::fs;
@@ -29,6 +29,15 @@ fn answer(path: &str) -> Result<Vec<String>, String> {
             let bytes = fs::read(&whole).expect("a file of the corpus");
             index::read_bytes(&bytes, &Limits::default()).map(|_| Vec::new()).map_err(|e| e.to_string())
         }
+        "tokenizer" => {
+            let bytes = fs::read(&whole).expect("a file of the corpus");
+            tokenizer::read_bytes(&bytes).map(|_| Vec::new()).map_err(|e| e.to_string())
+        }
+        "conversion" => {
+            let folder = converted(&whole);
+            let model = open(&folder.0, &OpenOptions::default()).map_err(|e| e.to_string())?;
+            model.conversion().map(|_| model.warnings.clone()).map_err(str::to_owned)
+        }
         "recipe" => {
             let demo = open(Path::new("demo"), &OpenOptions::default()).expect("the demo");
             let recipe = file::read(&whole).map_err(|e| e.to_string())?;
@@ -36,12 +45,31 @@ fn answer(path: &str) -> Result<Vec<String>, String> {
         }
         _ => {
             let model = open(&whole, &OpenOptions::default()).map_err(|e| e.to_string())?;
-            if kind == "packed" {
+            if matches!(kind, "packed" | "gguf") {
                 read_all(&model)?;
             }
             Ok(model.warnings)
         }
     }
+}
+
+/// The folder to be converted: the base, with what a case has in place of it; an empty file stands for one that is not there.
+fn converted(case: &Path) -> Folder {
+    let name = case.file_name().expect("a case has a name").to_string_lossy().into_owned();
+    let folder = Folder::new(&format!("conversion-{name}"));
+    let base = corpus().join("conversion/base");
+    for from in [base.as_path(), case] {
+        for file in fs::read_dir(from).expect("a folder of the corpus") {
+            let file = file.expect("a file of the corpus").path();
+            let (bytes, to) = (fs::read(&file).expect("a file"), folder.0.join(file.file_name().expect("a name")));
+            if bytes.is_empty() {
+                fs::remove_file(to).expect("it was in the base");
+            } else {
+                fs::write(to, bytes).expect("room for a small file");
+            }
+        }
+    }
+    folder
 }
 
 /// Reads every value of every tensor that has numbers.
@@ -81,14 +109,30 @@ fn every_file_is_answered_with_the_right_words() {
 fn every_file_is_expected() {
     let expected: Vec<String> = expected().into_iter().map(|(path, _)| path).collect();
     let mut found = Vec::new();
-    for kind in ["folder", "header", "index", "packed", "recipe", "stranger"] {
+    for kind in ["conversion", "folder", "gguf", "header", "index", "packed", "recipe", "stranger", "tokenizer"] {
         for item in fs::read_dir(corpus().join(kind)).expect("a folder of the corpus") {
             let name = item.expect("an item of the corpus").file_name().into_string().expect("a plain name");
-            found.push(format!("{kind}/{name}"));
+            if (kind, name.as_str()) != ("conversion", "base") {
+                found.push(format!("{kind}/{name}"));
+            }
         }
     }
     let unexpected: Vec<&String> = found.iter().filter(|path| !expected.contains(path)).collect();
     assert!(unexpected.is_empty() && found.len() == expected.len(), "{unexpected:?}");
+}
+
+#[test]
+fn a_split_set_is_opened_by_any_of_its_files() {
+    let set = corpus().join("folder/ok_gguf_set");
+    for file in ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"] {
+        let model = open(&set.join(file), &OpenOptions::default()).expect("the set is whole");
+        let names: Vec<&str> = model.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+        assert_eq!((names, model.name.as_str(), model.shards.len()), (vec!["a", "b", "c"], "a set", 2));
+        assert_eq!(model.bytes, model.shards.iter().map(spokeshave::formats::Source::len).sum::<u64>());
+        // What the first file says of the model is what the model says.
+        let head = model.gguf.expect("a GGUF model");
+        assert_eq!((head.pairs.text("general.architecture"), head.pairs.number("split.no")), (Some("llama"), Some(0)));
+    }
 }
 
 #[cfg(unix)]

@@ -11,6 +11,8 @@ mod corpus;
 mod factorized;
 #[cfg(target_os = "linux")]
 mod faults;
+mod gguf;
+mod gguf_headers;
 mod headers;
 mod json_text;
 mod levels;

@@ -102,10 +102,12 @@ fn block_type(id: u32, place: &str) -> Result<BlockType, Fault> {
 
 /// Bytes of a tensor, or what is wrong with its shape.
 fn bytes(shape: &[usize], block_type: BlockType) -> Result<u64, String> {
-    // llama.cpp counts with a sign.
+    // llama.cpp counts with a sign. A zero makes no shape smaller here: whoever multiplies in another order would not count it.
     let counted = |n: &usize| i64::try_from(*n).is_ok();
-    let elements = shape.iter().try_fold(1_usize, |product, &d| product.checked_mul(d).filter(counted));
-    let elements = elements.ok_or_else(|| format!("its shape {shape:?} has more elements than can be counted"))?;
+    let nonzero = shape.iter().filter(|&&d| d > 0);
+    let most = nonzero.clone().try_fold(1_usize, |product, &d| product.checked_mul(d).filter(counted));
+    let most = most.ok_or_else(|| format!("its shape {shape:?} has more elements than can be counted"))?;
+    let elements = if nonzero.count() == shape.len() { most } else { 0 };
     let row = shape.last().copied().unwrap_or(1);
     let size = block_type.elements();
     if !row.is_multiple_of(size) {

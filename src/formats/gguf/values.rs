@@ -101,11 +101,18 @@ pub enum Value {
     },
 }
 
+/// Whether a number has more zeros than anybody counts.
+fn is_far(number: f64) -> bool {
+    number != 0.0 && !(1e-4..1e16).contains(&number.abs())
+}
+
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unsigned(number) => write!(f, "{number}"),
             Self::Signed(number) => write!(f, "{number}"),
+            Self::Real(number) if is_far(*number) => write!(f, "{number:e}"),
+            Self::Single(number) if is_far((*number).into()) => write!(f, "{number:e}"),
             Self::Real(number) => write!(f, "{number}"),
             Self::Single(number) => write!(f, "{number}"),
             Self::Bool(yes) => write!(f, "{yes}"),

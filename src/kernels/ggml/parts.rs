@@ -127,3 +127,90 @@ fn trits(block: &[u8], codes: &mut Vec<u8>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{decode, encode};
+    use super::*;
+
+    /// Blocks of any codes under steps of 1 and minima of 0.
+    fn unit_blocks(kind: T, count: usize) -> Vec<u8> {
+        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut byte = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        };
+        let mut blocks: Vec<u8> = (0..count * kind.bytes()).map(|_| byte()).collect();
+        let one = [0x00, 0x3C];
+        for block in blocks.chunks_exact_mut(kind.bytes()) {
+            let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
+            match kind {
+                T::MXFP4 => put(0, &[128]),
+                T::NVFP4 => put(0, &[0x40; 4]),
+                T::Q6_K => put(192, &[&[1; 16][..], &one].concat()),
+                T::Q3_K => put(96, &[&[0x11; 8][..], &[0xAA; 4], &one].concat()),
+                T::Q2_K => {
+                    put(0, &[1; 16]);
+                    put(80, &[one, [0; 2]].concat());
+                }
+                T::Q4_K | T::Q5_K => put(0, &[&one[..], &[0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1]].concat()),
+                T::IQ4_XS => put(0, &[&one[..], &[0xAA, 0xAA, 0x11, 0x11, 0x11, 0x11]].concat()),
+                T::TQ1_0 => put(52, &one),
+                T::TQ2_0 => put(64, &one),
+                T::Q4_1 | T::Q5_1 => put(0, &[one, [0; 2]].concat()),
+                _ => put(0, &one),
+            }
+        }
+        blocks
+    }
+
+    /// The value of a code where the step is 1, from llama.cpp's tables.
+    fn level(kind: T, code: u8) -> f32 {
+        const IQ4: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+        const FP4: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+        let from = match kind {
+            T::Q8_0 => return f32::from(code as i8),
+            T::IQ4_NL | T::IQ4_XS => return f32::from(IQ4[usize::from(code)]),
+            T::MXFP4 | T::NVFP4 => return f32::from(FP4[usize::from(code)]),
+            T::Q6_K => 32,
+            T::Q5_0 => 16,
+            T::Q4_0 => 8,
+            T::Q3_K => 4,
+            T::TQ1_0 | T::TQ2_0 => 1,
+            _ => 0,
+        };
+        f32::from(i16::from(code) - from)
+    }
+
+    #[test]
+    fn codes_are_what_the_decoders_read() {
+        let coded = T::all().filter(|kind| kind.encodes() && kind.elements() > 1);
+        assert_eq!(coded.clone().count(), 16);
+        for kind in coded {
+            let blocks = unit_blocks(kind, 7);
+            let (mut values, mut found) = (vec![0.0; 7 * kind.elements()], Vec::new());
+            decode(kind, &blocks, &mut values).unwrap();
+            codes(kind, &blocks, &mut found);
+            assert_eq!(found.len(), values.len(), "{kind}");
+            for (place, (&code, &value)) in found.iter().zip(&values).enumerate() {
+                assert!(u32::from(code) >> kind.code_bits() == 0, "{kind}: code {code}");
+                assert_eq!(level(kind, code), value, "{kind}, element {place}, code {code}");
+            }
+            assert!(kind.code_bytes() < kind.bytes(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn zeros_stay_zeros_where_it_is_said() {
+        // Pruned weights: every other one is 0, the others are of both signs and all sizes.
+        let values: Vec<f32> = (0..512_i16).map(|i| if i % 2 == 0 { 0.0 } else { f32::from(i * 37 % 101) - 50.5 }).collect();
+        for kind in T::all().filter(|kind| kind.encodes()) {
+            let mut blocks = vec![0; kind.bytes_of(values.len()).unwrap()];
+            let mut read = vec![1.0; values.len()];
+            encode(kind, &values, &mut blocks).unwrap();
+            decode(kind, &blocks, &mut read).unwrap();
+            let kept = read.iter().zip(&values).all(|(q, w)| *w != 0.0 || *q == 0.0);
+            assert_eq!(kept, kind.holds_zero(), "{kind}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! What `config.json` says of a network, under the keys that llama.cpp reads.
 
 use super::Architecture;
+use super::names::Length;
 use crate::formats::error::quoted;
 use crate::formats::gguf::layout::{bool_pair, f32_pair, text_pair, u32_pair};
 use crate::model::{Config, Model};
@@ -38,27 +39,55 @@ impl Numbers {
         if head < 2 || !head.is_multiple_of(2) {
             return Err(format!("its heads have {head} rows, and rotary positions need an even number of them"));
         }
+        let shared = config.number("num_key_value_heads").unwrap_or(heads);
+        if shared == 0 || !heads.is_multiple_of(shared) {
+            return Err(format!("its {heads} heads are not shared evenly by {shared} key-value heads"));
+        }
+        // llama.cpp computes what these say the usual way, whatever they say.
+        if let Some(other) = config.text(&["hidden_act"]).filter(|act| !matches!(*act, "silu" | "swish")) {
+            return Err(format!("its activation is {}, and llama.cpp computes silu", quoted(other)));
+        }
+        if real(config, &["partial_rotary_factor"])?.is_some_and(|share| share != 1.0) {
+            return Err("only part of each head is rotated, and llama.cpp rotates heads of this family whole".into());
+        }
+        let theta = real(config, &["rope_theta"])?.or(real(config, &["rope_parameters", "rope_theta"])?);
         let counts = vec![
             ("block_count", "num_hidden_layers", need("num_hidden_layers")?),
             ("context_length", "max_position_embeddings", config.number("max_position_embeddings").unwrap_or(2048)),
             ("embedding_length", "hidden_size", width),
             ("feed_forward_length", "intermediate_size", need("intermediate_size")?),
             ("attention.head_count", "num_attention_heads", heads),
-            ("attention.head_count_kv", "num_key_value_heads", config.number("num_key_value_heads").unwrap_or(heads)),
+            ("attention.head_count_kv", "num_key_value_heads", shared),
         ];
         Ok(Self {
             architecture,
             name: model.name.clone(),
             counts,
             head,
-            own_head: config.says("head_dim") || head * heads != width,
-            epsilon: config.real(&["rms_norm_eps"]).unwrap_or(1e-6),
-            theta: config
-                .real(&["rope_theta"])
-                .or_else(|| config.real(&["rope_parameters", "rope_theta"]))
-                .unwrap_or(1e4),
+            own_head: config.says("head_dim") || heads.checked_mul(head) != Some(width),
+            epsilon: real(config, &["rms_norm_eps"])?.unwrap_or(1e-6),
+            theta: theta.unwrap_or(1e4),
             rope: rope(config)?,
         })
+    }
+
+    /// One of the config's counts.
+    #[must_use]
+    pub fn count(&self, key: &str) -> usize {
+        self.counts.iter().find(|row| row.1 == key).map_or(0, |row| row.2)
+    }
+
+    /// How long a dimension of a tensor must be, where the embedding has `rows` rows.
+    pub(super) fn length(&self, length: Length, rows: usize) -> usize {
+        let heads = |key: &str| self.count(key).saturating_mul(self.head);
+        match length {
+            Length::Tokens => rows,
+            Length::Hidden => self.count("hidden_size"),
+            Length::Inner => self.count("intermediate_size"),
+            Length::Queries => heads("num_attention_heads"),
+            Length::Keys => heads("num_key_value_heads"),
+            Length::Head => self.head,
+        }
     }
 
     /// Rows of a head.
@@ -124,26 +153,47 @@ impl Numbers {
     }
 }
 
+/// A number of the config that must be above 0, also as f32.
+fn real(config: &Config, path: &[&str]) -> Result<Option<f64>, String> {
+    let name = || match path {
+        [group, key] => format!("{key} in {group}"),
+        _ => path.join("."),
+    };
+    match config.real(path) {
+        Some(number) if number as f32 > 0.0 && (number as f32).is_finite() => Ok(Some(number)),
+        Some(number) => Err(format!("config.json: {} is {number}, and must be an ordinary number above 0", name())),
+        None if config.text(path).is_some() => Err(format!("config.json: {} is no number", name())),
+        None => Ok(None),
+    }
+}
+
+/// The two names of the group that says how positions are scaled.
+const GROUPS: [&str; 2] = ["rope_scaling", "rope_parameters"];
+
 fn rope(config: &Config) -> Result<Rope, String> {
-    let under =
-        |key: &str| ["rope_scaling", "rope_parameters"].into_iter().find_map(|group| config.real(&[group, key]));
-    let kind = ["rope_scaling", "rope_parameters"]
-        .into_iter()
-        .find_map(|group| config.text(&[group, "rope_type"]).or_else(|| config.text(&[group, "type"])));
-    let need = |key: &str| under(key).ok_or_else(|| format!("config.json has no number {key} in rope_scaling"));
-    let positions = |key: &str| need(key).map(|n| n as usize);
-    match kind {
+    let need = |key: &str| {
+        for group in GROUPS {
+            if let Some(number) = real(config, &[group, key])? {
+                return Ok(number);
+            }
+        }
+        Err(format!("config.json has no number {key} in rope_scaling"))
+    };
+    let text = |key: &str| GROUPS.into_iter().find_map(|group| config.text(&[group, key]));
+    let original = || need("original_max_position_embeddings").map(|n| n as usize);
+    match text("rope_type").or_else(|| text("type")) {
         None | Some("default") => Ok(Rope::Plain),
         Some("linear") => Ok(Rope::Linear { factor: need("factor")? }),
-        Some("yarn") => {
-            Ok(Rope::Yarn { factor: need("factor")?, original: positions("original_max_position_embeddings")? })
+        Some("yarn") => Ok(Rope::Yarn { factor: need("factor")?, original: original()? }),
+        Some("llama3") => {
+            let (low, high) = (need("low_freq_factor")?, need("high_freq_factor")?);
+            if low >= high {
+                return Err(format!(
+                    "config.json: low_freq_factor in rope_scaling is {low} and high_freq_factor {high}, which must be larger"
+                ));
+            }
+            Ok(Rope::Llama3 { factor: need("factor")?, low, high, original: original()? })
         }
-        Some("llama3") => Ok(Rope::Llama3 {
-            factor: need("factor")?,
-            low: need("low_freq_factor")?,
-            high: need("high_freq_factor")?,
-            original: positions("original_max_position_embeddings")?,
-        }),
         Some(other) => Err(format!("its rotary positions are scaled by {}, which is not converted", quoted(other))),
     }
 }

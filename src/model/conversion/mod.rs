@@ -3,7 +3,7 @@
 //! | file | what it settles |
 //! |---|---|
 //! | this | which families, and what becomes of each tensor |
-//! | `names` | Hugging Face's names to GGUF's |
+//! | `names` | Hugging Face's names to GGUF's, and what each family must have |
 //! | `keys` | what `config.json` says, under GGUF's keys |
 //! | `vocabulary` | the tokenizer's files as key-values |
 //!
@@ -19,7 +19,9 @@ pub use keys::Numbers;
 
 use super::{Format, Model, Origin};
 use crate::formats::Dtype;
-use crate::formats::error::{printable, quoted};
+use crate::formats::error::quoted;
+use names::{Known, Length};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The next step for a model that is not converted here.
@@ -130,9 +132,16 @@ impl Conversion {
                 quoted(&family)
             )
         })?;
-        let vocabulary = vocabulary::read(folder, config, rows_of_embedding(model)?)?;
         let numbers = Numbers::of(config, model, architecture)?;
-        let places = places(model, architecture, numbers.head())?;
+        let rows = rows_of_embedding(model)?;
+        let places = places(model, architecture, &numbers, rows)?;
+        let own_head = model.tensors.iter().any(|tensor| tensor.name.ends_with("lm_head.weight"));
+        if config.flag("tie_word_embeddings") == Some(false) && !own_head {
+            return Err(
+                "config.json says that the output has weights of its own, and there is no lm_head.weight".into()
+            );
+        }
+        let vocabulary = vocabulary::read(folder, config, rows)?;
         let extras = numbers.rope_factors().map(|values| Extra { name: "rope_freqs.weight", values });
         Ok(Self { architecture, places, extras: extras.into_iter().collect(), numbers, vocabulary })
     }
@@ -145,35 +154,61 @@ fn rows_of_embedding(model: &Model) -> Result<usize, String> {
     found.and_then(|shape| shape.first().copied()).ok_or_else(|| "it has no model.embed_tokens.weight".into())
 }
 
-fn places(model: &Model, architecture: Architecture, head: usize) -> Result<Vec<Place>, String> {
+/// What becomes of each tensor; all that llama.cpp asks for is there and as `config.json` says.
+fn places(
+    model: &Model,
+    architecture: Architecture,
+    numbers: &Numbers,
+    rows: usize,
+) -> Result<Vec<Place>, String> {
+    let (blocks, head) = (numbers.count("num_hidden_layers"), numbers.head());
     let mut places = Vec::with_capacity(model.tensors.len());
+    let mut names: HashMap<String, &str> = HashMap::new();
     for tensor in &model.tensors {
-        let name = names::of(&tensor.name).ok_or_else(|| {
-            format!("tensor {} has no place in llama.cpp's {}", quoted(&tensor.name), architecture.name())
-        })?;
+        let shown = || quoted(&tensor.name);
+        let Some(known) = names::of(&tensor.name, architecture) else {
+            return Err(format!("tensor {} has no place in llama.cpp's {}", shown(), architecture.name()));
+        };
+        if let Some(block) = known.block.filter(|&block| block as usize >= blocks) {
+            return Err(format!("tensor {} is in block {block}, and config.json has {blocks} blocks", shown()));
+        }
         let plain = matches!(tensor.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) && !tensor.is_coded();
         if !plain {
             let dtype = tensor.type_name();
-            return Err(format!(
-                "tensor {} is {dtype}; real numbers (F32, F16, BF16) are converted",
-                printable(&tensor.name)
-            ));
+            return Err(format!("tensor {} is {dtype}; real numbers (F32, F16, BF16) are converted", shown()));
         }
-        let rotary = [".attn_q.weight", ".attn_k.weight", ".attn_q.bias", ".attn_k.bias"];
-        let rotary = rotary.iter().any(|end| name.ends_with(end));
-        let interleaved = (architecture == Architecture::Llama && rotary).then_some(head);
-        if let Some(head) = interleaved.filter(|head| !rows(&tensor.shape).is_multiple_of(*head)) {
-            let rows = rows(&tensor.shape);
-            return Err(format!("tensor {} has {rows} rows, which are no whole heads of {head}", quoted(&tensor.name)));
+        let wanted: Vec<usize> = known.part.shape.iter().map(|&length| numbers.length(length, rows)).collect();
+        if tensor.shape != wanted {
+            let found = &tensor.shape;
+            return Err(format!("tensor {} has the shape {found:?}, and config.json makes it {wanted:?}", shown()));
         }
-        places.push(Place { name, interleaved });
+        let name = known.name();
+        if let Some(first) = names.insert(name.clone(), &tensor.name) {
+            return Err(format!("tensors {} and {} are one tensor in llama.cpp", quoted(first), shown()));
+        }
+        let rotary = matches!(known.part.shape, [Length::Queries | Length::Keys, ..]) && !name.contains("attn_v");
+        places.push(Place { name, interleaved: (architecture == Architecture::Llama && rotary).then_some(head) });
     }
+    complete(&names, architecture, blocks)?;
     Ok(places)
 }
 
-/// Rows of a matrix, or elements of a bias.
-fn rows(shape: &[usize]) -> usize {
-    shape.first().copied().unwrap_or(1)
+/// That nothing is missing.
+fn complete(names: &HashMap<String, &str>, architecture: Architecture, blocks: usize) -> Result<(), String> {
+    let missing = |part: &&'static names::Part, block: Option<u32>| {
+        part.needed.contains(&architecture) && !names.contains_key(&Known { part, block }.name())
+    };
+    let absent = |name: String| Err(format!("there is no tensor model.{name}, which {} needs", architecture.name()));
+    if let Some(part) = names::WHOLE.iter().find(|part| missing(part, None)) {
+        return absent(part.name.to_owned());
+    }
+    // The first block that lacks something ends this, so an absurd number of them costs nothing.
+    for block in 0..u32::try_from(blocks).unwrap_or(u32::MAX) {
+        if let Some(part) = names::OF_BLOCK.iter().find(|part| missing(part, Some(block))) {
+            return absent(format!("layers.{block}.{}", part.name));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

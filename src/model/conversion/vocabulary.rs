@@ -6,6 +6,7 @@ use crate::formats::gguf::layout::{bool_pair, i32s_pair, text_pair, texts_pair, 
 use crate::formats::tokenizer::{self, Tokenizer};
 use crate::model::Config;
 use crate::model::config;
+use std::collections::HashMap;
 use std::path::Path;
 
 /// The kind of a token that no text can contain: an embedding row without a token.
@@ -36,12 +37,13 @@ pub(super) fn read(folder: &Path, config: &Config, rows: usize) -> Result<Spelle
         let tokens = read.tokens.len();
         return Err(format!("its tokenizer has {tokens} tokens and the embedding {rows} rows; every token needs one"));
     }
+    let texts = texts(&read, rows)?;
     let about = config::read_small(&folder.join("tokenizer_config.json"), tokenizer::LARGEST);
     let about = about.and_then(|text| Config::parse(&text)).unwrap_or_default();
     let mut pairs = vec![
         text_pair("tokenizer.ggml.model", "gpt2"),
         text_pair("tokenizer.ggml.pre", read.pre),
-        texts_pair("tokenizer.ggml.tokens", &texts(&read, rows)),
+        texts_pair("tokenizer.ggml.tokens", &texts),
         i32s_pair("tokenizer.ggml.token_type", &kinds(&read, rows)),
         texts_pair("tokenizer.ggml.merges", &read.merges),
     ];
@@ -49,9 +51,11 @@ pub(super) fn read(folder: &Path, config: &Config, rows: usize) -> Result<Spelle
         let id = special(&read, &about, by_text)?.or_else(|| config.first_number(by_id));
         pairs.extend(id.and_then(|id| u32::try_from(id).ok()).map(|id| u32_pair(key, id)));
     }
-    if let Some(before) = begins(&read, &about) {
-        pairs.push(bool_pair("tokenizer.ggml.add_bos_token", before));
-    }
+    // It is said in any case: where a file says nothing, llama.cpp goes by the name of the cut.
+    let begins = surrounds(&about, ["add_bos_token", "bos_token"], read.begins_with.as_deref(), "before")?;
+    let ends = surrounds(&about, ["add_eos_token", "eos_token"], read.ends_with.as_deref(), "behind")?;
+    pairs.push(bool_pair("tokenizer.ggml.add_bos_token", begins));
+    pairs.push(bool_pair("tokenizer.ggml.add_eos_token", ends));
     let template = config::read_small(&folder.join("chat_template.jinja"), tokenizer::LARGEST)
         .and_then(|text| String::from_utf8(text).ok())
         .or_else(|| about.text(&["chat_template"]).map(str::to_owned));
@@ -59,12 +63,20 @@ pub(super) fn read(folder: &Path, config: &Config, rows: usize) -> Result<Spelle
     Ok(Spelled { count: pairs.len() as u64, bytes: pairs.concat().into() })
 }
 
-fn texts(read: &Tokenizer, rows: usize) -> Vec<String> {
+/// The texts of all rows. llama.cpp finds tokens by their texts and ends where two have the same.
+fn texts(read: &Tokenizer, rows: usize) -> Result<Vec<String>, String> {
     let text = |id: usize| match read.tokens.get(id) {
         Some(Some(token)) => token.text.clone(),
         _ => format!("[PAD{id}]"),
     };
-    (0..rows).map(text).collect()
+    let texts: Vec<String> = (0..rows).map(text).collect();
+    let mut ids = HashMap::with_capacity(rows);
+    for (id, text) in texts.iter().enumerate() {
+        if let Some(first) = ids.insert(text.as_str(), id) {
+            return Err(format!("tokens {first} and {id} are both {}; llama.cpp needs each text once", quoted(text)));
+        }
+    }
+    Ok(texts)
 }
 
 fn kinds(read: &Tokenizer, rows: usize) -> Vec<i32> {
@@ -84,8 +96,18 @@ fn special(read: &Tokenizer, about: &Config, key: &str) -> Result<Option<usize>,
     id.ok_or_else(missing).map(Some)
 }
 
-/// Whether texts begin with the bos token, where something says so.
-fn begins(read: &Tokenizer, about: &Config) -> Option<bool> {
-    let bos = about.text(&["bos_token"]).or_else(|| about.text(&["bos_token", "content"]));
-    about.flag("add_bos_token").or_else(|| read.begins_with.as_ref().map(|first| Some(first.as_str()) == bos))
+/// Whether a special token is put around every text, by what `tokenizer_config.json` says, or by the tokenizer's template.
+fn surrounds(about: &Config, [flag, key]: [&str; 2], token: Option<&str>, place: &str) -> Result<bool, String> {
+    if let Some(said) = about.flag(flag) {
+        return Ok(said);
+    }
+    let special = about.text(&[key]).or_else(|| about.text(&[key, "content"]));
+    match token {
+        None => Ok(false),
+        Some(token) if Some(token) == special => Ok(true),
+        Some(token) => Err(format!(
+            "the tokenizer puts {} {place} every text, which is not its {key}, and llama.cpp puts no other there",
+            quoted(token)
+        )),
+    }
 }
