@@ -2,6 +2,7 @@
 
 use super::packing::Packing;
 use crate::formats::Dtype;
+use crate::formats::assembly::{Assembly, Holds};
 use crate::formats::packed_layout::{Code, Numbers, code_bytes};
 use crate::kernels::entropy::Gaps;
 use crate::kernels::ggml::BlockType;
@@ -105,6 +106,9 @@ pub fn stored(of: Outcome<'_>, target: Target, packing: Option<&Packing>) -> Siz
     if of.is_kept() {
         return Sizes { untouched: kept_bytes(of.tensor, target), ..Sizes::default() };
     }
+    if let Some(assembly) = of.assembly(target) {
+        return assembled(assembly, of);
+    }
     let dtype = stored_dtype(of.tensor.dtype, of.scheme);
     if let (Target::Gguf, Some(Quantize::Gguf(block_type))) = (target, &of.scheme.quantize) {
         let (values, scales) = block_bytes(*block_type, of.elements());
@@ -128,6 +132,20 @@ pub fn stored(of: Outcome<'_>, target: Target, packing: Option<&Packing>) -> Siz
     }
 }
 
+/// Bytes of a weight in a runtime's layout. Its shape is told beside the codes, and counts with them.
+fn assembled(assembly: Assembly, of: Outcome<'_>) -> Sizes {
+    let mut sizes = Sizes::default();
+    for part in assembly.parts(of.tensor.dtype, of.geometry()) {
+        let place = match part.holds {
+            Holds::Codes | Holds::Shape => &mut sizes.values,
+            Holds::Scales | Holds::Global => &mut sizes.scales,
+            Holds::Biases => &mut sizes.zero_points,
+        };
+        *place += part.bytes();
+    }
+    sizes
+}
+
 /// Bytes of codes, and of everything else, in blocks of so many values.
 fn block_bytes(block_type: BlockType, elements: u64) -> (u64, u64) {
     let blocks = elements / block_type.elements() as u64;
@@ -145,7 +163,8 @@ pub fn gguf_bytes(of: Outcome<'_>) -> u64 {
 #[must_use]
 pub fn kept_bytes(tensor: &Tensor, target: Target) -> u64 {
     let as_it_lies = match target {
-        Target::Packed => tensor.block_type.is_none(),
+        _ if tensor.assembly().is_some_and(|assembly| target.takes(assembly)) => true,
+        Target::Packed => tensor.block_type.is_none() && tensor.assembly().is_none(),
         Target::Gguf => tensor.coding.is_none(),
         Target::Safetensors | Target::CompressedTensors | Target::Mlx => tensor.is_plain(),
     };

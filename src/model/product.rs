@@ -72,6 +72,7 @@ impl Product {
             block: None,
             coding: Some(Coding { scheme: String::new(), stored: Stored::Codes(factors.matrices[at]) }),
             block_type: None,
+            assembled: None,
             requantized: false,
             beside_scale: false,
             side_of_codes: false,

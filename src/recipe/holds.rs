@@ -1,9 +1,11 @@
 //! What each target can hold, and what comes nearest to a scheme that it cannot.
 
+use super::runtimes;
 use super::scheme::{Quantize, Range, Scheme};
 use super::target::Target;
 use crate::kernels::ggml::BlockType;
 use crate::kernels::layout::Unit;
+use crate::model::Model;
 
 impl Target {
     /// The scheme nearest to `scheme` that this target holds, whatever the tensor; `None` when it holds the scheme itself.
@@ -11,27 +13,36 @@ impl Target {
     pub fn nearest(self, scheme: &Scheme) -> Option<Scheme> {
         match self {
             Self::Gguf => nearest_in_gguf(scheme),
-            _ => {
+            Self::CompressedTensors | Self::Mlx => runtimes::nearest(self, scheme),
+            Self::Safetensors | Self::Packed => {
                 let Some(Quantize::Gguf(block_type)) = scheme.quantize else { return None };
                 Some(scheme.clone().with_quantize(Some(grid_of(block_type))))
             }
         }
     }
 
-    /// The same for a tensor of this shape.
+    /// The same for a tensor of a model that will have this shape, with the reason where the tensor is one.
     #[must_use]
-    pub fn nearest_for(self, scheme: &Scheme, shape: &[usize]) -> Option<Scheme> {
+    pub fn nearest_for(self, scheme: &Scheme, model: &Model, index: usize, shape: &[usize]) -> Option<Nearest> {
         let held = self.nearest(scheme);
-        let Some(Quantize::Gguf(block_type)) = held.as_ref().unwrap_or(scheme).quantize else { return held };
+        let as_held = held.as_ref().unwrap_or(scheme);
+        if self.runtime().is_some() {
+            let fitted = runtimes::nearest_for(self, as_held, model, index, shape);
+            return fitted.or_else(|| held.map(|held| (held, None)));
+        }
+        let Some(Quantize::Gguf(block_type)) = as_held.quantize else { return held.map(|held| (held, None)) };
         match block_type_for(block_type, shape) {
-            Some(instead) => Some(held.unwrap_or_else(|| scheme.clone()).with_quantize(Some(instead))),
-            None => held,
+            Some(instead) => Some((as_held.clone().with_quantize(Some(instead)), Some("its rows are no whole blocks"))),
+            None => held.map(|held| (held, None)),
         }
     }
 }
 
+/// The nearest scheme, and why the one that was asked for is refused where the tensor is the reason.
+pub type Nearest = (Scheme, Option<&'static str>);
+
 /// The integer grid that is nearest to a block type.
-fn grid_of(block_type: BlockType) -> Quantize {
+pub(super) fn grid_of(block_type: BlockType) -> Quantize {
     use BlockType as T;
     let (bits, asymmetric) = match block_type {
         T::Q8_0 => (8, false),

@@ -17,6 +17,7 @@ mod masks;
 pub mod pattern;
 pub mod plan;
 pub mod removals;
+mod runtimes;
 pub mod scheme;
 mod scheme_text;
 mod settle;
