@@ -13,6 +13,7 @@ pub mod decimal;
 pub mod error;
 pub mod file;
 mod holds;
+mod joined;
 mod masks;
 pub mod pattern;
 pub mod plan;

@@ -169,7 +169,7 @@ impl Plan {
         Ok(())
     }
 
-    fn unchecked(model: &Model, recipe: &Recipe, target: Target) -> Result<Self, Error> {
+    pub(super) fn unchecked(model: &Model, recipe: &Recipe, target: Target) -> Result<Self, Error> {
         let keep = Assignment { scheme: Scheme::keep(), stored: Scheme::keep(), line: None };
         let mut assignments = vec![keep; model.tensors.len()];
         // A text cannot say such a scheme, but a hand could put one together.

@@ -152,6 +152,10 @@ fn break_even_words(live: &Live, index: usize) -> Option<String> {
             "A cast is the only thing that shrinks a dense file".into()
         });
     }
+    if live.target().runtime().is_some() {
+        let stored = || scheme.prune.is_some().then(|| "Zeros are stored like any other value there: they save nothing".into());
+        return live.plan().joined_note(&live.model, index).or_else(stored);
+    }
     let bits = size::code_of(scheme).bits(size::stored_dtype(tensor.dtype, scheme));
     let even = format::percent(size::break_even(bits), 0);
     let zeros = estimate.errors.as_ref()?.zeros as f64 / estimate.elements.max(1) as f64;
