@@ -41,6 +41,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             size,
             dark,
             select: Some(select.into()),
+            beside: None,
+            open: OpenOptions::default(),
             scale: 1.0,
             model: Some((request.model, request.recipe)),
         })?;

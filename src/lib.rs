@@ -15,3 +15,4 @@ pub mod model;
 pub mod profile;
 pub mod recipe;
 pub mod session;
+pub mod share;

@@ -44,7 +44,13 @@ fn open_window(options: &WindowOptions) -> Result<(), String> {
         Renderer::Gl => app::start::Renderer::Gl,
         Renderer::Soft => app::start::Renderer::Soft,
     };
-    app::open_window(app::WindowOptions { renderer, model, named: options.model.is_some(), open: options.open })
+    app::open_window(app::WindowOptions {
+        renderer,
+        model,
+        named: options.model.is_some(),
+        open: options.open,
+        beside: options.beside.clone(),
+    })
 }
 
 /// Draws the window into a file.
@@ -60,6 +66,8 @@ fn shoot(options: &ScreenshotOptions) -> Result<(), String> {
         size: options.size,
         dark: options.theme == Theme::Dark,
         select: options.select.clone(),
+        beside: options.beside.clone(),
+        open: options.open,
         scale: options.scale,
         model: model.map(effective),
     })

@@ -1,37 +1,47 @@
-//! Models made up for a bench: bf16 matrices in a temporary file, eight to a block, the same in every run.
+//! Models made up for a bench: matrices in a temporary file, the same in every run.
 
+use spokeshave::formats::Dtype;
 use spokeshave::model::{Model, OpenOptions, open};
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A file of bf16 matrices, deleted with this.
+/// A file of made-up matrices, deleted with this.
 pub struct Made(std::path::PathBuf);
 
 impl Made {
-    /// `tensors` matrices of `rows` by `cols`, eight to a block.
+    /// `tensors` matrices of `rows` by `cols` bf16, eight to a block.
     pub fn new(tensors: usize, rows: usize, cols: usize) -> Self {
-        let name = format!("spokeshave-bench-{tensors}-{}.safetensors", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let bytes = rows * cols * 2;
         let parts =
             ["self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o", "mlp.gate", "mlp.up", "mlp.down", "extra"];
-        let entry = |i: usize| {
-            let (start, end, block, part) = (i * bytes, (i + 1) * bytes, i / 8, parts[i % 8]);
-            format!(
-                "\"model.layers.{block}.{part}_proj.weight\":{{\"dtype\":\"BF16\",\"shape\":[{rows},{cols}],\"data_offsets\":[{start},{end}]}}"
-            )
+        let one = |i: usize| (format!("model.layers.{}.{}_proj.weight", i / 8, parts[i % 8]), vec![rows, cols]);
+        Self::of(&(0..tensors).map(one).collect::<Vec<_>>(), Dtype::BF16)
+    }
+
+    /// Tensors of these names and shapes, of bf16 or f32.
+    pub fn of(tensors: &[(String, Vec<usize>)], dtype: Dtype) -> Self {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("spokeshave-bench-{}-{number}.safetensors", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let mut end = 0;
+        let entry = |(name, shape): &(String, Vec<usize>)| {
+            let start = end;
+            end += shape.iter().product::<usize>() * dtype.bits() as usize / 8;
+            format!("{name:?}:{{\"dtype\":\"{}\",\"shape\":{shape:?},\"data_offsets\":[{start},{end}]}}", dtype.name())
         };
-        let mut header = format!("{{{}}}", (0..tensors).map(entry).collect::<Vec<_>>().join(","));
+        let mut header = format!("{{{}}}", tensors.iter().map(entry).collect::<Vec<_>>().join(","));
         header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
         let mut file = std::io::BufWriter::new(std::fs::File::create(&path).expect("the temporary folder takes files"));
         file.write_all(&(header.len() as u64).to_le_bytes()).expect("it takes the header");
         file.write_all(header.as_bytes()).expect("it takes the header");
         let mut state = 1_u64;
-        for _ in 0..tensors * rows * cols {
+        for _ in 0..tensors.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum() {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let sum = (state >> 40) + (state >> 16 & 0xff_ffff) + (state & 0xff_ffff);
             let weight = (sum as f32 / 16_777_216.0 - 1.5) * 0.05;
-            file.write_all(&((weight.to_bits() >> 16) as u16).to_le_bytes()).expect("it takes the weights");
+            let bytes = weight.to_bits().to_le_bytes();
+            file.write_all(if dtype == Dtype::BF16 { &bytes[2..] } else { &bytes }).expect("it takes the weights");
         }
         file.flush().expect("it takes the weights");
         Self(path)

@@ -51,6 +51,10 @@ pub enum Command {
     ToggleLock(usize),
     /// Change the format to be written.
     SetTarget(Target),
+    /// The same, with the nearest schemes that it holds.
+    SetTargetWithNearest(Target),
+    /// Open the model again with what is stored as codes open to every scheme.
+    Requantize,
     /// Take the last step back.
     Undo,
     /// Do it again.
@@ -78,6 +82,16 @@ pub enum Command {
     AskMask,
     /// Take the zeros of that model.
     TakeMask(PathBuf),
+    /// Ask for a checkpoint to stand beside the model.
+    AskBeside,
+    /// Put that checkpoint beside the model.
+    Beside(PathBuf),
+    /// Do not wait for the checkpoint that is being opened.
+    CancelBeside,
+    /// Let the checkpoint beside the model go.
+    LetGo,
+    /// Compare with it, the tensor that is looked at first.
+    WantComparisons(usize),
     /// Ask where to save the recipe.
     AskSaveRecipe,
     /// Save the recipe there.
@@ -134,9 +148,12 @@ pub const LOCK: Key = Key::L;
 const KEY_SHARE: f64 = 5.0;
 
 /// The commands that this frame's keys ask for; Escape is `in_front` where there is such a thing. Single keys count only
-/// while no field is being typed in.
+/// while no field is being typed in. A dialog has all keys to itself: what is undone in its field is what was typed there.
 pub fn from_keys(ui: &egui::Ui, view: &View, in_front: Option<Command>) -> Vec<Command> {
     let mut commands = Vec::new();
+    if view.dialog.is_some() {
+        return commands;
+    }
     ui.input_mut(|input| {
         // The longer shortcut first: the shorter one would take its key.
         let table = [
@@ -153,9 +170,6 @@ pub fn from_keys(ui: &egui::Ui, view: &View, in_front: Option<Command>) -> Vec<C
             }
         }
     });
-    if view.dialog.is_some() {
-        return commands;
-    }
     let focus = ui.ctx().memory(egui::Memory::focused);
     if focus.is_none() {
         take_keys(ui, arrow_keys(), &mut commands);

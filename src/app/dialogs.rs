@@ -3,10 +3,13 @@
 //! The system's chooser can take for ever to answer (a portal that hangs), so it runs on a thread of its own and the path
 //! field beside it always works.
 
+use super::beside::beside_ui;
 use super::command::Command;
 use super::export_dialog::export_ui;
 use super::format;
 use super::state::{Chooser, Dialog, View};
+use super::taken::Taken;
+use super::target_dialog::target_ui;
 use super::theme::{self, tokens};
 use super::widgets::ValueField;
 use crate::recipe::Decimal;
@@ -25,16 +28,20 @@ pub fn dialog_ui(ctx: &Context, live: Option<&Live>, view: &mut View, commands: 
         ui.set_width(460.0);
         match &mut dialog {
             Dialog::Open { path } => keep = open_ui(ui, path, view, commands),
-            Dialog::Export { path, force, looking } => {
-                keep = export_ui(ui, (path, force, looking), live, view, commands);
+            Dialog::Export { path, force, taken, looking } => {
+                keep = export_ui(ui, (path, force, taken, looking), live, view, commands);
             }
             Dialog::Preset { chosen, percent, round } => keep = preset_ui(ui, (chosen, percent, round), commands),
             Dialog::Mask { path } => keep = mask_ui(ui, path, view, commands),
-            Dialog::SaveRecipe { path, force } => keep = save_ui(ui, path, force, view, commands),
+            Dialog::Beside { path } => keep = beside_ui(ui, path, live, view, commands),
+            Dialog::Target { target, mapped } => keep = target_ui(ui, (*target, mapped), live, view, commands),
+            Dialog::SaveRecipe { path, force, taken } => keep = save_ui(ui, (path, force, taken), view, commands),
         }
     });
     if keep && !modal.should_close() {
         view.dialog = Some(dialog);
+    } else if matches!(dialog, Dialog::Beside { .. }) {
+        commands.push(Command::CancelBeside);
     }
 }
 
@@ -88,21 +95,26 @@ pub fn poll_chooser(_ctx: &Context, view: &mut View) -> Vec<Command> {
     let Some(chosen) = answer else { return Vec::new() };
     match &mut view.dialog {
         Some(Dialog::Open { .. }) => vec![Command::Open(chosen)],
-        Some(Dialog::Export { path, .. } | Dialog::Mask { path } | Dialog::SaveRecipe { path, .. }) => {
+        Some(
+            Dialog::Export { path, .. }
+            | Dialog::Mask { path }
+            | Dialog::Beside { path }
+            | Dialog::SaveRecipe { path, .. },
+        ) => {
             *path = chosen.display().to_string();
             Vec::new()
         }
-        Some(Dialog::Preset { .. }) | None => Vec::new(),
+        Some(Dialog::Preset { .. } | Dialog::Target { .. }) | None => Vec::new(),
     }
 }
 
 fn open_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<Command>) -> bool {
     ui.label(theme::name("Open a model"));
-    ui.label(theme::label("A .safetensors or .spk file, a model folder, a recipe (.toml), or demo"));
+    ui.label(theme::label("A .safetensors, .gguf or .spk file, a model folder, a recipe (.toml), or demo"));
     ui.add_space(8.0);
     let choose = || {
         rfd::FileDialog::new()
-            .add_filter("Models and recipes", &["safetensors", "spk", "toml"])
+            .add_filter("Models and recipes", &["safetensors", "gguf", "spk", "toml"])
             .add_filter("All files", &["*"])
             .pick_file()
     };
@@ -120,7 +132,12 @@ fn open_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<C
     keep
 }
 
-fn save_ui(ui: &mut Ui, path: &mut String, force: &mut bool, view: &mut View, commands: &mut Vec<Command>) -> bool {
+fn save_ui(
+    ui: &mut Ui,
+    (path, force, taken): (&mut String, &mut bool, &mut Taken),
+    view: &mut View,
+    commands: &mut Vec<Command>,
+) -> bool {
     ui.label(theme::name("Save recipe"));
     ui.label(theme::label("The choice as a text file, for the commands and for other models"));
     ui.add_space(8.0);
@@ -128,7 +145,9 @@ fn save_ui(ui: &mut Ui, path: &mut String, force: &mut bool, view: &mut View, co
     let choose = move || rfd::FileDialog::new().add_filter("toml", &["toml"]).set_file_name(name).save_file();
     let entered = path_ui(ui, path, "Recipe path", view, choose);
     let out = PathBuf::from(path.trim());
-    let in_the_way = view.saved_as.as_ref() != Some(&out) && out.exists();
+    let now = ui.input(|i| i.time);
+    let own = view.saved_as.as_ref() == Some(&out);
+    let in_the_way = !own && taken.is_taken(&out, now);
     if in_the_way {
         ui.checkbox(force, "Replace what is there");
     }
@@ -136,7 +155,11 @@ fn save_ui(ui: &mut Ui, path: &mut String, force: &mut bool, view: &mut View, co
     let ready = !path.trim().is_empty() && (!in_the_way || *force);
     let (save, keep) = buttons_ui(ui, "Save", ready, entered, |_| {});
     if save {
-        commands.push(Command::SaveRecipe(out));
+        // What came there since it was asked is not written over: the next frame shows it.
+        taken.forget();
+        if own || *force || !taken.is_taken(&out, now) {
+            commands.push(Command::SaveRecipe(out));
+        }
     }
     keep
 }
@@ -182,11 +205,7 @@ fn mask_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<C
     ui.label(theme::name("Take a mask"));
     ui.label(theme::label("A model with tensors of the same names and shapes: weights go where its own are 0"));
     ui.add_space(8.0);
-    let choose = || {
-        let dialog = rfd::FileDialog::new().add_filter("Models", &["safetensors", "spk"]);
-        dialog.add_filter("All files", &["*"]).pick_file()
-    };
-    let entered = path_ui(ui, path, "Path of the mask", view, choose);
+    let entered = path_ui(ui, path, "Path of the mask", view, choose_model);
     refusal_ui(ui, view);
     let (take, keep) = buttons_ui(ui, "Take", !path.trim().is_empty(), entered, |_| {});
     if take {
@@ -195,8 +214,14 @@ fn mask_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<C
     keep
 }
 
+/// The system's chooser for a model that another one is to be held against.
+pub(super) fn choose_model() -> Option<PathBuf> {
+    let dialog = rfd::FileDialog::new().add_filter("Models", &["safetensors", "spk", "gguf"]);
+    dialog.add_filter("All files", &["*"]).pick_file()
+}
+
 /// What the last attempt was told, over the buttons.
-fn refusal_ui(ui: &mut Ui, view: &View) {
+pub(super) fn refusal_ui(ui: &mut Ui, view: &View) {
     if let Some(refusal) = &view.refusal {
         ui.add(egui::Label::new(theme::label(format::plain(refusal)).color(tokens(ui).bad)).wrap());
     }
@@ -205,7 +230,13 @@ fn refusal_ui(ui: &mut Ui, view: &View) {
 
 /// The button that does it, what else may be done, and the one that does not. Gives whether it is to be done, by the button
 /// or by Enter in a field (`entered`), and whether the dialog stays.
-fn buttons_ui(ui: &mut Ui, word: &str, ready: bool, entered: bool, beside: impl FnOnce(&mut Ui)) -> (bool, bool) {
+pub(super) fn buttons_ui(
+    ui: &mut Ui,
+    word: &str,
+    ready: bool,
+    entered: bool,
+    beside: impl FnOnce(&mut Ui),
+) -> (bool, bool) {
     let answer = ui.horizontal(|ui| {
         let pressed = ui.add_enabled(ready, theme::primary_button(word, tokens(ui))).clicked();
         beside(ui);
@@ -215,7 +246,7 @@ fn buttons_ui(ui: &mut Ui, word: &str, ready: bool, entered: bool, beside: impl 
 }
 
 /// Says what a drop would do while a file hangs over the window.
-pub fn drop_hint_ui(ctx: &Context) {
+pub fn drop_hint_ui(ctx: &Context, beside: bool) {
     if ctx.input(|i| i.raw.hovered_files.is_empty()) {
         return;
     }
@@ -227,7 +258,7 @@ pub fn drop_hint_ui(ctx: &Context) {
         &painter,
         rect.center(),
         egui::Align2::CENTER_CENTER,
-        "Drop to open",
+        if beside { "Drop to compare with it" } else { "Drop to open" },
         theme::size::HEADLINE,
         theme::weight::TITLE,
         t.accent,

@@ -4,6 +4,7 @@ use super::command::Command;
 use super::dialogs::path_ui;
 use super::format;
 use super::state::View;
+use super::taken::Taken;
 use super::theme::{self, tokens};
 use super::widgets::Icon;
 use crate::export::stale::Stale;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 /// Draws it. Gives whether it stays open.
 pub fn export_ui(
     ui: &mut Ui,
-    (path, force, looking): (&mut String, &mut bool, &mut Option<Looking>),
+    (path, force, taken, looking): (&mut String, &mut bool, &mut Taken, &mut Option<Looking>),
     live: Option<&Live>,
     view: &mut View,
     commands: &mut Vec<Command>,
@@ -40,12 +41,16 @@ pub fn export_ui(
     };
     let entered = path_ui(ui, path, "Export path", view, choose);
     let out = PathBuf::from(path.trim());
-    let exists = out.exists();
+    let running = live.export_progress();
+    if running.is_some() {
+        // It ends with something at its place.
+        taken.forget();
+    }
+    let exists = taken.is_taken(&out, ui.input(|i| i.time));
     if exists {
         ui.checkbox(force, "Replace what is there");
     }
     folder_ui(ui, &out, looking, live, commands);
-    let running = live.export_progress();
     if let Some(progress) = running {
         ui.add(
             super::widgets::Bar::new("Export progress", progress.fraction())

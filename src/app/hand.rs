@@ -5,7 +5,7 @@
 
 use super::command::Command;
 use super::state::View;
-use crate::recipe::{Decimal, Error, Prune, Quantize, Scheme};
+use crate::recipe::{Decimal, Error, Prune, Quantize, Scheme, Target};
 use crate::session::Live;
 use crate::session::dial::{self, Dial};
 use crate::session::live::ApplyTo;
@@ -301,7 +301,7 @@ fn turn(live: &mut Live, view: &mut View, index: usize, dial: Dial, gesture: u64
         Dial::Bits(_) => "quantize",
         Dial::Pruned(_) => "prune",
     };
-    change(live, view, index, verb, Some(gesture), |_, scheme| dial.on(scheme))
+    change(live, view, index, verb, Some(gesture), |_, scheme, (target, shape)| dial.on_for(scheme, target, shape))
 }
 
 /// Gives all selected rows what changes in the scheme of the one whose scheme is being edited.
@@ -309,7 +309,7 @@ fn turn(live: &mut Live, view: &mut View, index: usize, dial: Dial, gesture: u64
 /// # Errors
 /// When no row can take it.
 fn spread(live: &mut Live, view: &mut View, new: &Scheme, verb: &str, gesture: Option<u64>) -> Result<(), Error> {
-    change(live, view, view.selected, verb, gesture, |old, theirs| dial::carry(old, new, theirs))
+    change(live, view, view.selected, verb, gesture, |old, theirs, _| dial::carry(old, new, theirs))
 }
 
 /// Gives all selected rows the same scheme.
@@ -317,17 +317,18 @@ fn spread(live: &mut Live, view: &mut View, new: &Scheme, verb: &str, gesture: O
 /// # Errors
 /// When no row can take it.
 fn give(live: &mut Live, view: &mut View, scheme: &Scheme, gesture: Option<u64>) -> Result<(), Error> {
-    change(live, view, view.selected, "set", gesture, |_, _| scheme.clone())
+    change(live, view, view.selected, "set", gesture, |_, _, _| scheme.clone())
 }
 
-/// `make` is given the scheme of `index` and the row's own, both as they were when the gesture began.
+/// `make` is given the scheme of `index` and the row's own, both as they were when the gesture began, and what the row's are to
+/// be held by: the target, and the tensor's shape.
 fn change(
     live: &mut Live,
     view: &mut View,
     index: usize,
     verb: &str,
     gesture: Option<u64>,
-    make: impl Fn(&Scheme, &Scheme) -> Scheme,
+    make: impl Fn(&Scheme, &Scheme, (Target, &[usize])) -> Scheme,
 ) -> Result<(), Error> {
     let rows = view.rows_of(live, index);
     let name = &live.model.tensors[index].name;
@@ -337,7 +338,9 @@ fn change(
     let what = if rows.len() == 1 { format!("{verb} {name}") } else { format!("{verb} {} layers", rows.len()) };
     let before = view.hand.before(live, &rows, gesture);
     let own = before.iter().find(|(i, _)| *i == index).map_or_else(|| live.scheme(index).clone(), |(_, s)| s.clone());
-    let schemes: Vec<(usize, Scheme)> = before.iter().map(|(i, theirs)| (*i, make(&own, theirs))).collect();
+    let target = live.target();
+    let one = |(i, theirs): &(usize, Scheme)| (*i, make(&own, theirs, (target, &live.model.tensors[*i].shape)));
+    let schemes: Vec<(usize, Scheme)> = before.iter().map(one).collect();
     live.set_schemes(&schemes, &what, gesture)
 }
 

@@ -10,6 +10,7 @@ use crate::profile::Cache;
 use crate::recipe::Recipe;
 use crate::session::autosave::Shelf;
 use eframe::CreationContext;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 const PREFERENCES: &str = "preferences";
@@ -27,6 +28,8 @@ pub struct WindowOptions {
     pub named: bool,
     /// How further models are opened.
     pub open: OpenOptions,
+    /// A checkpoint to stand beside the model.
+    pub beside: Option<PathBuf>,
 }
 
 /// Opens the window and returns when it is closed.
@@ -34,9 +37,10 @@ pub struct WindowOptions {
 /// # Errors
 /// One or two sentences for the person at the keyboard.
 pub fn open_window(options: WindowOptions) -> Result<(), String> {
-    let WindowOptions { renderer, model, named, open } = options;
+    let WindowOptions { renderer, model, named, open, beside } = options;
     // Only one of the two closures is called, and each wants the model.
     let model = std::sync::Mutex::new(Some(model));
+    let beside = &beside;
     let take = || model.lock().ok().and_then(|mut m| m.take()).unwrap_or_else(|| Err("no model".into()));
     let gl = || {
         let viewport = egui::ViewportBuilder::default()
@@ -53,7 +57,12 @@ pub fn open_window(options: WindowOptions) -> Result<(), String> {
             ..Default::default()
         };
         let model = take();
-        eframe::run_native("spokeshave", native, Box::new(move |cc| Ok(Box::new(Shim::new(cc, model, named, open)))))
+        let make = move |cc: &CreationContext<'_>| {
+            let mut shim = Shim::new(cc, model, named, open);
+            beside.iter().for_each(|path| shim.0.compare_with(&cc.egui_ctx, path.clone()));
+            shim
+        };
+        eframe::run_native("spokeshave", native, Box::new(move |cc| Ok(Box::new(make(cc)))))
     };
     let soft = || {
         let model = take();
@@ -62,6 +71,7 @@ pub fn open_window(options: WindowOptions) -> Result<(), String> {
         soft::run(TITLE, SIZE, move |ctx| {
             let mut kept = store.as_ref().and_then(|store| preferences_in(store)).unwrap_or_default();
             let mut workbench = workbench(ctx, kept.clone(), model, open, Keeping::of_user(named));
+            beside.iter().for_each(|path| workbench.compare_with(ctx, path.clone()));
             Box::new(move |ui| {
                 let ctx = ui.ctx().clone();
                 workbench.logic(&ctx);

@@ -7,6 +7,7 @@
 //! Panels never change the session themselves; they push [`Command`]s, which are applied in one place after the frame's
 //! drawing. The same [`Workbench::ui`] runs under OpenGL, under the software window, and without any window.
 
+mod beside;
 pub mod command;
 mod dialogs;
 mod export_dialog;
@@ -23,6 +24,8 @@ pub mod shot;
 pub mod soft;
 pub mod start;
 pub mod state;
+pub mod taken;
+mod target_dialog;
 pub mod theme;
 pub mod widgets;
 mod workbench;

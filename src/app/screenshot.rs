@@ -3,8 +3,10 @@
 use super::launch::{Keeping, workbench};
 use super::shot::Headless;
 use super::state::{Preferences, Tab};
+use super::workbench::Workbench;
 use crate::model::{Model, OpenOptions};
 use crate::recipe::Recipe;
+use crate::session::trouble::Trouble;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,6 +29,10 @@ pub struct ShotOptions {
     pub dark: bool,
     /// The tensor that is selected.
     pub select: Option<String>,
+    /// A checkpoint to stand beside the model.
+    pub beside: Option<PathBuf>,
+    /// How it is opened.
+    pub open: OpenOptions,
     /// Pixels per point.
     pub scale: f32,
     /// The model and its recipe; ignored by `welcome`.
@@ -54,13 +60,15 @@ pub fn shoot(options: ShotOptions) -> Result<(), String> {
     let ctx = headless.ctx().clone();
     let preferences = Preferences { dark: options.dark, ..Preferences::default() };
     let welcome = model.is_err();
-    let mut bench =
-        workbench(&ctx, preferences, model.map_err(str::to_owned), OpenOptions::default(), Keeping::default());
+    let mut bench = workbench(&ctx, preferences, model.map_err(str::to_owned), options.open, Keeping::default());
     if welcome {
         bench.forget_failure();
     }
     if let Some(name) = &options.select {
         bench.select(name)?;
+    }
+    if let Some(path) = &options.beside {
+        bench.compare_with(&ctx, path.clone());
     }
     if let Some(tab) = Tab::called(&options.view) {
         bench.open_tab(tab);
@@ -80,11 +88,18 @@ pub fn shoot(options: ShotOptions) -> Result<(), String> {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+    check_beside(&bench, options.beside.is_some())?;
     for _ in 0..LAST_FRAMES {
         bench.logic(&ctx);
         headless.frame(Vec::new(), |ui| bench.ui(ui));
     }
     headless.save_png(&options.out).map_err(|e| format!("{}: cannot be written: {e}", options.out.display()))
+}
+
+/// Why there is no checkpoint beside the model, when one was asked for.
+fn check_beside(bench: &Workbench, asked: bool) -> Result<(), String> {
+    let Some(live) = bench.live().filter(|live| asked && live.checkpoint().is_none()) else { return Ok(()) };
+    Err(live.troubles.newest().map_or_else(|| "the checkpoint could not be opened".to_owned(), Trouble::text))
 }
 
 /// A picture replaces a picture and nothing else, and never a file of the model.

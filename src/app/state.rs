@@ -2,9 +2,11 @@
 
 use super::hand::Hand;
 use super::recovery::Offer;
+use super::taken::Taken;
 use crate::model::Model;
+use crate::recipe::Target;
 use crate::session::leftovers::Looking;
-use crate::session::live::ApplyTo;
+use crate::session::live::{ApplyTo, Mapped};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -65,11 +67,12 @@ pub enum Tab {
     Distribution,
     Spectrum,
     Bytes,
+    Compare,
 }
 
 impl Tab {
     /// Every tab.
-    pub const ALL: [Self; 3] = [Self::Distribution, Self::Spectrum, Self::Bytes];
+    pub const ALL: [Self; 4] = [Self::Distribution, Self::Spectrum, Self::Bytes, Self::Compare];
 
     /// The tab that a view of a picture names.
     #[must_use]
@@ -84,6 +87,7 @@ impl Tab {
             Self::Distribution => "Distribution",
             Self::Spectrum => "Spectrum",
             Self::Bytes => "Bytes",
+            Self::Compare => "Compare",
         }
     }
 }
@@ -102,6 +106,8 @@ pub enum Dialog {
         path: String,
         /// Replace what is there.
         force: bool,
+        /// Whether something is there.
+        taken: Taken,
         /// What is known of the folder.
         looking: Option<Looking>,
     },
@@ -119,12 +125,26 @@ pub enum Dialog {
         /// The path as typed.
         path: String,
     },
+    /// Which checkpoint to stand beside the model.
+    Beside {
+        /// The path as typed.
+        path: String,
+    },
+    /// Whether to take what another target holds in place of what it does not.
+    Target {
+        /// The target.
+        target: Target,
+        /// What would change.
+        mapped: Vec<Mapped>,
+    },
     /// Where to save the recipe.
     SaveRecipe {
         /// The path as typed.
         path: String,
         /// Replace what is there.
         force: bool,
+        /// Whether something is there.
+        taken: Taken,
     },
 }
 
@@ -148,6 +168,8 @@ pub struct View {
     pub hand: Hand,
     /// Positions of all tensors in the table's order.
     pub order: Vec<usize>,
+    /// Positions of the tensors whose rows the table showed last.
+    pub shown: Vec<usize>,
     /// Filter text over the table.
     pub filter: String,
     /// Chip over the table.
@@ -210,6 +232,7 @@ impl View {
             range_from: selected,
             hand: Hand::default(),
             order: model.map_or_else(Vec::new, super::panels::rows::order),
+            shown: Vec::new(),
             filter: String::new(),
             chip: RowFilter::All,
             collapsed: BTreeSet::new(),
@@ -234,6 +257,13 @@ impl View {
             exported: false,
             quality: 0,
         }
+    }
+
+    /// The rows that the user looks at: the one under the hand, those that are selected, those that the table shows.
+    pub fn in_sight(&self) -> impl Iterator<Item = usize> {
+        let held = self.hand.held.map(|held| held.index);
+        let chosen = std::iter::once(self.selected).chain(self.also.iter().copied());
+        held.into_iter().chain(chosen).chain(self.shown.iter().copied())
     }
 
     /// Where a change goes.

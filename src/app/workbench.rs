@@ -1,5 +1,6 @@
 //! The workbench itself: holds the session and the view, lays the panels out, and is the one place where commands are carried out.
 
+use super::beside;
 use super::command::{self, Command};
 use super::dialogs;
 use super::export_dialog::{file_stem, suggested_name};
@@ -7,6 +8,7 @@ use super::hand;
 use super::panels;
 use super::recovery;
 use super::state::{Dialog, Preferences, Tab, View};
+use super::taken::Taken;
 use super::theme::{self, tokens};
 use crate::export::atomic::write_whole;
 use crate::export::check_not_source;
@@ -136,12 +138,16 @@ impl Workbench {
     /// Takes in what background work has sent. Call before [`Workbench::ui`].
     pub fn logic(&mut self, ctx: &Context) {
         if let Some(live) = &mut self.live {
+            live.look_at(self.view.in_sight().collect());
             live.poll();
             if let Some(Outcome::Done(_)) = &live.outcome {
                 self.view.exported = true;
             }
-            // Progress is shown ten times a second; results wake the window themselves.
-            if live.is_busy() {
+            beside::poll(live, &mut self.view);
+            // What waits for a frame gets one. Progress is shown ten times a second; results wake the window themselves.
+            if live.is_behind() {
+                ctx.request_repaint();
+            } else if live.is_busy() {
                 ctx.request_repaint_after(Duration::from_millis(100));
             }
         }
@@ -159,7 +165,8 @@ impl Workbench {
         let later = self.view.offer.is_some().then_some(Command::Later);
         let in_front = if dismissible { Some(Command::CloseBanner) } else { later };
         let mut commands = command::from_keys(ui, &self.view, in_front);
-        commands.extend(dropped_file(&ctx));
+        let beside = self.live.is_some() && beside::takes_drops(&self.view);
+        commands.extend(beside::dropped_file(&ctx, beside));
         self.follow_gesture(&ctx, &mut commands);
         ui.painter().rect_filled(ui.max_rect(), 0.0, tokens(ui).bg1);
         match &self.live {
@@ -167,7 +174,7 @@ impl Workbench {
             None => panels::welcome::welcome_ui(ui, &mut self.view, &mut commands),
         }
         dialogs::dialog_ui(&ctx, self.live.as_ref(), &mut self.view, &mut commands);
-        dialogs::drop_hint_ui(&ctx);
+        dialogs::drop_hint_ui(&ctx, beside);
         if let Some(until) = self.view.hand.held.and_then(|held| held.until) {
             ctx.request_repaint_after(Duration::from_secs_f64((until - self.view.hand.now).max(0.0)));
         }
@@ -196,8 +203,12 @@ impl Workbench {
     /// Carries out one command.
     pub fn apply(&mut self, ctx: &Context, command: Command) {
         // What a tab needs to be drawn is no action of the user's, and takes no word of the last one away.
-        if let Command::WantSpectrum(index) = command {
-            return self.live.iter_mut().for_each(|live| live.want_spectrum(index));
+        match command {
+            Command::WantSpectrum(index) => return self.live.iter_mut().for_each(|live| live.want_spectrum(index)),
+            Command::WantComparisons(first) => {
+                return self.live.iter_mut().for_each(|live| live.want_comparisons(first));
+            }
+            _ => {}
         }
         self.view.refusal = None;
         match command {
@@ -205,6 +216,7 @@ impl Workbench {
             Command::Open(path) => self.open(ctx, &path),
             Command::CloseDialog => self.view.dialog = None,
             Command::Next(next) => self.next(ctx, next),
+            Command::Requantize => self.open_anew(ctx, true),
             Command::Restore | Command::Reopen | Command::Discard | Command::Later => self.answer_offer(ctx, &command),
             Command::ToggleGuide => self.preferences.guide_hidden = !self.preferences.guide_hidden,
             Command::ToggleTheme => {
@@ -212,6 +224,7 @@ impl Workbench {
                 ctx.set_theme(if self.preferences.dark { egui::Theme::Dark } else { egui::Theme::Light });
             }
             other => {
+                self.open_codes_for(ctx, &other);
                 let Some(mut live) = self.live.take() else { return };
                 let result = self.apply_to_live(&mut live, other);
                 self.live = Some(live);
@@ -223,6 +236,15 @@ impl Workbench {
             }
         }
         ctx.request_repaint();
+    }
+
+    /// A recipe that quantizes anew wants a model that lets it.
+    fn open_codes_for(&mut self, ctx: &Context, command: &Command) {
+        let Command::LoadRecipe(path) = command else { return };
+        let guarded = self.live.as_ref().is_some_and(|live| live.model.is_guarded());
+        if guarded && file::read(path).is_ok_and(|recipe| recipe.requantize) {
+            self.open_anew(ctx, true);
+        }
     }
 
     /// Gives whether the recipe is now one that the user has in a file.
@@ -238,23 +260,34 @@ impl Workbench {
             Command::Pick(pick) => view.pick(live, pick),
             Command::Step(by) => view.step(live, by),
             Command::ToggleLock(index) if index < live.rows.len() => live.toggle_locks(&view.rows_with(index)),
-            Command::SetTarget(target) => live.set_target(target).map_err(text)?,
+            Command::SetTarget(target) => match live.mapping(target) {
+                Ok(mapped) if !mapped.is_empty() => view.dialog = Some(Dialog::Target { target, mapped }),
+                _ => live.set_target(target).map_err(text)?,
+            },
+            Command::SetTargetWithNearest(target) => {
+                live.set_target_with_nearest(target).map_err(text)?;
+                view.dialog = None;
+            }
             Command::Undo => live.undo(),
             Command::Redo => live.redo(),
             Command::AskExport => {
                 live.outcome = None;
-                view.dialog = Some(Dialog::Export { path: suggested_name(live), force: false, looking: None });
+                let path = suggested_name(live);
+                view.dialog = Some(Dialog::Export { path, force: false, taken: Taken::default(), looking: None });
             }
             Command::Export { out, force } => live.export(out, force),
             Command::AskSaveRecipe => {
                 let saved = view.saved_as.as_ref().map(|path| path.display().to_string());
                 let path = saved.unwrap_or_else(|| format!("{}.toml", file_stem(&live.model.name)));
-                view.dialog = Some(Dialog::SaveRecipe { path, force: false });
+                view.dialog = Some(Dialog::SaveRecipe { path, force: false, taken: Taken::default() });
             }
             Command::AskPreset => view.dialog = Some(Dialog::Preset { chosen: 0, percent: 80.0, round: 1.0 }),
             Command::ApplyPreset(choice) => {
                 live.apply_preset(choice);
                 view.dialog = None;
+            }
+            Command::AskBeside | Command::Beside(_) | Command::CancelBeside | Command::LetGo => {
+                beside::carry_out(live, view, self.options, command);
             }
             Command::AskMask => view.dialog = Some(Dialog::Mask { path: String::new() }),
             Command::TakeMask(path) => {
@@ -320,22 +353,29 @@ impl Workbench {
 
     /// Opens the model from where it was opened, and takes the recipe along if it still fits.
     fn open_again(&mut self, ctx: &Context) {
+        let anew = self.live.as_ref().is_some_and(|live| live.recipe().requantize);
+        self.open_anew(ctx, anew);
+    }
+
+    /// The same, with what is stored as codes open to every scheme or not.
+    fn open_anew(&mut self, ctx: &Context, requantize: bool) {
         let Some(live) = &mut self.live else { return };
         let path = match &live.model.origin {
             Origin::File(path) | Origin::Folder(path) => path.clone(),
             Origin::Demo(name) => format!("demo:{name}").into(),
         };
         let model = match open(&path, &self.options) {
-            Ok(model) => Arc::new(model),
+            Ok(model) => Arc::new(if requantize { model.requantizing() } else { model }),
             // It stays on the screen as it was, and can be tried again.
             Err(error) => {
                 let next = (!live.troubles.is_source_changed()).then_some(Next::OpenAgain);
                 return live.troubles.say(format!("It cannot be opened: {error}"), next);
             }
         };
-        let recipe = live.recipe().clone();
+        let recipe = Recipe { requantize, ..live.recipe().clone() };
         let base = self.autosave.as_ref().map(|autosave| autosave.base().clone());
         let names = recovery::selected(&live.model, &self.view);
+        let (tab, checkpoint) = (self.view.tab, live.path_beside().map(Path::to_path_buf));
         let mut lost = None;
         if let Err(why) = self.take_over(ctx, model.clone(), recipe, base) {
             lost = Some(format!("The recipe no longer fits the model: {why}"));
@@ -344,14 +384,15 @@ impl Workbench {
         }
         if let Some(live) = &mut self.live {
             self.view.select_names(&live.model, &names);
+            self.view.tab = tab;
+            checkpoint.into_iter().for_each(|path| live.open_beside(path, self.options));
             lost.into_iter().for_each(|words| live.troubles.say(words, None));
         }
     }
 
     /// Opens a model, or loads a recipe into the open one when the file is a recipe.
     fn open(&mut self, ctx: &Context, path: &Path) {
-        let is_recipe = path.extension().is_some_and(|e| e == "toml");
-        if is_recipe && self.live.is_some() {
+        if beside::is_recipe(path) && self.live.is_some() {
             return self.apply(ctx, Command::LoadRecipe(path.to_path_buf()));
         }
         if self.live.as_ref().is_some_and(|live| live.export_progress().is_some()) {
@@ -382,11 +423,6 @@ impl Drop for Workbench {
             self.leave();
         }
     }
-}
-
-fn dropped_file(ctx: &Context) -> Option<Command> {
-    let path = ctx.input(|i| i.raw.dropped_files.first().map(|file| file.path().to_path_buf()));
-    path.filter(|path| !path.as_os_str().is_empty()).map(Command::Open)
 }
 
 /// A child of `ui` in `rect`.

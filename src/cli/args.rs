@@ -29,6 +29,9 @@ pub struct Cli {
     /// How the window is drawn [default: auto]
     #[arg(long, value_enum, value_name = "HOW")]
     pub renderer: Option<Renderer>,
+    /// Another checkpoint of the model, to be compared with in the window
+    #[arg(long, value_name = "FILE")]
+    pub beside: Option<PathBuf>,
     /// The recipe that the window starts with.
     #[command(flatten)]
     pub recipe: RecipeArgs,
@@ -75,6 +78,12 @@ pub enum Command {
     /// Write a recipe that has a name: a way of spreading a budget from the literature
     #[command(after_help = help::PRESET)]
     Preset(PresetArgs),
+    /// Print the recipe: as it is kept, as a command line, or in llama.cpp's words; or read those
+    #[command(after_help = help::RECIPE)]
+    Recipe(RecipeCommandArgs),
+    /// Write one page to show, or a table to compute with
+    #[command(after_help = help::REPORT)]
+    Report(ReportArgs),
     /// Check an exported file against its source, by the recipe inside it
     #[command(after_help = help::VERIFY)]
     Verify(VerifyArgs),
@@ -104,6 +113,8 @@ impl Command {
             Self::Allocate(_) => "allocate",
             Self::Export(_) => "export",
             Self::Preset(_) => "preset",
+            Self::Recipe(_) => "recipe",
+            Self::Report(_) => "report",
             Self::Verify(_) => "verify",
             Self::Compare(_) => "compare",
             Self::Evaluate(_) => "evaluate",
@@ -280,6 +291,58 @@ pub struct PresetArgs {
     pub target: Option<Target>,
 }
 
+/// `recipe`.
+#[derive(Debug, Args)]
+pub struct RecipeCommandArgs {
+    /// A file, a folder in the Hugging Face layout, or `demo`
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// In whose words
+    #[arg(long = "for", value_enum, value_name = "WHOM", default_value = "spokeshave")]
+    pub whom: Whom,
+    /// Read the schemes from llama.cpp's --tensor-type-file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["recipe", "set"])]
+    pub from_tensor_types: Option<PathBuf>,
+    /// The file to be written; without it the text is printed
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Replace FILE if it exists
+    #[arg(long, requires = "out")]
+    pub force: bool,
+    /// What is done to it.
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+}
+
+/// In whose words a recipe is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Whom {
+    /// A recipe file
+    Spokeshave,
+    /// The command line that exports the same
+    Command,
+    /// llama-quantize's --tensor-type-file, and its command line on stderr
+    #[value(name = "llama.cpp")]
+    LlamaCpp,
+}
+
+/// `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// A file, a folder in the Hugging Face layout, or `demo`
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// The file to be written: a page (.html) or a table (.csv)
+    #[arg(short, long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Replace FILE if it exists
+    #[arg(long)]
+    pub force: bool,
+    /// What is done to it.
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+}
+
 fn preset_parser() -> impl TypedValueParser<Value = Preset> {
     let value = |preset: &Preset| PossibleValue::new(preset.name()).help(preset.about());
     let values: Vec<PossibleValue> = Preset::ALL.iter().map(value).collect();
@@ -336,12 +399,14 @@ impl Cli {
             wish: self.recipe.wish()?,
             open: self.global.open_options(),
             renderer: self.renderer.unwrap_or_default(),
+            beside: self.beside.clone(),
         })
     }
 
     /// A model or recipe before the command would be lost in silence.
     pub(super) fn check_nothing_before(&self, command: &Command) -> Result<(), Failure> {
-        if self.model.is_none() && self.renderer.is_none() && self.recipe.is_empty() {
+        let given = self.model.is_some() || self.renderer.is_some() || self.beside.is_some();
+        if !given && self.recipe.is_empty() {
             return Ok(());
         }
         let name = command.name();

@@ -51,8 +51,8 @@ fn line(tensor: &TensorComparison) -> Line<'_> {
         max_abs_difference: json::maybe(tensor.max_abs_difference),
         t2: json::maybe(tensor.t2),
         cosine: json::maybe(tensor.cosine),
-        mask_overlap: json::maybe(tensor.mask_overlap),
-        sign_agreement: json::maybe(tensor.sign_agreement),
+        mask_overlap: json::maybe(tensor.mask_overlap()),
+        sign_agreement: json::maybe(tensor.sign_agreement()),
         note: tensor.note,
     }
 }
@@ -84,8 +84,8 @@ fn row(tensor: &TensorComparison) -> Vec<String> {
         text::maybe(tensor.max_abs_difference),
         text::maybe(tensor.t2),
         text::decimals(tensor.cosine, 6),
-        text::decimals(tensor.mask_overlap, 4),
-        text::decimals(tensor.sign_agreement, 4),
+        text::decimals(tensor.mask_overlap(), 4),
+        text::decimals(tensor.sign_agreement(), 4),
         tensor.note.unwrap_or_default().to_owned(),
     ]
 }

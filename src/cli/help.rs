@@ -145,6 +145,26 @@ lottery-ticket and renda --round, the others nothing. lamp alone reads the
 weights. Round N of a ladder is what is left after N rounds; training between
 them is yours: export --mask-only and --rewind lead back to it.";
 
+/// Below the options of `recipe`.
+pub const RECIPE: &str = "\
+Examples:
+  spokeshave recipe demo --set '*=int4' -o mine.toml
+  spokeshave recipe model.gguf --recipe mine.toml --for command
+  spokeshave recipe model.gguf --set '*=q4_k' --for llama.cpp -o types.txt
+  spokeshave recipe model.gguf --from-tensor-types types.txt -o mine.toml
+
+--for llama.cpp names the type of every matrix; llama-quantize has no words for
+pruning or factors, which export --target gguf writes all the same.";
+
+/// Below the options of `report`.
+pub const REPORT: &str = "\
+Examples:
+  spokeshave report demo --set '*=prune:0.9+int4' -o demo.html
+  spokeshave report model.gguf --recipe mine.toml -o mine.csv
+
+The page is one file with its plots; it fetches nothing and runs nothing. Numbers
+are exact.";
+
 /// Below the options of `verify`.
 pub const VERIFY: &str = "\
 Example:
@@ -158,7 +178,8 @@ pub const COMPARE: &str = "\
 Example:
   spokeshave compare model.safetensors pruned.safetensors
 
-A is the reference. That two models differ is an answer: exit code 0.";
+A is the reference. That two models differ is an answer: exit code 0. In the
+window, spokeshave A --beside B compares what would be exported of A with B.";
 
 /// Below the options of `evaluate`.
 pub const EVALUATE: &str = "\
@@ -174,8 +195,10 @@ end.";
 
 /// Below the options of `screenshot`.
 pub const SCREENSHOT: &str = "\
-Example:
-  spokeshave screenshot demo --set '*=prune:0.9' -o window.png --theme light";
+Examples:
+  spokeshave screenshot demo --set '*=prune:0.9' -o window.png --theme light
+  spokeshave screenshot demo --view bytes --select fc2.weight -o bytes.png
+  spokeshave screenshot demo --view compare --beside other.spk -o compare.png";
 
 /// Below the options of `completions`.
 pub const COMPLETIONS: &str = "\

@@ -31,6 +31,8 @@ mod json;
 mod picture;
 mod preset;
 mod progress;
+mod recipe;
+mod report;
 mod signals;
 mod text;
 mod threads;
@@ -85,6 +87,8 @@ fn carry_out(cli: &Cli, shoot: impl FnOnce(&ScreenshotOptions) -> Result<(), Str
         )),
         Some(Command::Export(args)) => export::run(args, global),
         Some(Command::Preset(args)) => preset::run(args, global),
+        Some(Command::Recipe(args)) => recipe::run(args, global),
+        Some(Command::Report(args)) => report::run(args, global),
         Some(Command::Verify(args)) => verify::run(args, global),
         Some(Command::Compare(args)) => compare::run(args, global),
         Some(Command::Evaluate(args)) => evaluate::run(args, global),

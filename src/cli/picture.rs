@@ -28,6 +28,9 @@ pub struct ScreenshotArgs {
     /// The tensor that is selected
     #[arg(long, value_name = "TENSOR")]
     pub select: Option<String>,
+    /// Another checkpoint of the model, to be compared with
+    #[arg(long, value_name = "FILE")]
+    pub beside: Option<PathBuf>,
     /// Pixels per point
     #[arg(long, default_value = "1.0", value_parser = parse_scale)]
     pub scale: f32,
@@ -48,6 +51,7 @@ impl ScreenshotArgs {
             size: self.size,
             theme: self.theme,
             select: self.select.clone(),
+            beside: self.beside.clone(),
             scale: self.scale,
         })
     }
@@ -100,6 +104,8 @@ pub struct WindowOptions {
     pub open: OpenOptions,
     /// How to draw.
     pub renderer: Renderer,
+    /// A checkpoint to stand beside the model.
+    pub beside: Option<PathBuf>,
 }
 
 /// A picture of the window.
@@ -121,6 +127,8 @@ pub struct ScreenshotOptions {
     pub theme: Theme,
     /// The tensor that is selected, by its full name.
     pub select: Option<String>,
+    /// A checkpoint to stand beside the model.
+    pub beside: Option<PathBuf>,
     /// Pixels per point.
     pub scale: f32,
 }

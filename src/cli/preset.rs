@@ -10,13 +10,12 @@ use crate::recipe::{Decimal, Plan, Recipe, file, plan};
 use crate::session::Error;
 use crate::session::presets::{self, Choice};
 use serde_json::json;
-use std::path::Path;
 
 /// Opens, makes the recipe, writes or prints it.
 pub fn run(args: &PresetArgs, global: &Global) -> Result<(), Failure> {
     let model = global.open(&args.model)?;
     if let Some(out) = &args.out {
-        check_out(out, args.force)?;
+        super::recipe::check_out(out, args.force)?;
         check_not_source(&model, out).map_err(Error::from)?;
     }
     let target = args.target.unwrap_or(plan::default_target(&model));
@@ -55,13 +54,4 @@ pub fn run(args: &PresetArgs, global: &Global) -> Result<(), Failure> {
             format!("wrote {}\n\n{table}", display_path(out))
         }
     })
-}
-
-/// A recipe that is there is replaced only when told to.
-fn check_out(out: &Path, force: bool) -> Result<(), Failure> {
-    match out.symlink_metadata() {
-        Ok(_) if out.is_dir() => Err(Error::from(crate::export::Error::Folder(out.to_path_buf())).into()),
-        Ok(_) if !force => Err(Error::from(crate::export::Error::Exists(out.to_path_buf())).into()),
-        _ => Ok(()),
-    }
 }

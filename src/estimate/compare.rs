@@ -5,6 +5,7 @@ use crate::control::Control;
 use crate::formats::Dtype;
 use crate::kernels::Real;
 use crate::kernels::error::{ErrorSums, error_sums};
+use crate::kernels::masks::{MaskCounts, mask_counts, zero_counts};
 use crate::model::{Model, Scratch, Tensor};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -20,14 +21,49 @@ pub struct TensorComparison {
     pub t2: Option<f64>,
     /// Cosine between them.
     pub cosine: Option<f64>,
-    /// |A≠0 ∧ B≠0| / |A≠0 ∨ B≠0|; `None` when both are all zero.
-    pub mask_overlap: Option<f64>,
-    /// Share of equal signs where both are not 0; `None` when there is no such place.
-    pub sign_agreement: Option<f64>,
+    /// Where they are not 0, and with which signs; all 0 when that cannot be said.
+    pub counts: MaskCounts,
     /// Why they cannot be compared, in words.
     pub note: Option<&'static str>,
-    /// What the shares are of.
-    counts: Counts,
+}
+
+impl TensorComparison {
+    /// |A≠0 ∧ B≠0| / |A≠0 ∨ B≠0|; `None` when both are all zero.
+    #[must_use]
+    pub fn mask_overlap(&self) -> Option<f64> {
+        self.counts.mask_overlap()
+    }
+
+    /// Share of equal signs where both are not 0; `None` when there is no such place.
+    #[must_use]
+    pub fn sign_agreement(&self) -> Option<f64> {
+        self.counts.sign_agreement()
+    }
+
+    /// Two tensors that cannot be compared, and why.
+    pub(super) fn none(name: &str, why: &'static str) -> Self {
+        let (name, note) = (name.to_owned(), Some(why));
+        Self { name, max_abs_difference: None, t2: None, cosine: None, counts: MaskCounts::default(), note }
+    }
+
+    /// Two tensors one of which has no numbers.
+    pub(super) fn of_zeros(name: &str, counts: MaskCounts) -> Self {
+        Self { counts, ..Self::none(name, "not float: zeros alone") }
+    }
+
+    /// Two tensors as numbers, from the sums of their chunks in the order of the file.
+    pub(super) fn of_numbers(name: &str, chunks: impl IntoIterator<Item = ChunkSums>) -> Self {
+        let start = (ErrorSums::default(), MaskCounts::default());
+        let (sums, counts) = chunks.into_iter().fold(start, |(s, c), (next, more)| (s.merge(next), c.plus(more)));
+        Self {
+            name: name.to_owned(),
+            max_abs_difference: sums.t2().map(|_| sums.max_abs_difference),
+            t2: sums.t2(),
+            cosine: sums.cosine(),
+            counts,
+            note: (counts.strange > 0).then_some("one has NaN or infinities where the other has numbers"),
+        }
+    }
 }
 
 /// What two models have in common and what not.
@@ -54,8 +90,8 @@ impl Comparison {
         self.counts().sign_agreement()
     }
 
-    fn counts(&self) -> Counts {
-        self.tensors.iter().fold(Counts::default(), |sum, tensor| sum.plus(tensor.counts))
+    fn counts(&self) -> MaskCounts {
+        self.tensors.iter().fold(MaskCounts::default(), |sum, tensor| sum.plus(tensor.counts))
     }
 }
 
@@ -64,98 +100,96 @@ impl Comparison {
 /// # Errors
 /// When one cannot be read, or the work is cancelled.
 pub fn compare(a: &Model, b: &Model, control: &Control) -> Result<Comparison, Error> {
-    let only = |x: &Model, y: &Model| {
-        x.tensors.iter().filter(|t| y.find(&t.name).is_none()).map(|t| t.name.clone()).collect::<Vec<_>>()
-    };
     let pairs: Vec<(&Tensor, &Tensor)> =
         a.tensors.iter().filter_map(|t| b.find(&t.name).map(|i| (t, &b.tensors[i]))).collect();
     control.expect(pairs.iter().map(|(t, _)| t.bytes()).sum());
-    let all = || pairs.par_iter().map(|(t, u)| one(a, t, b, u, control)).collect::<Result<Vec<_>, Error>>();
+    let all = || pairs.par_iter().map(|(t, u)| compare_tensors(a, t, b, u, control)).collect::<Result<Vec<_>, Error>>();
     let tensors = a.steadily(|| b.steadily(all))?;
-    Ok(Comparison { tensors, only_a: only(a, b), only_b: only(b, a) })
+    Ok(Comparison { tensors, only_a: only_in(a, b), only_b: only_in(b, a) })
 }
 
-fn one(a: &Model, t: &Tensor, b: &Model, u: &Tensor, control: &Control) -> Result<TensorComparison, Error> {
-    let none = |note| TensorComparison {
-        name: t.name.clone(),
-        max_abs_difference: None,
-        t2: None,
-        cosine: None,
-        mask_overlap: None,
-        sign_agreement: None,
-        note: Some(note),
-        counts: Counts::default(),
-    };
-    if t.shape != u.shape {
-        return Ok(none("their shapes differ"));
-    }
-    if !t.dtype.is_float() || !u.dtype.is_float() {
-        if t.dtype.bytes() == 0 || u.dtype.bytes() == 0 {
-            return Ok(none("not float"));
-        }
-        let counts = zeros(a, t, b, u, control)?;
-        return Ok(TensorComparison { mask_overlap: counts.mask_overlap(), counts, ..none("not float: zeros alone") });
-    }
-    if t.dtype == Dtype::F64 || u.dtype == Dtype::F64 {
-        numbers::<f64>(a, t, b, u, control)
-    } else {
-        numbers::<f32>(a, t, b, u, control)
+/// Names of tensors that one model has and another has not, bytewise.
+#[must_use]
+pub fn only_in(one: &Model, other: &Model) -> Vec<String> {
+    let only = one.tensors.iter().filter(|tensor| other.find(&tensor.name).is_none());
+    only.map(|tensor| tensor.name.clone()).collect()
+}
+
+/// How two tensors of one shape can be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Terms {
+    /// As numbers.
+    Numbers,
+    /// By their zeros alone.
+    Zeros,
+}
+
+/// How tensors of these dtypes and shapes can be compared; or why not, in words.
+pub(super) fn terms(a: (Dtype, &[usize]), b: (Dtype, &[usize])) -> Result<Terms, &'static str> {
+    match () {
+        () if a.1 != b.1 => Err("their shapes differ"),
+        () if a.0.is_float() && b.0.is_float() => Ok(Terms::Numbers),
+        () if a.0.bytes() == 0 || b.0.bytes() == 0 => Err("not float"),
+        () => Ok(Terms::Zeros),
     }
 }
 
-/// Elements of two tensors that are not 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
-    /// In both.
-    both: u64,
-    /// In one or both.
-    either: u64,
-    /// In both, where signs are known.
-    signed: u64,
-    /// In both with the same sign.
-    same_sign: u64,
-    /// Elements that are finite in one alone.
-    strange: u64,
-}
-
-impl Counts {
-    fn plus(self, other: Self) -> Self {
-        Self {
-            both: self.both + other.both,
-            either: self.either + other.either,
-            signed: self.signed + other.signed,
-            same_sign: self.same_sign + other.same_sign,
-            strange: self.strange + other.strange,
-        }
-    }
-
-    fn mask_overlap(self) -> Option<f64> {
-        (self.either > 0).then(|| self.both as f64 / self.either as f64)
-    }
-
-    fn sign_agreement(self) -> Option<f64> {
-        (self.signed > 0).then(|| self.same_sign as f64 / self.signed as f64)
+/// Compares a tensor of A with one of B.
+pub(super) fn compare_tensors(
+    a: &Model,
+    t: &Tensor,
+    b: &Model,
+    u: &Tensor,
+    control: &Control,
+) -> Result<TensorComparison, Error> {
+    match terms((t.dtype, &t.shape), (u.dtype, &u.shape)) {
+        Err(why) => Ok(TensorComparison::none(&t.name, why)),
+        Ok(Terms::Zeros) => Ok(TensorComparison::of_zeros(&t.name, zeros(a, t, b, u, control)?)),
+        Ok(Terms::Numbers) if t.dtype == Dtype::F64 || u.dtype == Dtype::F64 => numbers::<f64>(a, t, b, u, control),
+        Ok(Terms::Numbers) => numbers::<f32>(a, t, b, u, control),
     }
 }
 
 /// The zeros of two tensors one of which has no numbers, such as a mask.
-fn zeros(a: &Model, t: &Tensor, b: &Model, u: &Tensor, control: &Control) -> Result<Counts, Error> {
+fn zeros(a: &Model, t: &Tensor, b: &Model, u: &Tensor, control: &Control) -> Result<MaskCounts, Error> {
     let of_chunk = |range: &Range<usize>| {
-        if control.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
+        check(control)?;
         let (mut x, mut y, mut scratch) = (Vec::new(), Vec::new(), Scratch::default());
         a.zeros(t, range.clone(), &mut x, &mut scratch)?;
         b.zeros(u, range.clone(), &mut y, &mut scratch)?;
         control.advance(range.len() as u64 * t.dtype.bits() / 8);
-        let pairs = || x.iter().zip(&y);
-        let both = pairs().filter(|&(x, y)| !x && !y).count() as u64;
-        let either = pairs().filter(|&(x, y)| !x || !y).count() as u64;
-        Ok(Counts { both, either, ..Counts::default() })
+        Ok(zero_counts(&x, &y))
     };
     let chunks = t.geometry().chunks();
-    let parts: Result<Vec<Counts>, Error> = chunks.par_iter().map(of_chunk).collect();
-    Ok(parts?.into_iter().fold(Counts::default(), Counts::plus))
+    let parts: Result<Vec<MaskCounts>, Error> = chunks.par_iter().map(of_chunk).collect();
+    Ok(parts?.into_iter().fold(MaskCounts::default(), MaskCounts::plus))
+}
+
+/// Elements `range` of a tensor, in an arithmetic that may be wider than its own. Codes and scales make a value in the
+/// tensor's own arithmetic, which is what every reader gets: it is widened afterwards.
+pub(super) fn values<T: Real>(
+    model: &Model,
+    tensor: &Tensor,
+    range: Range<usize>,
+    out: &mut Vec<T>,
+    scratch: &mut Scratch,
+) -> Result<(), Error> {
+    if T::KEY_BITS == 32 || tensor.dtype == Dtype::F64 {
+        return Ok(model.values(tensor, range, out, scratch)?);
+    }
+    let mut narrow = Vec::<f32>::new();
+    model.values(tensor, range, &mut narrow, scratch)?;
+    out.clear();
+    out.extend(narrow.iter().map(|&value| T::from_f32(value)));
+    Ok(())
+}
+
+/// What one chunk of two tensors comes to.
+pub(super) type ChunkSums = (ErrorSums, MaskCounts);
+
+/// One chunk of A beside the same of B.
+pub(super) fn chunk_sums<T: Real>(a: &[T], b: &[T]) -> ChunkSums {
+    (error_sums(a, a, b), mask_counts(a, b))
 }
 
 fn numbers<T: Real>(
@@ -166,43 +200,18 @@ fn numbers<T: Real>(
     control: &Control,
 ) -> Result<TensorComparison, Error> {
     let of_chunk = |range: &Range<usize>| {
-        if control.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
+        check(control)?;
         let (mut x, mut y, mut scratch) = (Vec::<T>::new(), Vec::<T>::new(), Scratch::default());
-        a.values(t, range.clone(), &mut x, &mut scratch)?;
-        b.values(u, range.clone(), &mut y, &mut scratch)?;
+        values(a, t, range.clone(), &mut x, &mut scratch)?;
+        values(b, u, range.clone(), &mut y, &mut scratch)?;
         control.advance(range.len() as u64 * t.dtype.bits() / 8);
-        Ok((error_sums(&x, &x, &y), count(&x, &y)))
+        Ok(chunk_sums(&x, &y))
     };
     let chunks = t.geometry().chunks();
-    let parts: Result<Vec<(ErrorSums, Counts)>, Error> = chunks.par_iter().map(of_chunk).collect();
-    let (mut sums, mut counts) = (ErrorSums::default(), Counts::default());
-    for (s, c) in parts? {
-        sums = sums.merge(s);
-        counts = counts.plus(c);
-    }
-    Ok(TensorComparison {
-        name: t.name.clone(),
-        max_abs_difference: sums.t2().map(|_| sums.max_abs_difference),
-        t2: sums.t2(),
-        cosine: sums.cosine(),
-        mask_overlap: counts.mask_overlap(),
-        sign_agreement: counts.sign_agreement(),
-        counts,
-        note: (counts.strange > 0).then_some("one has NaN or infinities where the other has numbers"),
-    })
+    let parts: Result<Vec<ChunkSums>, Error> = chunks.par_iter().map(of_chunk).collect();
+    Ok(TensorComparison::of_numbers(&t.name, parts?))
 }
 
-fn count<T: Real>(x: &[T], y: &[T]) -> Counts {
-    let mut counts = Counts::default();
-    for (&a, &b) in x.iter().zip(y) {
-        let (p, q) = (a != T::ZERO, b != T::ZERO);
-        counts.strange += u64::from(a.is_finite() != b.is_finite());
-        counts.both += u64::from(p && q);
-        counts.signed += u64::from(p && q);
-        counts.either += u64::from(p || q);
-        counts.same_sign += u64::from(p && q && (a > T::ZERO) == (b > T::ZERO));
-    }
-    counts
+fn check(control: &Control) -> Result<(), Error> {
+    if control.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
 }

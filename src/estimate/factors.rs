@@ -62,10 +62,10 @@ pub fn bytes(of: Outcome<'_>, rank: usize, packings: Option<&[Packing; 2]>) -> u
 /// Stored bytes of a factorized tensor: its factors where the target holds them, else every element of their product.
 #[must_use]
 pub fn stored(of: Outcome<'_>, target: Target, bytes: u64) -> Sizes {
-    if !target.is_dense() {
-        Sizes { factors: bytes, ..Sizes::default() }
-    } else {
+    if target.is_dense() {
         Sizes { values: code_bytes(of.elements(), of.tensor.dtype.bits()), ..Sizes::default() }
+    } else {
+        Sizes { factors: bytes, ..Sizes::default() }
     }
 }
 

@@ -11,6 +11,8 @@ pub const INDEX: &str = "model.safetensors.index.json";
 pub const SINGLE: &str = "model.safetensors";
 /// The one file of a `packed` folder.
 pub const PACKED_FILE: &str = "model.spk";
+/// The one file of a `gguf` folder.
+pub const GGUF_FILE: &str = "model.gguf";
 
 /// One file of an artifact.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +31,13 @@ pub fn files(model: &Model, target: Target) -> Vec<FilePlan> {
         let name = target.is_folder().then(|| SINGLE.to_owned());
         return vec![FilePlan { name, tensors: all }];
     };
-    if target == Target::Packed {
-        return vec![FilePlan { name: Some(PACKED_FILE.into()), tensors: all }];
+    let one = match target {
+        Target::Packed => Some(PACKED_FILE),
+        Target::Gguf => Some(GGUF_FILE),
+        _ => None,
+    };
+    if let Some(name) = one {
+        return vec![FilePlan { name: Some(name.into()), tensors: all }];
     }
     let one = |(shard, source): (usize, &crate::formats::Source)| {
         let name = source.path().strip_prefix(folder).unwrap_or(Path::new(SINGLE));
@@ -59,7 +66,8 @@ pub fn files(model: &Model, target: Target) -> Vec<FilePlan> {
 #[must_use]
 pub fn index_text(model: &Model, plan: &Plan, files: &[FilePlan]) -> Option<String> {
     let deeper = files.iter().any(|file| file.name.as_ref().is_some_and(|name| name.contains(['/', '\\'])));
-    if plan.target == Target::Packed || (files.len() < 2 && !deeper) {
+    let single = matches!(plan.target, Target::Packed | Target::Gguf);
+    if single || (files.len() < 2 && !deeper) {
         return None;
     }
     let mut map = serde_json::Map::new();

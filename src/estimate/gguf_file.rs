@@ -1,15 +1,16 @@
-//! A GGUF artifact as a whole: its source's key-values, copied byte for byte but for what became untrue, and its tensors in
-//! their old order.
+//! A GGUF artifact as a whole: of a GGUF source its key-values byte for byte but for what became untrue, and its tensors in their
+//! old order; of a converted model what its config and tokenizer say.
 
-use super::total::{carrying, stored_type};
+use super::size::{gguf_bytes, stored_type};
+use super::total::carrying;
 use crate::formats::gguf::{self, KeyValue, layout};
 use crate::formats::{ErrorKind, base64};
 use crate::kernels::ggml::BlockType;
-use crate::model::split;
-use crate::model::{MASK_KEYS, Model, RECIPE_KEY, mask_key};
+use crate::model::{Conversion, Format, MASK_KEYS, Model, RECIPE_KEY, mask_key, split};
 use crate::recipe::{Plan, Recipe, file};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The key that names what most of a model is stored in; for people, no reader depends on it.
 pub const FILE_TYPE: &str = "general.file_type";
@@ -18,31 +19,50 @@ pub const QUANTIZATION_VERSION: &str = "general.quantization_version";
 /// The version of the block types in use since 2023.
 const VERSION: u32 = 2;
 
-/// One key-value of the artifact.
+/// Some key-values of the artifact.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pair {
-    /// Bytes of the source's first file.
+pub enum Pairs {
+    /// One of the source's, as it lies in its first file.
     Copied(Range<u64>),
-    /// Bytes of our own.
+    /// One of our own.
     Made(Vec<u8>),
+    /// Several that were spelled before.
+    Spelled(Arc<[u8]>, u64),
 }
 
-impl Pair {
-    fn len(&self) -> u64 {
+impl Pairs {
+    fn bytes(&self) -> u64 {
         match self {
             Self::Copied(range) => range.end - range.start,
             Self::Made(bytes) => bytes.len() as u64,
+            Self::Spelled(bytes, _) => bytes.len() as u64,
         }
     }
+
+    const fn count(&self) -> u64 {
+        match self {
+            Self::Copied(_) | Self::Made(_) => 1,
+            Self::Spelled(_, count) => *count,
+        }
+    }
+}
+
+/// A tensor of the artifact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// One of the model's, by position.
+    Tensor(usize),
+    /// One that only a converted file has, by position.
+    Extra(usize),
 }
 
 /// What a GGUF artifact will be.
 #[derive(Clone, Debug)]
 pub struct GgufFile {
     /// Key-values in order.
-    pub pairs: Vec<Pair>,
-    /// Positions of the model's tensors, in the order of the file.
-    pub order: Vec<usize>,
+    pub pairs: Vec<Pairs>,
+    /// Tensors in the order of the file.
+    pub items: Vec<Item>,
     /// Places.
     pub layout: layout::Layout,
 }
@@ -53,50 +73,109 @@ impl GgufFile {
     /// # Errors
     /// A tensor that the format cannot list.
     pub fn of(model: &Model, plan: &Plan, recipe: &Recipe, mask: impl Fn(usize) -> String) -> Result<Self, ErrorKind> {
-        let mut order: Vec<usize> = (0..model.tensors.len()).collect();
-        order.sort_by_key(|&i| (model.tensors[i].shard(), model.tensors[i].place().start, i));
-        let pairs = pairs(model, plan, recipe, &order, mask);
-        let listings: Vec<layout::Listing<'_>> = order
-            .iter()
-            .map(|&i| {
+        let conversion = conversion_of(model);
+        let items = items(model, conversion);
+        let mut pairs = conversion.map_or_else(|| copied(model, plan), |conversion| converted(model, plan, conversion));
+        let text = file::print(&recipe.canonical(model, plan));
+        pairs.push(Pairs::Made(layout::text_pair(RECIPE_KEY, &text)));
+        let all: Vec<usize> = (0..model.tensors.len()).collect();
+        let masks = carrying(plan, &all).map(|i| layout::text_pair(&mask_key(&model.tensors[i].name), &mask(i)));
+        pairs.extend(masks.map(Pairs::Made));
+        let shapes: Vec<[usize; 1]> =
+            conversion.iter().flat_map(|c| &c.extras).map(|extra| [extra.values.len()]).collect();
+        let listing = |item: &Item| match *item {
+            Item::Extra(at) => {
+                let name = conversion.map_or("", |conversion| conversion.extras[at].name);
+                layout::Listing { name, shape: &shapes[at], block_type: BlockType::F32 }
+            }
+            Item::Tensor(i) => {
                 let outcome = plan.outcome(model, i);
-                let name = outcome.tensor.name.as_str();
+                let name = name_of(model, conversion, i);
                 layout::Listing { name, shape: outcome.shape, block_type: stored_type(outcome) }
-            })
-            .collect();
+            }
+        };
+        let listings: Vec<layout::Listing<'_>> = items.iter().map(listing).collect();
         let alignment = model.gguf.as_ref().map_or(gguf::ALIGNMENT, |head| head.alignment);
-        let layout = layout::lay_out(pairs.iter().map(Pair::len).sum(), &listings, alignment)?;
-        Ok(Self { pairs, order, layout })
+        let layout = layout::lay_out(pairs.iter().map(Pairs::bytes).sum(), &listings, alignment)?;
+        Ok(Self { pairs, items, layout })
+    }
+
+    /// How many key-values there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.pairs.iter().map(Pairs::count).sum()
+    }
+
+    /// What is no tensor's of the model: head, padding, and what only the file has.
+    #[must_use]
+    pub fn overhead(&self, model: &Model, plan: &Plan) -> u64 {
+        let all = 0..model.tensors.len();
+        self.layout.len - all.map(|i| gguf_bytes(plan.outcome(model, i))).sum::<u64>()
     }
 }
 
-fn pairs(model: &Model, plan: &Plan, recipe: &Recipe, order: &[usize], mask: impl Fn(usize) -> String) -> Vec<Pair> {
+/// How a model is converted; `None` for one that is GGUF already.
+#[must_use]
+pub fn conversion_of(model: &Model) -> Option<&Conversion> {
+    if model.format == Format::Gguf { None } else { model.conversion().ok() }
+}
+
+/// A tensor's name in the artifact.
+#[must_use]
+pub fn name_of<'a>(model: &'a Model, conversion: Option<&'a Conversion>, index: usize) -> &'a str {
+    conversion.map_or(&model.tensors[index].name, |conversion| &conversion.places[index].name)
+}
+
+/// A GGUF source keeps its order; a converted model has its embedding first, then block after block.
+fn items(model: &Model, conversion: Option<&Conversion>) -> Vec<Item> {
+    let mut tensors: Vec<usize> = (0..model.tensors.len()).collect();
+    let Some(conversion) = conversion else {
+        tensors.sort_by_key(|&i| (model.tensors[i].shard(), model.tensors[i].place().start, i));
+        return tensors.into_iter().map(Item::Tensor).collect();
+    };
+    let name = |i: usize| name_of(model, Some(conversion), i);
+    let block = |i: usize| match model.tensors[i].block {
+        Some(block) => u64::from(block) + 1,
+        None if name(i).starts_with("output") => u64::MAX,
+        None => 0,
+    };
+    tensors.sort_by(|&a, &b| block(a).cmp(&block(b)).then_with(|| name(a).cmp(name(b))));
+    let extras = (0..conversion.extras.len()).map(Item::Extra);
+    extras.chain(tensors.into_iter().map(Item::Tensor)).collect()
+}
+
+/// The source's pairs with what became untrue in it replaced. One file is written whatever the source was split into.
+fn copied(model: &Model, plan: &Plan) -> Vec<Pairs> {
     let touched = (0..model.tensors.len()).any(|i| !plan.outcome(model, i).is_kept());
     let source = model.gguf.as_ref().map_or(&[][..], |head| &head.pairs.0);
-    let file_type = touched.then(|| file_type(model, plan)).flatten();
-    let mut made = BTreeMap::new();
     let own = |key: &str| key == RECIPE_KEY || key.starts_with(MASK_KEYS);
-    if touched {
-        made.insert(QUANTIZATION_VERSION, layout::u32_pair(QUANTIZATION_VERSION, VERSION));
-    }
-    if let Some(file_type) = file_type {
-        made.insert(FILE_TYPE, layout::u32_pair(FILE_TYPE, file_type));
-    }
-    let mut pairs = Vec::new();
-    // One file is written whatever the source was split into.
+    let mut made: BTreeMap<&str, Vec<u8>> =
+        if touched { types(model, plan).into_iter().collect() } else { BTreeMap::new() };
     let left_out = |pair: &&KeyValue| !own(&pair.key) && !split::KEYS.contains(&pair.key.as_str());
+    let mut pairs = Vec::new();
     for pair in source.iter().filter(left_out) {
-        pairs.push(made.remove(pair.key.as_str()).map_or(Pair::Copied(pair.place.clone()), Pair::Made));
+        pairs.push(made.remove(pair.key.as_str()).map_or(Pairs::Copied(pair.place.clone()), Pairs::Made));
     }
-    pairs.extend(made.into_values().map(Pair::Made));
-    let text = file::print(&recipe.canonical(model, plan));
-    pairs.push(Pair::Made(layout::text_pair(RECIPE_KEY, &text)));
-    let masks = carrying(plan, order).map(|i| layout::text_pair(&mask_key(&model.tensors[i].name), &mask(i)));
-    pairs.extend(masks.map(Pair::Made));
+    pairs.extend(made.into_values().map(Pairs::Made));
     pairs
 }
 
-/// The number that llama.cpp gives the type in which most weights are stored; `None` where it has none.
+fn converted(model: &Model, plan: &Plan, conversion: &Conversion) -> Vec<Pairs> {
+    let numbers = conversion.numbers.pairs(|key| plan.removals.config.get(key).copied());
+    let types = types(model, plan).into_iter().map(|(_, pair)| pair);
+    let mut pairs: Vec<Pairs> = numbers.into_iter().chain(types).map(Pairs::Made).collect();
+    pairs.push(Pairs::Spelled(conversion.vocabulary.bytes.clone(), conversion.vocabulary.count));
+    pairs
+}
+
+/// What a file says of its types.
+fn types(model: &Model, plan: &Plan) -> Vec<(&'static str, Vec<u8>)> {
+    let file_type = file_type(model, plan).map(|number| (FILE_TYPE, layout::u32_pair(FILE_TYPE, number)));
+    let version = (QUANTIZATION_VERSION, layout::u32_pair(QUANTIZATION_VERSION, VERSION));
+    file_type.into_iter().chain([version]).collect()
+}
+
+/// The number that llama.cpp gives the type in which most weights are stored (`llama_ftype`); `None` where it has none.
 fn file_type(model: &Model, plan: &Plan) -> Option<u32> {
     let mut elements = BTreeMap::<BlockType, u64>::new();
     for i in 0..model.tensors.len() {

@@ -14,7 +14,9 @@
 //! | [`total`] | the model: sums, overhead, bits per weight, fidelity |
 //! | [`fidelity`] | the headline proxy |
 //! | [`compare`] | two models side by side |
+//! | [`beside`] | a tensor as its scheme leaves it, beside another model's |
 
+pub mod beside;
 pub mod compare;
 pub mod exact;
 pub mod factors;

@@ -7,7 +7,7 @@ use crate::formats::packed_layout::{Code, Numbers, code_bytes};
 use crate::kernels::entropy::Gaps;
 use crate::kernels::ggml::BlockType;
 use crate::kernels::layout::Unit;
-use crate::model::Tensor;
+use crate::model::{Format, Tensor};
 use crate::recipe::{Outcome, Quantize, Scheme, Target};
 
 /// Where the stored bytes of a tensor go.
@@ -78,6 +78,15 @@ pub fn code_of(scheme: &Scheme) -> Code {
     }
 }
 
+/// Bits of one code of a tensor under a scheme; those of an element where there are no codes.
+#[must_use]
+pub fn code_bits(tensor: &Tensor, scheme: &Scheme) -> u64 {
+    match scheme.quantize {
+        Some(Quantize::Gguf(block_type)) => block_type.code_bits().into(),
+        _ => code_of(scheme).bits(stored_dtype(tensor.dtype, scheme)),
+    }
+}
+
 /// Whether an element that is 0 has a code: what was pruned before a codebook was fitted has none.
 pub fn zero_codes(of: Outcome<'_>) -> bool {
     !of.is_pruned() || !matches!(of.scheme.quantize, Some(Quantize::Codebook { .. }))
@@ -104,14 +113,15 @@ pub fn stored_dtype(dtype: Dtype, scheme: &Scheme) -> Dtype {
 #[must_use]
 pub fn stored(of: Outcome<'_>, target: Target, packing: Option<&Packing>) -> Sizes {
     if of.is_kept() {
-        return Sizes { untouched: kept_bytes(of.tensor, target), ..Sizes::default() };
+        let untouched = if target == Target::Gguf { gguf_bytes(of) } else { kept_bytes(of.tensor, target) };
+        return Sizes { untouched, ..Sizes::default() };
     }
     if let Some(assembly) = of.assembly(target) {
         return assembled(assembly, of);
     }
     let dtype = stored_dtype(of.tensor.dtype, of.scheme);
-    if let (Target::Gguf, Some(Quantize::Gguf(block_type))) = (target, &of.scheme.quantize) {
-        let (values, scales) = block_bytes(*block_type, of.elements());
+    if target == Target::Gguf {
+        let (values, scales) = block_bytes(stored_type(of), of.elements());
         return Sizes { values, scales, ..Sizes::default() };
     }
     if target.is_dense() {
@@ -146,6 +156,34 @@ fn assembled(assembly: Assembly, of: Outcome<'_>) -> Sizes {
     sizes
 }
 
+/// The type that a tensor has in a GGUF artifact. What comes from a GGUF file stays as it is; what is converted follows
+/// llama.cpp, where everything of one dimension is F32.
+#[must_use]
+pub fn stored_type(of: Outcome<'_>) -> BlockType {
+    let tensor = of.tensor;
+    let converted = tensor.container != Format::Gguf;
+    match of.scheme.quantize {
+        Some(Quantize::Gguf(block_type)) if !of.is_kept() => block_type,
+        _ if converted && tensor.shape.len() < 2 && tensor.dtype.is_float() => BlockType::F32,
+        _ if of.is_kept() => tensor.block_type.unwrap_or_else(|| plain_type(tensor.dtype)),
+        _ => plain_type(stored_dtype(tensor.dtype, of.scheme)),
+    }
+}
+
+/// GGUF's type for plain elements of a dtype; what it has no type for becomes F32.
+const fn plain_type(dtype: Dtype) -> BlockType {
+    match dtype {
+        Dtype::F16 => BlockType::F16,
+        Dtype::BF16 => BlockType::BF16,
+        Dtype::F64 => BlockType::F64,
+        Dtype::I8 => BlockType::I8,
+        Dtype::I16 => BlockType::I16,
+        Dtype::I32 => BlockType::I32,
+        Dtype::I64 => BlockType::I64,
+        _ => BlockType::F32,
+    }
+}
+
 /// Bytes of codes, and of everything else, in blocks of so many values.
 fn block_bytes(block_type: BlockType, elements: u64) -> (u64, u64) {
     let blocks = elements / block_type.elements() as u64;
@@ -156,7 +194,8 @@ fn block_bytes(block_type: BlockType, elements: u64) -> (u64, u64) {
 /// Payload of a tensor in a GGUF artifact.
 #[must_use]
 pub fn gguf_bytes(of: Outcome<'_>) -> u64 {
-    stored(of, Target::Gguf, None).total()
+    let (codes, rest) = block_bytes(stored_type(of), of.elements());
+    codes + rest
 }
 
 /// Payload of a kept tensor: its own, except that a target which has no such code spells it out.
@@ -165,8 +204,7 @@ pub fn kept_bytes(tensor: &Tensor, target: Target) -> u64 {
     let as_it_lies = match target {
         _ if tensor.assembly().is_some_and(|assembly| target.takes(assembly)) => true,
         Target::Packed => tensor.block_type.is_none() && tensor.assembly().is_none(),
-        Target::Gguf => tensor.coding.is_none(),
-        Target::Safetensors | Target::CompressedTensors | Target::Mlx => tensor.is_plain(),
+        Target::Safetensors | Target::Gguf | Target::CompressedTensors | Target::Mlx => tensor.is_plain(),
     };
     if as_it_lies { tensor.bytes() } else { code_bytes(tensor.elements() as u64, tensor.dtype.bits()) }
 }

@@ -12,9 +12,8 @@ use crate::compress::{Error, Joint};
 use crate::control::Control;
 use crate::formats::packed_layout::{self, Coding};
 use crate::formats::{Dtype, ErrorKind, base64, packed, safetensors};
-use crate::kernels::ggml::BlockType;
 use crate::model::{MASK_KEYS, Model, RECIPE_KEY, Tensor, mask_key};
-use crate::recipe::{Outcome, Plan, Quantize, Recipe, Scheme, Target, file};
+use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target, file};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -90,8 +89,7 @@ pub fn overhead_bytes(model: &Model, plan: &Plan, recipe: &Recipe, stored: impl 
     if plan.target == Target::Gguf {
         let file = GgufFile::of(model, plan, recipe, |i| blank_mask(plan.outcome(model, i).elements()));
         // What is not a tensor's: the head, and the padding between tensors.
-        let payload = |i: usize| size::gguf_bytes(plan.outcome(model, i));
-        return file.map_or(0, |file| file.layout.len - (0..model.tensors.len()).map(payload).sum::<u64>());
+        return file.map_or(0, |file| file.overhead(model, plan));
     }
     if plan.target == Target::Packed {
         let all: Vec<usize> = (0..model.tensors.len()).collect();
@@ -130,32 +128,6 @@ pub fn stored_dtype(of: Outcome<'_>, target: Target) -> Dtype {
         Some(_) => of.tensor.dtype,
         None if of.is_kept() => of.tensor.dtype,
         None => size::stored_dtype(of.tensor.dtype, of.scheme),
-    }
-}
-
-/// The type that a tensor has in a GGUF artifact.
-#[must_use]
-pub fn stored_type(of: Outcome<'_>) -> BlockType {
-    if of.is_kept() {
-        return of.tensor.block_type.unwrap_or_else(|| plain_type(of.tensor.dtype));
-    }
-    match of.scheme.quantize {
-        Some(Quantize::Gguf(block_type)) => block_type,
-        _ => plain_type(size::stored_dtype(of.tensor.dtype, of.scheme)),
-    }
-}
-
-/// GGUF's type for plain elements of a dtype; what it has no type for becomes F32.
-fn plain_type(dtype: Dtype) -> BlockType {
-    match dtype {
-        Dtype::F16 => BlockType::F16,
-        Dtype::BF16 => BlockType::BF16,
-        Dtype::F64 => BlockType::F64,
-        Dtype::I8 => BlockType::I8,
-        Dtype::I16 => BlockType::I16,
-        Dtype::I32 => BlockType::I32,
-        Dtype::I64 => BlockType::I64,
-        _ => BlockType::F32,
     }
 }
 

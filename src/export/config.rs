@@ -40,7 +40,7 @@ pub fn values(model: &Model, plan: &Plan) -> Vec<(&'static str, Option<Value>)> 
 
 /// Whether a config says what it must.
 pub fn says(config: Option<&Config>, values: &[(&str, Option<Value>)]) -> bool {
-    let found = |key: &str| config.and_then(|config| config.value(key));
+    let found = |key: &str| config.and_then(|config| config.value(&[key]));
     values.iter().all(|(key, value)| found(key) == value.as_ref())
 }
 

@@ -309,7 +309,7 @@ fn check_replaceable(model: &Model, out: &Path, folder: &Path) -> Result<(), Err
         let twin = source.map(|source| source.join(name));
         let beside = path.is_file() && twin.as_ref().map_or_else(|| is_made_config(&path), |twin| twin.is_file());
         let is_shard = twin.is_some_and(|twin| model.shards.iter().any(|shard| shard.path() == twin));
-        let weights = path.extension().is_some_and(|e| e == OsStr::new("safetensors") || e == OsStr::new("spk"));
+        let weights = ["safetensors", "spk", "gguf"].iter().any(|end| path.extension() == Some(OsStr::new(end)));
         let options = OpenOptions { access: model.access, ..OpenOptions::default() };
         let made_here = || open(&path, &options).is_ok_and(|model| model.embedded_recipe().is_some());
         let ours = if weights {

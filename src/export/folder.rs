@@ -94,7 +94,7 @@ fn config_missing(job: &Job<'_>) -> Option<String> {
 /// Shards keep their names, and an index can only hold names that are text.
 fn check_names(job: &Job<'_>) -> Result<(), Error> {
     let Origin::Folder(folder) = &job.model.origin else { return Ok(()) };
-    if job.plan.target == Target::Packed {
+    if matches!(job.plan.target, Target::Packed | Target::Gguf) {
         return Ok(());
     }
     for path in job.model.shards.iter().map(Source::path) {

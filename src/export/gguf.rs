@@ -1,14 +1,18 @@
-//! The GGUF target: the source's key-values byte for byte, and every tensor in its place, blocks or plain.
+//! The GGUF target: key-values byte for byte, and every tensor in its place, blocks or plain, rows in llama.cpp's order.
 
 use super::Error;
 use super::atomic::Temporary;
-use super::dense::write_plain;
 use super::output::{Output, by_arithmetic, mask_texts};
-use crate::compress::Joint;
+use crate::compress::{Joint, Task, prepare, stream_chunks};
 use crate::control::Control;
-use crate::estimate::gguf_file::{GgufFile, Pair};
+use crate::estimate::gguf_file::{GgufFile, Item, Pairs, conversion_of};
+use crate::estimate::size::{stored_dtype, stored_type};
+use crate::formats::Dtype;
 use crate::formats::gguf::layout;
-use crate::model::Model;
+use crate::kernels::Real;
+use crate::kernels::ggml::BlockType;
+use crate::model::conversion::interleaved;
+use crate::model::{Model, Scratch};
 use crate::recipe::{Plan, Recipe};
 use std::ops::Range;
 
@@ -29,26 +33,39 @@ pub fn write(
     let path = temporary.path().to_path_buf();
     let file = GgufFile::of(model, plan, recipe, |i| masks.get(&i).cloned().unwrap_or_default())
         .map_err(|kind| Error::Layout { path, what: kind.to_string() })?;
+    let conversion = conversion_of(model);
     let mut output = Output::new(temporary)?;
-    output.write(&layout::prefix(file.order.len() as u64, file.pairs.len() as u64))?;
-    for pair in &file.pairs {
-        match pair {
-            Pair::Copied(range) => copy(model, range.clone(), &mut output)?,
-            Pair::Made(bytes) => output.write(bytes)?,
+    output.write(&layout::prefix(file.items.len() as u64, file.count()))?;
+    for pairs in &file.pairs {
+        match pairs {
+            Pairs::Copied(range) => copy(model, range.clone(), &mut output)?,
+            Pairs::Made(bytes) => output.write(bytes)?,
+            Pairs::Spelled(bytes, _) => output.write(bytes)?,
         }
     }
     output.write(&file.layout.infos)?;
     output.pad(file.layout.padding)?;
     let data = output.at();
-    for (&i, offset) in file.order.iter().zip(&file.layout.offsets) {
+    for (&item, offset) in file.items.iter().zip(&file.layout.offsets) {
         output.pad((data + offset).saturating_sub(output.at()))?;
-        let tensor = &model.tensors[i];
-        if plan.outcome(model, i).is_kept() {
-            output.copy_payload(model, tensor, control)?;
-            continue;
-        }
+        let i = match item {
+            Item::Tensor(i) => i,
+            Item::Extra(at) => {
+                let values = conversion.map_or(&[][..], |conversion| &conversion.extras[at].values);
+                values.iter().try_for_each(|value| output.write(&value.to_le_bytes()))?;
+                continue;
+            }
+        };
+        let (outcome, place) = (plan.outcome(model, i), conversion.map(|conversion| &conversion.places[i]));
         let task = joint.task(model, plan, i, control);
-        by_arithmetic!(tensor.dtype, write_plain(&task, &mut output))?;
+        let kind = stored_type(outcome);
+        let head = place.and_then(|place| place.interleaved);
+        let as_it_lies = place.is_none() && outcome.is_kept();
+        if as_it_lies {
+            output.copy_payload(model, outcome.tensor, control)?;
+        } else {
+            by_arithmetic!(outcome.tensor.dtype, write_tensor(&task, kind, head, &mut output))?;
+        }
     }
     output.pad(file.layout.len.saturating_sub(output.at()))?;
     output.flush()
@@ -65,4 +82,42 @@ fn copy(model: &Model, range: Range<u64>, output: &mut Output<'_>) -> Result<(),
         at = end;
     }
     Ok(())
+}
+
+/// Writes one tensor as its scheme leaves it, in blocks or plain elements of a type; with heads of `head` rows interleaved.
+fn write_tensor<T: Real>(
+    task: &Task<'_>,
+    kind: BlockType,
+    head: Option<usize>,
+    output: &mut Output<'_>,
+) -> Result<(), Error> {
+    let prepared = prepare::<T>(task)?;
+    let geometry = task.geometry();
+    // A bias is a column: each of its elements is a row.
+    let cols = if task.shape.len() < 2 { 1 } else { geometry.cols };
+    let start = output.at();
+    let bytes_of = |elements: usize| kind.bytes_of(elements).unwrap_or_default();
+    let spelled_out = kind == BlockType::F32 && stored_dtype(task.tensor.dtype, task.scheme) != Dtype::F32;
+    let (mut scratch, mut bytes) = (Scratch::default(), Vec::new());
+    stream_chunks(task, &prepared, |chunk| {
+        bytes.clear();
+        if spelled_out {
+            chunk.result.iter().for_each(|&q| Dtype::F32.encode(q, &mut bytes));
+        } else {
+            chunk.plain_elements(task, &mut scratch, &mut bytes)?;
+        }
+        let Some(head) = head else { return output.write(&bytes) };
+        let mut at = chunk.range.start;
+        while at < chunk.range.end {
+            let (row, within) = (at / cols, at % cols);
+            let end = ((row + 1) * cols).min(chunk.range.end);
+            let place = bytes_of(interleaved(row, head) * cols + within);
+            let local = bytes_of(at - chunk.range.start)..bytes_of(end - chunk.range.start);
+            output.seek(start + place as u64)?;
+            output.write(&bytes[local])?;
+            at = end;
+        }
+        Ok(())
+    })?;
+    output.seek(start + bytes_of(geometry.len()) as u64)
 }

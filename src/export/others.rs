@@ -71,7 +71,9 @@ fn look_into(folder: &Path, inside: &Path, shards: &HashSet<&Path>, others: &mut
                 continue;
             }
             Ok(kind) if !kind.is_file() => "not a file",
-            Ok(_) if top && (text.ends_with(".safetensors") || text.ends_with(".spk")) => "weights of another model",
+            Ok(_) if top && [".safetensors", ".spk", ".gguf"].iter().any(|end| text.ends_with(end)) => {
+                "weights of another model"
+            }
             Ok(kind) => {
                 others.copied.push(Other { name, bytes: kind.len() });
                 continue;

@@ -4,14 +4,19 @@ use super::output::by_arithmetic;
 use super::{Error, config};
 use crate::compress::{Joint, Task, fold_chunks, prepare};
 use crate::control::Control;
-use crate::estimate::total::{stored_dtype, stored_type};
+use crate::estimate::gguf_file::{conversion_of, name_of};
+use crate::estimate::size::stored_type;
+use crate::estimate::total::stored_dtype;
 use crate::formats::assembly::{Assembly, Holds};
 use crate::kernels::Real;
 use crate::kernels::error::{ErrorSums, error_sums, sqnr_db};
 use crate::kernels::ggml::BlockType;
 use crate::model::config::CONFIG;
+use crate::model::conversion::interleaved;
 use crate::model::{Format, Model, Origin, Place, Scratch, Tensor};
 use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target};
+use std::collections::HashSet;
+use std::ops::Range;
 use std::path::Path;
 
 /// What reading one tensor back showed.
@@ -33,6 +38,11 @@ pub struct TensorCheck {
 }
 
 impl TensorCheck {
+    /// A tensor that is as it should be, where there is nothing to measure.
+    fn as_planned(name: &str) -> Self {
+        Self { ok: true, note: None, ..Self::failed(name, "") }
+    }
+
     fn failed(name: &str, why: &'static str) -> Self {
         Self { name: name.to_owned(), ok: false, t2: None, sqnr_db: None, max_abs_difference: None, note: Some(why) }
     }
@@ -86,20 +96,20 @@ pub fn verify(model: &Model, artifact: &Model, plan: &Plan, control: &Control) -
 
 fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) -> Result<Verification, Error> {
     let joint = Joint::new(model, plan, control)?;
+    let conversion = conversion_of(model).filter(|_| artifact.format == Format::Gguf);
     let mut tensors = Vec::new();
     for (i, tensor) in model.tensors.iter().enumerate() {
-        let Some(read) = artifact.find(&tensor.name).map(|j| &artifact.tensors[j]) else {
+        let Some(read) = artifact.find(name_of(model, conversion, i)).map(|j| &artifact.tensors[j]) else {
             tensors.push(TensorCheck::failed(&tensor.name, "it is missing"));
             continue;
         };
         let outcome = plan.outcome(model, i);
-        let dtype = stored_dtype(outcome, plan.target);
         let differs = match () {
             () if read.shape != outcome.shape => Some("its shape is another"),
-            () if read.dtype != dtype => Some("its dtype is another"),
-            () if artifact.format == Format::Gguf && type_of(read) != stored_type(outcome) => {
-                Some("its type is another")
+            () if artifact.format == Format::Gguf => {
+                (type_of(read) != stored_type(outcome)).then_some("its type is another")
             }
+            () if read.dtype != stored_dtype(outcome, plan.target) => Some("its dtype is another"),
             () if !is_coded_for(artifact, read, outcome) => Some("its coding is that of another scheme"),
             () if layout_of(read) != outcome.assembly(plan.target).map(|a| a.of_rows(outcome.geometry().cols)) => {
                 Some("its layout is that of another scheme")
@@ -109,7 +119,7 @@ fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) ->
         let same_coding = read.coding == tensor.coding
             && read.block_type == tensor.block_type
             && read.assembly() == tensor.assembly();
-        let as_stored = outcome.is_kept() && same_coding;
+        let as_stored = outcome.is_kept() && same_coding && conversion.is_none();
         let differs = match differs {
             None if as_stored && !same_payload(model, tensor, artifact, read, control)? => Some("its bytes differ"),
             other => other,
@@ -119,18 +129,21 @@ fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) ->
             continue;
         }
         if !tensor.dtype.is_float() {
-            let as_planned = TensorCheck { ok: true, note: None, ..TensorCheck::failed(&tensor.name, "") };
             tensors.push(if as_stored {
-                as_planned
+                TensorCheck::as_planned(&tensor.name)
             } else {
                 TensorCheck::failed(&tensor.name, "it is coded in another way")
             });
             continue;
         }
         let task = joint.task(model, plan, i, control);
-        tensors.push(by_arithmetic!(tensor.dtype, check(&task, artifact, read))?);
+        let head = conversion.and_then(|conversion| conversion.places[i].interleaved);
+        let written = Written { artifact, tensor: read, head };
+        tensors.push(by_arithmetic!(tensor.dtype, check(&task, &written))?);
     }
-    let only_there = artifact.tensors.iter().filter(|t| model.find(&t.name).is_none());
+    let names: HashSet<&str> = (0..model.tensors.len()).map(|i| name_of(model, conversion, i)).collect();
+    let extra = |name: &str| conversion.is_some_and(|c| c.extras.iter().any(|extra| extra.name == name));
+    let only_there = artifact.tensors.iter().filter(|t| !names.contains(t.name.as_str()) && !extra(&t.name));
     tensors.extend(only_there.map(|t| TensorCheck::failed(&t.name, "the source has no such tensor")));
     if !says_what_changed(model, artifact, plan) {
         tensors.push(TensorCheck::failed(CONFIG, "it does not say what was removed, or how codes are to be read"));
@@ -171,12 +184,41 @@ fn same<T: Real>(a: T, b: T) -> bool {
     a == b || (a.to_f64().is_nan() && b.to_f64().is_nan())
 }
 
-fn check<T: Real>(task: &Task<'_>, artifact: &Model, read: &Tensor) -> Result<TensorCheck, Error> {
+/// A tensor as it was written.
+#[derive(Clone, Copy)]
+struct Written<'a> {
+    artifact: &'a Model,
+    tensor: &'a Tensor,
+    /// Rows of a head, where they were interleaved.
+    head: Option<usize>,
+}
+
+impl Written<'_> {
+    /// Elements `range` in the order of the source, replacing what `out` held.
+    fn values<T: Real>(self, range: Range<usize>, out: &mut Vec<T>) -> Result<(), crate::formats::Error> {
+        let mut scratch = Scratch::default();
+        let Some(head) = self.head else { return self.artifact.values(self.tensor, range, out, &mut scratch) };
+        let cols = if self.tensor.shape.len() < 2 { 1 } else { self.tensor.geometry().cols };
+        let (mut at, mut some) = (range.start, Vec::<T>::new());
+        out.clear();
+        while at < range.end {
+            let (row, within) = (at / cols, at % cols);
+            let end = ((row + 1) * cols).min(range.end);
+            let place = interleaved(row, head) * cols + within;
+            self.artifact.values(self.tensor, place..place + end - at, &mut some, &mut scratch)?;
+            out.append(&mut some);
+            at = end;
+        }
+        Ok(())
+    }
+}
+
+fn check<T: Real>(task: &Task<'_>, written: &Written<'_>) -> Result<TensorCheck, Error> {
     let prepared = prepare::<T>(task)?;
     let init = || (true, 0.0_f64, ErrorSums::default());
     let spans = fold_chunks(task, &prepared, init, |(ok, worst, sums), chunk| {
         let mut values = Vec::<T>::new();
-        artifact.values(read, chunk.range.clone(), &mut values, &mut Scratch::default())?;
+        written.values(chunk.range.clone(), &mut values)?;
         for (&expected, &found) in chunk.result.iter().zip(&values) {
             if !same(expected, found) {
                 *ok = false;

@@ -173,6 +173,8 @@ pub enum ErrorKind {
         "this is version {found} of the packed format; this program reads up to version {known}. Use a newer Spokeshave"
     )]
     PackedVersion { found: u32, known: u32 },
+    #[error("the tokenizer: {what}")]
+    Tokenizer { what: String },
     #[error("the index: {what}")]
     Index { what: String },
     #[error(

@@ -40,6 +40,7 @@ mod packed_tensor;
 pub mod safetensors;
 pub mod sniff;
 pub mod source;
+pub mod tokenizer;
 
 pub use dtype::Dtype;
 pub use error::{Error, ErrorKind};

@@ -17,6 +17,7 @@
 //! | [`quant`] | integer grids: scale, code, value |
 //! | [`affine`] | integer grids as MLX keeps them: scale, bias, codes without a sign |
 //! | [`small`] | casts, and small floats times a scale: FP8, MXFP4, NVFP4 |
+//! | [`masks`] | two masks side by side: overlap, and signs where both are kept |
 //! | [`nf4`] | NormalFloat 4 |
 //! | [`signs`] | ternary and binary weights |
 //! | [`codebook`] | Lloyd's centroids, and the nearest of them |
@@ -60,6 +61,7 @@ pub mod kept;
 pub mod layout;
 pub mod levels;
 pub mod lines;
+pub mod masks;
 pub mod nf4;
 pub mod quant;
 pub mod real;

@@ -24,26 +24,13 @@ impl Config {
             Origin::File(file) => file.parent().unwrap_or(Path::new("")).to_path_buf(),
             Origin::Demo(_) => return None,
         };
-        let path = folder.join(CONFIG);
-        // A pipe would be waited for.
-        if !std::fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() <= BYTES) {
-            return None;
-        }
-        let mut text = Vec::new();
-        std::fs::File::open(&path).ok()?.take(BYTES).read_to_end(&mut text).ok()?;
-        Self::parse(&text)
+        Self::parse(&read_small(&folder.join(CONFIG), BYTES)?)
     }
 
     /// Reads the text of one; `None` when it is not a JSON object.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         serde_json::from_slice(text).ok().map(|map| Self { map })
-    }
-
-    /// What stands under a key.
-    #[must_use]
-    pub fn value(&self, key: &str) -> Option<&Value> {
-        self.map.get(key)
     }
 
     /// The number under a key.
@@ -56,6 +43,38 @@ impl Config {
     #[must_use]
     pub fn says(&self, key: &str) -> bool {
         self.map.get(key).is_some_and(|value| !value.is_null())
+    }
+
+    /// The value under some keys, each in the object of the one before.
+    #[must_use]
+    pub fn value(&self, path: &[&str]) -> Option<&Value> {
+        let (first, rest) = path.split_first()?;
+        rest.iter().try_fold(self.map.get(*first)?, |value, key| value.get(key))
+    }
+
+    /// The number under a path of keys, with or without a point.
+    #[must_use]
+    pub fn real(&self, path: &[&str]) -> Option<f64> {
+        self.value(path)?.as_f64()
+    }
+
+    /// The text under a path of keys.
+    #[must_use]
+    pub fn text(&self, path: &[&str]) -> Option<&str> {
+        self.value(path)?.as_str()
+    }
+
+    /// Yes or no under a key.
+    #[must_use]
+    pub fn flag(&self, key: &str) -> Option<bool> {
+        self.map.get(key)?.as_bool()
+    }
+
+    /// The number under a key, or the first of a list of them.
+    #[must_use]
+    pub fn first_number(&self, key: &str) -> Option<usize> {
+        let value = self.map.get(key)?;
+        value.get(0).unwrap_or(value).as_u64().and_then(|n| usize::try_from(n).ok())
     }
 
     /// The family of models that the config is of, as `model_type` says or the first of its architectures begins; empty when
@@ -89,6 +108,17 @@ impl Config {
     }
 }
 
+/// The bytes of a file beside the weights; `None` when it is not there, cannot be read, or is longer than `most`.
+pub(super) fn read_small(path: &Path, most: u64) -> Option<Vec<u8>> {
+    // A pipe would be waited for.
+    if !std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= most) {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).ok()?.take(most).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,7 +131,7 @@ mod tests {
         assert!(config.names_an_architecture() && !config.says("n_inner") && !config.says("absent"));
         let values = [("intermediate_size", Some(72.into())), ("head_dim", Some(8.into())), ("n_inner", None)];
         let changed = Config::parse(config.with(&values).as_bytes()).unwrap();
-        assert!(config.value("n_inner").is_some() && changed.value("n_inner").is_none());
+        assert!(config.value(&["n_inner"]).is_some() && changed.value(&["n_inner"]).is_none());
         assert_eq!((changed.number("intermediate_size"), changed.number("head_dim")), (Some(72), Some(8)));
         assert_eq!((changed.family().as_str(), changed.map.get("rope")), ("llama", config.map.get("rope")));
         let named = Config::parse(br#"{"architectures": ["Qwen2ForCausalLM"]}"#).unwrap();

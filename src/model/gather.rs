@@ -60,13 +60,11 @@ struct Finder<'a> {
 impl Finder<'_> {
     /// All quantized weights; `None` where there are none, or one of them cannot be read.
     fn weights(&self) -> Option<Vec<Weight>> {
-        let of_runtime = |key: &str, name: &str| {
-            self.config.value("quantization_config").and_then(|block| block.get(key)).and_then(Value::as_str) == Some(name)
-        };
-        let found: Option<Vec<Weight>> = if of_runtime("quant_method", "compressed-tensors") {
+        let method = self.config.text(&["quantization_config", "quant_method"]);
+        let found: Option<Vec<Weight>> = if method == Some("compressed-tensors") {
             self.modules(&["weight_packed", "weight_scale"]).map(|module| self.compressed(module)).collect()
         } else {
-            let block = self.config.value("quantization")?.as_object()?;
+            let block = self.config.value(&["quantization"])?.as_object()?;
             let params = |module: &str| Affine::of(block.get(module).unwrap_or(&Value::Null), Affine::of_map(block));
             self.modules(&["scales"]).map(|module| self.affine(module, params(module)?)).collect()
         };

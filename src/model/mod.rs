@@ -6,6 +6,7 @@
 mod assembled;
 mod blocks;
 pub mod config;
+pub mod conversion;
 mod demo;
 mod folder;
 mod gather;
@@ -22,6 +23,7 @@ mod values;
 
 pub use assembled::Place;
 pub use config::Config;
+pub use conversion::Conversion;
 pub use demo::DEMOS;
 pub use graph::Graph;
 pub use open::{OpenOptions, open};
@@ -104,6 +106,8 @@ pub struct Model {
     pub decompositions: Shelf,
     /// Factors that were decoded and are kept for the next part of a tensor.
     pairs: Pairs,
+    /// How it becomes a GGUF file, or why it does not; found when first asked for.
+    conversion: OnceLock<Result<Conversion, String>>,
     /// Which tensors share a dimension; found when first asked for.
     graph: OnceLock<(Graph, Option<Config>)>,
     /// Which tensors vLLM and MLX make one of; found when first asked for.
@@ -128,6 +132,8 @@ pub struct Tensor {
     pub block: Option<u32>,
     /// How its payload is coded, when it is not plain elements.
     pub coding: Option<Coding>,
+    /// The container that it lies in.
+    pub container: Format,
     /// GGML's block type, when it is stored in blocks.
     pub block_type: Option<BlockType>,
     /// Where it lies, when it is put together from several tensors of the files.
@@ -276,6 +282,14 @@ impl Model {
     /// The config beside the weights, as it was when the graph was first asked for.
     pub fn config(&self) -> Option<&Config> {
         self.read_graph().1.as_ref()
+    }
+
+    /// How a model that is not GGUF becomes a GGUF file.
+    ///
+    /// # Errors
+    /// Why it does not, in words.
+    pub fn conversion(&self) -> Result<&Conversion, &str> {
+        self.conversion.get_or_init(|| Conversion::of(self)).as_ref().map_err(String::as_str)
     }
 
     fn read_graph(&self) -> &(Graph, Option<Config>) {

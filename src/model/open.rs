@@ -140,7 +140,7 @@ pub(super) fn assemble(
     let beside = Beside::of(&entries);
     let mut roles = Roles::default();
     let parts: Vec<Part> = entries.iter().map(|(_, entry, _)| beside.part(entry, &mut roles)).collect();
-    let tensors = entries.into_iter().zip(parts).map(|(entry, part)| tensor(entry, part)).collect();
+    let tensors = entries.into_iter().zip(parts).map(|(entry, part)| tensor(entry, part, format)).collect();
     Ok(Model {
         name,
         origin,
@@ -154,6 +154,7 @@ pub(super) fn assemble(
         access: Access::default(),
         decompositions: Shelf::default(),
         pairs: Pairs::default(),
+        conversion: OnceLock::new(),
         graph: OnceLock::new(),
         joined: Default::default(),
     })
@@ -166,7 +167,7 @@ struct Part {
     side_of_codes: bool,
 }
 
-fn tensor((shard, entry, assembled): Gathered, part: Part) -> Tensor {
+fn tensor((shard, entry, assembled): Gathered, part: Part, container: Format) -> Tensor {
     let product = Product::of(&entry, shard).map(Box::new);
     Tensor {
         role: part.role,
@@ -179,6 +180,7 @@ fn tensor((shard, entry, assembled): Gathered, part: Part) -> Tensor {
         shape: entry.shape,
         product,
         coding: entry.packed,
+        container,
         block_type: entry.block_type,
         assembled,
         shard,

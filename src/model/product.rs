@@ -3,7 +3,7 @@
 //! An element is Σ left[i, r] · right[r, j] over r ascending in f64, rounded once to F32 (F64). Both matrices are decoded
 //! when the first element is asked for, 8 bytes for each of their elements, and kept until others need the room.
 
-use super::{Model, Role, Scratch, Tensor};
+use super::{Format, Model, Role, Scratch, Tensor};
 use crate::formats::packed_layout::{Coding, Stored};
 use crate::formats::{Dtype, Entry, Error};
 use crate::kernels::Real;
@@ -71,6 +71,7 @@ impl Product {
             layer: String::new(),
             block: None,
             coding: Some(Coding { scheme: String::new(), stored: Stored::Codes(factors.matrices[at]) }),
+            container: Format::Packed,
             block_type: None,
             assembled: None,
             requantized: false,

@@ -202,10 +202,19 @@ impl ValueTable {
 
     /// Adds the counts of magnitudes to a sum over several tensors, which share all bins; zeros go to the first place.
     pub fn add_to(&self, sum: &mut [u64]) {
-        sum[0] += self.zeros;
-        for ((&bin, &positive), &negative) in self.bins.iter().zip(&self.positive).zip(&self.negative) {
-            sum[usize::from(bin) + 1] += positive + negative;
-        }
+        self.counts().for_each(|(place, count)| sum[place] += count);
+    }
+
+    /// Takes them out of a sum that they were added to.
+    pub fn take_from(&self, sum: &mut [u64]) {
+        self.counts().for_each(|(place, count)| sum[place] -= count);
+    }
+
+    /// Counts of magnitudes by their place in a sum.
+    fn counts(&self) -> impl Iterator<Item = (usize, u64)> {
+        let both = self.positive.iter().zip(&self.negative).map(|(positive, negative)| positive + negative);
+        let bins = self.bins.iter().map(|&bin| usize::from(bin) + 1).zip(both);
+        std::iter::once((0, self.zeros)).chain(bins)
     }
 
     /// Where the `k` smallest magnitudes end in one tensor.

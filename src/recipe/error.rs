@@ -32,6 +32,8 @@ pub enum Error {
         quoted(by)
     )]
     LockedFollower { tensor: String, by: String, scheme: String },
+    #[error("this model is not converted to GGUF here: {why}; {}", crate::model::conversion::ROAD)]
+    NotConverted { why: String },
     #[error("{what} is not built yet; {instead}")]
     NotBuilt { what: String, instead: String },
     #[error(

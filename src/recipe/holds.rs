@@ -21,7 +21,27 @@ impl Target {
         }
     }
 
-    /// The same for a tensor of a model that will have this shape, with the reason where the tensor is one.
+    /// What is put in place of a scheme that the hand makes for a tensor of this shape: itself where the target holds it and
+    /// pruned zeros stay, else the nearest of which both are so.
+    #[must_use]
+    pub fn usable(self, scheme: &Scheme, shape: &[usize]) -> Scheme {
+        if self.runtime().is_some() {
+            return runtimes::usable(self, scheme, shape);
+        }
+        let fitted = |scheme: &Scheme| {
+            let held = self.nearest(scheme).unwrap_or_else(|| scheme.clone());
+            let instead = held.quantize.as_ref().and_then(|quantize| in_blocks(quantize, shape));
+            instead.map_or(held.clone(), |instead| held.with_quantize(Some(instead)))
+        };
+        let mut out = fitted(scheme);
+        if let (true, Some(Quantize::Gguf(block_type))) = (out.loses_zeros(), &out.quantize) {
+            out.quantize = Some(Quantize::Gguf(with_zero(*block_type)));
+            out = fitted(&out);
+        }
+        out
+    }
+
+    /// [`nearest`](Self::nearest) for a tensor of a model that will have this shape, with the reason where the tensor is one.
     #[must_use]
     pub fn nearest_for(self, scheme: &Scheme, model: &Model, index: usize, shape: &[usize]) -> Option<Nearest> {
         let held = self.nearest(scheme);
@@ -30,12 +50,16 @@ impl Target {
             let fitted = runtimes::nearest_for(self, as_held, model, index, shape);
             return fitted.or_else(|| held.map(|held| (held, None)));
         }
-        let Some(Quantize::Gguf(block_type)) = as_held.quantize else { return held.map(|held| (held, None)) };
-        match block_type_for(block_type, shape) {
+        match as_held.quantize.as_ref().and_then(|quantize| in_blocks(quantize, shape)) {
             Some(instead) => Some((as_held.clone().with_quantize(Some(instead)), Some("its rows are no whole blocks"))),
             None => held.map(|held| (held, None)),
         }
     }
+}
+
+/// What stands for a block type where rows are no whole blocks; `None` where they are, or there are none.
+fn in_blocks(quantize: &Quantize, shape: &[usize]) -> Option<Quantize> {
+    if let Quantize::Gguf(block_type) = quantize { block_type_for(*block_type, shape) } else { None }
 }
 
 /// The nearest scheme, and why the one that was asked for is refused where the tensor is the reason.

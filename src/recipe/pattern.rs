@@ -245,9 +245,12 @@ pub(super) fn touchable(name: &str, model: &Model) -> Result<usize, Error> {
         return Ok(index);
     }
     let why = if tensor.is_coded() || tensor.side_of_codes {
-        match tensor.is_plain() {
-            false => "it is stored as codes of an earlier quantization; --requantize takes their values, with a second loss".into(),
-            true => "it is stored as codes with their scales beside it, which cannot be quantized anew; open the source instead".into(),
+        if tensor.is_plain() {
+            "it is stored as codes with their scales beside it, which cannot be quantized anew; open the source instead"
+                .into()
+        } else {
+            "it is stored as codes of an earlier quantization; --requantize takes their values, with a second loss"
+                .into()
         }
     } else {
         format!("its dtype {} is not a float that can be compressed", tensor.dtype)

@@ -223,10 +223,9 @@ impl Plan {
 /// Refuses a target that needs a source of another kind, with what to do.
 fn check_source(model: &Model, target: Target) -> Result<(), Error> {
     let (what, instead) = match (target, model.format) {
-        (Target::Gguf, Format::Safetensors | Format::Packed) => (
-            "target gguf for a model that is not GGUF",
-            "convert the model with llama.cpp's convert_hf_to_gguf.py first, and open that",
-        ),
+        (Target::Gguf, Format::Safetensors | Format::Packed) => {
+            return model.conversion().map(drop).map_err(|why| Error::NotConverted { why: why.to_owned() });
+        }
         (Target::CompressedTensors, Format::Gguf) => (
             "target compressed-tensors for a GGUF model",
             "its tensors have llama.cpp's names and order; open the folder that it was converted from",

@@ -142,14 +142,8 @@ pub(super) fn nearest_for(
     if let Some(why) = model.why_not_quantized(index, runtime) {
         return Some((held.clone().with_quantize(dense(tensor)), Some(why)));
     }
-    let cols = shape.last().copied().unwrap_or(1);
-    let instead = match assembly.unit() {
-        Unit::Group(size) if !cols.is_multiple_of(size) => Some(other_group(target, quantize, tensor, cols)),
-        Unit::Row if matches!(assembly, Assembly::Packed { .. }) && cols < LEAST_COLUMNS => Some(dense(tensor)),
-        _ => None,
-    };
-    if let Some(instead) = instead {
-        return Some((held.clone().with_quantize(instead), Some("its rows are no whole groups")));
+    if let Some(instead) = in_groups(target, assembly, quantize, shape) {
+        return Some((held.clone().with_quantize(instead.or(dense(tensor))), Some("its rows are no whole groups")));
     }
     if let Quantize::Int { bits: 8, asymmetric: true, unit, range } = *quantize
         && held.prune.is_some()
@@ -167,19 +161,45 @@ fn dense(tensor: &Tensor) -> Option<Quantize> {
     (tensor.dtype.bits() > 16).then_some(Quantize::Bf16)
 }
 
-/// The same bits in groups of another size that divides a row of so many columns, or by rows.
-fn other_group(target: Target, quantize: &Quantize, tensor: &Tensor, cols: usize) -> Option<Quantize> {
-    let (bits, wanted, asymmetric, range) = match *quantize {
-        Quantize::Int { bits, unit: Unit::Group(size), asymmetric, range } => (bits, size, asymmetric, range),
-        _ => (4, 32, false, Range::Max),
+/// The same bits in groups of another size that divides a row, or by rows, where those that were asked for do not; the inner
+/// `None` where nothing does.
+fn in_groups(
+    target: Target,
+    assembly: Assembly,
+    quantize: &Quantize,
+    shape: &[usize],
+) -> Option<Option<Quantize>> {
+    let cols = shape.last().copied().unwrap_or(1);
+    let wanted = match assembly.unit() {
+        Unit::Group(size) if cols.is_multiple_of(size) => return None,
+        Unit::Group(size) => size,
+        Unit::Row if matches!(assembly, Assembly::Packed { .. }) && cols < LEAST_COLUMNS => return Some(None),
+        Unit::Row | Unit::Tensor => return None,
+    };
+    let (bits, asymmetric, range) = match *quantize {
+        Quantize::Int { bits, asymmetric, range, .. } => (bits, asymmetric, range),
+        _ => (4, false, Range::Max),
     };
     let smaller = [128, 64, 32].into_iter().find(|&size| size <= wanted && cols.is_multiple_of(size));
     let unit = match smaller {
         Some(size) => Unit::Group(size),
-        None if target == Target::Mlx || cols < LEAST_COLUMNS => return dense(tensor),
+        None if target == Target::Mlx || cols < LEAST_COLUMNS => return Some(None),
         None => Unit::Row,
     };
-    Some(Quantize::Int { bits, unit, asymmetric, range })
+    Some(Some(Quantize::Int { bits, unit, asymmetric, range }))
+}
+
+/// The scheme as a target holds it on a matrix of this shape; without its quantize step where none fits.
+pub(super) fn usable(target: Target, scheme: &Scheme, shape: &[usize]) -> Scheme {
+    let held = nearest(target, scheme).unwrap_or_else(|| scheme.clone());
+    let instead = held.quantize.as_ref().and_then(|quantize| {
+        let assembly = target.assembly(quantize)?;
+        in_groups(target, assembly, quantize, shape)
+    });
+    match instead {
+        Some(instead) => held.with_quantize(instead),
+        None => held,
+    }
 }
 
 /// What the tensors that a runtime joins must be stored in, where it is not the same for all of them: the one of most bits.

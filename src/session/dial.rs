@@ -3,7 +3,7 @@
 //! That is what lets one move of the hand go to many layers at once, each of which keeps its own other parts.
 
 use crate::kernels::layout::Unit;
-use crate::recipe::{Decimal, Prune, Quantize, Range, Scheme, Scope};
+use crate::recipe::{Decimal, Prune, Quantize, Range, Scheme, Scope, Target};
 
 /// The narrowest integers.
 pub const NARROWEST: u32 = 2;
@@ -22,6 +22,15 @@ pub enum Dial {
 }
 
 impl Dial {
+    /// The scheme with this setting, as a target holds it: bits on the dial are there the type of so many.
+    #[must_use]
+    pub fn on_for(self, scheme: &Scheme, target: Target, shape: &[usize]) -> Scheme {
+        let turned = self.on(scheme);
+        let narrow = target == Target::Gguf || target.runtime().is_some();
+        let typed = narrow && matches!(self, Self::Bits(_));
+        if typed { target.usable(&turned, shape) } else { turned }
+    }
+
     /// The scheme with this setting. Unit, zero point and range of a grid stay, and so does the kind of pruning.
     #[must_use]
     pub fn on(self, scheme: &Scheme) -> Scheme {
@@ -34,7 +43,7 @@ impl Dial {
 
 fn with_bits(quantize: Option<&Quantize>, bits: u32) -> Option<Quantize> {
     match quantize {
-        Some(Quantize::Int { .. }) if bits > WIDEST => None,
+        Some(Quantize::Int { .. } | Quantize::Gguf(_)) if bits > WIDEST => None,
         // A cast is not a grid: above the grid it stays what it is.
         other if bits > WIDEST => other.cloned(),
         Some(&Quantize::Int { unit, asymmetric, range, .. }) => {
@@ -56,6 +65,7 @@ fn with_share(prune: Option<&Prune>, share: Decimal) -> Option<Prune> {
 pub fn bits_of(scheme: &Scheme) -> u32 {
     match scheme.quantize {
         Some(Quantize::Int { bits, .. }) => bits,
+        Some(Quantize::Gguf(block_type)) => block_type.code_bits(),
         _ => UNQUANTIZED,
     }
 }

@@ -22,7 +22,7 @@ impl Live {
             // What is still being read is of no use; an artifact that is being written finds out by itself.
             let running = &mut self.running;
             (running.profile, running.estimate, running.measure) = (None, None, None);
-            (running.source, running.baseline) = (None, None);
+            (running.source, running.baseline, running.compare) = (None, None, None);
         }
         self.troubles.report(work, &cause, self.model.access == Access::Read);
         if self.troubles.is_source_changed() {
@@ -33,7 +33,10 @@ impl Live {
     /// Marks every number as old: they are of a file that is no longer there.
     pub(super) fn mistrust(&mut self) {
         self.rows.iter_mut().for_each(|row| row.fresh = false);
+        self.waiting.clear();
+        self.exact_due = false;
         self.cache.clear();
+        self.beside.mistrust();
         if let Some(measured) = &mut self.measured {
             measured.fresh = false;
         }
@@ -60,6 +63,8 @@ impl Live {
                     self.apply_preset(choice);
                 }
             }
+            Work::Beside => self.open_beside_again(),
+            Work::Compare => self.compare_again(),
             Work::Export => {
                 if let Some((out, force)) = self.last_export.clone() {
                     self.export(out, force);

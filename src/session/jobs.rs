@@ -4,10 +4,11 @@
 //! job, and a panic in it, become [`Event::Failed`]: nothing ends in silence, and the window lives. What goes wrong in one
 //! tensor is told of that tensor, and the others go on.
 
+use super::beside::Compared;
 use super::presets::{self, Choice};
 use super::trouble::{Cause, Work};
 use super::view_types::Key;
-use crate::compress::{Joint, spectrum_of};
+use crate::compress::{self, Joint, Task, spectrum_of};
 use crate::control::Control;
 use crate::estimate::live::{Engine, estimate_model_live};
 use crate::estimate::{Spectrum, TensorEstimate, TensorStats, estimate_tensor};
@@ -70,6 +71,12 @@ pub enum Event {
     Baseline(u64, BaselinePoint),
     /// The singular values of a tensor, or why there are none.
     Spectrum(usize, Result<Arc<Spectrum>, String>),
+    /// A checkpoint was opened to stand beside the model, for this request; or why not.
+    Checkpoint(u64, Result<Arc<Model>, Cause>),
+    /// A tensor was compared with that of a checkpoint.
+    Compared(Compared),
+    /// The checkpoint of this request is no longer the one that was opened, in words.
+    CheckpointChanged(u64, String),
     /// An export ended.
     Exported(Result<Box<Artifact>, Cause>),
     /// A tensor could not be read.
@@ -114,9 +121,25 @@ impl Reporter {
     }
 
     /// Says what ended a job; that it was stopped is no news.
-    fn fail(&self, work: Work, cause: Cause) {
+    pub(super) fn fail(&self, work: Work, cause: Cause) {
         if cause != Cause::Cancelled {
             self.send(Event::Failed(work, cause));
+        }
+    }
+
+    /// What a tensor came to, or why to nothing; `None` when the work was stopped. A scheme that does not suit a tensor is
+    /// the row's to say; everything else is said aloud too.
+    pub(super) fn outcome<T>(&self, work: Work, made: Result<T, Cause>) -> Option<Result<Arc<T>, String>> {
+        match made {
+            Ok(made) => Some(Ok(Arc::new(made))),
+            Err(Cause::Cancelled) => None,
+            Err(cause) => {
+                let words = cause.words();
+                if !matches!(cause, Cause::Refused(_)) {
+                    self.fail(work, cause);
+                }
+                Some(Err(words))
+            }
         }
     }
 }
@@ -167,7 +190,7 @@ fn caught<T>(run: impl FnOnce() -> T) -> Result<T, Cause> {
 }
 
 /// Starts a named thread; an error or a panic that ends it is reported.
-fn spawn(
+pub(super) fn spawn(
     work: Work,
     reporter: Reporter,
     task: impl FnOnce(&Control, &Reporter) -> Result<(), Cause> + Send + 'static,
@@ -282,53 +305,77 @@ pub fn estimate(model: Arc<Model>, plan: Arc<Plan>, wanted: Vec<Wanted>, reporte
             return Ok(());
         }
         model.check_unchanged()?;
-        control.expect(wanted.iter().map(|w| model.tensors[w.index].bytes()).sum());
-        let indices: HashSet<usize> = wanted.iter().map(|w| w.index).collect();
-        let joint = |wanted: &dyn Fn(usize) -> bool| Joint::for_some(&model, &plan, wanted, control);
+        let estimate =
+            |task: &Task<'_>, at: usize| model.steadily_on(task.tensor, || estimate_tensor(task, wanted[at].reach));
+        let send = |at: usize, made: Result<TensorEstimate, Cause>| {
+            let Wanted { index, key, .. } = &wanted[at];
+            if let Some(result) = reporter.outcome(Work::Estimate, made) {
+                reporter.send(Event::Estimate { index: *index, key: key.clone(), result });
+            }
+        };
+        let indices: Vec<usize> = wanted.iter().map(|w| w.index).collect();
+        Pass { model: &model, plan: &plan, indices: &indices, control }.run(estimate, send)
+    })
+}
+
+/// Some tensors of a plan, each taken through its scheme.
+pub(super) struct Pass<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// Their schemes.
+    pub plan: &'a Plan,
+    /// Their positions, the one that somebody waits for first.
+    pub indices: &'a [usize],
+    /// Stops it and tells how far it is.
+    pub control: &'a Control,
+}
+
+impl Pass<'_> {
+    /// Takes the first tensor, then the others side by side, through `work`, and hands each outcome to `send` as it comes;
+    /// both are given the position among the wanted ones.
+    ///
+    /// # Errors
+    /// What keeps all of them from being begun. What goes wrong with one of them is its own outcome.
+    pub fn run<T>(
+        &self,
+        work: impl Fn(&Task<'_>, usize) -> Result<T, compress::Error> + Sync,
+        send: impl Fn(usize, Result<T, Cause>) + Sync,
+    ) -> Result<(), Cause> {
+        let Self { model, plan, indices, control } = *self;
+        control.expect(indices.iter().map(|&index| model.tensors[index].bytes()).sum());
+        let wanted: HashSet<usize> = indices.iter().copied().collect();
+        let joint = |wanted: &dyn Fn(usize) -> bool| Joint::for_some(model, plan, wanted, control);
         // What one tensor needs and is refused keeps the others from nothing: each is then asked by itself.
-        let together = match joint(&|index| indices.contains(&index)).map_err(Cause::from) {
+        let together = match joint(&|index| wanted.contains(&index)).map_err(Cause::from) {
             Ok(joint) => Some(joint),
             Err(Cause::Refused(_)) => None,
             Err(cause) => return Err(cause),
         };
-        let estimate = |w: &Wanted| {
-            let alone;
-            let joint = if let Some(joint) = &together {
-                joint
-            } else {
-                alone = joint(&|index| index == w.index)?;
-                &alone
-            };
-            let task = joint.task(&model, &plan, w.index, control);
-            model.steadily_on(task.tensor, || estimate_tensor(&task, w.reach))
+        let one = |at: usize| {
+            let index = indices[at];
+            let made = caught(|| {
+                let alone;
+                let joint = if let Some(joint) = &together {
+                    joint
+                } else {
+                    alone = joint(&|other| other == index)?;
+                    &alone
+                };
+                work(&joint.task(model, plan, index, control), at)
+            });
+            send(at, made.and_then(|made| made.map_err(Cause::from)));
         };
-        let one = |w: &Wanted| {
-            let made = caught(|| estimate(w));
-            let result = match made.and_then(|made| made.map_err(Cause::from)) {
-                Err(Cause::Cancelled) => return,
-                Ok(estimate) => Ok(Arc::new(estimate)),
-                Err(cause) => {
-                    let words = cause.words();
-                    // A scheme that does not suit a tensor is the row's to say; everything else is said aloud.
-                    if !matches!(cause, Cause::Refused(_)) {
-                        reporter.fail(Work::Estimate, cause);
-                    }
-                    Err(words)
-                }
-            };
-            reporter.send(Event::Estimate { index: w.index, key: w.key.clone(), result });
-        };
-        if let Some((first, rest)) = wanted.split_first() {
-            one(first);
-            rest.par_iter().for_each(one);
+        if !indices.is_empty() {
+            one(0);
+            (1..indices.len()).into_par_iter().for_each(one);
         }
         Ok(())
-    })
+    }
 }
 
 /// Waits until the hand has rested for a moment, so that a drag does not start a pass per frame. Gives whether the work is
 /// still wanted.
-fn rest(control: &Control) -> bool {
+pub(super) fn rest(control: &Control) -> bool {
     let step = std::time::Duration::from_millis(4);
     (0..10).all(|_| {
         std::thread::sleep(step);
@@ -402,7 +449,8 @@ pub fn baseline(
             // A model without weight matrices has no baseline, and nothing to say about it.
             let Ok(_) = recipe.set(&model, &format!("*=int{bits}:row")) else { return Ok(()) };
             left_out.iter().for_each(|name| recipe.set_one(name, crate::recipe::Scheme::keep()));
-            let plan = Plan::new(&model, &recipe, false)?;
+            // A target without such a grid has its own type of as many bits.
+            let plan = Plan::new(&model, &recipe, true)?;
             let estimate = estimate_model_live(&model, &plan, &recipe, &mut engine, control)?;
             let accuracy = match &runnable {
                 Some(network) => {

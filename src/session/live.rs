@@ -1,22 +1,25 @@
 //! The window's state between frames: the recipe under the hand, estimates as they arrive, accuracy, the path walked.
 //!
 //! ```text
-//! edit ─► recipe ─► plan ─► live numbers (`numbers`) ─► jobs ─► events ─► exact numbers, accuracy, path
+//! edit ─► recipe ─► plan ─► polls: live numbers (`numbers`) ─► jobs ─► events ─► exact numbers, accuracy, path
 //! ```
 //!
-//! A row that has no live answer for its new scheme keeps its last numbers, marked stale, until the exact ones are there:
-//! numbers may be old, and then say so, but are never wrong for what they claim.
+//! A row that has no live answer for its new scheme, or waits for it, keeps its last numbers, marked stale, until new ones are
+//! there: numbers may be old, and then say so, but are never wrong for what they claim.
 
-pub use super::view_types::{ApplyTo, Measured, Outcome, PathPoint, Row};
+pub use super::view_types::{ApplyTo, Mapped, Measured, Outcome, PathPoint, Row};
 
+use super::beside::Beside;
 use super::history::History;
 use super::jobs::{self, BaselinePoint, Event, Reporter};
+use super::pace::Pace;
 use super::presets::Choice;
 use super::running::Running;
 use super::spectra::Spectra;
-use super::sweep::{Sweep, SweepKey};
+use super::sweep::Swept;
 use super::trouble::{Troubles, Work};
 use super::view_types::Key;
+use super::waiting::Waiting;
 use super::watch::Watch;
 use crate::control::Progress;
 use crate::estimate::live::{Asked, Engine};
@@ -75,12 +78,20 @@ pub struct Live {
     pub(super) reporter: Reporter,
     pub(super) running: Running,
     pub(super) spectra: Spectra,
+    pub(super) beside: Beside,
     /// Why tensors could not be read.
     pub(super) unread: HashMap<usize, String>,
     pub(super) last_export: Option<(PathBuf, bool)>,
     /// Counts baselines: what an earlier one still had to say is not of this one.
     pub(super) baselines: u64,
-    pub(super) swept: RefCell<Option<(SweepKey, Arc<Sweep>)>>,
+    pub(super) swept: RefCell<Option<Swept>>,
+    /// Rows that wait for a live number.
+    pub(super) waiting: Waiting,
+    /// Elements that may still run through the exact kernel in frames, after the last change.
+    pub(super) small_left: usize,
+    /// Whether the exact pass is still to be started after the last change.
+    pub(super) exact_due: bool,
+    pub(super) pace: Pace,
     pub(super) last_preset: Option<Choice>,
     kept_in: Option<Cache>,
     _watch: Option<Watch>,
@@ -131,10 +142,15 @@ impl Live {
             reporter,
             running: Running::default(),
             spectra: Spectra::default(),
+            beside: Beside::default(),
             unread: HashMap::new(),
             last_export: None,
             baselines: 0,
             swept: RefCell::new(None),
+            waiting: Waiting::default(),
+            small_left: 0,
+            exact_due: false,
+            pace: Pace::default(),
             last_preset: None,
             kept_in: cache,
             _watch: Watch::over(model.clone(), tell),
@@ -204,10 +220,22 @@ impl Live {
         self.rows.iter().all(|r| r.fresh)
     }
 
-    /// Whether anything still runs that will change what is shown.
+    /// Whether anything still runs, or waits for the next frame, that will change what is shown.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.running.is_any()
+        self.running.is_any() || self.is_behind()
+    }
+
+    /// Whether something waits for the next frame, which should then come at once: rows for their live numbers, an exact pass
+    /// to be started, or a sweep that somebody looks at.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        !self.waiting.is_empty() || self.exact_due || self.is_sweeping()
+    }
+
+    /// Tells which rows are in front of the user: they get their live numbers before others, the first of them first.
+    pub fn look_at(&mut self, rows: Vec<usize>) {
+        self.waiting.in_sight = rows;
     }
 
     /// The reading of the model, while it goes on.
@@ -237,6 +265,7 @@ impl Live {
     /// Stops reading the model; what is known stays.
     pub fn cancel_profile(&mut self) {
         self.running.profile = None;
+        self.ask_samples_again();
     }
 
     /// Reads on what is not known yet.
@@ -289,7 +318,7 @@ impl Live {
         self.change(recipe, what, gesture, Some(index))
     }
 
-    /// Gives each of these tensors its own scheme, as one step called `what`. The first is brought up to date first.
+    /// Gives each of these tensors its own scheme, as one step called `what`. The exact pass begins with the first.
     ///
     /// # Errors
     /// When one of them is locked, or cannot have its scheme.
@@ -335,6 +364,47 @@ impl Live {
             ApplyTo::Role => Some(Pattern::of_role(&self.model, index)?),
             ApplyTo::Pattern(text) => Some(Pattern::new(text)?),
         })
+    }
+
+    /// What another target would make of the schemes that it cannot hold: each with the tensors that have it.
+    ///
+    /// # Errors
+    /// When it cannot be written at all.
+    pub fn mapping(&self, target: Target) -> Result<Vec<Mapped>, recipe::Error> {
+        let recipe = Recipe { target: Some(target), ..self.recipe.clone() };
+        let plan = Plan::new(&self.model, &recipe, true)?;
+        let mut mapped: Vec<Mapped> = Vec::new();
+        for (index, assignment) in plan.assignments.iter().enumerate() {
+            let (from, to) = (&assignment.scheme, &assignment.stored);
+            if from == to {
+                continue;
+            }
+            match mapped.iter_mut().find(|known| known.from == *from && known.to == *to) {
+                Some(known) => known.tensors.push(index),
+                None => mapped.push(Mapped { from: from.clone(), to: to.clone(), tensors: vec![index] }),
+            }
+        }
+        Ok(mapped)
+    }
+
+    /// Changes the format to be written, and takes the nearest of what it holds in place of what it does not; one step.
+    ///
+    /// # Errors
+    /// When it cannot hold even that.
+    pub fn set_target_with_nearest(&mut self, target: Target) -> Result<(), recipe::Error> {
+        let recipe = Recipe { target: Some(target), ..self.recipe.clone() };
+        let plan = Plan::new(&self.model, &recipe, true)?;
+        let settled = recipe.settled(&self.model, &plan);
+        self.change(settled, &format!("target {}", target.name()), None, None)?;
+        self.start_baseline();
+        Ok(())
+    }
+
+    /// Why the open model cannot be written in a format.
+    #[must_use]
+    pub fn why_not(&self, target: Target) -> Option<String> {
+        let recipe = Recipe { target: Some(target), ..Recipe::default() };
+        Plan::new(&self.model, &recipe, true).err().map(|error| error.to_string())
     }
 
     /// Changes the format to be written.

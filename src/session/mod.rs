@@ -7,17 +7,22 @@
 //! | [`history`] | undo and redo, one step per gesture |
 //! | [`live`] | the window's state: the recipe under the hand and every way to change it |
 //! | [`presets`] | recipes that have names |
-//! | `numbers` | from a new plan to numbers on the screen: live at once, exact as they land |
+//! | `numbers` | from a new plan to numbers on the screen: live from the next poll on, exact as they land |
+//! | `waiting` | rows that wait for a live number, and in which order |
+//! | `pace` | how long a frame may be held by that |
 //! | [`running`] | which jobs run |
 //! | [`jobs`] | threads behind the window, each cancellable, none ever holding a frame |
 //! | [`sweep`] | one layer at every pruned share |
 //! | `spectra` | singular values, of the tensor that is looked at first |
+//! | [`beside`], `comparing` | another checkpoint beside the model, and every tensor compared with its own |
 //! | [`trouble`], `failing` | what went wrong there, in words, and how it is begun again |
 //! | `watch` | whether the files of the model are still the ones that were opened |
 //! | [`autosave`] | the recipe kept on disk as it changes, found again after a crash |
 //! | [`leftovers`] | temporaries of exports that were killed |
 
 pub mod autosave;
+pub mod beside;
+mod comparing;
 pub mod dial;
 mod failing;
 pub mod history;
@@ -25,12 +30,14 @@ pub mod jobs;
 pub mod leftovers;
 pub mod live;
 mod numbers;
+mod pace;
 pub mod presets;
 pub mod running;
 mod spectra;
 pub mod sweep;
 pub mod trouble;
 mod view_types;
+mod waiting;
 mod watch;
 
 pub use live::Live;
@@ -115,12 +122,21 @@ impl Request {
     /// # Errors
     /// When the model cannot be opened or the wish cannot be met.
     pub fn open(spec: &Path, options: &OpenOptions, wish: &Wish) -> Result<Self, Error> {
-        let model = open(spec, options)?;
-        let mut messages = model.warnings.clone();
-        let mut recipe = match &wish.recipe {
+        let recipe = match &wish.recipe {
             Some(path) => file::read(path)?,
             None => Recipe::default(),
         };
+        Self::with_recipe(spec, options, recipe, wish)
+    }
+
+    /// The same on a recipe that is there already, in place of the one that the wish names.
+    ///
+    /// # Errors
+    /// As [`Request::open`].
+    pub fn with_recipe(spec: &Path, options: &OpenOptions, recipe: Recipe, wish: &Wish) -> Result<Self, Error> {
+        let model = open(spec, options)?;
+        let mut messages = model.warnings.clone();
+        let mut recipe = recipe;
         recipe.requantize |= wish.requantize;
         let model = Arc::new(if recipe.requantize { model.requantizing() } else { model });
         recipe.target = Some(wish.target.or(recipe.target).unwrap_or(plan::default_target(&model)));

@@ -19,6 +19,10 @@ pub struct Running {
     pub spectrum: Option<Job>,
     /// Works out a preset.
     pub preset: Option<Job>,
+    /// Opens a checkpoint to stand beside the model.
+    pub beside: Option<Job>,
+    /// Compares tensors with those of that checkpoint.
+    pub compare: Option<Job>,
     /// Writes an artifact.
     pub export: Option<Job>,
 }
@@ -41,6 +45,10 @@ pub struct Through {
     pub spectrum: bool,
     /// A preset.
     pub preset: bool,
+    /// The opening of a checkpoint.
+    pub beside: bool,
+    /// The comparison.
+    pub compare: bool,
     /// The export.
     pub export: bool,
 }
@@ -49,8 +57,8 @@ impl Running {
     /// Whether anything runs.
     #[must_use]
     pub fn is_any(&self) -> bool {
-        let Self { profile, estimate, measure, source, baseline, spectrum, preset, export } = self;
-        let jobs = [profile, estimate, measure, source, baseline, spectrum, preset, export];
+        let Self { profile, estimate, measure, source, baseline, spectrum, preset, beside, compare, export } = self;
+        let jobs = [profile, estimate, measure, source, baseline, spectrum, preset, beside, compare, export];
         jobs.iter().any(|job| job.is_some())
     }
 
@@ -66,6 +74,8 @@ impl Running {
             baseline: ended(&self.baseline),
             spectrum: ended(&self.spectrum),
             preset: ended(&self.preset),
+            beside: ended(&self.beside),
+            compare: ended(&self.compare),
             export: ended(&self.export),
         }
     }
@@ -84,6 +94,8 @@ impl Running {
         clear(&mut self.baseline, through.baseline);
         clear(&mut self.spectrum, through.spectrum);
         clear(&mut self.preset, through.preset);
+        clear(&mut self.beside, through.beside);
+        clear(&mut self.compare, through.compare);
         clear(&mut self.export, through.export);
     }
 }

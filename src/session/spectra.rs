@@ -144,10 +144,11 @@ mod tests {
         settled(&mut live);
         let spectrum = live.spectrum(fc1).unwrap().clone();
         assert_eq!((spectrum.values.len(), spectrum.break_even_rank()), (300, 216));
-        // In the same call, before any job could answer.
+        // At once, before any job could answer.
         let set = |live: &mut Live, text: &str| {
             let scheme = text.parse().unwrap();
             live.set_scheme(fc1, &super::super::live::ApplyTo::This, &scheme, text, None).unwrap();
+            live.catch_up();
             live.rows[fc1].clone()
         };
         for (text, rank) in [("rank:20", 20), ("rank:300", 300), ("energy:0.9", spectrum.rank_of_energy(0.9))] {

@@ -28,6 +28,10 @@ pub enum Work {
     Spectrum,
     /// Working out a preset.
     Preset,
+    /// Opening a checkpoint to stand beside the model.
+    Beside,
+    /// Comparing with it.
+    Compare,
     /// Writing an artifact.
     Export,
 }
@@ -44,6 +48,8 @@ impl Work {
             Self::Baseline => "baseline",
             Self::Spectrum => "spectrum",
             Self::Preset => "preset",
+            Self::Beside => "beside",
+            Self::Compare => "compare",
             Self::Export => "export",
         }
     }
@@ -58,8 +64,15 @@ impl Work {
             Self::Baseline => "The uniform baseline",
             Self::Spectrum => "Finding singular values",
             Self::Preset => "The preset",
+            Self::Beside => "Opening the other checkpoint",
+            Self::Compare => "Comparing with the other checkpoint",
             Self::Export => "The export",
         }
+    }
+
+    /// Whether it is about files beside those of the model, which may be there or change at another attempt.
+    const fn is_of_the_world_outside(self) -> bool {
+        matches!(self, Self::Export | Self::Beside | Self::Compare)
     }
 
     /// How it is begun again.
@@ -224,9 +237,10 @@ impl Troubles {
         let next = match cause {
             Cause::Cancelled => return,
             Cause::Changed(words) => return self.source_changed(words),
-            Cause::Unread(_) if !in_pieces => Some(Next::ReadInPieces),
-            // What is refused is refused again, unless the world outside has changed, as for an export it may.
-            Cause::Refused(_) if work != Work::Export => None,
+            // What cannot even be opened is not read better in pieces.
+            Cause::Unread(_) if !in_pieces && work != Work::Beside => Some(Next::ReadInPieces),
+            // What is refused is refused again, unless the world outside has changed.
+            Cause::Refused(_) if !work.is_of_the_world_outside() => None,
             Cause::Unread(_) | Cause::Refused(_) | Cause::Panic(_) => Some(work.again()),
         };
         let about = Some((work, std::mem::discriminant(cause)));

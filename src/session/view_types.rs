@@ -85,6 +85,17 @@ pub enum ApplyTo {
     Pattern(String),
 }
 
+/// A scheme that another target cannot hold, and what it would take instead.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mapped {
+    /// As it is now.
+    pub from: Scheme,
+    /// The nearest that the target holds.
+    pub to: Scheme,
+    /// The tensors that have it.
+    pub tensors: Vec<usize>,
+}
+
 /// What an export came to.
 #[derive(Debug)]
 pub enum Outcome {

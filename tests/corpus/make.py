@@ -155,7 +155,7 @@ def strangers() -> list[tuple[str, bytes, str]]:
         ("checkpoint.bin", b"PK\x03\x04" + bytes(60), "this is a zip archive (a PyTorch"),
         ("nothing.pt", b"PK\x05\x06" + bytes(18), "empty zip archive"),
         ("old.pth", b"\x80\x02}q\x00.", "Python pickle"),
-        ("llama.gguf", b"GGUF\3\0\0\0" + bytes(16), "this is a GGUF file"),
+        ("llama.gguf", b"GGUF\3\0\0\0" + bytes(16), "ok"),
         ("llama.bin", b"lmgg" + bytes(60), "old GGML file"),
         ("net.onnx", b"\x08\x07\x12\x07pytorch\x1a\x051.13.1", "ONNX"),
         ("net.tflite", b"\x1c\0\0\0TFL3" + bytes(20), "TensorFlow Lite"),

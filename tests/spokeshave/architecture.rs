@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["recipe"],
     &["compress"],
     &["estimate"],
-    &["export", "evaluate", "allocate"],
+    &["export", "evaluate", "allocate", "share"],
     &["session"],
     &["cli", "app"],
 ];

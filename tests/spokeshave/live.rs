@@ -6,8 +6,8 @@ use spokeshave::control::Control;
 use spokeshave::estimate::live::{Engine, estimate_model_live};
 use spokeshave::estimate::total::estimate_model;
 use spokeshave::estimate::{Label, ModelEstimate};
-use spokeshave::model::{Model, OpenOptions, open};
-use spokeshave::profile::profile_model;
+use spokeshave::model::{Model, OpenOptions, Tensor, open};
+use spokeshave::profile::{Profile, coarse_profile, is_sketched, profile_model};
 use spokeshave::recipe::{Plan, Recipe, Target};
 use spokeshave::session::Live;
 use std::path::Path;
@@ -238,12 +238,14 @@ fn the_window_and_the_command_say_the_same() {
     let folder = Folder::new("live-same");
     let model = nasty(&folder);
     let path = folder.at("nasty.safetensors");
-    let mut live =
-        Live::new(model.clone(), Recipe { target: Some(Target::Packed), ..Recipe::default() }, None, Arc::new(|| {}))
-            .expect("a session");
-    while live.is_busy() {
+    let opened = |recipe: Recipe| Live::new(model.clone(), recipe, None, Arc::new(|| {})).expect("a session");
+    let poll = |live: &mut Live| {
         std::thread::sleep(std::time::Duration::from_millis(5));
         live.poll();
+    };
+    let mut live = opened(Recipe { target: Some(Target::Packed), ..Recipe::default() });
+    while live.is_busy() {
+        poll(&mut live);
     }
     for setting in [
         "*=int4:g64",
@@ -254,34 +256,80 @@ fn the_window_and_the_command_say_the_same() {
         "*=int3:g64:p99",
     ] {
         let (recipe, _) = recipe(&model, setting, Target::Packed);
-        live.replace_recipe(recipe, "test").expect("it fits");
         let document = run(&["estimate", &path, "--set", setting, "--target", "packed", "--live", "--json"]).json();
-        let mut kinds = std::collections::BTreeSet::new();
-        for (row, (tensor, said)) in
-            live.rows.iter().zip(model.tensors.iter().zip(document["tensors"].as_array().expect("tensors")))
-        {
-            // Denormal steps are left to the exact pass.
-            let Some(shown) = row.estimate.as_ref().filter(|_| row.fresh) else {
-                // Nor is there a look at a row longer than a chunk, whose clip would be searched.
-                let left =
-                    tensor.name == "p_tiny.weight" || (tensor.name == "o_long_rows.weight" && setting.ends_with("mse"));
-                assert!(left && said["label"] == "exact", "{setting} {}", tensor.name);
-                continue;
-            };
-            kinds.insert(shown.label.name());
-            assert_eq!(said["label"], shown.label.name(), "{setting} {}", tensor.name);
-            let near = |said: Option<f64>, shown: Option<f64>| match (said, shown) {
-                // The reader of JSON may miss the last bit.
-                (Some(said), Some(shown)) => (said - shown).abs() <= 1e-14 * shown.abs(),
-                (said, shown) => said == shown,
-            };
-            assert!(near(said["t2"].as_f64(), shown.t2()), "{setting} {}", tensor.name);
-            assert!(near(said["t2_error"].as_f64(), shown.t2_error));
-            assert_eq!(said["bytes"].as_u64(), Some(shown.bytes()));
-            assert_eq!(said["entropy_bytes"].as_u64(), shown.entropy_bytes);
+        live.replace_recipe(recipe.clone(), "test").expect("it fits");
+        live.catch_up();
+        agree(&model, &live, &document, setting, false);
+        // Opened with the recipe, it comes to the same guess by guess and profile by profile.
+        let mut reading = opened(recipe);
+        while reading.profile_progress().is_some() {
+            poll(&mut reading);
         }
-        assert!(kinds.contains("live") || kinds.contains("sampled"), "{kinds:?}");
+        reading.catch_up();
+        agree(&model, &reading, &document, setting, true);
     }
+}
+
+/// Holds what a window shows against what the command said. Some of it may be exact already where the window was `polled`
+/// since the change.
+fn agree(model: &Model, live: &Live, document: &serde_json::Value, setting: &str, polled: bool) {
+    let mut kinds = std::collections::BTreeSet::new();
+    for (row, (tensor, said)) in
+        live.rows.iter().zip(model.tensors.iter().zip(document["tensors"].as_array().expect("tensors")))
+    {
+        // Denormal steps are left to the exact pass.
+        let Some(shown) = row.estimate.as_ref().filter(|_| row.fresh) else {
+            // Nor is there a look at a row longer than a chunk, whose clip would be searched.
+            let left =
+                tensor.name == "p_tiny.weight" || (tensor.name == "o_long_rows.weight" && setting.ends_with("mse"));
+            assert!(left && said["label"] == "exact", "{setting} {}", tensor.name);
+            continue;
+        };
+        if polled && shown.label == Label::Exact {
+            continue;
+        }
+        kinds.insert(shown.label.name());
+        assert_eq!(said["label"], shown.label.name(), "{setting} {}", tensor.name);
+        let near = |said: Option<f64>, shown: Option<f64>| match (said, shown) {
+            // The reader of JSON may miss the last bit.
+            (Some(said), Some(shown)) => (said - shown).abs() <= 1e-14 * shown.abs(),
+            (said, shown) => said == shown,
+        };
+        assert!(near(said["t2"].as_f64(), shown.t2()), "{setting} {}", tensor.name);
+        assert!(near(said["t2_error"].as_f64(), shown.t2_error));
+        assert_eq!(said["bytes"].as_u64(), Some(shown.bytes()));
+        assert_eq!(said["entropy_bytes"].as_u64(), shown.entropy_bytes);
+    }
+    assert!(kinds.contains("live") || kinds.contains("sampled"), "{kinds:?}");
+}
+
+#[test]
+fn a_pool_follows_its_members_profile_by_profile() {
+    let folder = Folder::new("live-pool");
+    let model = nasty(&folder);
+    let control = Control::default();
+    let (_, plan) = recipe(&model, "*=prune:0.6:global", Target::Packed);
+    let read = profile_model(&model, &control).expect("it is read");
+    let cuts = |engine: &mut Engine| {
+        let mut cuts: Vec<_> = engine.ask(&model, &plan).cuts.into_iter().collect();
+        cuts.sort_by_key(|cut| cut.0);
+        format!("{cuts:?}")
+    };
+    let at_once = cuts(&mut Engine::of(read.clone()));
+    let mut engine = Engine::new(model.tensors.len());
+    let guess = |tensor: &Tensor, known: &Option<Arc<Profile>>| {
+        if is_sketched(tensor) { coarse_profile(&model, tensor, &control).ok().map(Arc::new) } else { known.clone() }
+    };
+    let guesses = model.tensors.iter().zip(&read).map(|(tensor, known)| guess(tensor, known));
+    for (index, guess) in guesses.enumerate() {
+        guess.into_iter().for_each(|guess| engine.put(index, guess));
+    }
+    // Summed up once over the guesses, then told of each member that is read.
+    assert_ne!(cuts(&mut engine), at_once);
+    for (index, profile) in read.iter().enumerate() {
+        profile.iter().for_each(|profile| engine.put(index, profile.clone()));
+    }
+    assert_eq!(cuts(&mut engine), at_once);
 }
 
 #[test]

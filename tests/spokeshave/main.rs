@@ -2,6 +2,7 @@
 
 mod architecture;
 mod bench;
+mod beside;
 mod cli;
 mod cli_manners;
 mod cli_safety;
@@ -21,6 +22,8 @@ mod raster_renderer;
 mod structured;
 mod verdict;
 mod window;
+mod window_compare;
 mod window_editor;
+mod window_gguf;
 mod window_rows;
 mod window_trust;

@@ -3,6 +3,7 @@
 //! `UPDATE_SNAPSHOTS=1 cargo test --release` draws them anew; look at them before they are committed.
 
 use super::bench::{Bench, bench_on, demo, live, settle};
+use super::command::{Folder, run};
 use egui::accesskit::Role;
 use egui_kittest::SnapshotOptions;
 use egui_kittest::kittest::Queryable;
@@ -33,6 +34,30 @@ fn the_demo_pruned_and_quantized_in_dark() {
     assert_eq!(live(&bench).history().depth(), 2);
     is_drawn(&mut bench);
     bench.snapshot_options("demo-dark", &options());
+}
+
+#[test]
+fn the_demo_beside_a_later_checkpoint_in_light() {
+    let folder = Folder::new("picture-beside");
+    let other = folder.at("ticket.safetensors");
+    let words = ["export", "demo", "--set", "fc1*=random:0.4:3", "--set", "fc2*=prune:0.7", "--target", "safetensors"];
+    run(&[&words[..], &["-o", &other]].concat()).done();
+    let model = open(Path::new("demo"), &OpenOptions::default()).expect("the demo is part of the program");
+    let mut bench = bench_on(Arc::new(model), [1280.0, 800.0], false);
+    bench.get_by_role_and_label(Role::Switch, "Prune").click();
+    settle(&mut bench);
+    bench.get_by_role_and_label(Role::Tab, "Compare").click();
+    settle(&mut bench);
+    bench.get_by_role_and_label(Role::Button, "Compare with…").click();
+    settle(&mut bench);
+    bench.get_by_label("Path of the checkpoint").focus();
+    bench.step();
+    bench.get_by_label("Path of the checkpoint").type_text(&other);
+    bench.step();
+    bench.get_by_role_and_label(Role::Button, "Compare").click();
+    settle(&mut bench);
+    is_drawn(&mut bench);
+    bench.snapshot_options("compare-light", &options());
 }
 
 #[test]

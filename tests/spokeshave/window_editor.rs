@@ -137,6 +137,27 @@ fn a_bar_of_the_bytes_tab_prunes_that_much() {
 }
 
 #[test]
+fn bars_that_take_longer_than_a_frame_are_all_there_before_the_window_rests() {
+    let mut bench = demo();
+    bench.get_by_label("layer fc2.weight").click();
+    bench.get_by_role_and_label(Role::Tab, "Bytes").click();
+    settle(&mut bench);
+    bench.get_by_label("Scheme as text").focus();
+    bench.step();
+    bench.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::A);
+    bench.get_by_label("Scheme as text").type_text("codebook:256");
+    bench.step();
+    bench.key_press(egui::Key::Enter);
+    settle(&mut bench);
+    let fc2 = live(&bench).model.find("fc2.weight").expect("it is there");
+    assert_eq!(live(&bench).scheme(fc2).to_string(), "codebook:256");
+    let sweep = live(&bench).sweep(fc2);
+    assert!(sweep.is_whole() && sweep.points.len() == 20);
+    let bar = |share: &u32| bench.query_by_role_and_label(Role::Button, &format!("Prune {share} %")).is_some();
+    assert_eq!((0..100).step_by(5).filter(bar).count(), 20);
+}
+
+#[test]
 fn a_preset_is_laid_as_one_step_and_leaves_locked_layers() {
     let mut bench = demo();
     bench.get_by_label("Lock layer").click();

@@ -1,7 +1,7 @@
 //! The window when something goes wrong: what is said, what can be done about it, and that it goes on; and a recipe that
 //! survives the end of the program.
 
-use super::bench::{Bench, bench_on, bench_unnamed, bench_with, live, settle, wait_until};
+use super::bench::{Bench, bench_on, bench_unnamed, bench_with, demo, live, settle, wait_until};
 use super::command::{Folder, demo_file, floats, safetensors};
 use egui::accesskit::Role;
 use egui_kittest::kittest::Queryable;
@@ -249,6 +249,26 @@ fn a_saved_recipe_replaces_nothing_unasked_and_never_the_model() {
     press(&mut bench, "Replace what is there");
     press(&mut bench, "Save");
     assert!(shows(&bench, "being read") && fs::read(&path).expect("it is there") == before);
+}
+
+#[test]
+fn what_is_undone_in_the_field_of_a_dialog_is_what_was_typed_there() {
+    let mut bench = demo();
+    quantize(&mut bench);
+    let depth = live(&bench).history().depth();
+    press(&mut bench, "Save recipe…");
+    recipe_path(&mut bench, "other.toml");
+    let typed = |bench: &Bench| bench.get_by_label("Recipe path").value().unwrap_or_default();
+    assert_eq!(typed(&bench), "other.toml");
+    bench.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::Z);
+    bench.step();
+    bench.step();
+    assert_ne!(typed(&bench), "other.toml");
+    assert_eq!(live(&bench).history().depth(), depth);
+    press(&mut bench, "Cancel");
+    bench.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::Z);
+    settle(&mut bench);
+    assert_eq!(live(&bench).history().depth(), depth - 1);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::app::state::View;
 use crate::app::theme::{Tokens, paint_text, size, stroke, tokens, weight};
 use crate::app::widgets::paint_pill;
 use crate::estimate::TensorEstimate;
-use crate::estimate::size::{Sizes, break_even, code_of, stored_dtype};
+use crate::estimate::size::{Sizes, break_even, code_bits};
 use crate::recipe::{Decimal, Prune, Scope};
 use crate::session::Live;
 use egui::{Align2, Color32, Rect, Role, Sense, Shape, Stroke, Ui, WidgetInfo, pos2, vec2};
@@ -47,7 +47,11 @@ fn bars_ui(ui: &mut Ui, rect: Rect, live: &Live, view: &View, commands: &mut Vec
     let index = view.selected;
     let (tensor, scheme) = (&live.model.tensors[index], live.scheme(index));
     let sweep = live.sweep(index);
-    let bits = code_of(scheme).bits(stored_dtype(tensor.dtype, scheme));
+    if !sweep.is_whole() {
+        // It is made bar by bar, in every frame some of them.
+        ui.ctx().request_repaint();
+    }
+    let bits = code_bits(tensor, scheme);
     let label = sweep.points.iter().map(|point| point.1.label).max();
     let caption = if sweep.points.is_empty() {
         "this layer, by % pruned".to_owned()
@@ -60,10 +64,10 @@ fn bars_ui(ui: &mut Ui, rect: Rect, live: &Live, view: &View, commands: &mut Vec
         return;
     }
     if sweep.points.is_empty() {
-        let words = if scheme.factorize.is_some() {
-            "Factors have no zeros: prune or factorize"
-        } else {
-            "Nothing is known of this layer at once"
+        let words = match () {
+            () if !sweep.is_whole() => "…",
+            () if scheme.factorize.is_some() => "Factors have no zeros: prune or factorize",
+            () => "Nothing is known of this layer at once",
         };
         paint_text(ui.painter(), area.center(), Align2::CENTER_CENTER, words, size::BODY, weight::TEXT, t.text2);
         return;
@@ -194,7 +198,7 @@ fn dots(live: &Live) -> Vec<Dot> {
         if !tensor.is_weight_matrix() || scheme.factorize.is_some() {
             return None;
         }
-        let bits = code_of(scheme).bits(stored_dtype(tensor.dtype, scheme)) as f64;
+        let bits = code_bits(tensor, scheme) as f64;
         let zeros = estimate.errors.as_ref()?.zeros as f64 / estimate.elements.max(1) as f64;
         Some(Dot { index, bits, zeros, pays: estimate.sizes.mask + estimate.sizes.indices > 0 })
     };

@@ -43,7 +43,9 @@ pub fn column_ui(ui: &mut Ui, live: &Live, index: usize) {
     ui.spacing_mut().item_spacing.y = 3.0;
     ui.spacing_mut().interact_size.y = 18.0;
     let kind = Kind::of(estimate.label);
-    section_ui(ui, "Error", kind, row.fresh);
+    // What was quantized before has lost something already, which no number here counts.
+    let again = live.model.tensors[index].is_coded() && !live.scheme(index).is_keep();
+    section_ui(ui, if again { "Second error" } else { "Error" }, kind, row.fresh);
     match &estimate.errors {
         Some(errors) => {
             // The standard error stands in the line of its number, so that nothing moves when the exact one comes.
@@ -152,11 +154,16 @@ fn break_even_words(live: &Live, index: usize) -> Option<String> {
             "A cast is the only thing that shrinks a dense file".into()
         });
     }
-    if live.target().runtime().is_some() {
-        let stored = || scheme.prune.is_some().then(|| "Zeros are stored like any other value there: they save nothing".into());
-        return live.plan().joined_note(&live.model, index).or_else(stored);
+    if live.target().is_dense() {
+        if let Some(note) = live.plan().joined_note(&live.model, index) {
+            return Some(note);
+        }
+        let zeros =
+            scheme.prune.as_ref().map(|_| format!("{} stores its zeros: pruning saves nothing", live.target().name()));
+        let bits = size::bits_with_side(tensor, scheme);
+        return Some(zeros.unwrap_or_else(|| format!("{bits:.3} bits a weight, scales and all")));
     }
-    let bits = size::code_of(scheme).bits(size::stored_dtype(tensor.dtype, scheme));
+    let bits = size::code_bits(tensor, scheme);
     let even = format::percent(size::break_even(bits), 0);
     let zeros = estimate.errors.as_ref()?.zeros as f64 / estimate.elements.max(1) as f64;
     let zeros = format::percent(zeros, 0);

@@ -37,6 +37,12 @@ pub fn jobs_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut Vec<Command
         progress_ui(&mut left, "reading", progress, Some(("Cancel reading", Command::CancelProfile)), commands);
     } else if let Some(progress) = live.estimate_progress().filter(|p| p.seconds > 0.15) {
         progress_ui(&mut left, "exact pass", progress, None, commands);
+    } else if let Some(path) = live.opening_beside() {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        left.label(theme::label(format!("opening {}", format::plain(&name))));
+        cancel_ui(&mut left, "Cancel opening", Command::CancelBeside, commands);
+    } else if let Some(progress) = live.compare_progress().filter(|p| p.seconds > 0.15) {
+        progress_ui(&mut left, "comparing", progress, None, commands);
     } else if live.stats_missing() && !live.troubles.is_source_changed() {
         left.label(theme::label(live.why_unread()));
         if left.button("Read on").clicked() {
@@ -62,11 +68,16 @@ fn progress_ui(
         ui.label(theme::label(format!("{} left", format::seconds(left))));
     }
     if let Some((cancel, command)) = cancel {
-        let response = ui.add(egui::Button::new(theme::label("Cancel")).frame(false));
-        response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, cancel));
-        if response.clicked() {
-            commands.push(command);
-        }
+        cancel_ui(ui, cancel, command, commands);
+    }
+}
+
+/// The button that stops something, called `name` by screen readers.
+fn cancel_ui(ui: &mut Ui, name: &str, command: Command, commands: &mut Vec<Command>) {
+    let response = ui.add(egui::Button::new(theme::label("Cancel")).frame(false));
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, name));
+    if response.clicked() {
+        commands.push(command);
     }
 }
 

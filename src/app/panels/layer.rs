@@ -1,6 +1,6 @@
 //! The selected layer: its name and lock, its distribution, and its figures beside or under the plot.
 
-use super::{bytes, distribution, figures, spectrum};
+use super::{bytes, compare, distribution, figures, spectrum};
 use crate::app::command::Command;
 use crate::app::format;
 use crate::app::state::{Tab, View};
@@ -36,7 +36,12 @@ pub fn layer_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<Co
         }
         Tab::Spectrum => pane(ui, plot, "spectrum", |ui| spectrum::spectrum_ui(ui, live, view, commands)),
         Tab::Bytes => pane(ui, plot, "bytes", |ui| bytes::bytes_ui(ui, live, view, commands)),
+        Tab::Compare => pane(ui, plot, "compare", |ui| compare::compare_ui(ui, live, view, commands)),
     }
+    // A comparison has figures of its own; without one, those of the layer stay.
+    let compared = view.tab == Tab::Compare && live.checkpoint().is_some();
+    let column_of = if compared { compare::column_ui } else { figures::column_ui };
+    let line_of = if compared { compare::line_ui } else { figures::line_ui };
     if column {
         let x = body.right() - FIGURES - 28.0;
         ui.painter().vline(x, body.top() + 4.0..=body.bottom() - 12.0, egui::Stroke::new(1.0, tokens(ui).line));
@@ -44,10 +49,10 @@ pub fn layer_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<Co
             pos2(body.right() - FIGURES - 16.0, body.top()),
             pos2(body.right() - 16.0, body.bottom()),
         );
-        pane(ui, area, "figures", |ui| figures::column_ui(ui, live, view.selected));
+        pane(ui, area, "figures", |ui| column_of(ui, live, view.selected));
     } else {
         let area = Rect::from_min_max(pos2(body.left() + 16.0, plot_bottom), pos2(body.right() - 16.0, body.bottom()));
-        pane(ui, area, "figures", |ui| figures::line_ui(ui, live, view.selected));
+        pane(ui, area, "figures", |ui| line_of(ui, live, view.selected));
     }
 }
 

@@ -184,13 +184,20 @@ pub fn constraint(live: &Live, index: usize) -> Option<String> {
             format::bytes_text(tensor.bytes())
         ));
     }
+    if live.target().is_dense() {
+        let zeros = scheme.prune.as_ref().filter(|prune| !matches!(prune, Prune::Structured { .. }))?;
+        return zeros
+            .asked()
+            .is_none_or(|share| share > 0.0)
+            .then(|| format!("{} stores every zero: pruning saves nothing here", live.target().name()));
+    }
     let zeros_kept = matches!(scheme.prune, Some(Prune::Structured { .. }));
     let asked = scheme.prune.as_ref().filter(|_| !zeros_kept)?.asked().unwrap_or(1.0);
     let saved = estimate.sizes.mask + estimate.sizes.indices > 0;
     if asked == 0.0 || saved {
         return None;
     }
-    let even = sizes::break_even(sizes::code_of(scheme).bits(sizes::stored_dtype(tensor.dtype, scheme)));
+    let even = sizes::break_even(sizes::code_bits(tensor, scheme));
     let zeros = estimate.errors.as_ref().map_or(asked, |e| e.zeros as f64 / estimate.elements.max(1) as f64);
     (zeros < even).then(|| {
         format!("{} % zeros, under the {} % break-even: no mask", format::percent(zeros, 0), format::percent(even, 0))
@@ -212,6 +219,7 @@ fn nothing_saved_dense(tensor: &crate::model::Tensor, scheme: &Scheme) -> Option
 }
 
 fn rows_ui(ui: &mut Ui, live: &Live, view: &mut View, lines: &[Line], commands: &mut Vec<Command>) {
+    view.shown.clear();
     let mut tops = Vec::with_capacity(lines.len() + 1);
     let mut y = 0.0;
     for line in lines {
@@ -249,7 +257,10 @@ fn rows_ui(ui: &mut Ui, live: &Live, view: &mut View, lines: &[Line], commands: 
                 Line::Head { title, members, open } => {
                     head_row_ui(ui, rect, live, view, (title, members, *open), commands);
                 }
-                Line::Tensor(index) => tensor_row_ui(ui, rect, top - viewport.min.y, live, view, *index, commands),
+                Line::Tensor(index) => {
+                    view.shown.push(*index);
+                    tensor_row_ui(ui, rect, top - viewport.min.y, live, view, *index, commands);
+                }
             }
         }
         if let Some(at) = target {
@@ -441,7 +452,7 @@ fn paint_name(ui: &Ui, line: Rect, live: &Live, index: usize, pill: Option<Rect>
 }
 
 /// Words in the room there is; what is too long ends in an ellipsis.
-fn paint_elided(ui: &Ui, at: egui::Pos2, width: f32, text: &str, size: f32, colour: Color32) {
+pub(super) fn paint_elided(ui: &Ui, at: egui::Pos2, width: f32, text: &str, size: f32, colour: Color32) {
     let format = theme::text_format(size, weight::TEXT, colour);
     let mut job = egui::text::LayoutJob::single_section(text.to_owned(), format);
     job.wrap = egui::text::TextWrapping { max_width: width, max_rows: 1, break_anywhere: true, ..Default::default() };

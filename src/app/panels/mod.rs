@@ -3,6 +3,7 @@
 pub mod banner;
 mod bytes;
 mod clip;
+mod compare;
 pub mod dials;
 pub mod digits;
 pub mod distribution;
@@ -13,6 +14,7 @@ pub mod header;
 pub mod jobs;
 pub mod layer;
 pub mod layers;
+mod number_formats;
 pub mod pixels;
 mod plot;
 mod prune;

@@ -184,7 +184,7 @@ fn share_ui(ui: &mut Ui, editor: &Editor<'_>, prune: &Prune, set: &mut dyn FnMut
             ui.label(theme::label(format!("{}{of} kept", format::count(kept))));
         });
     });
-    let bits = size::code_of(editor.scheme).bits(size::stored_dtype(editor.tensor.dtype, editor.scheme));
+    let bits = size::code_bits(editor.tensor, editor.scheme);
     let even = 100.0 * size::break_even(bits);
     let words = format!("break-even {} %", format::signed(even, 0));
     let spoken = format!("{percent:.1} %");

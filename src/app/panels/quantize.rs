@@ -1,5 +1,6 @@
 //! The quantize column of the scheme editor: number format, bits, groups, range, zero point.
 
+use super::number_formats::{Format, formats, misfit, place_of};
 use super::scheme::{Editor, NARROW};
 use crate::app::command::Command;
 use crate::app::theme;
@@ -10,8 +11,6 @@ use crate::model::Tensor;
 use crate::recipe::{Decimal, Quantize, Range, Scheme};
 use egui::{Align, Layout, Ui};
 
-/// What quantization starts with when it is switched on.
-const FIRST_BITS: u32 = 4;
 /// The percentile that a percentile range starts with.
 const FIRST_PERCENTILE: f64 = 99.9;
 
@@ -32,56 +31,6 @@ impl From<Grid> for Quantize {
     }
 }
 
-/// The number formats, in the order of the list.
-const FORMATS: [(&str, &str); 11] = [
-    ("integer", "2 to 8 bits on an even grid, with a scale per tensor, row or group"),
-    ("f16", "A plain cast to IEEE binary16: the tensor is stored in that dtype, in every target"),
-    ("bf16", "A plain cast to bfloat16: the tensor is stored in that dtype, in every target"),
-    ("fp8 E4M3", "8-bit float, 3 bits of mantissa, up to 448 (OCP, Micikevicius et al. 2022)"),
-    ("fp8 E5M2", "8-bit float, 2 bits of mantissa, up to 57,344 (OCP, Micikevicius et al. 2022)"),
-    ("MXFP4", "4-bit floats, blocks of 32 share a power of two (OCP Microscaling)"),
-    ("NVFP4", "4-bit floats, blocks of 16 share an fp8 scale, the tensor one more (NVIDIA)"),
-    ("NF4", "16 levels at the quantiles of a normal distribution (QLoRA, Dettmers et al. 2023)"),
-    ("ternary", "−α, 0, +α by the threshold of Ternary Weight Networks (Li et al. 2016)"),
-    ("binary", "−α, +α with α the mean magnitude (XNOR-Net, Rastegari et al. 2016)"),
-    ("codebook", "K shared values by k-means (Deep Compression, Han et al. 2016)"),
-];
-
-/// The position of a scheme's format in the list.
-fn format_of(quantize: &Quantize) -> usize {
-    match quantize {
-        Quantize::Int { .. } => 0,
-        Quantize::F16 => 1,
-        Quantize::Bf16 => 2,
-        Quantize::Fp8 { e5m2: false, .. } => 3,
-        Quantize::Fp8 { e5m2: true, .. } => 4,
-        Quantize::Mxfp4 => 5,
-        Quantize::Nvfp4 => 6,
-        Quantize::Nf4(_) => 7,
-        Quantize::Ternary { .. } => 8,
-        Quantize::Binary { .. } => 9,
-        Quantize::Codebook { .. } => 10,
-        Quantize::Gguf(_) => usize::MAX,
-    }
-}
-
-/// What a format starts with.
-fn first_of(format: usize) -> Quantize {
-    match format {
-        1 => Quantize::F16,
-        2 => Quantize::Bf16,
-        3 => Quantize::Fp8 { e5m2: false, row: true },
-        4 => Quantize::Fp8 { e5m2: true, row: true },
-        5 => Quantize::Mxfp4,
-        6 => Quantize::Nvfp4,
-        7 => Quantize::Nf4(64),
-        8 => Quantize::Ternary { row: false },
-        9 => Quantize::Binary { row: false },
-        10 => Quantize::Codebook { k: 16, row: false, best: false },
-        _ => Quantize::Int { bits: FIRST_BITS, unit: Unit::Row, asymmetric: false, range: Range::Max },
-    }
-}
-
 /// Draws the right column of the editor.
 pub(super) fn quantize_ui(ui: &mut Ui, editor: &Editor<'_>, commands: &mut Vec<Command>) {
     let set = |commands: &mut Vec<Command>, quantize: Option<Quantize>| {
@@ -91,16 +40,16 @@ pub(super) fn quantize_ui(ui: &mut Ui, editor: &Editor<'_>, commands: &mut Vec<C
     ui.horizontal(|ui| {
         let mut switched = shown.is_some();
         if ui.add(Switch::new(&mut switched, "Quantize").disabled(editor.locked)).changed() {
-            set(commands, switched.then(|| first_of(0)));
+            set(commands, switched.then(|| editor.first_format()));
         }
         ui.label(theme::title("Quantize"));
         if let Some(format) = format_ui(ui, editor, shown.as_ref()) {
-            set(commands, Some(first_of(format)));
+            set(commands, Some(formats(editor.target)[format].first.clone()));
         }
     });
     let Some(quantize) = shown else {
         let tensor = editor.tensor;
-        let bits = tensor.block_type.map_or(tensor.dtype.bits() as f64, |block_type| block_type.bits());
+        let bits = tensor.block_type.map_or(tensor.dtype.bits() as f64, crate::kernels::ggml::BlockType::bits);
         ui.label(theme::hint(format!("{} as it is, {bits} bits a weight", tensor.type_name().to_lowercase())));
         return;
     };
@@ -114,16 +63,15 @@ pub(super) fn quantize_ui(ui: &mut Ui, editor: &Editor<'_>, commands: &mut Vec<C
 
 /// The list of formats; gives the one that was taken.
 fn format_ui(ui: &mut Ui, editor: &Editor<'_>, shown: Option<&Quantize>) -> Option<usize> {
-    let entry = |(format, &(label, about)): (usize, &(&'static str, &'static str))| {
-        let no_zero = editor.scheme.clone().with_quantize(Some(first_of(format))).loses_zeros();
-        Entry { label, about, reason: no_zero.then_some("Its levels cannot hold the zeros of pruning") }
+    let formats = formats(editor.target);
+    let entry = |format: &'static Format| {
+        let no_zero = editor.scheme.clone().with_quantize(Some(format.first.clone())).loses_zeros();
+        let zeros = no_zero.then_some("Its levels cannot hold the zeros of pruning");
+        Entry { label: format.label, about: format.about, reason: misfit(format, editor.tensor).or(zeros) }
     };
-    let entries: Vec<Entry<'_>> = FORMATS.iter().enumerate().map(entry).collect();
-    let current = match shown {
-        Some(Quantize::Gguf(block_type)) => block_type.name(),
-        Some(quantize) => FORMATS[format_of(quantize)].0,
-        None => FORMATS[0].0,
-    };
+    let entries: Vec<Entry<'_>> = formats.iter().map(entry).collect();
+    let shown = shown.and_then(|quantize| place_of(formats, quantize));
+    let current = formats[shown.unwrap_or(0)].label;
     let taken = ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
         let width = ui.available_width().min(112.0);
         Choice::new("Number format", current).width(width).disabled(editor.locked).show(ui, &entries)
@@ -165,7 +113,8 @@ fn levels_ui(ui: &mut Ui, editor: &Editor<'_>, quantize: &Quantize, set: &mut dy
         Quantize::Codebook { k, row, best } => codebook_ui(ui, k, row, best, locked, set),
         _ => {}
     }
-    let about = FORMATS.get(format_of(quantize)).map_or("", |format| format.1);
+    let formats = formats(editor.target);
+    let about = place_of(formats, quantize).map_or("", |place| formats[place].about);
     // Whole or not at all: half a line says nothing.
     if ui.available_height() > 36.0 {
         ui.add_space(2.0);
@@ -176,7 +125,7 @@ fn levels_ui(ui: &mut Ui, editor: &Editor<'_>, quantize: &Quantize, set: &mut dy
 /// Bits of a weight with all that belongs to it.
 fn cost_ui(ui: &mut Ui, editor: &Editor<'_>) {
     let total = size::bits_with_side(editor.tensor, editor.scheme);
-    let code = size::code_of(editor.scheme).bits(size::stored_dtype(editor.tensor.dtype, editor.scheme)) as f64;
+    let code = size::code_bits(editor.tensor, editor.scheme) as f64;
     ui.horizontal(|ui| {
         ui.label(theme::rich(format!("{code:.0}"), theme::size::DIAL, theme::weight::TITLE).strong());
         ui.label(theme::label("bits"));

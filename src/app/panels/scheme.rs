@@ -6,7 +6,7 @@ use crate::app::theme::{self, tokens};
 use crate::app::widgets::Segmented;
 use crate::app::workbench::pane;
 use crate::model::Tensor;
-use crate::recipe::{Decimal, Prune, Scheme, Scope};
+use crate::recipe::{Decimal, Prune, Quantize, Scheme, Scope, Target};
 use crate::session::Live;
 use egui::{Align, Layout, Rect, Role, Ui, WidgetInfo, pos2, vec2};
 use std::cell::Cell;
@@ -31,12 +31,7 @@ pub fn scheme_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<C
     pane(ui, head, "scheme head", |ui| head_ui(ui, live, view, commands));
     let body = Rect::from_min_max(pos2(rect.left() + 16.0, head.bottom()), rect.max - vec2(16.0, 0.0));
     if !tensor.is_touchable() {
-        let words = if tensor.is_coded() || tensor.side_of_codes {
-            "Stored as codes of an earlier quantization: kept as it is"
-        } else {
-            "Not a float tensor: kept as it is"
-        };
-        pane(ui, body, "scheme body", |ui| ui.label(theme::label(words)));
+        pane(ui, body, "scheme body", |ui| untouched_ui(ui, tensor, commands));
         return;
     }
     let locked = live.is_locked(view.selected).then_some("This layer is locked, press L");
@@ -46,6 +41,7 @@ pub fn scheme_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<C
     let step = view.step.unwrap_or(usize::from(scheme.prune.is_none() && scheme.factorize.is_some()));
     let editor = Editor {
         tensor,
+        target: live.target(),
         scheme: &scheme,
         locked,
         gesture: view.gesture,
@@ -74,9 +70,30 @@ pub fn scheme_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<C
     view.step = editor.chosen.get().or(view.step);
 }
 
+/// Why a tensor is kept as it is, and the way to change that where there is one.
+fn untouched_ui(ui: &mut Ui, tensor: &Tensor, commands: &mut Vec<Command>) {
+    let coded = tensor.is_coded() || tensor.side_of_codes;
+    let words = if coded {
+        "Stored as codes of an earlier quantization: kept as it is"
+    } else {
+        "Not a float tensor: kept as it is"
+    };
+    ui.label(theme::label(words));
+    if coded && !tensor.is_plain() {
+        ui.add_space(4.0);
+        let what =
+            "Quantizes again what is quantized, by the values that it reads as: a second loss on top of the first";
+        if ui.button("Re-tune what is quantized").on_hover_text(what).clicked() {
+            commands.push(Command::Requantize);
+        }
+        ui.label(theme::hint("A second loss on top of the first: where the unquantized model is at hand, open that"));
+    }
+}
+
 /// What the columns of the editor share: the selected tensor, its scheme, and how a change is told.
 pub(super) struct Editor<'a> {
     pub tensor: &'a Tensor,
+    pub target: Target,
     pub scheme: &'a Scheme,
     /// Why nothing can be changed.
     pub locked: Option<&'a str>,
@@ -92,6 +109,13 @@ impl Editor<'_> {
     pub fn push(&self, commands: &mut Vec<Command>, scheme: Scheme, verb: &str) {
         let what = format!("{verb} {}", self.tensor.name);
         commands.push(Command::SetScheme { scheme, what, gesture: Some(self.gesture) });
+    }
+
+    /// What quantization begins with: the target's usual format, or the nearest that fits the tensor and holds its zeros.
+    pub fn first_format(&self) -> Quantize {
+        let first = super::number_formats::formats(self.target)[0].first.clone();
+        let scheme = self.scheme.clone().with_quantize(Some(first.clone()));
+        self.target.usable(&scheme, &self.tensor.shape).quantize.unwrap_or(first)
     }
 
     /// Why pruning cannot be changed.

@@ -192,6 +192,12 @@ impl Tokens {
         [self.mask, self.values, self.zero_points]
     }
 
+    /// The colours of two masks side by side: kept in both, only here, only there, in neither. Blue and orange stay apart
+    /// for every eye, and what is kept nowhere recedes.
+    pub fn mask_cells(&self) -> [Color32; 4] {
+        [self.after, self.signed[2], self.indices, self.header]
+    }
+
     /// The three ramps of this theme, mixed once per run.
     pub fn ramps(&self) -> &'static Ramps {
         if self.dark { &DARK_RAMPS } else { &LIGHT_RAMPS }

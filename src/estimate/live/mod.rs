@@ -63,7 +63,7 @@ const TRIED: usize = 32;
 #[derive(Debug, Default)]
 pub struct Engine {
     profiles: Vec<Option<Arc<Profile>>>,
-    /// Sums of value tables over pools, by their members; forgotten when a profile changes.
+    /// Sums of value tables over pools, by their members.
     pools: HashMap<Vec<usize>, Arc<Vec<u64>>>,
     /// Units of dimensions, the smallest first, by what ranks them; forgotten when a profile changes.
     orders: HashMap<Vec<Part>, Arc<Vec<usize>>>,
@@ -121,12 +121,21 @@ impl Engine {
 
     /// Takes in a profile.
     pub fn put(&mut self, index: usize, profile: Arc<Profile>) {
-        self.pools.clear();
         self.orders.clear();
         self.removed = None;
-        if let Some(place) = self.profiles.get_mut(index) {
-            *place = Some(profile);
-        }
+        let Some(place) = self.profiles.get_mut(index) else { return };
+        let before = place.replace(profile.clone());
+        // While a model is read, profiles come in every frame: only what one of them changes of a sum over hundreds is done.
+        self.pools.retain(|members, sum| {
+            if !members.contains(&index) {
+                return true;
+            }
+            let Some(before) = &before else { return false };
+            let sum = Arc::make_mut(sum);
+            before.table.take_from(sum);
+            profile.table.add_to(sum);
+            true
+        });
     }
 
     /// What is known of a tensor.
@@ -312,7 +321,9 @@ fn rounding(tensor: &Tensor, target: Target) -> Rounding {
 
 impl Case<'_> {
     fn answer(&self) -> Option<Answer> {
-        if self.may_be_refused() || self.is_left_to_chance() {
+        // What GGML's encoders search for in a block is in no profile.
+        let in_blocks = matches!(self.scheme.quantize, Some(Quantize::Gguf(_)));
+        if in_blocks || self.may_be_refused() || self.is_left_to_chance() {
             return None;
         }
         if self.scheme.is_keep() {

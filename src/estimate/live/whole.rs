@@ -8,7 +8,7 @@ use crate::estimate::{Label, TensorEstimate, TensorStats, estimate_tensor};
 use crate::kernels::select::Threshold;
 use crate::model::{Model, Tensor};
 use crate::profile::{self, Cut, Profile};
-use crate::recipe::{Factorize, Plan, Recipe, Scheme};
+use crate::recipe::{Factorize, Plan, Quantize, Recipe, Scheme};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ impl Engine {
             }
         });
         let product = rank.map_or(0, |rank| elements.saturating_mul(rank) / MULTIPLIED);
-        by_the_kernel(scheme, elements).then(|| elements.max(product))
+        by_the_kernel(scheme, elements).then(|| elements.saturating_mul(times_for_centroids(scheme)).max(product))
     }
 
     /// A small tensor by the exact kernel, once it was read before: as quick as any sketch. `None` where it is neither small
@@ -87,6 +87,16 @@ impl Engine {
 const FACTORIZED: usize = 1 << 18;
 /// Multiplications of a product that take as long as putting an element on its levels.
 const MULTIPLIED: usize = 24;
+
+/// How many times as long an element takes where centroids are sought first, as measured on 62,500: values are put in order,
+/// which is most of it while centroids are few, and every round asks for all of them, of rows in each row anew.
+fn times_for_centroids(scheme: &Scheme) -> usize {
+    match scheme.quantize {
+        Some(Quantize::Codebook { k, row: false, .. }) => 5 + k as usize / 16,
+        Some(Quantize::Codebook { k, row: true, best }) => (5 + k as usize / 8) * if best { 3 } else { 1 },
+        _ => 1,
+    }
+}
 
 /// Whether a tensor is answered by the exact kernel rather than from its profile: it is small, or what quantization makes of
 /// its factors is in no profile.

@@ -75,7 +75,6 @@ fn info(cursor: &mut Cursor<'_>, number: &str) -> Result<Info, Fault> {
     let mut shape = Vec::new();
     for _ in 0..dimensions {
         let dimension = cursor.u64(&place)?;
-        // llama.cpp counts with a sign.
         let counted = i64::try_from(dimension).ok().and_then(|_| usize::try_from(dimension).ok());
         let what = || format!("a dimension is {dimension}, more than can be counted; the file is damaged");
         shape.push(counted.ok_or_else(|| says(&place, what()))?);
@@ -103,8 +102,9 @@ fn block_type(id: u32, place: &str) -> Result<BlockType, Fault> {
 
 /// Bytes of a tensor, or what is wrong with its shape.
 fn bytes(shape: &[usize], block_type: BlockType) -> Result<u64, String> {
-    let most = i64::MAX as usize;
-    let elements = shape.iter().try_fold(1_usize, |product, &d| product.checked_mul(d).filter(|&n| n <= most));
+    // llama.cpp counts with a sign.
+    let counted = |n: &usize| i64::try_from(*n).is_ok();
+    let elements = shape.iter().try_fold(1_usize, |product, &d| product.checked_mul(d).filter(counted));
     let elements = elements.ok_or_else(|| format!("its shape {shape:?} has more elements than can be counted"))?;
     let row = shape.last().copied().unwrap_or(1);
     let size = block_type.elements();

@@ -56,6 +56,36 @@ pub fn u32_pair(key: &str, value: u32) -> Vec<u8> {
     pair(key, Kind::U32, &value.to_le_bytes())
 }
 
+/// A pair that holds an f32.
+#[must_use]
+pub fn f32_pair(key: &str, value: f32) -> Vec<u8> {
+    pair(key, Kind::F32, &value.to_le_bytes())
+}
+
+/// A pair that holds yes or no.
+#[must_use]
+pub fn bool_pair(key: &str, value: bool) -> Vec<u8> {
+    pair(key, Kind::Bool, &[value.into()])
+}
+
+/// A pair that holds a list of texts.
+#[must_use]
+pub fn texts_pair(key: &str, values: &[String]) -> Vec<u8> {
+    let items: Vec<u8> = values.iter().flat_map(|value| text(value)).collect();
+    array_pair(key, Kind::Text, values.len(), &items)
+}
+
+/// A pair that holds a list of i32.
+#[must_use]
+pub fn i32s_pair(key: &str, values: &[i32]) -> Vec<u8> {
+    let items: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    array_pair(key, Kind::I32, values.len(), &items)
+}
+
+fn array_pair(key: &str, of: Kind, count: usize, items: &[u8]) -> Vec<u8> {
+    pair(key, Kind::Array, &[&of.id().to_le_bytes()[..], &(count as u64).to_le_bytes(), items].concat())
+}
+
 /// Lays tensors out behind `pair_bytes` bytes of pairs, each at the next multiple of `alignment` (which is not 0), the last
 /// padded too.
 ///

@@ -99,7 +99,7 @@ fn version(cursor: &mut Cursor<'_>) -> Result<u32, Fault> {
         2 | 3 => Ok(version),
         0 => says("it is 0; the file is damaged".into()),
         1 => says("it is 1, of August 2023, which nothing reads any more; convert the model again".into()),
-        swapped if swapped & 0xFFFF == 0 => says(format!(
+        swapped if swapped.trailing_zeros() >= 16 => says(format!(
             "it is {swapped:#x}: the file was written for a big-endian machine; convert the model for little-endian ones"
         )),
         newer => says(format!("it is {newer}, and this program reads 2 and 3; use a newer Spokeshave")),

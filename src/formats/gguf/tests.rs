@@ -64,7 +64,7 @@ fn a_file_is_read_with_its_pairs_and_tensors() {
     assert_eq!((head.version, head.alignment, head.surplus), (3, 32, 0));
     assert_eq!(head.pairs.text("general.architecture"), Some("llama"));
     assert_eq!(head.pairs.number("llama.block_count"), Some(2));
-    assert_eq!((head.pairs.get("yes"), head.pairs.get("half")), (Some(&Value::Bool(true)), Some(&Value::Real(0.5))));
+    assert_eq!((head.pairs.get("yes"), head.pairs.get("half")), (Some(&Value::Bool(true)), Some(&Value::Single(0.5))));
     assert_eq!(head.pairs.get("less"), Some(&Value::Signed(-3)));
     assert_eq!(head.pairs.get("words").unwrap().to_string(), "[2 × text]");
     assert_eq!(head.pairs.get("numbers").unwrap().to_string(), "[3 × u32]");

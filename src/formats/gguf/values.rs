@@ -84,6 +84,8 @@ pub enum Value {
     Signed(i64),
     /// A real number.
     Real(f64),
+    /// A real number of half the width.
+    Single(f32),
     /// Yes or no.
     Bool(bool),
     /// A text; what is not UTF-8 in it is replaced. It is shown, and never rendered or run.
@@ -104,9 +106,8 @@ impl fmt::Display for Value {
         match self {
             Self::Unsigned(number) => write!(f, "{number}"),
             Self::Signed(number) => write!(f, "{number}"),
-            // A number that was an f32 is written like one.
-            Self::Real(number) if f64::from(*number as f32) == *number => write!(f, "{}", *number as f32),
             Self::Real(number) => write!(f, "{number}"),
+            Self::Single(number) => write!(f, "{number}"),
             Self::Bool(yes) => write!(f, "{yes}"),
             Self::Text(text) => f.write_str(text),
             Self::Array { of, count, .. } => write!(f, "[{count} × {}]", of.name()),
@@ -209,7 +210,7 @@ fn value(cursor: &mut Cursor<'_>, place: &str) -> Result<(Kind, Value), Fault> {
         K::I16 => Value::Signed(cursor.fixed(place).map(i16::from_le_bytes)?.into()),
         K::I32 => Value::Signed(cursor.fixed(place).map(i32::from_le_bytes)?.into()),
         K::I64 => Value::Signed(cursor.fixed(place).map(i64::from_le_bytes)?),
-        K::F32 => Value::Real(cursor.fixed(place).map(f32::from_le_bytes)?.into()),
+        K::F32 => Value::Single(cursor.fixed(place).map(f32::from_le_bytes)?),
         K::F64 => Value::Real(cursor.fixed(place).map(f64::from_le_bytes)?),
         K::Bool => Value::Bool(cursor.fixed::<1>(place)? != [0]),
         K::Text => {

@@ -4,18 +4,18 @@
 //! The sets are llama.cpp's, from the `gguf` package by way of `tests/readers/make_ggml.py`; a point is a u16 of eight
 //! 2-bit or four 4-bit codes, the first element lowest.
 
-use super::half;
+use super::codec::{Decode, half};
 
 /// The sets, one after the other.
 static POINTS: &[u8; 2 * 4608] = include_bytes!("../../../assets/ggml-grids.bin");
 
 /// Where each set begins.
-const IQ2_XXS: usize = 0;
-const IQ2_XS: usize = 256;
-const IQ2_S: usize = 768;
-const IQ1: usize = 1792;
-const IQ3_XXS: usize = 3840;
-const IQ3_S: usize = 4096;
+const SET_IQ2_XXS: usize = 0;
+const SET_IQ2_XS: usize = 256;
+const SET_IQ2_S: usize = 768;
+const SET_IQ1: usize = 1792;
+const SET_IQ3_XXS: usize = 3840;
+const SET_IQ3_S: usize = 4096;
 
 /// Levels of 2-bit codes in IQ2.
 const IQ2_LEVELS: [f32; 4] = [8.0, 25.0, 43.0, 0.0];
@@ -78,16 +78,21 @@ fn by_eights(values: &mut [f32; 256]) -> impl Iterator<Item = (usize, &mut [f32;
 
 /// IQ2_XXS: `d, 8 × (indices: [u8; 4], u32)`; the u32 has four times seven signs, and s in its upper four bits;
 /// w = d · (s + ½) / 4 · level.
-#[inline(always)]
-pub(super) fn decode_iq2_xxs(block: &[u8; 66], values: &mut [f32; 256]) {
-    let &[d0, d1, ref words @ ..] = block;
-    let d = half([d0, d1]);
-    for (i, values) in by_eights(values) {
-        let [_, _, _, _, rest @ ..] = word::<8>(words, i / 4);
-        let rest = u32::from_le_bytes(rest);
-        let step = d * (0.5 + (rest >> 28) as f32) * 0.25;
-        let index = usize::from(words[i / 4 * 8 + i % 4]);
-        eight(step, point(IQ2_XXS, index), signs_of(rest >> (7 * (i % 4))), values);
+#[expect(non_camel_case_types, reason = "its name in files")]
+pub(super) struct IQ2_XXS;
+
+impl Decode<66, 256> for IQ2_XXS {
+    #[inline(always)]
+    fn decode(block: &[u8; 66], values: &mut [f32; 256]) {
+        let &[d0, d1, ref words @ ..] = block;
+        let d = half([d0, d1]);
+        for (i, values) in by_eights(values) {
+            let [_, _, _, _, rest @ ..] = word::<8>(words, i / 4);
+            let rest = u32::from_le_bytes(rest);
+            let step = d * (0.5 + (rest >> 28) as f32) * 0.25;
+            let index = usize::from(words[i / 4 * 8 + i % 4]);
+            eight(step, point(SET_IQ2_XXS, index), signs_of(rest >> (7 * (i % 4))), values);
+        }
     }
 }
 
@@ -99,18 +104,23 @@ fn word<const N: usize>(bytes: &[u8], i: usize) -> [u8; N] {
 
 /// IQ2_XS: `d, 32 × u16, scales: [u8; 8]`; a u16 has an index of nine bits and seven signs, half a byte of scales serves
 /// 16 values as in IQ2_XXS.
-#[inline(always)]
-pub(super) fn decode_iq2_xs(block: &[u8; 74], values: &mut [f32; 256]) {
-    let &[d0, d1, ref rest @ ..] = block;
-    let (d, (words, scales)) = (half([d0, d1]), rest.split_at(64));
-    for (i, values) in by_eights(values) {
-        let code = u16::from_le_bytes(word(words, i));
-        eight(
-            half_byte_step(d, scales, i),
-            point(IQ2_XS, usize::from(code & 511)),
-            signs_of(u32::from(code >> 9)),
-            values,
-        );
+#[expect(non_camel_case_types, reason = "its name in files")]
+pub(super) struct IQ2_XS;
+
+impl Decode<74, 256> for IQ2_XS {
+    #[inline(always)]
+    fn decode(block: &[u8; 74], values: &mut [f32; 256]) {
+        let &[d0, d1, ref rest @ ..] = block;
+        let (d, (words, scales)) = (half([d0, d1]), rest.split_at(64));
+        for (i, values) in by_eights(values) {
+            let code = u16::from_le_bytes(word(words, i));
+            eight(
+                half_byte_step(d, scales, i),
+                point(SET_IQ2_XS, usize::from(code & 511)),
+                signs_of(u32::from(code >> 9)),
+                values,
+            );
+        }
     }
 }
 
@@ -121,78 +131,104 @@ fn half_byte_step(d: f32, scales: &[u8], i: usize) -> f32 {
 }
 
 /// IQ2_S: `d, indices: [u8; 32], signs: [u8; 32], high: [u8; 8], scales: [u8; 8]`; two bits of `high` complete an index.
-#[inline(always)]
-pub(super) fn decode_iq2_s(block: &[u8; 82], values: &mut [f32; 256]) {
-    let &[d0, d1, ref rest @ ..] = block;
-    let d = half([d0, d1]);
-    let (indices, rest) = rest.split_at(32);
-    let (signs, rest) = rest.split_at(32);
-    let (high, scales) = rest.split_at(8);
-    for (i, values) in by_eights(values) {
-        let index = usize::from(indices[i]) | usize::from(high[i / 4] >> (2 * (i % 4)) & 3) << 8;
-        eight(half_byte_step(d, scales, i), point(IQ2_S, index), signs[i], values);
+#[expect(non_camel_case_types, reason = "its name in files")]
+pub(super) struct IQ2_S;
+
+impl Decode<82, 256> for IQ2_S {
+    #[inline(always)]
+    fn decode(block: &[u8; 82], values: &mut [f32; 256]) {
+        let &[d0, d1, ref rest @ ..] = block;
+        let d = half([d0, d1]);
+        let (indices, rest) = rest.split_at(32);
+        let (signs, rest) = rest.split_at(32);
+        let (high, scales) = rest.split_at(8);
+        for (i, values) in by_eights(values) {
+            let index = usize::from(indices[i]) | usize::from(high[i / 4] >> (2 * (i % 4)) & 3) << 8;
+            eight(half_byte_step(d, scales, i), point(SET_IQ2_S, index), signs[i], values);
+        }
     }
 }
 
 /// IQ3_XXS: `d, indices: [u8; 64], 8 × u32`; the u32 as in IQ2_XXS, two indices for eight values; w = d · (s + ½) / 2 · level.
-#[inline(always)]
-pub(super) fn decode_iq3_xxs(block: &[u8; 98], values: &mut [f32; 256]) {
-    let &[d0, d1, ref rest @ ..] = block;
-    let (d, (indices, words)) = (half([d0, d1]), rest.split_at(64));
-    for (i, values) in by_eights(values) {
-        let rest = u32::from_le_bytes(word(words, i / 4));
-        let step = d * (0.5 + (rest >> 28) as f32) * 0.5;
-        let points = word::<2>(indices, i).map(|index| point(IQ3_XXS, usize::from(index)));
-        two_fours(step, points, IQ3_XXS_LEVELS, signs_of(rest >> (7 * (i % 4))), values);
+#[expect(non_camel_case_types, reason = "its name in files")]
+pub(super) struct IQ3_XXS;
+
+impl Decode<98, 256> for IQ3_XXS {
+    #[inline(always)]
+    fn decode(block: &[u8; 98], values: &mut [f32; 256]) {
+        let &[d0, d1, ref rest @ ..] = block;
+        let (d, (indices, words)) = (half([d0, d1]), rest.split_at(64));
+        for (i, values) in by_eights(values) {
+            let rest = u32::from_le_bytes(word(words, i / 4));
+            let step = d * (0.5 + (rest >> 28) as f32) * 0.5;
+            let points = word::<2>(indices, i).map(|index| point(SET_IQ3_XXS, usize::from(index)));
+            two_fours(step, points, IQ3_XXS_LEVELS, signs_of(rest >> (7 * (i % 4))), values);
+        }
     }
 }
 
 /// IQ3_S: `d, indices: [u8; 64], ninths: [u8; 8], signs: [u8; 32], scales: [u8; 4]`; bit k of `ninths` completes the k-th
 /// index of 32 values; w = d · (2 s + 1) · level, s in half a byte for 32.
-#[inline(always)]
-pub(super) fn decode_iq3_s(block: &[u8; 110], values: &mut [f32; 256]) {
-    let &[d0, d1, ref rest @ ..] = block;
-    let d = half([d0, d1]);
-    let (indices, rest) = rest.split_at(64);
-    let (ninths, rest) = rest.split_at(8);
-    let (signs, scales) = rest.split_at(32);
-    for (i, values) in by_eights(values) {
-        let step = d * f32::from(1 + 2 * (scales[i / 8] >> (i / 4 % 2 * 4) & 15));
-        let [first, second] = word::<2>(indices, i).map(usize::from);
-        let ninths = usize::from(ninths[i / 4] >> (2 * (i % 4)));
-        let points = [point(IQ3_S, first | (ninths & 1) << 8), point(IQ3_S, second | (ninths >> 1 & 1) << 8)];
-        two_fours(step, points, IQ3_S_LEVELS, signs[i], values);
+#[expect(non_camel_case_types, reason = "its name in files")]
+pub(super) struct IQ3_S;
+
+impl Decode<110, 256> for IQ3_S {
+    #[inline(always)]
+    fn decode(block: &[u8; 110], values: &mut [f32; 256]) {
+        let &[d0, d1, ref rest @ ..] = block;
+        let d = half([d0, d1]);
+        let (indices, rest) = rest.split_at(64);
+        let (ninths, rest) = rest.split_at(8);
+        let (signs, scales) = rest.split_at(32);
+        for (i, values) in by_eights(values) {
+            let step = d * f32::from(1 + 2 * (scales[i / 8] >> (i / 4 % 2 * 4) & 15));
+            let [first, second] = word::<2>(indices, i).map(usize::from);
+            let ninths = usize::from(ninths[i / 4] >> (2 * (i % 4)));
+            let points =
+                [point(SET_IQ3_S, first | (ninths & 1) << 8), point(SET_IQ3_S, second | (ninths >> 1 & 1) << 8)];
+            two_fours(step, points, IQ3_S_LEVELS, signs[i], values);
+        }
     }
 }
 
 /// IQ1_S: `d, indices: [u8; 32], 8 × u16`; the u16 has four times three bits that complete an index, three bits s and the
 /// sign of the shift; w = d · (2 s + 1) · (t ± ⅛).
-#[inline(always)]
-pub(super) fn decode_iq1_s(block: &[u8; 50], values: &mut [f32; 256]) {
-    let &[d0, d1, ref rest @ ..] = block;
-    let (d, (indices, words)) = (half([d0, d1]), rest.split_at(32));
-    for (i, values) in by_eights(values) {
-        let high = u16::from_le_bytes(word(words, i / 4));
-        let step = d * f32::from(2 * (high >> 12 & 7) + 1);
-        let index = usize::from(indices[i]) | usize::from(high >> (3 * (i % 4)) & 7) << 8;
-        shifted(step, point(IQ1, index), if high & 0x8000 == 0 { DELTA } else { -DELTA }, values);
+#[expect(non_camel_case_types, reason = "its name in files")]
+pub(super) struct IQ1_S;
+
+impl Decode<50, 256> for IQ1_S {
+    #[inline(always)]
+    fn decode(block: &[u8; 50], values: &mut [f32; 256]) {
+        let &[d0, d1, ref rest @ ..] = block;
+        let (d, (indices, words)) = (half([d0, d1]), rest.split_at(32));
+        for (i, values) in by_eights(values) {
+            let high = u16::from_le_bytes(word(words, i / 4));
+            let step = d * f32::from(2 * (high >> 12 & 7) + 1);
+            let index = usize::from(indices[i]) | usize::from(high >> (3 * (i % 4)) & 7) << 8;
+            shifted(step, point(SET_IQ1, index), if high & 0x8000 == 0 { DELTA } else { -DELTA }, values);
+        }
     }
 }
 
 /// IQ1_M: `indices: [u8; 32], high: [u8; 16], scales: 4 × u16`; half a byte of `high` completes an index with three bits and
 /// has the sign of the shift; a u16 of scales has four times three bits s, each for 16 values, and four bits of d, the first
 /// u16 the lowest; w as in IQ1_S.
-#[inline(always)]
-pub(super) fn decode_iq1_m(block: &[u8; 56], values: &mut [f32; 256]) {
-    let (indices, rest) = block.split_at(32);
-    let (high, scales) = rest.split_at(16);
-    let scales: [u16; 4] = std::array::from_fn(|i| u16::from_le_bytes(word(scales, i)));
-    let pattern = scales.iter().rev().fold(0, |pattern, scale| pattern << 4 | scale >> 12);
-    let d = half(pattern.to_le_bytes());
-    for (i, values) in by_eights(values) {
-        let step = d * f32::from(2 * (scales[i / 8] >> (i % 8 / 2 * 3) & 7) + 1);
-        let high = high[i / 2] >> (i % 2 * 4);
-        let index = usize::from(indices[i]) | usize::from(high & 7) << 8;
-        shifted(step, point(IQ1, index), if high & 8 == 0 { DELTA } else { -DELTA }, values);
+#[expect(non_camel_case_types, reason = "its name in files")]
+pub(super) struct IQ1_M;
+
+impl Decode<56, 256> for IQ1_M {
+    #[inline(always)]
+    fn decode(block: &[u8; 56], values: &mut [f32; 256]) {
+        let (indices, rest) = block.split_at(32);
+        let (high, scales) = rest.split_at(16);
+        let scales: [u16; 4] = std::array::from_fn(|i| u16::from_le_bytes(word(scales, i)));
+        let pattern = scales.iter().rev().fold(0, |pattern, scale| pattern << 4 | scale >> 12);
+        let d = half(pattern.to_le_bytes());
+        for (i, values) in by_eights(values) {
+            let step = d * f32::from(2 * (scales[i / 8] >> (i % 8 / 2 * 3) & 7) + 1);
+            let high = high[i / 2] >> (i % 2 * 4);
+            let index = usize::from(indices[i]) | usize::from(high & 7) << 8;
+            shifted(step, point(SET_IQ1, index), if high & 8 == 0 { DELTA } else { -DELTA }, values);
+        }
     }
 }

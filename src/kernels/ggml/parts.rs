@@ -24,12 +24,11 @@ impl T {
     /// Bytes of a block that are codes; five trits of TQ1_0 share one.
     #[must_use]
     pub const fn code_bytes(self) -> usize {
+        let codes = self.elements() * self.code_bits() as usize / 8;
         match self {
             T::TQ1_0 => 52,
-            _ => {
-                let codes = self.elements() * self.code_bits() as usize / 8;
-                if codes < self.bytes() { codes } else { self.bytes() }
-            }
+            _ if codes < self.bytes() => codes,
+            _ => self.bytes(),
         }
     }
 
@@ -124,7 +123,7 @@ fn q6_k(low: &[u8], high: &[u8], codes: &mut Vec<u8>) {
 fn trits(block: &[u8], codes: &mut Vec<u8>) {
     for (bytes, digits) in [(&block[..32], 5), (&block[32..48], 5), (&block[48..52], 4)] {
         for power in [1_u8, 3, 9, 27, 81].into_iter().take(digits) {
-            codes.extend(bytes.iter().map(|byte| (u16::from(byte.wrapping_mul(power)) * 3 >> 8) as u8));
+            codes.extend(bytes.iter().map(|byte| ((u16::from(byte.wrapping_mul(power)) * 3) >> 8) as u8));
         }
     }
 }

@@ -1,0 +1,83 @@
+//! `recipe`: the choice as text, in our own words or in those of another program; and back from theirs.
+
+use super::args::{Global, RecipeCommandArgs, Whom};
+use super::estimate::open;
+use super::{Failure, json};
+use crate::export::atomic::write_whole;
+use crate::export::check_not_source;
+use crate::formats::error::{display_path, printable_up_to};
+use crate::recipe::file;
+use crate::session::{Error, Request};
+use crate::share::{Told, command, llama_cpp};
+use serde_json::json;
+use std::io::Read;
+use std::path::Path;
+
+/// Bytes of a list of types that are read at most.
+const LARGEST: u64 = 8 << 20;
+
+/// Opens, puts the choice into words, writes or prints them.
+pub fn run(args: &RecipeCommandArgs, global: &Global) -> Result<(), Failure> {
+    let request = match &args.from_tensor_types {
+        Some(list) => from_types(args, list, global)?,
+        None => open(&args.model, &args.recipe, global)?,
+    };
+    if let Some(out) = &args.out {
+        check_out(out, args.force)?;
+        check_not_source(&request.model, out).map_err(Error::from)?;
+    }
+    let Request { model, recipe, plan, .. } = &request;
+    let (text, beside) = match args.whom {
+        Whom::Spokeshave => (file::print(&recipe.settled(model, plan)), None),
+        Whom::Command => (command::command(model, recipe, plan), None),
+        Whom::LlamaCpp => {
+            let estimate = &request.bytes_only();
+            let words = llama_cpp::words(Told { model, recipe, plan, estimate });
+            let words = words.map_err(|error| Failure::Told(error.to_string()))?;
+            (words.file, Some(words.command))
+        }
+    };
+    if let Some(out) = &args.out {
+        write_whole(out, text.as_bytes()).map_err(Error::from)?;
+    }
+    global.notes(&beside.iter().map(|command| command.trim_end().to_owned()).collect::<Vec<_>>());
+    global.tell(
+        || json!({"out": args.out.as_deref().map(json::path), "text": text, "command": beside}),
+        || match &args.out {
+            Some(out) => format!("wrote {}\n", display_path(out)),
+            None => text.clone(),
+        },
+    )
+}
+
+/// The request that a list of llama.cpp's types makes.
+fn from_types(args: &RecipeCommandArgs, list: &Path, global: &Global) -> Result<Request, Failure> {
+    let told = |what: String| Failure::Told(format!("{}: {what}", display_path(list)));
+    let metadata = std::fs::metadata(list).map_err(|e| told(format!("cannot be opened: {e}")))?;
+    if !metadata.is_file() || metadata.len() > LARGEST {
+        let (bytes, file) = (metadata.len(), metadata.is_file());
+        return Err(told(if file {
+            format!("it has {bytes} bytes, a list of types at most {LARGEST}")
+        } else {
+            "it is not a regular file".into()
+        }));
+    }
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(list).map_err(|e| told(format!("cannot be opened: {e}")))?;
+    opened.take(LARGEST).read_to_end(&mut bytes).map_err(|e| told(format!("cannot be read: {e}")))?;
+    let text = String::from_utf8(bytes).map_err(|_| told("it is not UTF-8 text".into()))?;
+    let recipe = llama_cpp::recipe(&text).map_err(|error| told(printable_up_to(&error.to_string(), 400)))?;
+    let wish = args.recipe.wish()?;
+    let request = Request::with_recipe(&args.model, &global.open_options(), recipe, &wish)?;
+    global.notes(&request.messages);
+    Ok(request)
+}
+
+/// A file that is there is replaced only when told to.
+pub(super) fn check_out(out: &Path, force: bool) -> Result<(), Failure> {
+    match out.symlink_metadata() {
+        Ok(_) if out.is_dir() => Err(Error::from(crate::export::Error::Folder(out.to_path_buf())).into()),
+        Ok(_) if !force => Err(Error::from(crate::export::Error::Exists(out.to_path_buf())).into()),
+        _ => Ok(()),
+    }
+}

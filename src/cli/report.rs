@@ -1,0 +1,38 @@
+//! `report`: one configuration to show and to compute with, exactly estimated and written whole.
+
+use super::args::{Global, ReportArgs};
+use super::estimate::open;
+use super::recipe::check_out;
+use super::{Failure, json, progress};
+use crate::export::atomic::write_whole;
+use crate::export::check_not_source;
+use crate::formats::error::display_path;
+use crate::session::Error;
+use crate::share::{Told, csv, report};
+use serde_json::json;
+
+/// Opens, estimates, writes a page or a table.
+pub fn run(args: &ReportArgs, global: &Global) -> Result<(), Failure> {
+    let ending = args.out.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase);
+    let make: fn(Told<'_>) -> String = match ending.as_deref() {
+        Some("html" | "htm") => report::html,
+        Some("csv") => csv::csv,
+        _ => {
+            let out = display_path(&args.out);
+            return Err(Failure::Usage(format!(
+                "{out}: its ending says what is written: .html for a page, .csv for a table"
+            )));
+        }
+    };
+    check_out(&args.out, args.force)?;
+    let request = open(&args.model, &args.recipe, global)?;
+    check_not_source(&request.model, &args.out).map_err(Error::from)?;
+    let estimate = &progress::watch(global.quiet, "estimating", |control| request.estimate(control))?;
+    let told = Told { model: &request.model, recipe: &request.recipe, plan: &request.plan, estimate };
+    let text = make(told);
+    write_whole(&args.out, text.as_bytes()).map_err(Error::from)?;
+    global.tell(
+        || json!({"out": json::path(&args.out), "bytes": text.len(), "estimate": estimate.bytes}),
+        || format!("wrote {}\n", display_path(&args.out)),
+    )
+}

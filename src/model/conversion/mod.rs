@@ -1,0 +1,191 @@
+//! A folder in the Hugging Face layout as llama.cpp wants it: names, the order of rows, key-values, tokenizer.
+//!
+//! | file | what it settles |
+//! |---|---|
+//! | this | which families, and what becomes of each tensor |
+//! | `names` | Hugging Face's names to GGUF's |
+//! | `keys` | what `config.json` says, under GGUF's keys |
+//! | `vocabulary` | the tokenizer's files as key-values |
+//!
+//! The families are llama (with Mistral), qwen2 and qwen3, with byte-level BPE tokenizers. Others load in llama.cpp and talk
+//! nonsense when one of a dozen details is missed, so they are refused by name, with the road that works.
+//! The reference is llama.cpp's `convert_hf_to_gguf.py`.
+
+mod keys;
+mod names;
+mod vocabulary;
+
+pub use keys::Numbers;
+
+use super::{Format, Model, Origin};
+use crate::formats::Dtype;
+use crate::formats::error::{printable, quoted};
+use std::sync::Arc;
+
+/// The next step for a model that is not converted here.
+pub const ROAD: &str = "convert it with llama.cpp's convert_hf_to_gguf.py first, and open the GGUF file";
+
+/// A model architecture of llama.cpp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// Llama and Mistral: rotary halves are interleaved.
+    Llama,
+    /// Qwen2 and 2.5: biases on q, k and v.
+    Qwen2,
+    /// Qwen3: norms on q and k.
+    Qwen3,
+}
+
+impl Architecture {
+    /// Its name in a file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Llama => "llama",
+            Self::Qwen2 => "qwen2",
+            Self::Qwen3 => "qwen3",
+        }
+    }
+
+    fn of(family: &str) -> Option<Self> {
+        match family {
+            "llama" | "mistral" => Some(Self::Llama),
+            "qwen2" => Some(Self::Qwen2),
+            "qwen3" => Some(Self::Qwen3),
+            _ => None,
+        }
+    }
+}
+
+/// What becomes of a tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its name in the file.
+    pub name: String,
+    /// Rows of a head, where rows go in llama.cpp's rotary order.
+    pub interleaved: Option<usize>,
+}
+
+/// A tensor that only the converted file has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Extra {
+    /// Its name.
+    pub name: &'static str,
+    /// Its values.
+    pub values: Vec<f32>,
+}
+
+/// Key-values that are spelled once: a vocabulary is megabytes.
+#[derive(Clone, Debug, Default)]
+pub struct Spelled {
+    /// The pairs' bytes.
+    pub bytes: Arc<[u8]>,
+    /// How many pairs they are.
+    pub count: u64,
+}
+
+/// How a model becomes a GGUF file.
+#[derive(Clone, Debug)]
+pub struct Conversion {
+    /// The architecture.
+    pub architecture: Architecture,
+    /// What becomes of each tensor, in the model's order.
+    pub places: Vec<Place>,
+    /// Tensors that only the file has.
+    pub extras: Vec<Extra>,
+    /// What the config says.
+    pub numbers: Numbers,
+    /// The tokenizer.
+    pub vocabulary: Spelled,
+}
+
+/// The row that row `row` of a matrix becomes when its heads of `size` rows are interleaved: rotary pairs (j, j + size/2) become
+/// neighbours (2j, 2j + 1), as `LlamaModel.permute` does it.
+#[must_use]
+pub const fn interleaved(row: usize, size: usize) -> usize {
+    let (head, within) = (row / size, row % size);
+    let half = size / 2;
+    head * size + 2 * (within % half) + within / half
+}
+
+impl Conversion {
+    /// How a model is converted.
+    ///
+    /// # Errors
+    /// Why it is not, as words for people.
+    pub(super) fn of(model: &Model) -> Result<Self, String> {
+        let Origin::Folder(folder) = &model.origin else {
+            return Err(
+                "a single safetensors file has no tokenizer beside it that could be relied on; give the folder".into(),
+            );
+        };
+        if model.format != Format::Safetensors {
+            return Err(format!("a {} model has lost what a GGUF file needs to know of it", model.format.name()));
+        }
+        let config = model.config().ok_or("there is no config.json that can be read")?;
+        let family = config.family();
+        let architecture = Architecture::of(&family).ok_or_else(|| {
+            format!(
+                "its family is {}, and those that are converted are llama, mistral, qwen2 and qwen3",
+                quoted(&family)
+            )
+        })?;
+        let vocabulary = vocabulary::read(folder, config, rows_of_embedding(model)?)?;
+        let numbers = Numbers::of(config, model, architecture)?;
+        let places = places(model, architecture, numbers.head())?;
+        let extras = numbers.rope_factors().map(|values| Extra { name: "rope_freqs.weight", values });
+        Ok(Self { architecture, places, extras: extras.into_iter().collect(), numbers, vocabulary })
+    }
+}
+
+/// Rows of the embedding: as many tokens must the vocabulary have.
+fn rows_of_embedding(model: &Model) -> Result<usize, String> {
+    let names = ["model.embed_tokens.weight", "embed_tokens.weight"];
+    let found = names.iter().find_map(|name| model.find(name)).map(|i| &model.tensors[i].shape);
+    found.and_then(|shape| shape.first().copied()).ok_or_else(|| "it has no model.embed_tokens.weight".into())
+}
+
+fn places(model: &Model, architecture: Architecture, head: usize) -> Result<Vec<Place>, String> {
+    let mut places = Vec::with_capacity(model.tensors.len());
+    for tensor in &model.tensors {
+        let name = names::of(&tensor.name).ok_or_else(|| {
+            format!("tensor {} has no place in llama.cpp's {}", quoted(&tensor.name), architecture.name())
+        })?;
+        let plain = matches!(tensor.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) && !tensor.is_coded();
+        if !plain {
+            let dtype = tensor.type_name();
+            return Err(format!(
+                "tensor {} is {dtype}; real numbers (F32, F16, BF16) are converted",
+                printable(&tensor.name)
+            ));
+        }
+        let rotary = [".attn_q.weight", ".attn_k.weight", ".attn_q.bias", ".attn_k.bias"];
+        let rotary = rotary.iter().any(|end| name.ends_with(end));
+        let interleaved = (architecture == Architecture::Llama && rotary).then_some(head);
+        if let Some(head) = interleaved.filter(|head| !rows(&tensor.shape).is_multiple_of(*head)) {
+            let rows = rows(&tensor.shape);
+            return Err(format!("tensor {} has {rows} rows, which are no whole heads of {head}", quoted(&tensor.name)));
+        }
+        places.push(Place { name, interleaved });
+    }
+    Ok(places)
+}
+
+/// Rows of a matrix, or elements of a bias.
+fn rows(shape: &[usize]) -> usize {
+    shape.first().copied().unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rotary_halves_become_neighbours() {
+        // numpy: arange(12).reshape(2, 2, 3).swapaxes(1, 2).ravel() lists the source row of each place.
+        let sources = [0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11];
+        for (place, source) in sources.into_iter().enumerate() {
+            assert_eq!(interleaved(source, 6), place);
+        }
+    }
+}

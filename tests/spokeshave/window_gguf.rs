@@ -1,0 +1,111 @@
+//! A GGUF model in the window: block types in place of grids, another target's mapping, and codes that are re-tuned on purpose.
+
+use super::bench::{Bench, bench_on, live, settle};
+use super::command::Folder;
+use egui::accesskit::Role;
+use egui_kittest::kittest::Queryable;
+use spokeshave::formats::gguf::layout::{Listing, lay_out, prefix, text_pair};
+use spokeshave::kernels::ggml::{BlockType, encode};
+use spokeshave::model::{OpenOptions, open};
+use std::sync::Arc;
+
+/// Weights that are spread like those of a layer: a fixed sequence without a period that shows.
+fn weights(n: usize) -> Vec<f32> {
+    (0..n).map(|i| ((i as f32 * 0.7).sin() + (i as f32 * 0.313).cos()) * 0.05).collect()
+}
+
+/// A file with matrices of these types and shapes.
+fn write(path: &str, tensors: &[(&str, BlockType, [usize; 2])]) {
+    let pair = text_pair("general.architecture", "llama");
+    let listings: Vec<Listing<'_>> =
+        tensors.iter().map(|(name, block_type, shape)| Listing { name, shape, block_type: *block_type }).collect();
+    let layout = lay_out(pair.len() as u64, &listings, 32).expect("they can be listed");
+    let mut file = [prefix(tensors.len() as u64, 1), pair, layout.infos].concat();
+    file.resize(file.len() + layout.padding as usize, 0);
+    let data = file.len();
+    for ((_, block_type, [rows, cols]), offset) in tensors.iter().zip(layout.offsets) {
+        file.resize(data + offset as usize, 0);
+        let mut blocks = vec![0; block_type.bytes_of(rows * cols).expect("whole blocks")];
+        encode(*block_type, &weights(rows * cols), &mut blocks).expect("a type that is written");
+        file.extend(blocks);
+    }
+    file.resize(layout.len as usize, 0);
+    std::fs::write(path, file).expect("the folder can be written to");
+}
+
+fn bench(folder: &Folder, tensors: &[(&str, BlockType, [usize; 2])]) -> Bench {
+    let path = folder.at("model.gguf");
+    write(&path, tensors);
+    let model = open(path.as_ref(), &OpenOptions::default()).expect("it is a GGUF file");
+    bench_on(Arc::new(model), [1440.0, 900.0], true)
+}
+
+const PLAIN: [(&str, BlockType, [usize; 2]); 2] =
+    [("blk.0.ffn_down.weight", BlockType::F16, [64, 160]), ("blk.0.ffn_up.weight", BlockType::F16, [64, 256])];
+
+fn scheme(bench: &Bench, index: usize) -> String {
+    live(bench).scheme(index).to_string()
+}
+
+#[test]
+fn quantizing_begins_with_the_target_s_own_type_that_fits() {
+    let folder = Folder::new("window-gguf-types");
+    let mut bench = bench(&folder, &PLAIN);
+    assert_eq!(live(&bench).target().name(), "gguf");
+    // Rows of 160 are no whole blocks of 256.
+    bench.get_by_role_and_label(Role::Switch, "Quantize").click();
+    settle(&mut bench);
+    assert_eq!(scheme(&bench, 0), "q5_0");
+    bench.get_by_label("layer blk.0.ffn_up.weight").click();
+    settle(&mut bench);
+    bench.get_by_role_and_label(Role::Switch, "Quantize").click();
+    settle(&mut bench);
+    assert_eq!(scheme(&bench, 1), "q4_k");
+    let row = &live(&bench).rows[1];
+    let estimate = row.estimate.as_ref().filter(|_| row.fresh).expect("the exact numbers have landed");
+    assert_eq!(estimate.bytes(), 64 * 144);
+    assert!(estimate.t2().is_some_and(|t2| t2 > 0.0 && t2 < 0.01));
+    // Up on the dial of bits: the types in their order, then the dtype.
+    for wanted in ["q5_k", "q6_k", "q8_0", "keep"] {
+        bench.key_press(egui::Key::CloseBracket);
+        settle(&mut bench);
+        assert_eq!(scheme(&bench, 1), wanted);
+    }
+}
+
+#[test]
+fn another_target_asks_for_its_nearest_schemes() {
+    let folder = Folder::new("window-gguf-mapping");
+    let mut bench = bench(&folder, &PLAIN);
+    bench.get_by_label("layer blk.0.ffn_up.weight").click();
+    settle(&mut bench);
+    bench.get_by_role_and_label(Role::Switch, "Quantize").click();
+    settle(&mut bench);
+    bench.get_by_role_and_label(Role::ComboBox, "target").click();
+    bench.step();
+    bench.step();
+    bench.get_by_label("packed").click();
+    settle(&mut bench);
+    assert_eq!((live(&bench).target().name(), scheme(&bench, 1).as_str()), ("gguf", "q4_k"));
+    bench.get_by_role_and_label(Role::Button, "Take the nearest").click();
+    settle(&mut bench);
+    assert_eq!((live(&bench).target().name(), scheme(&bench, 1).as_str()), ("packed", "int4:g32:asym"));
+    bench.get_by_role_and_label(Role::Button, "Undo").click();
+    settle(&mut bench);
+    assert_eq!((live(&bench).target().name(), scheme(&bench, 1).as_str()), ("gguf", "q4_k"));
+}
+
+#[test]
+fn what_is_quantized_is_re_tuned_on_purpose_only() {
+    let folder = Folder::new("window-gguf-codes");
+    let mut bench = bench(&folder, &[("blk.0.ffn_up.weight", BlockType::Q8_0, [64, 256])]);
+    assert!(bench.query_by_role_and_label(Role::Switch, "Quantize").is_none(), "codes are kept");
+    assert!(!live(&bench).model.tensors[0].is_touchable());
+    bench.get_by_role_and_label(Role::Button, "Re-tune what is quantized").click();
+    settle(&mut bench);
+    assert!(live(&bench).recipe().requantize);
+    bench.get_by_role_and_label(Role::Switch, "Quantize").click();
+    settle(&mut bench);
+    assert_eq!(scheme(&bench, 0), "q4_k");
+    assert!(bench.get_all_by_label_contains("Second error").count() > 0, "the loss is told to be a second one");
+}
