@@ -15,6 +15,7 @@
 //! | `each` | the loop that most levels share |
 //! | [`error`] | squared error, energy, cosine between a tensor and its compressed self |
 //! | [`quant`] | integer grids: scale, code, value |
+//! | [`affine`] | integer grids as MLX keeps them: scale, bias, codes without a sign |
 //! | [`small`] | casts, and small floats times a scale: FP8, MXFP4, NVFP4 |
 //! | [`masks`] | two masks side by side: overlap, and signs where both are kept |
 //! | [`nf4`] | NormalFloat 4 |
@@ -39,6 +40,7 @@
 //! | [`huffman`] | entropy coding of small codes, with a size known beforehand |
 //! | [`bits`] | packing of b-bit codes, least significant bit first |
 
+pub mod affine;
 pub mod among;
 pub mod best;
 pub mod bits;

@@ -163,22 +163,24 @@ fn tensor() -> impl Strategy<Value = (String, Vec<u64>, usize)> {
 fn header() -> impl Strategy<Value = Header> {
     let alignment = option::of(prop_oneof![Just(1), Just(8), Just(32), Just(64), Just(4096)]);
     let pairs = vec(("[a-c.]{0,3}|\\PC{1,9}", said()), 0..5);
-    (prop_oneof![Just(2), Just(3)], alignment, pairs, vec(tensor(), 0..5)).prop_map(|(version, alignment, pairs, rows)| {
-        let (mut at, mut end, mut tensors) = (0, 0, Vec::new());
-        for (name, mut dims, row) in rows {
-            let (kind, block, bytes) = TYPES[row];
-            if block > 1 && dims.is_empty() {
-                dims.push(1);
+    (prop_oneof![Just(2), Just(3)], alignment, pairs, vec(tensor(), 0..5)).prop_map(
+        |(version, alignment, pairs, rows)| {
+            let (mut at, mut end, mut tensors) = (0, 0, Vec::new());
+            for (name, mut dims, row) in rows {
+                let (kind, block, bytes) = TYPES[row];
+                if block > 1 && dims.is_empty() {
+                    dims.push(1);
+                }
+                if let Some(first) = dims.first_mut() {
+                    *first *= block as u64;
+                }
+                end = at + (dims.iter().product::<u64>() / block as u64) * bytes as u64;
+                tensors.push(Tensor { name, dims, kind, offset: at });
+                at = end.next_multiple_of(u64::from(alignment.unwrap_or(32)));
             }
-            if let Some(first) = dims.first_mut() {
-                *first *= block as u64;
-            }
-            end = at + (dims.iter().product::<u64>() / block as u64) * bytes as u64;
-            tensors.push(Tensor { name, dims, kind, offset: at });
-            at = end.next_multiple_of(u64::from(alignment.unwrap_or(32)));
-        }
-        Header { version, alignment, pairs, tensors, data: usize::try_from(end).expect("small") }
-    })
+            Header { version, alignment, pairs, tensors, data: usize::try_from(end).expect("small") }
+        },
+    )
 }
 
 /// Numbers that somebody's arithmetic did not survive.
