@@ -43,11 +43,11 @@ pub enum Error {
     )]
     CannotHold { tensor: String, target: &'static str, scheme: String, why: Option<&'static str>, nearest: String },
     #[error(
-        "tensor {}: target {target} stores it as one with {}, and both need the same number format and groups: {scheme} is not {theirs}; set all of them alike, the nearest for it is {nearest} (--nearest accepts it)",
+        "tensor {}: target {target} stores it as one with {}, and both need the same number format and groups: {apart}; set all of them alike, the nearest for it is {nearest} (--nearest accepts it)",
         quoted(tensor),
         quoted(with)
     )]
-    Joined { tensor: String, with: String, target: &'static str, scheme: String, theirs: String, nearest: String },
+    Joined { tensor: String, with: String, target: &'static str, apart: String, nearest: String },
     #[error(
         "tensor {}: no level of {scheme} is 0, so what is pruned would not stay 0; {instead} has one (--nearest takes the scheme all the same, and zeros tells)",
         quoted(tensor)

@@ -156,8 +156,7 @@ impl Plan {
                     tensor: name(first),
                     with: name(other),
                     target: self.target.name(),
-                    scheme: outcomes[first].scheme.to_string(),
-                    theirs: outcomes[other].scheme.to_string(),
+                    apart: format!("{} is not {}", outcomes[first].scheme, outcomes[other].scheme),
                     nearest: stored[first].to_string(),
                 });
             }

@@ -131,7 +131,7 @@ fn a_file_is_called_by_what_most_of_it_is() {
         (&["z.weight=bf16"], 32),
         (&["a.weight=f16"], 0),
         (&["z.weight=q4_0"], 2),
-        (&["z.weight=q5_k"], 8),
+        (&["z.weight=q5_k"], 9),
         (&["z.weight=mxfp4_ggml"], 38),
     ] {
         let (recipe, plan) = planned(&model, lines);
@@ -147,7 +147,7 @@ fn what_is_pruned_carries_its_mask_and_a_mask_of_zeros_needs_none() {
     let mask = folder.write("mask.gguf", source());
     run(&["export", &path, "--set", "z.weight=prune:0.5+q4_0", "-o", &folder.at("out.gguf")]).done();
     run(&["verify", &path, &folder.at("out.gguf")]).done();
-    run(&["export", &path, "--set", &format!("z.weight=mask:{mask}+f16"), "-o", &folder.at("masked.gguf")]).done();
+    run(&["export", &path, "--set", &format!("z.weight=mask:{mask}+q8_0"), "-o", &folder.at("masked.gguf")]).done();
     let head = table(&folder.read("masked.gguf")).gguf.unwrap();
     assert!(head.pairs.text("spokeshave.mask.z.weight").is_some_and(|mask| mask.len() > 40));
     assert!(head.pairs.text("spokeshave.recipe").is_some_and(|recipe| recipe.contains("mask:embedded")));
