@@ -221,11 +221,11 @@ mod tests {
         // 1 / 7 = 0.142857…: 0x3e12 in bf16 is 0.142578125. 0.5 / 0.142578125 = 3.507 is 4, where 1/7 would make 3.5 of it.
         let extent = Extent { low: -1.0_f32, high: 0.5 };
         let grid = Grid::stored(4, false, extent, Some(BF16)).unwrap();
-        assert_eq!((grid.scale, grid.code(0.5), grid.code(-1.0)), (0.142_578_125, 4, -7));
+        assert_eq!((grid.scale, grid.code(0.5), grid.code(-1.0)), (f32::from_bits(0x3e12_0000), 4, -7));
         assert_eq!(Grid::stored(4, false, extent, None), Grid::new(4, false, extent));
         // The zero point goes by the scale as it is stored: 1 / 0.1 = 10, 0x3dcd = 0.10009765625.
         let grid = Grid::stored(4, true, extent, Some(BF16)).unwrap();
-        assert_eq!((grid.scale, grid.zero_point), (0.100_097_656_25, 10));
+        assert_eq!((grid.scale, grid.zero_point), (f32::from_bits(0x3dcd_0000), 10));
         // What rounds to 0 is 0 for good.
         let least = Grid::stored(8, false, Extent { low: 0.0, high: 1e-6_f32 }, Some(F16)).unwrap();
         assert_eq!((least.scale, least.code(1e-6)), (0.0, 0));

@@ -143,7 +143,7 @@ impl Plan {
         let Some(runtime) = self.target.runtime() else { return Ok(()) };
         for members in model.joined(runtime) {
             let outcomes: Vec<Outcome<'_>> = members.iter().map(|&i| self.outcome(model, i)).collect();
-            let Some(quantize) = runtimes::common(self.target, &outcomes) else { continue };
+            let Some(runtimes::Instead(quantize)) = runtimes::common(self.target, &outcomes) else { continue };
             let stored: Vec<Scheme> =
                 outcomes.iter().map(|of| of.scheme.clone().with_quantize(quantize.clone())).collect();
             let changed = |(at, of): (usize, &Outcome<'_>)| (stored[at] != *of.scheme).then_some(at);

@@ -147,7 +147,7 @@ pub(super) fn nearest_for(
     if let Some(why) = model.why_not_quantized(index, runtime) {
         return Some((held.clone().with_quantize(dense(tensor)), Some(why)));
     }
-    if let Some(instead) = in_groups(target, assembly, quantize, shape) {
+    if let Some(Instead(instead)) = in_groups(target, assembly, quantize, shape) {
         return Some((held.clone().with_quantize(instead.or(dense(tensor))), Some("its rows are no whole groups")));
     }
     if let Quantize::Int { bits: 8, asymmetric: true, unit, range } = *quantize
@@ -166,14 +166,17 @@ fn dense(tensor: &Tensor) -> Option<Quantize> {
     (tensor.dtype.bits() > 16).then_some(Quantize::Bf16)
 }
 
-/// The same bits in groups of another size that divides a row, or by rows, where those that were asked for do not; the inner
-/// `None` where nothing does.
-fn in_groups(target: Target, assembly: Assembly, quantize: &Quantize, shape: &[usize]) -> Option<Option<Quantize>> {
+/// What takes the place of a quantize step; nothing where no such step fits.
+pub(super) struct Instead(pub(super) Option<Quantize>);
+
+/// The same bits in groups of another size that divides a row, or by rows, where those that were asked for do not; nothing
+/// where none does.
+fn in_groups(target: Target, assembly: Assembly, quantize: &Quantize, shape: &[usize]) -> Option<Instead> {
     let cols = shape.last().copied().unwrap_or(1);
     let wanted = match assembly.unit() {
         Unit::Group(size) if cols.is_multiple_of(size) => return None,
         Unit::Group(size) => size,
-        Unit::Row if matches!(assembly, Assembly::Packed { .. }) && cols < LEAST_COLUMNS => return Some(None),
+        Unit::Row if matches!(assembly, Assembly::Packed { .. }) && cols < LEAST_COLUMNS => return Some(Instead(None)),
         Unit::Row | Unit::Tensor => return None,
     };
     let (bits, asymmetric, range) = match *quantize {
@@ -183,10 +186,10 @@ fn in_groups(target: Target, assembly: Assembly, quantize: &Quantize, shape: &[u
     let smaller = [128, 64, 32].into_iter().find(|&size| size <= wanted && cols.is_multiple_of(size));
     let unit = match smaller {
         Some(size) => Unit::Group(size),
-        None if target == Target::Mlx || cols < LEAST_COLUMNS => return Some(None),
+        None if target == Target::Mlx || cols < LEAST_COLUMNS => return Some(Instead(None)),
         None => Unit::Row,
     };
-    Some(Some(Quantize::Int { bits, unit, asymmetric, range }))
+    Some(Instead(Some(Quantize::Int { bits, unit, asymmetric, range })))
 }
 
 /// The scheme as a target holds it on a matrix of this shape; without its quantize step where none fits.
@@ -197,14 +200,14 @@ pub(super) fn usable(target: Target, scheme: &Scheme, shape: &[usize]) -> Scheme
         in_groups(target, assembly, quantize, shape)
     });
     match instead {
-        Some(instead) => held.with_quantize(instead),
+        Some(Instead(instead)) => held.with_quantize(instead),
         None => held,
     }
 }
 
 /// What the tensors that a runtime joins must be stored in, where it is not the same for all of them: the one of most bits.
 /// `None` where it is the same.
-pub(super) fn common<'a>(target: Target, outcomes: &[Outcome<'a>]) -> Option<Option<Quantize>> {
+pub(super) fn common<'a>(target: Target, outcomes: &[Outcome<'a>]) -> Option<Instead> {
     let form = |of: &Outcome<'a>| of.assembly(target).map(|assembly| assembly.of_rows(of.geometry().cols));
     let first = outcomes.first().map(form)?;
     if outcomes.iter().all(|of| form(of) == first) {
@@ -212,7 +215,7 @@ pub(super) fn common<'a>(target: Target, outcomes: &[Outcome<'a>]) -> Option<Opt
     }
     let bits = |of: &&Outcome<'a>| form(of).map_or(u32::MAX, |assembly| 32 * assembly.bits() - side(assembly));
     let widest = outcomes.iter().max_by_key(bits)?;
-    Some(form(widest).and_then(|_| widest.scheme.quantize.clone()))
+    Some(Instead(form(widest).and_then(|_| widest.scheme.quantize.clone())))
 }
 
 /// Of two layouts with as many bits the one with smaller units is the wider.
@@ -297,6 +300,7 @@ mod tests {
             let schemes: Vec<Scheme> = texts.iter().map(|text| text.parse().unwrap()).collect();
             let outcomes: Vec<Outcome<'_>> = schemes.iter().map(|s| Outcome::whole(&model.tensors[0], s)).collect();
             common(Target::CompressedTensors, &outcomes)
+                .map(|Instead(quantize)| quantize)
                 .map(|quantize| Scheme::keep().with_quantize(quantize).to_string())
         };
         assert_eq!(common_of(&["int4:g32", "prune:0.5+int4:g32:mse"]), None);
