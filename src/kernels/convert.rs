@@ -180,6 +180,20 @@ pub fn f32_from_f16(pattern: u16) -> f32 {
     f32::from_bits(scaled.to_bits() | special | sign)
 }
 
+/// f32 to binary16, ties to even, without a branch: equal to [`encode_small`].
+#[must_use]
+#[inline]
+pub fn f16_from_f32(x: f32) -> u16 {
+    let sign = x.to_bits() >> 16 & 0x8000;
+    let magnitude = x.to_bits() & 0x7fff_ffff;
+    let rounded = magnitude + 0x0fff + (magnitude >> 13 & 1);
+    let normal = (rounded.wrapping_sub(112 << 23) >> 13).min(0x7c00);
+    // Below 2^-14 steps are 2^-24, which is what an f32 from 1/2 on counts in.
+    let small = (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0.5_f32.to_bits());
+    let finite = if magnitude < 113 << 23 { small } else { normal };
+    if magnitude > 0x7f80_0000 { 0x7e00 } else { (sign | finite) as u16 }
+}
+
 /// The 256 values of an 8-bit float, as f32 (exact).
 #[must_use]
 pub fn table_of_f8(format: SmallFloat) -> &'static [f32; 256] {
@@ -276,6 +290,14 @@ mod tests {
             }
         }
         assert!(f32_from_bf16(bf16_from_f32(f32::NAN)).is_nan());
+        let spread = (0..1_000_000_u32).map(|i| i.wrapping_mul(2_654_435_761));
+        let edges = (0..=u16::MAX).flat_map(|pattern| {
+            let middle = f32_from_f16(pattern).to_bits() | 0x1000;
+            [middle - 1, middle, middle + 1]
+        });
+        for x in spread.chain(edges).map(f32::from_bits) {
+            assert_eq!(f16_from_f32(x), encode_small(F16, f64::from(x)), "{x:e}");
+        }
         assert_eq!(table_of_f8(F8_E5M2)[0x3c], 1.0);
         assert_eq!(f32_from_e8m0(127), 1.0);
     }

@@ -10,6 +10,7 @@ mod corpus;
 mod factorized;
 #[cfg(target_os = "linux")]
 mod faults;
+mod ggml;
 mod headers;
 mod json_text;
 mod levels;
