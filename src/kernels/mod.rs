@@ -36,6 +36,7 @@
 //! | [`table`] | counts by the upper 16 bits: the value table |
 //! | [`sketch`] | where weights lie in their group's range: errors of any width by a dot product |
 //! | [`trial`] | one grid tried on a handful of groups |
+//! | [`ggml`] | the block types of GGUF files, both ways, bit for bit llama.cpp's |
 //! | [`gaps`] | relative indices, and how many of each a tensor needs |
 //! | [`huffman`] | entropy coding of small codes, with a size known beforehand |
 //! | [`bits`] | packing of b-bit codes, least significant bit first |
