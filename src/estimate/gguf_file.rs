@@ -142,7 +142,9 @@ pub fn name_of<'a>(model: &'a Model, conversion: Option<&'a Conversion>, index: 
 fn items(model: &Model, conversion: Option<&Conversion>) -> Vec<Item> {
     let mut tensors: Vec<usize> = (0..model.tensors.len()).collect();
     let Some(conversion) = conversion else {
-        tensors.sort_by_key(|&i| (model.tensors[i].shard(), model.tensors[i].place().start, i));
+        // One without elements lies where the next begins, and before it.
+        let place = |i: usize| (model.tensors[i].shard(), model.tensors[i].place());
+        tensors.sort_by_key(|&i| (place(i).0, place(i).1.start, place(i).1.end, i));
         return tensors.into_iter().map(Item::Tensor).collect();
     };
     let name = |i: usize| name_of(model, Some(conversion), i);

@@ -55,7 +55,7 @@ fn other_key<'a>(
     found: &'a [KeyValue],
     converted: bool,
 ) -> Result<Option<&'a str>, Error> {
-    let copied = |part, out: &mut Vec<u8>| {
+    let copied = |part: Range<u64>, out: &mut Vec<u8>| -> Result<(), Error> {
         let Some(source) = model.shards.first() else { return Ok(()) };
         out.extend_from_slice(source.read(part, &mut Vec::new())?);
         Ok(())
@@ -81,7 +81,7 @@ fn other_key<'a>(
 type Part<'a> = Box<dyn Fn(Range<u64>, &mut Vec<u8>) -> Result<(), Error> + 'a>;
 
 fn slice(bytes: &[u8]) -> impl Fn(Range<u64>, &mut Vec<u8>) -> Result<(), Error> {
-    |part, out| {
+    move |part, out| {
         out.extend_from_slice(&bytes[part.start as usize..part.end as usize]);
         Ok(())
     }

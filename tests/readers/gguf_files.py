@@ -119,6 +119,7 @@ def check_plain(checks: Checks, work: Path) -> None:
         "int16": ("I16", np.arange(-8, 8) * 1000),
         "int32": ("I32", np.arange(-8, 8) * 10**8),
         "int64": ("I64", np.arange(-8, 8) * 10**18),
+        "nothing.weight": ("Q8_0", np.zeros((3, 0))),
         "double.weight": ("F64", draw.standard_normal((3, 5))),
         "scalar": ("F32", np.float32(2.5)),
         "four.weight": ("F16", draw.standard_normal((2, 3, 4, 5))),
@@ -126,7 +127,7 @@ def check_plain(checks: Checks, work: Path) -> None:
     }
     tensors = {}
     for name, (kind, array) in made.items():
-        array = np.asarray(array).astype(PLAIN[kind])
+        array = np.asarray(array).astype(PLAIN.get(kind, "f4"))
         raw = np.frombuffer(array.tobytes(), "u1")
         tensors[name] = Stored(kind, array.shape, raw.reshape(1, -1))
     path = work / "plain.gguf"
@@ -140,7 +141,9 @@ def check_plain(checks: Checks, work: Path) -> None:
         checks.run(case, "verify", path, out, "--json")
     found = read_artifact(work / "plain.safetensors", "safetensors")[0]
     for name, t in tensors.items():
-        checks.equal(case, f"{name}: in safetensors", found.get(name), (t.kind, t.shape, t.rows.tobytes()))
+        dtype = "F32" if t.kind == "Q8_0" else t.kind
+        checks.equal(case, f"{name}: in safetensors", found.get(name), (dtype, t.shape, t.rows.tobytes()))
+    checks.equal(case, "order", list(read(work / "plain-again.gguf").tensors), list(tensors))
     whole, again = path.read_bytes(), (work / "plain-again.gguf").read_bytes()
     data = sum(len(t.rows.tobytes()) + -t.rows.size % 32 for t in tensors.values())
     checks.equal(case, "the data is copied whole", again[-data:], whole[-data:])

@@ -83,7 +83,7 @@ def as_in_hf(config: dict, file: File) -> dict[str, np.ndarray]:
 def expected_pairs(name: str, config: dict, kind: int) -> dict:
     """Keys with their values, for all but the tokenizer."""
     arch = gguf.MODEL_ARCH_NAMES[MAPS[config["model_type"]]]
-    head, scaling = make_hf.head_of(config), config.get("rope_scaling") or {}
+    head, (scaling, theta) = make_hf.head_of(config), make_hf.scaling_of(config)
     f32 = lambda x: float(np.float32(x))
     own = {
         "block_count": config["num_hidden_layers"],
@@ -93,13 +93,16 @@ def expected_pairs(name: str, config: dict, kind: int) -> dict:
         "attention.head_count": config["num_attention_heads"],
         "attention.head_count_kv": config["num_key_value_heads"],
         "attention.layer_norm_rms_epsilon": f32(config["rms_norm_eps"]),
-        "rope.freq_base": f32(config["rope_theta"]),
+        "rope.freq_base": f32(theta),
         "rope.dimension_count": head,
     }
     if "head_dim" in config:
         own |= {"attention.key_length": head, "attention.value_length": head}
     if scaling.get("type") == "linear":
         own |= {"rope.scaling.type": "linear", "rope.scaling.factor": f32(scaling["factor"])}
+    if scaling.get("rope_type") == "yarn":
+        own |= {"rope.scaling.type": "yarn", "rope.scaling.factor": f32(scaling["factor"]), "rope.scaling.finetuned": True}
+        own |= {"rope.scaling.original_context_length": scaling["original_max_position_embeddings"]}
     general = {"general.architecture": arch, "general.type": "model", "general.name": name, "general.file_type": kind, "general.quantization_version": 2}
     return general | {f"{arch}.{key}": value for key, value in own.items()}
 

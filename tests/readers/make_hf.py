@@ -62,7 +62,11 @@ FAMILIES = {
         config={"hidden_size": 512, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 32, "sliding_window": None},
     ),
     "qwen2": Family("qwen2", "qwen2", tied=True, biases=True, config={"rope_theta": 1000000.0}),
-    "qwen3": Family("qwen3", "qwen2", config={"head_dim": 128}),
+    "qwen3": Family(
+        "qwen3",
+        "qwen2",
+        config={"head_dim": 128, "rope_parameters": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "rope_theta": 50000.0}},
+    ),
 }
 
 
@@ -85,7 +89,10 @@ def config_of(family: Family) -> dict:
         "eos_token_id": 2,
         "torch_dtype": "float32",
     }
-    return base | family.config
+    config = base | family.config
+    if "rope_parameters" in config:  # transformers 5 has the base of the frequencies there
+        del config["rope_theta"]
+    return config
 
 
 def head_of(config: dict) -> int:
@@ -218,13 +225,24 @@ def save(folder: Path, weights: dict[str, np.ndarray], shards: bool = False) -> 
 # ---------------------------------------------------------------- what it computes
 
 
+def scaling_of(config: dict) -> tuple[dict, float]:
+    """How positions are scaled, and the base of the frequencies."""
+    scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    return scaling, config.get("rope_theta") or scaling["rope_theta"]
+
+
 def frequencies(config: dict, head: int) -> np.ndarray:
     """Of each rotary pair, as `ROPE_INIT_FUNCTIONS` has them."""
-    scaling = config.get("rope_scaling") or {}
-    plain = config["rope_theta"] ** -(np.arange(0, head, 2) / head)
+    scaling, theta = scaling_of(config)
+    plain = theta ** -(np.arange(0, head, 2) / head)
     kind = scaling.get("rope_type", scaling.get("type"))
     if kind == "linear":
         return plain / scaling["factor"]
+    if kind == "yarn":
+        turns = lambda beta: head * math.log(scaling["original_max_position_embeddings"] / (beta * 2 * math.pi)) / (2 * math.log(theta))
+        first, last = max(math.floor(turns(32)), 0), min(math.ceil(turns(1)), head - 1)
+        stretched = np.clip((np.arange(head // 2) - first) / max(last - first, 0.001), 0, 1)
+        return plain / scaling["factor"] * stretched + plain * (1 - stretched)
     if kind != "llama3":
         return plain
     low, high, original = scaling["low_freq_factor"], scaling["high_freq_factor"], scaling["original_max_position_embeddings"]
@@ -238,10 +256,10 @@ def norm(x: np.ndarray, weight: np.ndarray, epsilon: float) -> np.ndarray:
     return x / np.sqrt((x * x).mean(-1, keepdims=True) + epsilon) * weight
 
 
-def rotate(x: np.ndarray, frequency: np.ndarray) -> np.ndarray:
-    """[positions, heads, head]: halves of a head are the two coordinates."""
+def rotate(x: np.ndarray, frequency: np.ndarray, by: float) -> np.ndarray:
+    """[positions, heads, head]: halves of a head are the two coordinates; YaRN makes them longer as well."""
     angle = np.arange(x.shape[0])[:, None, None] * frequency
-    a, b = np.split(x, 2, -1)
+    a, b = np.split(x * by, 2, -1)
     return np.concatenate([a * np.cos(angle) - b * np.sin(angle), b * np.cos(angle) + a * np.sin(angle)], -1)
 
 
@@ -249,7 +267,8 @@ def forward(config: dict, weights: dict[str, np.ndarray], ids: list[int]) -> np.
     """Log-probabilities, one row for each position."""
     w = {name: array.astype("f8") for name, array in weights.items()}
     heads, shared, head, epsilon = config["num_attention_heads"], config["num_key_value_heads"], head_of(config), config["rms_norm_eps"]
-    frequency, n = frequencies(config, head), len(ids)
+    frequency, n, scaling = frequencies(config, head), len(ids), scaling_of(config)[0]
+    by = 0.1 * math.log(scaling["factor"]) + 1 if scaling.get("rope_type") == "yarn" else 1.0
     future = np.triu(np.full((n, n), -np.inf), 1)
     x = w["model.embed_tokens.weight"][ids]
     for block in range(config["num_hidden_layers"]):
@@ -259,7 +278,7 @@ def forward(config: dict, weights: dict[str, np.ndarray], ids: list[int]) -> np.
         q, k, v = (linear(f"self_attn.{part}_proj", y).reshape(n, -1, head) for part in "qkv")
         if config["model_type"] == "qwen3":
             q, k = (norm(t, w[f"{at}self_attn.{part}_norm.weight"], epsilon) for part, t in (("q", q), ("k", k)))
-        q, k = rotate(q, frequency), rotate(k, frequency)
+        q, k = rotate(q, frequency, by), rotate(k, frequency, by)
         k, v = np.repeat(k, heads // shared, 1), np.repeat(v, heads // shared, 1)
         scores = np.einsum("ihd,jhd->hij", q, k) / math.sqrt(head) + future
         scores = np.exp(scores - scores.max(-1, keepdims=True))

@@ -127,7 +127,7 @@ fn a_file_is_called_by_what_most_of_it_is() {
         (&["z.weight=bf16"], 32),
         (&["a.weight=f16"], 0),
         (&["z.weight=q4_0"], 2),
-        (&["z.weight=q5_k"], 8),
+        (&["z.weight=q5_k"], 9),
         (&["z.weight=mxfp4_ggml"], 38),
     ] {
         let (recipe, plan) = planned(&model, lines);

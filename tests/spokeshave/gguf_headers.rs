@@ -185,7 +185,7 @@ fn header() -> impl Strategy<Value = Header> {
 fn odd() -> impl Strategy<Value = u64> {
     prop_oneof![
         0_u64..70,
-        (0_u32..64).prop_map(|bit| 1 << bit),
+        (0_u32..64).prop_map(|bit| 1_u64 << bit),
         (0_u32..64, 0_u64..64).prop_map(|(bit, less)| (1_u64 << bit).wrapping_sub(less)),
         any::<u64>(),
     ]
