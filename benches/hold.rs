@@ -227,47 +227,47 @@ fn read_under(model: Arc<Model>, scheme: &Scheme) -> Times {
     times
 }
 
+/// Everything that is tried, but what a word on the command line leaves out.
+fn schemes(wanted: impl Fn(&str) -> bool) -> Vec<Scheme> {
+    let with_pruning =
+        QUANTIZED.iter().flat_map(|quantized| [(*quantized).to_owned(), format!("prune:0.5+{quantized}")]);
+    let by_rows = ["int4:row", "int4:g64", "int4:g64:asym:mse", "ternary:row", "codebook:16"];
+    let by_rows = by_rows.map(|quantized| format!("prune:0.5:row+{quantized}"));
+    let alone = PRUNED.iter().chain(FACTORS).map(|text| (*text).to_owned());
+    let all = alone.chain(with_pruning).chain(by_rows).map(|text| text.parse().expect("a scheme"));
+    all.filter(|scheme: &Scheme| !scheme.loses_zeros() && wanted(&scheme.to_string())).collect()
+}
+
+/// Prints the lines of one model.
+fn table(what: &str, made: &Made, schemes: &[Scheme], while_reading: &[Scheme]) {
+    let model = made.open();
+    let index = model.find("model.layers.0.mlp.gate_proj.weight").unwrap_or(0);
+    let mut live = settled(model);
+    println!("\n{what:<32}{:>20}{:>24}{:>24}", "every layer", "one layer", "bars of one layer");
+    for scheme in schemes {
+        // One first: while every layer is served, exact numbers land, which are then kept.
+        let one = change(&mut live, index, &ApplyTo::This, scheme);
+        let every = change(&mut live, index, &all_that_take(scheme), scheme);
+        let bars = sweep(&mut live, index, scheme);
+        let words = [every, one, bars].map(|times| times.map_or_else(|| "refused".into(), Times::words));
+        println!("{:<32}{:>20}{:>24}{:>24}", scheme.to_string(), words[0], words[1], words[2]);
+    }
+    drop(live);
+    println!("{:<32}{:>20}", "while it is read", "every layer");
+    for scheme in while_reading {
+        println!("{:<32}{:>20}", scheme.to_string(), read_under(made.open(), scheme).words());
+    }
+}
+
 fn main() {
     let only = std::env::args().skip(1).find(|word| !word.starts_with('-'));
     let wanted = |text: &str| only.as_ref().is_none_or(|only| text.contains(only.as_str()));
-    let both = QUANTIZED.iter().flat_map(|quantized| [(*quantized).to_owned(), format!("prune:0.5+{quantized}")]);
-    let by_rows = ["int4:row", "int4:g64", "int4:g64:asym:mse", "ternary:row", "codebook:16"];
-    let by_rows = by_rows.map(|quantized| format!("prune:0.5:row+{quantized}"));
-    let schemes: Vec<Scheme> = PRUNED
-        .iter()
-        .chain(FACTORS)
-        .map(|text| (*text).to_owned())
-        .chain(both)
-        .chain(by_rows)
-        .filter_map(|text| text.parse().ok())
-        .filter(|scheme: &Scheme| !scheme.loses_zeros() && wanted(&scheme.to_string()))
-        .collect();
-    let models: [(&str, fn() -> Made); 4] = [
-        ("300 tensors of a llama, bf16", || Made::of(&llama(512), Dtype::BF16)),
-        ("300 tensors of a llama, f32", || Made::of(&llama(512), Dtype::F32)),
-        ("300 small tensors, bf16", || Made::new(300, 250, 250)),
-        ("2 tensors of 45 M, bf16", || Made::new(2, 4096, 11_008)),
-    ];
-    println!("milliseconds: the longest call, the median until no row waits, most polls");
-    for (what, make) in models {
-        let made = make();
-        let model = made.open();
-        let index = model.find("model.layers.0.mlp.gate_proj.weight").unwrap_or(0);
-        let mut live = settled(model);
-        println!("\n{what:<32}{:>20}{:>24}{:>24}", "every layer", "one layer", "bars of one layer");
-        for scheme in &schemes {
-            // One first: while every layer is served, exact numbers land, which are then kept.
-            let one = change(&mut live, index, &ApplyTo::This, scheme);
-            let every = change(&mut live, index, &all_that_take(scheme), scheme);
-            let bars = sweep(&mut live, index, scheme);
-            let words = [every, one, bars].map(|times| times.map_or_else(|| "refused".into(), Times::words));
-            println!("{:<32}{:>20}{:>24}{:>24}", scheme.to_string(), words[0], words[1], words[2]);
-        }
-        drop(live);
-        println!("{:<32}{:>20}", "while it is read", "every layer");
-        for scheme in WHILE_READING.iter().filter(|text| wanted(text)) {
-            let scheme: Scheme = scheme.parse().expect("a scheme");
-            println!("{:<32}{:>20}", scheme.to_string(), read_under(made.open(), &scheme).words());
-        }
-    }
+    let schemes = schemes(wanted);
+    let reading = WHILE_READING.iter().filter(|text| wanted(text)).map(|text| text.parse().expect("a scheme"));
+    let reading: Vec<Scheme> = reading.collect();
+    println!("milliseconds: the longest call, the median until no row waits, most calls");
+    table("300 tensors of a llama, bf16", &Made::of(&llama(512), Dtype::BF16), &schemes, &reading);
+    table("300 tensors of a llama, f32", &Made::of(&llama(512), Dtype::F32), &schemes, &reading);
+    table("300 small tensors, bf16", &Made::new(300, 250, 250), &schemes, &reading);
+    table("2 tensors of 45 M, bf16", &Made::new(2, 4096, 11_008), &schemes, &reading);
 }

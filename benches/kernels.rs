@@ -206,7 +206,7 @@ fn threads(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("threads");
     group.sample_size(20).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(3));
     let weights = &weights()[..1 << 22];
-    let wanted = Wanted { bits: 4, asymmetric: false };
+    let wanted = Wanted::new(4, false);
     let chunks = || weights.par_chunks(CHUNK);
     for threads in [1, 2] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads can be started");

@@ -33,7 +33,12 @@ pub fn export_ui(
     ui.add(egui::Label::new(theme::label(words)).wrap());
     ui.add_space(8.0);
     let (extension, name) = (live.target().extension(), path.clone());
-    let choose = move || rfd::FileDialog::new().add_filter(extension, &[extension]).set_file_name(name).save_file();
+    let choose = move || {
+        let dialog = rfd::FileDialog::new().set_file_name(name);
+        // A folder has no ending to look for.
+        let dialog = if extension.is_empty() { dialog } else { dialog.add_filter(extension, &[extension]) };
+        dialog.save_file()
+    };
     let entered = path_ui(ui, path, "Export path", view, choose);
     let out = PathBuf::from(path.trim());
     let running = live.export_progress();
@@ -160,6 +165,7 @@ pub fn suggested_name(live: &Live) -> String {
     let stem = file_stem(&live.model.name);
     match live.target() {
         Target::Packed => format!("{stem}.spk"),
+        target if target.is_folder() => format!("{stem}-{}", target.name()),
         _ => format!("{stem}-spokeshave.safetensors"),
     }
 }

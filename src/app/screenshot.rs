@@ -105,7 +105,8 @@ fn check_beside(bench: &Workbench, asked: bool) -> Result<(), String> {
 /// A picture replaces a picture and nothing else, and never a file of the model.
 fn check_out(out: &Path, model: Option<&Model>) -> Result<(), String> {
     if let Some(model) = model
-        && let Err(error @ crate::export::Error::OverSource(_)) = crate::export::check_destination(model, out, true)
+        && let Err(error @ crate::export::Error::OverSource(_)) =
+            crate::export::check_destination(model, crate::recipe::Target::Safetensors, out, true)
     {
         return Err(error.to_string());
     }

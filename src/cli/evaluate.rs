@@ -42,7 +42,7 @@ fn with_command(request: &Request, command: &str, global: &Global) -> Result<(),
     // A signal must not end the program while the folder is there.
     let _patience = signals::patience();
     let folder = TemporaryFolder::new()?;
-    let file = folder.0.join(format!("model.{}", request.plan.target.extension()));
+    let file = folder.0.join("model").with_extension(request.plan.target.extension());
     progress::watch(global.quiet, "exporting", |control| request.export(&file, false, control))?;
     let value = last_number(&output_of(command, &file)?)
         .ok_or_else(|| Failure::Told("the command of --with printed no number on its standard output".into()))?;

@@ -27,7 +27,7 @@ pub fn run(args: &ExportArgs, global: &Global) -> Result<(), Failure> {
     if let Some(original) = &args.rewind {
         return rewind(&request, original, args, global);
     }
-    check_destination(&request.model, &args.out, args.force).map_err(Error::from)?;
+    check_destination(&request.model, request.plan.target, &args.out, args.force).map_err(Error::from)?;
     global.notes(&what_was_left(args)?);
     let shortage = space::foresee(&request.model, &request.plan, &request.recipe, &args.out).map_err(Error::from)?;
     global.notes(&shortage.map(|shortage| shortage.to_string()).into_iter().collect::<Vec<_>>());

@@ -13,6 +13,7 @@ use crate::model::{Model, Tensor};
 use crate::session::Error;
 use serde::Serialize;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter};
 use std::path::Path;
@@ -41,7 +42,7 @@ struct Document<'a, T> {
 #[derive(Serialize)]
 struct Line<'a> {
     name: &'a str,
-    dtype: &'a str,
+    dtype: Cow<'a, str>,
     shape: &'a [usize],
     parameters: usize,
     bytes: u64,
@@ -121,7 +122,7 @@ fn row(tensor: &Tensor, stats: Option<&TensorStats>) -> Vec<String> {
     let n = tensor.elements() as u64;
     vec![
         printable(&tensor.name),
-        tensor.type_name().to_owned(),
+        tensor.type_name().into_owned(),
         format!("{:?}", tensor.shape),
         tensor.role.name().to_owned(),
         text::count(n),

@@ -5,10 +5,12 @@ use super::fit::Buffers;
 use super::prepare::Prepared;
 use super::{Error, Task};
 use crate::formats::Dtype;
+use crate::formats::assembly::Assembly;
 use crate::kernels::ggml::{self, BlockType};
 use crate::kernels::layout::Unit;
 use crate::kernels::levels::Levels;
-use crate::kernels::{Real, small};
+use crate::kernels::quant::Grid;
+use crate::kernels::{Real, affine, small};
 use crate::model::Scratch;
 use crate::recipe::Quantize;
 use std::ops::Range;
@@ -135,9 +137,11 @@ impl<T: Real> Chunk<T> {
         self.result.iter().zip(&self.source).all(|(q, w)| q.is_finite() || !w.is_finite())
     }
 
-    /// The dense target spells levels out in the tensor's own dtype; plain elements are in it already.
+    /// The dense target spells levels out in the tensor's own dtype, and so do readers of codes with scales of that dtype; plain
+    /// elements are in it already.
     fn round_for_dense(&mut self, task: &Task<'_>) {
-        let wide = matches!(task.tensor.dtype, Dtype::F32 | Dtype::F64);
+        let wide =
+            matches!(task.tensor.dtype, Dtype::F32 | Dtype::F64) || task.assembly().is_some_and(Assembly::is_single);
         let levels = self.kind == Codes::Level || (self.kind == Codes::None && task.tensor.is_coded());
         if task.target.is_dense() && levels && !wide {
             self.unrounded.extend_from_slice(&self.result);
@@ -164,6 +168,7 @@ impl<T: Real> Chunk<T> {
         let n = self.pruned.len();
         self.codes.resize(n, 0);
         self.result.resize(n, T::ZERO);
+        let assembly = task.assembly();
         for (index, piece) in fit.unit.pieces(prepared.geometry, self.range.clone()) {
             let range = piece.start - self.range.start..piece.end - self.range.start;
             let values = &self.pruned[range.clone()];
@@ -172,7 +177,11 @@ impl<T: Real> Chunk<T> {
                 None => fit.levels(values, &mut self.buffers),
             };
             let levels = levels.ok_or_else(|| task.scale_overflow())?;
-            levels.quantize(values, &mut self.codes[range.clone()], &mut self.result[range.clone()]);
+            let (codes, result) = (&mut self.codes[range.clone()], &mut self.result[range.clone()]);
+            levels.quantize(values, codes, result);
+            if let (Some(Assembly::Affine { bits, .. }), Levels::Grid(grid)) = (assembly, &levels) {
+                read_by_bias(task, bits, grid, codes, result);
+            }
             let begins = unit_starts_at(fit.unit, prepared, piece.start);
             self.pieces.push(Piece { range, levels, begins });
         }
@@ -215,6 +224,18 @@ impl<T: Real> Chunk<T> {
         self.result.resize(self.pruned.len(), T::ZERO);
         small::cast(format, &self.pruned, &mut self.codes, &mut self.result);
         Ok(())
+    }
+}
+
+/// What MLX's readers make of an asymmetric grid whose zero point its bias does not tell: scale · u + bias.
+fn read_by_bias<T: Real>(task: &Task<'_>, bits: u32, grid: &Grid<T>, codes: &[i32], result: &mut [T]) {
+    let asymmetric = matches!(task.scheme.quantize, Some(Quantize::Int { asymmetric: true, .. }));
+    let (scale, format) = (grid.scale.to_f64() as f32, task.tensor.dtype.small());
+    let bias = affine::bias(scale, grid.zero_point, format);
+    if asymmetric && affine::zero_point(scale, bias, bits, format) != Some(grid.zero_point) {
+        for (q, &code) in result.iter_mut().zip(codes) {
+            *q = T::from_f32(affine::value(scale, bias, code as u8));
+        }
     }
 }
 

@@ -6,11 +6,11 @@
 use super::chunk::Chunk;
 use super::prepare::{Prepared, counted_in_runs, descend};
 use super::{Error, Task};
-use crate::kernels::Real;
 use crate::kernels::clip::{self, CANDIDATES, Wanted, best_clip, clip_errors, percentile_place, scaled};
 use crate::kernels::layout::Unit;
 use crate::kernels::quant::{Extent, Grid};
 use crate::kernels::select::{DIGITS, Select};
+use crate::kernels::{Real, affine};
 use crate::recipe::Range;
 use rayon::prelude::*;
 use std::cell::Cell;
@@ -24,6 +24,8 @@ pub(super) struct GridFit {
     pub range: Range,
     /// Whether elements that are 0 were pruned, and do not count.
     pub survivors: bool,
+    /// Whether a bias is stored for the zero point, of the dtype of the scale, and so has to be a number of it.
+    pub biased: bool,
 }
 
 /// Buffers of a fit.
@@ -46,7 +48,12 @@ impl GridFit {
 
     /// The grid over a known extent.
     pub fn grid_of<T: Real>(&self, extent: Extent<T>) -> Option<Grid<T>> {
-        Grid::new(self.wanted.bits, self.wanted.asymmetric, extent)
+        let Wanted { bits, asymmetric, scale } = self.wanted;
+        let fits = |grid: &Grid<T>| {
+            let zero_point = grid.zero_point + affine::shift(bits, asymmetric);
+            affine::bias(grid.scale.to_f64() as f32, zero_point, scale).is_finite()
+        };
+        self.wanted.over(extent).filter(|grid| !self.biased || fits(grid))
     }
 }
 

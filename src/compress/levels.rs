@@ -11,7 +11,7 @@ use crate::kernels::Real;
 use crate::kernels::best::best;
 use crate::kernels::clip::Wanted;
 use crate::kernels::codebook::{Codebook, Ordered, lloyd};
-use crate::kernels::convert::{F8_E4M3, F8_E5M2, SmallFloat};
+use crate::kernels::convert::{F8_E4M3, F8_E5M2, SmallFloat, round_small};
 use crate::kernels::layout::Unit;
 use crate::kernels::levels::Levels;
 use crate::kernels::nf4::Normal;
@@ -19,7 +19,7 @@ use crate::kernels::quant::Extent;
 use crate::kernels::signs::{Binary, Ternary};
 use crate::kernels::small::{Scaled, mx_exponent, nv_global, nv_scale};
 use crate::kernels::sum::Tally;
-use crate::recipe::Quantize;
+use crate::recipe::{Quantize, Target};
 use std::sync::Arc;
 
 /// How the levels of a scheme's units are found.
@@ -36,7 +36,11 @@ pub(super) struct Fit {
 enum How {
     Grid(GridFit),
     /// The largest number of the format stands for max|w|.
-    Float(SmallFloat),
+    Float {
+        format: SmallFloat,
+        /// What the scale is stored as, where that is no f32.
+        scale: Option<SmallFloat>,
+    },
     Mx,
     /// With the scale over the whole tensor.
     Nv(f32),
@@ -66,11 +70,16 @@ impl Fit {
     /// How a scheme finds its levels, with what the whole tensor shares still to be looked for; `None` when it has none.
     pub fn of(task: &Task<'_>) -> Option<Self> {
         let survivors = task.is_pruned();
+        let scale = task.target.scale_format(task.tensor.dtype);
         let (unit, how) = match *task.scheme.quantize.as_ref()? {
             Quantize::Int { bits, unit, asymmetric, range } => {
-                (unit, How::Grid(GridFit { wanted: Wanted { bits, asymmetric }, unit, range, survivors }))
+                let wanted = Wanted { bits, asymmetric, scale };
+                let fit = GridFit { wanted, unit, range, survivors, biased: task.target == Target::Mlx };
+                (unit, How::Grid(fit))
             }
-            Quantize::Fp8 { e5m2, row: true } => (Unit::Row, How::Float(if e5m2 { F8_E5M2 } else { F8_E4M3 })),
+            Quantize::Fp8 { e5m2, row: true } => {
+                (Unit::Row, How::Float { format: if e5m2 { F8_E5M2 } else { F8_E4M3 }, scale })
+            }
             Quantize::Mxfp4 => (Unit::Group(32), How::Mx),
             Quantize::Nvfp4 => (Unit::Group(16), How::Nv(1.0)),
             Quantize::Nf4(size) => (Unit::Group(size), How::Normal),
@@ -97,7 +106,7 @@ impl Fit {
         let peak = || Extent::of(values).abs_max();
         match self.how {
             How::Grid(fit) => fit.grid(values, buffers).map(Levels::Grid),
-            How::Float(format) => Some(of_peak(format, peak())),
+            How::Float { format, scale } => Some(of_peak(format, scale, peak())),
             How::Mx => mx_exponent(peak()).map(Levels::Mx),
             How::Nv(global) => nv_scale(peak(), global).map(|scale| Levels::Nv { scale, global }),
             How::Normal => Some(Levels::Normal(Normal { scale: peak() })),
@@ -120,8 +129,9 @@ impl Fit {
     }
 }
 
-fn of_peak<T: Real>(format: SmallFloat, peak: T) -> Levels<T> {
-    Levels::Float(Scaled { format, scale: peak.div(T::from_f64(format.max())) })
+fn of_peak<T: Real>(format: SmallFloat, stored: Option<SmallFloat>, peak: T) -> Levels<T> {
+    let scale = peak.div(T::from_f64(format.max()));
+    Levels::Float(Scaled { format, scale: stored.map_or(scale, |stored| round_small(stored, scale)) })
 }
 
 fn ternary<T: Real>(threshold: T, above: Tally) -> Option<Levels<T>> {
@@ -172,9 +182,9 @@ pub(super) fn long_levels<T: Real>(
             let extents = long_extents(task, prepared, grid)?;
             extents.into_iter().map(|extent| grid.grid_of(extent).map(Levels::Grid)).collect()
         }
-        How::Float(format) => {
+        How::Float { format, scale } => {
             let extents = extremes(task, prepared, fit.unit)?;
-            extents.into_iter().map(|extent: Extent<T>| Some(of_peak(format, extent.abs_max()))).collect()
+            extents.into_iter().map(|extent: Extent<T>| Some(of_peak(format, scale, extent.abs_max()))).collect()
         }
         How::Ternary => {
             let means = magnitudes(&|_| T::ZERO)?;

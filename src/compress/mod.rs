@@ -33,6 +33,7 @@ pub use prepare::{Prepared, prepare};
 
 use crate::control::Control;
 use crate::formats;
+use crate::formats::assembly::Assembly;
 use crate::formats::error::printable;
 use crate::kernels::Real;
 use crate::kernels::error::ErrorSums;
@@ -54,7 +55,7 @@ pub enum Error {
     )]
     NonFinite { tensor: String, count: u64, scheme: String },
     #[error(
-        "tensor {tensor:?}: the scale of {scheme} does not fit its arithmetic (its values span too far); use a symmetric grid or more groups"
+        "tensor {tensor:?}: the scale of {scheme} does not fit its arithmetic, or the dtype that it is stored in (its values span too far); use a symmetric grid, more groups, or a wider dtype"
     )]
     ScaleOverflow { tensor: String, scheme: String },
     #[error(
@@ -134,6 +135,12 @@ impl<'a> Task<'a> {
         let zeroed = self.zeroed.is_some();
         let cut = zeroed || self.shape != self.tensor.shape;
         Outcome { tensor: self.tensor, scheme: self.scheme, shape: self.shape, cut, zeroed }
+    }
+
+    /// The layout of a runtime that its codes are stored in; `None` where they are in none.
+    #[must_use]
+    pub fn assembly(&self) -> Option<Assembly> {
+        self.outcome().assembly(self.target)
     }
 
     pub(crate) fn check_cancelled(&self) -> Result<(), Error> {

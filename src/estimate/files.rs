@@ -1,12 +1,14 @@
 //! Which files an artifact has, and which tensors lie in which: one file for a file, the same shards for a folder.
 
-use super::total::stored_dtype;
+use super::parts;
 use crate::model::{Model, Origin};
 use crate::recipe::{Plan, Target};
 use std::path::Path;
 
 /// The name of the index beside shards.
 pub const INDEX: &str = "model.safetensors.index.json";
+/// The one file of a dense folder.
+pub const SINGLE: &str = "model.safetensors";
 /// The one file of a `packed` folder.
 pub const PACKED_FILE: &str = "model.spk";
 /// The one file of a `gguf` folder.
@@ -25,7 +27,10 @@ pub struct FilePlan {
 #[must_use]
 pub fn files(model: &Model, target: Target) -> Vec<FilePlan> {
     let all: Vec<usize> = (0..model.tensors.len()).collect();
-    let Origin::Folder(folder) = &model.origin else { return vec![FilePlan { name: None, tensors: all }] };
+    let Origin::Folder(folder) = &model.origin else {
+        let name = target.is_folder().then(|| SINGLE.to_owned());
+        return vec![FilePlan { name, tensors: all }];
+    };
     let one = match target {
         Target::Packed => Some(PACKED_FILE),
         Target::Gguf => Some(GGUF_FILE),
@@ -35,7 +40,7 @@ pub fn files(model: &Model, target: Target) -> Vec<FilePlan> {
         return vec![FilePlan { name: Some(name.into()), tensors: all }];
     }
     let one = |(shard, source): (usize, &crate::formats::Source)| {
-        let name = source.path().strip_prefix(folder).unwrap_or(Path::new("model.safetensors"));
+        let name = source.path().strip_prefix(folder).unwrap_or(Path::new(SINGLE));
         // A packed file spelled out is safetensors, and says so.
         let name = name.with_extension("safetensors");
         let parts: Vec<_> = name.components().map(|part| part.as_os_str().to_string_lossy()).collect();
@@ -43,7 +48,18 @@ pub fn files(model: &Model, target: Target) -> Vec<FilePlan> {
         let tensors = all.iter().copied().filter(|&i| model.tensors[i].shard() == shard).collect();
         FilePlan { name: Some(name), tensors }
     };
-    model.shards.iter().enumerate().map(one).collect()
+    let mut files: Vec<FilePlan> = model.shards.iter().enumerate().map(one).collect();
+    // MLX looks for no other names.
+    let found =
+        |name: &Option<String>| name.as_ref().is_some_and(|name| name.starts_with("model") && !name.contains('/'));
+    if target == Target::Mlx && !files.iter().all(|file| found(&file.name)) {
+        let count = files.len();
+        for (number, file) in files.iter_mut().enumerate() {
+            let numbered = || format!("model-{:05}-of-{count:05}.safetensors", number + 1);
+            file.name = Some(if count == 1 { SINGLE.to_owned() } else { numbered() });
+        }
+    }
+    files
 }
 
 /// The index of a sharded artifact: names to files, and the sum of the tensors' bytes. One file needs none, unless it lies
@@ -58,10 +74,9 @@ pub fn index_text(model: &Model, plan: &Plan, files: &[FilePlan]) -> Option<Stri
     let mut map = serde_json::Map::new();
     let mut total = 0_u64;
     for file in files {
-        for &i in &file.tensors {
-            let outcome = plan.outcome(model, i);
-            total += outcome.elements() * stored_dtype(outcome).bits() / 8;
-            map.insert(outcome.tensor.name.clone(), serde_json::Value::from(file.name.clone().unwrap_or_default()));
+        for parts::Stored { listing, .. } in parts::stored(model, plan, &file.tensors) {
+            total += listing.shape.iter().product::<usize>() as u64 * listing.dtype.bits() / 8;
+            map.insert(listing.name, serde_json::Value::from(file.name.clone().unwrap_or_default()));
         }
     }
     map.sort_keys();

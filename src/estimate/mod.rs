@@ -7,6 +7,7 @@
 //! | [`factors`] | the bytes of a tensor that two matrices stand for |
 //! | [`live`] | one tensor under one scheme, from its profile, in the same frame |
 //! | [`packing`] | which form a tensor takes in `packed` |
+//! | [`parts`] | which tensors of a file a tensor becomes |
 //! | `foreseen` | the same from a profile, before the values are read |
 //! | [`size`] | stored, sparse and entropy bytes, as formulas |
 //! | [`spectrum`] | singular values, and what every rank comes to |
@@ -25,6 +26,7 @@ mod foreseen;
 pub mod gguf_file;
 pub mod live;
 pub mod packing;
+pub mod parts;
 pub mod size;
 pub mod spectrum;
 pub mod stats;

@@ -2,6 +2,7 @@
 
 use super::packing::Packing;
 use crate::formats::Dtype;
+use crate::formats::assembly::{Assembly, Holds};
 use crate::formats::packed_layout::{Code, Numbers, code_bytes};
 use crate::kernels::entropy::Gaps;
 use crate::kernels::ggml::BlockType;
@@ -115,6 +116,9 @@ pub fn stored(of: Outcome<'_>, target: Target, packing: Option<&Packing>) -> Siz
         let untouched = if target == Target::Gguf { gguf_bytes(of) } else { kept_bytes(of.tensor, target) };
         return Sizes { untouched, ..Sizes::default() };
     }
+    if let Some(assembly) = of.assembly(target) {
+        return assembled(assembly, of);
+    }
     let dtype = stored_dtype(of.tensor.dtype, of.scheme);
     if target == Target::Gguf {
         let (values, scales) = block_bytes(stored_type(of), of.elements());
@@ -136,6 +140,20 @@ pub fn stored(of: Outcome<'_>, target: Target, packing: Option<&Packing>) -> Siz
         indices: len(parts.index_table) + len(parts.blocks) + len(parts.indices),
         ..Sizes::default()
     }
+}
+
+/// Bytes of a weight in a runtime's layout. Its shape is told beside the codes, and counts with them.
+fn assembled(assembly: Assembly, of: Outcome<'_>) -> Sizes {
+    let mut sizes = Sizes::default();
+    for part in assembly.parts(of.tensor.dtype, of.geometry()) {
+        let place = match part.holds {
+            Holds::Codes | Holds::Shape => &mut sizes.values,
+            Holds::Scales | Holds::Global => &mut sizes.scales,
+            Holds::Biases => &mut sizes.zero_points,
+        };
+        *place += part.bytes();
+    }
+    sizes
 }
 
 /// The type that a tensor has in a GGUF artifact. What comes from a GGUF file stays as it is; what is converted follows
@@ -184,7 +202,8 @@ pub fn gguf_bytes(of: Outcome<'_>) -> u64 {
 #[must_use]
 pub fn kept_bytes(tensor: &Tensor, target: Target) -> u64 {
     let as_it_lies = match target {
-        Target::Packed => tensor.block_type.is_none(),
+        _ if tensor.assembly().is_some_and(|assembly| target.takes(assembly)) => true,
+        Target::Packed => tensor.block_type.is_none() && tensor.assembly().is_none(),
         Target::Safetensors | Target::Gguf | Target::CompressedTensors | Target::Mlx => tensor.is_plain(),
     };
     if as_it_lies { tensor.bytes() } else { code_bytes(tensor.elements() as u64, tensor.dtype.bits()) }

@@ -5,12 +5,13 @@ use super::factors;
 use super::fidelity::{FidelityForm, fidelity};
 use super::files::{FilePlan, files, index_text};
 use super::gguf_file::{GgufFile, blank_mask};
+use super::parts::{self, Stored};
 use super::size::{self, Sizes};
 use super::{Label, Packing, TensorStats, estimate_tensor, tensor_stats};
 use crate::compress::{Error, Joint};
 use crate::control::Control;
-use crate::formats::packed_layout::{Coding, Stored};
-use crate::formats::{Dtype, base64, packed, safetensors};
+use crate::formats::packed_layout::{self, Coding};
+use crate::formats::{Dtype, ErrorKind, base64, packed, safetensors};
 use crate::model::{MASK_KEYS, Model, RECIPE_KEY, Tensor, mask_key};
 use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target, file};
 use rayon::prelude::*;
@@ -57,7 +58,11 @@ pub fn artifact_metadata(
 ) -> BTreeMap<String, String> {
     let mut metadata = model.metadata.clone();
     metadata.retain(|key, _| !key.starts_with(MASK_KEYS));
-    metadata.entry("format".into()).or_insert_with(|| "pt".into());
+    match plan.target {
+        Target::Mlx => drop(metadata.insert("format".into(), "mlx".into())),
+        Target::CompressedTensors => drop(metadata.insert("format".into(), "pt".into())),
+        _ => drop(metadata.entry("format".into()).or_insert_with(|| "pt".into())),
+    }
     metadata.insert(RECIPE_KEY.into(), file::print(&recipe.canonical(model, plan)));
     metadata.extend(carrying(plan, tensors).map(|i| (mask_key(&model.tensors[i].name), mask(i))));
     metadata
@@ -76,7 +81,12 @@ pub fn mask_letters(of: Outcome<'_>) -> usize {
 
 /// Bytes of the container around the payloads, from each tensor's coding as `packed` would list it.
 #[must_use]
-pub fn overhead_bytes(model: &Model, plan: &Plan, recipe: &Recipe, stored: impl Fn(usize) -> Option<Stored>) -> u64 {
+pub fn overhead_bytes(
+    model: &Model,
+    plan: &Plan,
+    recipe: &Recipe,
+    stored: impl Fn(usize) -> Option<packed_layout::Stored>,
+) -> u64 {
     let metadata = |tensors: &[usize]| {
         artifact_metadata(model, plan, recipe, tensors, |i| "A".repeat(mask_letters(plan.outcome(model, i))))
     };
@@ -92,33 +102,46 @@ pub fn overhead_bytes(model: &Model, plan: &Plan, recipe: &Recipe, stored: impl 
     }
     let files = files(model, plan.target);
     let header = |file: &FilePlan| {
-        let header = safetensors::lay_out(&dense_listings(model, plan, &file.tensors), &metadata(&file.tensors));
-        header.map_or(0, |header| header.bytes.len() as u64)
+        let header = header_of(model, plan, &file.tensors, &metadata(&file.tensors));
+        header.map_or(0, |(header, _)| header.bytes.len() as u64)
     };
     let index = index_text(model, plan, &files).map_or(0, |text| text.len() as u64);
     files.iter().map(header).sum::<u64>() + index
 }
 
-/// What the dense target lists for some of the tensors.
-#[must_use]
-pub fn dense_listings(model: &Model, plan: &Plan, tensors: &[usize]) -> Vec<safetensors::Listing> {
-    let listing = |&i: &usize| {
-        let outcome = plan.outcome(model, i);
-        let name = outcome.tensor.name.clone();
-        safetensors::Listing { name, dtype: stored_dtype(outcome), shape: outcome.shape.to_vec() }
-    };
-    tensors.iter().map(listing).collect()
+/// The header of a safetensors file with some of the tensors, and what it lists.
+///
+/// # Errors
+/// A name or a size that the format cannot have.
+pub fn header_of(
+    model: &Model,
+    plan: &Plan,
+    tensors: &[usize],
+    metadata: &BTreeMap<String, String>,
+) -> Result<(safetensors::Header, Vec<Stored>), ErrorKind> {
+    let stored = parts::stored(model, plan, tensors);
+    let listings: Vec<safetensors::Listing> = stored.iter().map(|one| one.listing.clone()).collect();
+    Ok((safetensors::lay_out(&listings, metadata)?, stored))
 }
 
-/// The dtype that a tensor has in the artifact.
+/// The dtype that a tensor has in the artifact: of a weight in a runtime's layout, the one that its reader computes in.
 #[must_use]
-pub fn stored_dtype(of: Outcome<'_>) -> Dtype {
-    if of.is_kept() { of.tensor.dtype } else { size::stored_dtype(of.tensor.dtype, of.scheme) }
+pub fn stored_dtype(of: Outcome<'_>, target: Target) -> Dtype {
+    match of.assembly(target) {
+        Some(assembly) if assembly.is_single() => Dtype::F32,
+        Some(_) => of.tensor.dtype,
+        None if of.is_kept() => of.tensor.dtype,
+        None => size::stored_dtype(of.tensor.dtype, of.scheme),
+    }
 }
 
 /// What `packed` lists, given how each touched tensor lies in it; one without a packing is listed as dense.
 #[must_use]
-pub fn packed_listings(model: &Model, plan: &Plan, stored: impl Fn(usize) -> Option<Stored>) -> Vec<packed::Listing> {
+pub fn packed_listings(
+    model: &Model,
+    plan: &Plan,
+    stored: impl Fn(usize) -> Option<packed_layout::Stored>,
+) -> Vec<packed::Listing> {
     // Neighbours mostly have the same scheme, and this is laid out in every frame: it is spelled once for all of them.
     let mut spelled: Option<(&Scheme, String)> = None;
     let mut listings = Vec::with_capacity(model.tensors.len());
@@ -126,21 +149,22 @@ pub fn packed_listings(model: &Model, plan: &Plan, stored: impl Fn(usize) -> Opt
         let outcome = plan.outcome(model, i);
         let Outcome { tensor, scheme, .. } = outcome;
         let coding = if outcome.is_kept() {
-            // A tensor in GGML's blocks is spelled out: our own container has no such code.
+            // A tensor in GGML's blocks or a runtime's layout is spelled out: our own container has no such code.
             tensor.coding.clone()
         } else {
-            let dense = || Stored::Codes(Packing::dense(size::code_of(scheme), outcome.geometry()).matrix);
+            let dense =
+                || packed_layout::Stored::Codes(Packing::dense(size::code_of(scheme), outcome.geometry()).matrix);
             let stored = stored(i).unwrap_or_else(dense);
             let (_, name) =
                 spelled.take_if(|(last, _)| *last == scheme).unwrap_or_else(|| (scheme, scheme.embedded().to_string()));
-            let plain = matches!(stored, Stored::Codes(matrix) if matrix.is_plain_elements());
+            let plain = matches!(stored, packed_layout::Stored::Codes(matrix) if matrix.is_plain_elements());
             let coding = (!plain).then(|| Coding { scheme: name.clone(), stored });
             spelled = Some((scheme, name));
             coding
         };
         listings.push(packed::Listing {
             name: tensor.name.clone(),
-            dtype: stored_dtype(outcome),
+            dtype: stored_dtype(outcome, plan.target),
             shape: outcome.shape.to_vec(),
             coding,
         });

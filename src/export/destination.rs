@@ -11,12 +11,13 @@
 //!
 //! A folder inside the folder that is read would be a part of the model from then on, copied along by the next export.
 
-use super::{Error, others};
+use super::{Error, config, others};
 use crate::estimate::files::INDEX;
 use crate::formats::source::Identity;
 use crate::formats::{Limits, index};
+use crate::model::config::CONFIG;
 use crate::model::{Model, OpenOptions, Origin, open};
-use crate::recipe::{Plan, Prune};
+use crate::recipe::{Plan, Prune, Target};
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -25,8 +26,8 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// Which of these it is.
-pub fn check_destination(model: &Model, out: &Path, force: bool) -> Result<(), Error> {
-    let is_folder = matches!(model.origin, Origin::Folder(_));
+pub fn check_destination(model: &Model, target: Target, out: &Path, force: bool) -> Result<(), Error> {
+    let is_folder = is_folder(model, target);
     check_name(out, is_folder)?;
     let out = &bare(out);
     let there = is_there(out)?;
@@ -56,6 +57,12 @@ pub fn check_destination(model: &Model, out: &Path, force: bool) -> Result<(), E
         }
     }
     if force { Ok(()) } else { Err(Error::Exists(out.clone())) }
+}
+
+/// Whether what is written is a folder: the model is one, or the target's readers want a config beside the weights.
+#[must_use]
+pub fn is_folder(model: &Model, target: Target) -> bool {
+    matches!(model.origin, Origin::Folder(_)) || target.is_folder()
 }
 
 /// [`check_destination`] for what is one file even when the model is a folder.
@@ -287,7 +294,11 @@ fn named_by(index: &Path) -> Vec<String> {
 /// of ours, the index, and files that the source has too.
 fn check_replaceable(model: &Model, out: &Path, folder: &Path) -> Result<(), Error> {
     let fail = |source| Error::Io { path: out.to_path_buf(), doing: "looking into the folder to be replaced", source };
-    let Origin::Folder(source) = &model.origin else { return Ok(()) };
+    // A model that is one file has nothing to come along but the config that is made for it.
+    let source = match &model.origin {
+        Origin::Folder(source) => Some(source.as_path()),
+        Origin::File(_) | Origin::Demo(_) => None,
+    };
     for item in std::fs::read_dir(folder).map_err(fail)? {
         let path = item.map_err(fail)?.path();
         if path.is_dir() && !path.is_symlink() {
@@ -295,8 +306,9 @@ fn check_replaceable(model: &Model, out: &Path, folder: &Path) -> Result<(), Err
             continue;
         }
         let name = path.strip_prefix(out).unwrap_or(&path);
-        let beside = path.is_file() && source.join(name).is_file();
-        let is_shard = model.shards.iter().any(|shard| shard.path() == source.join(name));
+        let twin = source.map(|source| source.join(name));
+        let beside = path.is_file() && twin.as_ref().map_or_else(|| is_made_config(&path), |twin| twin.is_file());
+        let is_shard = twin.is_some_and(|twin| model.shards.iter().any(|shard| shard.path() == twin));
         let weights = ["safetensors", "spk", "gguf"].iter().any(|end| path.extension() == Some(OsStr::new(end)));
         let options = OpenOptions { access: model.access, ..OpenOptions::default() };
         let made_here = || open(&path, &options).is_ok_and(|model| model.embedded_recipe().is_some());
@@ -310,6 +322,14 @@ fn check_replaceable(model: &Model, out: &Path, folder: &Path) -> Result<(), Err
         }
     }
     Ok(())
+}
+
+/// Whether it is the config of an artifact of a model that brought none.
+fn is_made_config(path: &Path) -> bool {
+    const MOST: u64 = 1 << 22;
+    let small = std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= MOST);
+    let named = path.file_name() == Some(OsStr::new(CONFIG));
+    named && small && std::fs::read(path).is_ok_and(|text| config::is_made_here(&text))
 }
 
 #[cfg(test)]

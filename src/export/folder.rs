@@ -1,12 +1,13 @@
-//! A folder model becomes a folder: the same shards and a fresh index, or one packed file; everything else in it comes along.
+//! A folder model becomes a folder: the same shards and a fresh index, or one packed file; everything else in it comes along. So does
+//! any model whose runtime wants a config beside the weights.
 
 use super::atomic::{Temporary, TemporaryFolder};
-use super::{Artifact, Error, Job, others, space};
+use super::{Artifact, Error, Job, config, others, space};
 use crate::estimate::estimate_model;
 use crate::estimate::files::{FilePlan, INDEX, files, index_text};
 use crate::formats::Source;
 use crate::model::config::CONFIG;
-use crate::model::{Origin, Tensor};
+use crate::model::{Config, Origin, Tensor};
 use crate::recipe::Target;
 use std::io::Write;
 use std::path::PathBuf;
@@ -50,24 +51,44 @@ pub(super) fn export(job: &Job<'_>, needed: &mut u64) -> Result<Artifact, Error>
         (path, bytes)
     };
     let files: Vec<(PathBuf, u64)> = written.into_iter().map(size).collect();
-    let notes = others.note().into_iter().collect();
+    let notes = others.note().into_iter().chain(config_missing(job)).collect();
     Ok(Artifact { out: out.to_path_buf(), files, verification, estimate, notes, shortage: None })
 }
 
-/// Writes the config anew where structured pruning changed a number that stands in it: a new file, because the copy may be one
-/// that cannot be written to.
+/// Writes the config anew where something that stands in it changed, or where a runtime needs one: a new file, because the copy
+/// may be one that cannot be written to.
 fn write_config(job: &Job<'_>, folder: &TemporaryFolder) -> Result<(), Error> {
-    let numbers: Vec<(&str, usize)> = job.plan.removals.config.iter().map(|(&key, &number)| (key, number)).collect();
-    let Some(config) = job.model.config().filter(|_| !numbers.is_empty()) else { return Ok(()) };
+    let values = config::values(job.model, job.plan);
+    let own = job.model.config();
+    if values.is_empty() || (own.is_none() && !job.plan.target.is_folder()) {
+        return Ok(());
+    }
     let fail = |source| Error::Io { path: job.out.join(CONFIG), doing: "writing", source };
     let copy = folder.path().join(CONFIG);
-    let permissions = std::fs::metadata(&copy).map_err(fail)?.permissions();
-    std::fs::remove_file(&copy).map_err(fail)?;
+    let permissions = match std::fs::metadata(&copy) {
+        Ok(metadata) => Some(metadata.permissions()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(fail(error)),
+    };
+    if permissions.is_some() {
+        std::fs::remove_file(&copy).map_err(fail)?;
+    }
+    let text = own.map_or_else(|| Config::default().with(&values), |config| config.with(&values));
     let mut temporary = Temporary::inside(folder, CONFIG)?;
-    temporary.file()?.write_all(config.with(&numbers).as_bytes()).map_err(fail)?;
-    // Where permissions cannot be set there are none to keep.
-    drop(temporary.file()?.set_permissions(permissions));
+    temporary.file()?.write_all(text.as_bytes()).map_err(fail)?;
+    if let Some(permissions) = permissions {
+        // Where permissions cannot be set there are none to keep.
+        drop(temporary.file()?.set_permissions(permissions));
+    }
     temporary.leave()
+}
+
+/// What should be told of a folder that is made of a model without a config.
+fn config_missing(job: &Job<'_>) -> Option<String> {
+    let alone = job.plan.target.is_folder() && job.model.config().is_none();
+    alone.then(|| {
+        "no config.json stands beside this model: the one that was written says only how its codes are to be read; add it to the model's own".to_owned()
+    })
 }
 
 /// Shards keep their names, and an index can only hold names that are text.

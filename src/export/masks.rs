@@ -194,7 +194,7 @@ pub fn export_rewound(job: &Job<'_>, original: &Model) -> Result<Rewound, Error>
     check_not_source(model, out)?;
     check_apart(model, out)?;
     check_not_masks(plan, out)?;
-    check_destination(original, out, force)?;
+    check_destination(original, plan.target, out, force)?;
     let mut temporary = Temporary::beside(out)?;
     control.expect(2 * pruning.bytes());
     model.steadily(|| pruning.write(&mut temporary))?;

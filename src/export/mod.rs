@@ -15,11 +15,14 @@
 //! | [`space`] | whether it will fit |
 //! | [`others`] | what comes along with a folder's weights |
 //! | [`atomic`], [`stale`] | temporaries: made, renamed, deleted; left behind and found again |
-//! | `dense`, `packed`, `packed_tensor`, `gguf`, `output` | the bytes |
+//! | `dense`, `assembled`, `packed`, `packed_tensor`, `gguf`, `stretch`, `output` | the bytes |
+//! | `config` | what the config of a folder must say from now on |
 //! | `verify`, `verify_gguf` | reading back |
 //! | `masks` | the zeros alone, and another checkpoint under them |
 
+mod assembled;
 pub mod atomic;
+mod config;
 mod dense;
 mod destination;
 mod folder;
@@ -31,10 +34,11 @@ mod packed;
 mod packed_tensor;
 pub mod space;
 pub mod stale;
+mod stretch;
 mod verify;
 mod verify_gguf;
 
-pub use destination::{check_destination, check_not_input, check_not_source};
+pub use destination::{check_destination, check_not_input, check_not_source, is_folder};
 pub use masks::{Masks, Rewound, export_masks, export_rewound};
 pub use space::Shortage;
 pub use verify::{TensorCheck, Verification, plan_of_artifact, verify};
@@ -163,11 +167,8 @@ pub fn export(job: &Job<'_>) -> Result<Artifact, Error> {
     let link = destination::link_note(out);
     let shortage = space::foresee(model, plan, recipe, out)?;
     let mut needed = 0;
-    let artifact = if matches!(model.origin, Origin::Folder(_)) {
-        folder::export(job, &mut needed)
-    } else {
-        job.export_file(&mut needed)
-    };
+    let artifact =
+        if is_folder(model, plan.target) { folder::export(job, &mut needed) } else { job.export_file(&mut needed) };
     let mut artifact = artifact.map_err(|error| space::told(error, out, needed))?;
     artifact.notes.extend(link);
     artifact.notes.extend(config_note(model, plan));
@@ -178,7 +179,7 @@ pub fn export(job: &Job<'_>) -> Result<Artifact, Error> {
 /// What the config beside a model that is one file must say from now on: it does not come along with the file.
 fn config_note(model: &Model, plan: &Plan) -> Option<String> {
     let numbers: Vec<String> = plan.removals.config.iter().map(|(key, number)| format!("{key} {number}")).collect();
-    let alone = matches!(model.origin, Origin::File(_)) && !numbers.is_empty();
+    let alone = !is_folder(model, plan.target) && matches!(model.origin, Origin::File(_)) && !numbers.is_empty();
     alone.then(|| format!("a config.json beside this file must say {}", numbers.join(", ")))
 }
 
@@ -201,7 +202,7 @@ fn check_masks(model: &Model, plan: &Plan, out: &Path) -> Result<(), Error> {
 impl Job<'_> {
     /// Refuses a place over what is read, or over what may not be replaced.
     fn check_place(&self) -> Result<(), Error> {
-        check_destination(self.model, self.out, self.force)?;
+        check_destination(self.model, self.plan.target, self.out, self.force)?;
         destination::check_not_masks(self.plan, self.out)
     }
 

@@ -38,7 +38,7 @@ pub fn write(
         let tensor = &model.tensors[i];
         let task = joint.task(model, plan, i, control);
         let planned = &estimate.tensors[i];
-        if plan.outcome(model, i).is_kept() && tensor.block_type.is_none() {
+        if plan.outcome(model, i).is_kept() && tensor.block_type.is_none() && tensor.assembly().is_none() {
             output.copy_payload(model, tensor, control)?;
             continue;
         }

@@ -2,54 +2,17 @@
 
 use super::Error;
 use super::output::Output;
+use super::stretch::Stretch;
 use crate::compress::Piece;
 use crate::estimate::Packing;
 use crate::formats::Dtype;
 use crate::formats::packed_layout::{Code, Form, Matrix, scale_bytes};
 use crate::kernels::Real;
-use crate::kernels::bits::BitWriter;
 use crate::kernels::gaps::{BLOCK, each_index};
 use crate::kernels::huffman::Encoder;
 use crate::kernels::layout::Geometry;
 use crate::kernels::levels::Levels;
 use std::ops::Range;
-
-/// Bytes of a part that wait before they are written.
-const WAITING: usize = 1 << 18;
-
-/// A part of the payload that grows from its start to its end.
-#[derive(Debug, Default)]
-struct Part {
-    at: u64,
-    end: u64,
-    bytes: Vec<u8>,
-    bits: BitWriter,
-}
-
-impl Part {
-    fn new(start: u64, range: Range<u64>) -> Self {
-        Self { at: start + range.start, end: start + range.end, ..Self::default() }
-    }
-
-    fn push(&mut self, code: u32, bits: u32) {
-        self.bits.push(code, bits, &mut self.bytes);
-    }
-
-    /// Writes what waits. `None` when it would lie behind the part's end, or, `at_last`, when the part is not full.
-    fn pour(&mut self, output: &mut Output<'_>, at_last: bool) -> Result<Option<()>, Error> {
-        if self.bytes.len() >= WAITING || (at_last && !self.bytes.is_empty()) {
-            let end = self.at + self.bytes.len() as u64;
-            if end > self.end {
-                return Ok(None);
-            }
-            output.seek(self.at)?;
-            output.write(&self.bytes)?;
-            self.bytes.clear();
-            self.at = end;
-        }
-        Ok((!at_last || self.at == self.end).then_some(()))
-    }
-}
 
 /// What a block has taken so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,23 +34,23 @@ pub struct Writer {
     block: Taken,
     /// Whether a unit was written.
     begun: bool,
-    mask: Part,
-    scales: Part,
-    zero_points: Part,
-    codebooks: Part,
-    code_table: Part,
-    index_table: Part,
-    block_table: Part,
-    index_part: Part,
-    rest: Part,
-    code_part: Part,
+    mask: Stretch,
+    scales: Stretch,
+    zero_points: Stretch,
+    codebooks: Stretch,
+    code_table: Stretch,
+    index_table: Stretch,
+    block_table: Stretch,
+    index_part: Stretch,
+    rest: Stretch,
+    code_part: Stretch,
 }
 
 impl Writer {
     /// A writer of the payload that begins at byte `start` of the file.
     pub fn new(packing: &Packing, dtype: Dtype, geometry: Geometry, start: u64) -> Self {
         let parts = packing.matrix.parts(dtype, geometry);
-        let part = |range: Range<u64>| Part::new(start, range);
+        let part = |range: Range<u64>| Stretch::new(start + range.start..start + range.end);
         // Lengths come from counts and are a code's; none are there where nothing is Huffman coded.
         let encoder = |lengths: &[u8]| Encoder::new(lengths).ok();
         let mut writer = Self {
@@ -217,7 +180,7 @@ impl Writer {
         }
     }
 
-    fn parts(&mut self) -> [&mut Part; 10] {
+    fn parts(&mut self) -> [&mut Stretch; 10] {
         [
             &mut self.mask,
             &mut self.scales,

@@ -1,19 +1,20 @@
 //! Reading an artifact back: every tensor computed again from the source under the recipe inside, and compared.
 
-use super::Error;
 use super::output::by_arithmetic;
 use super::verify_gguf::{faults, is_extra};
+use super::{Error, config};
 use crate::compress::{Joint, Task, fold_chunks, prepare};
 use crate::control::Control;
 use crate::estimate::gguf_file::{conversion_of, name_of};
 use crate::estimate::size::stored_type;
 use crate::estimate::total::stored_dtype;
+use crate::formats::assembly::{Assembly, Holds};
 use crate::kernels::Real;
 use crate::kernels::error::{ErrorSums, error_sums, sqnr_db};
 use crate::kernels::ggml::BlockType;
 use crate::model::config::CONFIG;
 use crate::model::conversion::interleaved;
-use crate::model::{Format, Model, Origin, Scratch, Tensor};
+use crate::model::{Format, Model, Origin, Place, Scratch, Tensor};
 use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -80,7 +81,7 @@ pub fn plan_of_artifact(model: &Model, artifact: &Model) -> Result<(Recipe, Plan
     recipe.target = Some(match artifact.format {
         Format::Packed => Target::Packed,
         Format::Gguf => Target::Gguf,
-        Format::Safetensors => Target::Safetensors,
+        Format::Safetensors => recipe.target.filter(|target| target.is_folder()).unwrap_or(Target::Safetensors),
     });
     let plan = Plan::new(model, &recipe, true)?;
     Ok((recipe, plan))
@@ -109,11 +110,16 @@ fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) ->
             () if artifact.format == Format::Gguf => {
                 (type_of(read) != stored_type(outcome)).then_some("its type is another")
             }
-            () if read.dtype != stored_dtype(outcome) => Some("its dtype is another"),
+            () if read.dtype != stored_dtype(outcome, plan.target) => Some("its dtype is another"),
             () if !is_coded_for(artifact, read, outcome) => Some("its coding is that of another scheme"),
+            () if layout_of(read) != outcome.assembly(plan.target).map(|a| a.of_rows(outcome.geometry().cols)) => {
+                Some("its layout is that of another scheme")
+            }
             () => None,
         };
-        let same_coding = read.coding == tensor.coding && read.block_type == tensor.block_type;
+        let same_coding = read.coding == tensor.coding
+            && read.block_type == tensor.block_type
+            && read.assembly() == tensor.assembly();
         let as_stored = outcome.is_kept() && same_coding && conversion.is_none();
         let differs = match differs {
             None if as_stored && !same_payload(model, tensor, artifact, read, control)? => Some("its bytes differ"),
@@ -143,8 +149,8 @@ fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) ->
     if artifact.format == Format::Gguf {
         tensors.extend(faults(model, artifact, plan)?);
     }
-    if !says_what_was_removed(artifact, plan) {
-        tensors.push(TensorCheck::failed(CONFIG, "its numbers are not those of what was removed"));
+    if !says_what_changed(model, artifact, plan) {
+        tensors.push(TensorCheck::failed(CONFIG, "it does not say what was removed, or how codes are to be read"));
     }
     Ok(Verification { tensors })
 }
@@ -154,11 +160,16 @@ fn type_of(read: &Tensor) -> BlockType {
     stored_type(Outcome::whole(read, &Scheme::keep()))
 }
 
-/// Whether the config of a folder has the numbers that structured pruning made of it.
-fn says_what_was_removed(artifact: &Model, plan: &Plan) -> bool {
+/// How the codes of a tensor lie, where they are put together from several tensors.
+fn layout_of(read: &Tensor) -> Option<Assembly> {
+    read.assembly().map(|assembly| assembly.of_rows(read.geometry().cols))
+}
+
+/// Whether the config of a folder says what structured pruning and the target made of it.
+fn says_what_changed(model: &Model, artifact: &Model, plan: &Plan) -> bool {
     let folder = matches!(artifact.origin, Origin::Folder(_));
-    let says = |(key, number): (&&str, &usize)| artifact.config().is_some_and(|c| c.number(key) == Some(*number));
-    !folder || plan.removals.config.iter().all(says)
+    let expected = model.config().is_some() || plan.target.is_folder();
+    !folder || !expected || config::says(artifact.config(), &config::values(model, plan))
 }
 
 /// Whether what the header of a packed artifact says of a tensor's coding is what its scheme asks for: a kept one lies as
@@ -238,18 +249,36 @@ fn check<T: Real>(task: &Task<'_>, written: &Written<'_>) -> Result<TensorCheck,
 
 /// Whether two payloads have the same bytes.
 fn same_payload(a: &Model, tensor: &Tensor, b: &Model, other: &Tensor, control: &Control) -> Result<bool, Error> {
-    const BLOCK: u64 = 1 << 20;
-    if tensor.bytes() != other.bytes() {
+    let (one, two) = (parts_of(tensor), parts_of(other));
+    if !one.iter().map(Place::bytes).eq(two.iter().map(Place::bytes)) {
         return Ok(false);
     }
+    for (place, other) in one.iter().zip(&two) {
+        if !same_part(a, place, b, other, control)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Where all of a tensor's payload lies.
+fn parts_of(tensor: &Tensor) -> Vec<Place> {
+    match tensor.places() {
+        [] => vec![Place { holds: Holds::Codes, shard: tensor.shard(), range: tensor.place() }],
+        places => places.to_vec(),
+    }
+}
+
+fn same_part(a: &Model, place: &Place, b: &Model, other: &Place, control: &Control) -> Result<bool, Error> {
+    const BLOCK: u64 = 1 << 20;
     let (mut one, mut two) = (Scratch::default(), Scratch::default());
     let mut at = 0;
-    while at < tensor.bytes() {
+    while at < place.bytes() {
         if control.is_cancelled() {
             return Err(crate::compress::Error::Cancelled.into());
         }
-        let end = (at + BLOCK).min(tensor.bytes());
-        if a.payload(tensor, at..end, &mut one)? != b.payload(other, at..end, &mut two)? {
+        let end = (at + BLOCK).min(place.bytes());
+        if a.part(place, at..end, &mut one)? != b.part(other, at..end, &mut two)? {
             return Ok(false);
         }
         at = end;

@@ -21,6 +21,7 @@
     )
 )]
 
+pub mod assembly;
 pub mod base64;
 mod descriptors;
 pub mod dtype;

@@ -243,7 +243,9 @@ const UNKNOWN: &str = "and those that are known here are gpt-2, smollm, llama-bp
 fn of_pattern(split: &Value, words_first: bool) -> Result<&'static str, ErrorKind> {
     let behavior = split.get("behavior").and_then(Value::as_str);
     if behavior.is_some_and(|behavior| behavior != "Isolated") || flag(split, "invert") == Some(true) {
-        return Err(wrong("what it cuts text at is not kept as it is, which none of the cuts that are known here does"));
+        return Err(wrong(
+            "what it cuts text at is not kept as it is, which none of the cuts that are known here does",
+        ));
     }
     match split.get("pattern").and_then(|pattern| pattern.get("Regex")?.as_str()) {
         Some(THREE_DIGITS) if words_first => Ok("llama-bpe"),
@@ -315,7 +317,15 @@ mod tests {
         let shown: Vec<_> = read.tokens.iter().map(|t| t.as_ref().map(|t| (t.text.as_str(), t.kind as u32))).collect();
         assert_eq!(
             shown,
-            [Some(("A", 3)), Some(("b", 1)), None, Some(("ab", 1)), Some(("x y", 4)), Some(("<|end|>", 3)), Some(("aba", 1))]
+            [
+                Some(("A", 3)),
+                Some(("b", 1)),
+                None,
+                Some(("ab", 1)),
+                Some(("x y", 4)),
+                Some(("<|end|>", 3)),
+                Some(("aba", 1))
+            ]
         );
         assert_eq!((read.begins_with.as_deref(), read.ends_with), (Some("<|end|>"), None));
     }

@@ -25,6 +25,13 @@ impl BitWriter {
         }
     }
 
+    /// Fills the 32-bit word that was begun with zeros.
+    pub fn align(&mut self, out: &mut Vec<u8>) {
+        if self.filled > 0 {
+            self.push(0, 32 - self.filled, out);
+        }
+    }
+
     /// Writes what is carried; the free bits of the last byte are 0.
     pub fn finish(self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.pending.to_le_bytes()[..self.filled.div_ceil(8) as usize]);
@@ -116,6 +123,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_row_ends_with_its_word() {
+        let (mut writer, mut bytes) = (BitWriter::default(), Vec::new());
+        writer.align(&mut bytes);
+        assert!(bytes.is_empty());
+        (0..9).for_each(|code| writer.push(code, 4, &mut bytes));
+        writer.align(&mut bytes);
+        assert_eq!(bytes, [0x10, 0x32, 0x54, 0x76, 8, 0, 0, 0]);
+        writer.align(&mut bytes);
+        writer.push(1, 32, &mut bytes);
+        assert_eq!(bytes[8..], [1, 0, 0, 0]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! that the choice is the one that trying all of them slowly would make.
 
 use super::Real;
+use super::convert::SmallFloat;
 use super::dispatch::{self, Kernel};
 use super::quant::{Extent, Grid};
 use super::trial::padded;
@@ -26,20 +27,34 @@ fn widest_first() -> impl Iterator<Item = (usize, i32)> {
     (0..CANDIDATES).rev().map(|place| (place, TIGHTEST + place as i32))
 }
 
-/// A grid to be chosen: how many bits, with a zero point or without.
+/// A grid to be chosen: how many bits, with a zero point or without, and what its scale is stored as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// 2 to 8.
     pub bits: u32,
     /// Whether it has a zero point.
     pub asymmetric: bool,
+    /// The 16-bit format that its scale is rounded to; `None` where that keeps all its bits.
+    pub scale: Option<SmallFloat>,
 }
 
 impl Wanted {
+    /// A grid whose scale keeps all its bits.
+    #[must_use]
+    pub const fn new(bits: u32, asymmetric: bool) -> Self {
+        Self { bits, asymmetric, scale: None }
+    }
+
     /// The grid over `percent` of an extent; `None` when its step does not fit the arithmetic.
     #[must_use]
     pub fn grid<T: Real>(self, extent: Extent<T>, percent: i32) -> Option<Grid<T>> {
-        Grid::new(self.bits, self.asymmetric, scaled(extent, percent))
+        self.over(scaled(extent, percent))
+    }
+
+    /// The grid over an extent; `None` when its step does not fit the arithmetic.
+    #[must_use]
+    pub fn over<T: Real>(self, extent: Extent<T>) -> Option<Grid<T>> {
+        Grid::stored(self.bits, self.asymmetric, extent, self.scale)
     }
 }
 
@@ -200,7 +215,9 @@ fn first_look<T: Real>(
         let ends = grid.levels().map(|level| level as f32);
         // Where a range is cut into levels about a zero point, its ends may move outwards by half a step, and one way at one
         // candidate and the other way at the next.
-        let slack = if wanted.asymmetric { 0.5 * step } else { 0.0 };
+        // So they may where a scale is rounded, by a part in 2^9 of themselves or more.
+        let rounded = wanted.scale.map_or(0.0, |format| 1.0 / (1_u32 << format.mantissa) as f32);
+        let slack = rounded + if wanted.asymmetric { 0.5 * step } else { 0.0 };
         let peak = extent.abs_max();
         let full = if wanted.asymmetric { extent } else { Extent { low: T::ZERO.sub(peak), high: peak } };
         let clipped = scaled(full, percent);
@@ -317,7 +334,7 @@ mod tests {
     fn the_search_chooses_as_the_definition_does_over_all_lengths() {
         for length in (0..40).chain([64, 100, 128, 1000, 2500]) {
             for (bits, asymmetric) in [(2, false), (3, true), (4, false), (4, true), (8, false), (8, true)] {
-                let wanted = Wanted { bits, asymmetric };
+                let wanted = Wanted::new(bits, asymmetric);
                 for scale in [1.0_f32, 3e-33, 2e30] {
                     let values: Vec<f32> = weights(length, 3 * bits).iter().map(|w| w * scale).collect();
                     let extent = Extent::of(&values);
@@ -341,7 +358,7 @@ mod tests {
             let values: Vec<f32> = (0..n).map(|i| ((i * 7 % 13) as f32 - 6.0) / 6.0).collect();
             let extent = Extent::of(&values);
             for asymmetric in [true, false] {
-                let wanted = Wanted { bits, asymmetric };
+                let wanted = Wanted::new(bits, asymmetric);
                 let chosen = least_error(&values, wanted, extent, &mut Vec::new()).unwrap();
                 assert_eq!(chosen, scaled(extent, specification(&values, wanted, extent)), "{n} {bits}");
             }
@@ -352,7 +369,7 @@ mod tests {
     fn every_level_sums_the_same_bits() {
         for length in (0..70).chain([1023, 1025]) {
             let values = weights(length, 5);
-            let wanted = Wanted { bits: 3, asymmetric: false };
+            let wanted = Wanted::new(3, false);
             let extent = Extent { low: -0.4, high: 0.5 };
             let grid = wanted.grid(extent, 70).unwrap();
             let exact: Vec<u64> =
@@ -371,7 +388,7 @@ mod tests {
     fn an_outlier_is_given_up_and_a_lattice_is_not_touched() {
         let mut values = vec![0.01_f32; 1000];
         values.iter_mut().enumerate().for_each(|(i, w)| *w *= ((i % 15) as f32) - 7.0);
-        let wanted = Wanted { bits: 4, asymmetric: false };
+        let wanted = Wanted::new(4, false);
         let extent = Extent::of(&values);
         assert_eq!(least_error(&values, wanted, extent, &mut Vec::new()), Some(scaled(extent, 100)));
         values[3] = 0.1;
@@ -379,7 +396,7 @@ mod tests {
         assert!((0.065..0.075).contains(&clipped.high), "{clipped:?}");
         assert_eq!(least_error::<f32>(&[], wanted, Extent::default(), &mut Vec::new()), Some(Extent::default()));
         let wide = Extent { low: -3e38_f32, high: 3e38 };
-        assert_eq!(least_error(&[-3e38, 3e38], Wanted { bits: 8, asymmetric: true }, wide, &mut Vec::new()), None);
+        assert_eq!(least_error(&[-3e38, 3e38], Wanted::new(8, true), wide, &mut Vec::new()), None);
     }
 
     #[test]

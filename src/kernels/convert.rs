@@ -5,6 +5,7 @@
 //! OCP formats E4M3 (no infinity), E5M2, their FNUZ variants (one zero, one NaN), the exponent E8M0, and E2M1 of 4 bits,
 //! where every pattern is a number.
 
+use super::Real;
 use std::sync::OnceLock;
 
 /// A float format narrower than 32 bits.
@@ -194,6 +195,21 @@ pub fn f16_from_f32(x: f32) -> u16 {
     if magnitude > 0x7f80_0000 { 0x7e00 } else { (sign | finite) as u16 }
 }
 
+/// The nearest number of a format, ties to even: what is left of `x` after a trip through it.
+#[must_use]
+#[inline]
+pub fn round_small<T: Real>(format: SmallFloat, x: T) -> T {
+    if T::KEY_BITS == 32 {
+        let short = f32::from_f64(x.to_f64());
+        match format {
+            BF16 => return T::from_f32(f32_from_bf16(bf16_from_f32(short))),
+            F16 => return T::from_f32(f32_from_f16(f16_from_f32(short))),
+            _ => {}
+        }
+    }
+    T::from_f64(decode_small(format, encode_small(format, x.to_f64())))
+}
+
 /// The 256 values of an 8-bit float, as f32 (exact).
 #[must_use]
 pub fn table_of_f8(format: SmallFloat) -> &'static [f32; 256] {
@@ -297,6 +313,10 @@ mod tests {
         });
         for x in spread.chain(edges).map(f32::from_bits) {
             assert_eq!(f16_from_f32(x), encode_small(F16, f64::from(x)), "{x:e}");
+            for format in [F16, BF16] {
+                let (short, long) = (round_small(format, x), round_small(format, f64::from(x)));
+                assert!(f64::from(short) == long || (short.is_nan() && long.is_nan()), "{format:?} {x:e}");
+            }
         }
         assert_eq!(table_of_f8(F8_E5M2)[0x3c], 1.0);
         assert_eq!(f32_from_e8m0(127), 1.0);

@@ -15,6 +15,7 @@
 //! | `each` | the loop that most levels share |
 //! | [`error`] | squared error, energy, cosine between a tensor and its compressed self |
 //! | [`quant`] | integer grids: scale, code, value |
+//! | [`affine`] | integer grids as MLX keeps them: scale, bias, codes without a sign |
 //! | [`small`] | casts, and small floats times a scale: FP8, MXFP4, NVFP4 |
 //! | [`masks`] | two masks side by side: overlap, and signs where both are kept |
 //! | [`nf4`] | NormalFloat 4 |
@@ -35,10 +36,12 @@
 //! | [`table`] | counts by the upper 16 bits: the value table |
 //! | [`sketch`] | where weights lie in their group's range: errors of any width by a dot product |
 //! | [`trial`] | one grid tried on a handful of groups |
+//! | [`ggml`] | the block types of GGUF files, both ways, bit for bit llama.cpp's |
 //! | [`gaps`] | relative indices, and how many of each a tensor needs |
 //! | [`huffman`] | entropy coding of small codes, with a size known beforehand |
 //! | [`bits`] | packing of b-bit codes, least significant bit first |
 
+pub mod affine;
 pub mod among;
 pub mod best;
 pub mod bits;

@@ -5,6 +5,7 @@
 //! exact there too. Every value is `code · scale` in the arithmetic of [`Real`], with one true division per element.
 
 use super::Real;
+use super::convert::{SmallFloat, round_small};
 use super::dispatch::{self, Kernel};
 use super::each::{self, Quantizer};
 
@@ -94,15 +95,23 @@ impl<T: Real> Grid<T> {
     /// The grid of `bits` (2 to 8) over an extent. `None` when the step does not fit the arithmetic.
     #[must_use]
     pub fn new(bits: u32, asymmetric: bool, extent: Extent<T>) -> Option<Self> {
+        Self::stored(bits, asymmetric, extent, None)
+    }
+
+    /// The same with a scale that is stored as a number of a 16-bit format, and so rounded before any code is made.
+    #[must_use]
+    pub fn stored(bits: u32, asymmetric: bool, extent: Extent<T>, format: Option<SmallFloat>) -> Option<Self> {
+        let rounded = |scale: T| format.map_or(scale, |format| round_small(format, scale));
         let grid = if asymmetric {
             let levels = (1 << bits) - 1;
-            let scale = extent.high.sub(extent.low).div(T::from_code(levels));
+            let scale = rounded(extent.high.sub(extent.low).div(T::from_code(levels)));
             let zero_point =
                 if scale == T::ZERO { 0 } else { T::ZERO.sub(extent.low).div(scale).round_to_code().clamp(0, levels) };
             Self { scale, zero_point, low_code: 0, high_code: levels }
         } else {
             let top = (1 << (bits - 1)) - 1;
-            Self { scale: extent.abs_max().div(T::from_code(top)), zero_point: 0, low_code: -top, high_code: top }
+            let scale = rounded(extent.abs_max().div(T::from_code(top)));
+            Self { scale, zero_point: 0, low_code: -top, high_code: top }
         };
         grid.scale.is_finite().then_some(grid)
     }
@@ -164,6 +173,7 @@ impl<T: Real> Quantizer<T> for Grid<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::convert::{BF16, F16};
     use crate::kernels::dispatch::Level;
     use crate::kernels::each::Each;
 
@@ -204,6 +214,21 @@ mod tests {
         }
         assert!(Grid::new(8, true, Extent { low: -3e38_f32, high: 3e38 }).is_none());
         assert!(Grid::new(8, false, Extent { low: -3e38_f32, high: 3e38 }).is_some());
+    }
+
+    #[test]
+    fn a_stored_scale_is_rounded_before_codes_are_made() {
+        // 1 / 7 = 0.142857…: 0x3e12 in bf16 is 0.142578125. 0.5 / 0.142578125 = 3.507 is 4, where 1/7 would make 3.5 of it.
+        let extent = Extent { low: -1.0_f32, high: 0.5 };
+        let grid = Grid::stored(4, false, extent, Some(BF16)).unwrap();
+        assert_eq!((grid.scale, grid.code(0.5), grid.code(-1.0)), (f32::from_bits(0x3e12_0000), 4, -7));
+        assert_eq!(Grid::stored(4, false, extent, None), Grid::new(4, false, extent));
+        // The zero point goes by the scale as it is stored: 1 / 0.1 = 10, 0x3dcd = 0.10009765625.
+        let grid = Grid::stored(4, true, extent, Some(BF16)).unwrap();
+        assert_eq!((grid.scale, grid.zero_point), (f32::from_bits(0x3dcd_0000), 10));
+        // What rounds to 0 is 0 for good.
+        let least = Grid::stored(8, false, Extent { low: 0.0, high: 1e-6_f32 }, Some(F16)).unwrap();
+        assert_eq!((least.scale, least.code(1e-6)), (0.0, 0));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `config.json` beside the weights: the few numbers that say how wide a network is built, read where a choice depends on them.
 
-use super::{Model, Origin};
+use super::Origin;
 use serde_json::{Map, Value};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,8 @@ pub struct Config {
 
 impl Config {
     /// The config of a folder, or the one beside a file; `None` when there is none that can be read.
-    pub(super) fn of(model: &Model) -> Option<Self> {
-        let folder: PathBuf = match &model.origin {
+    pub(super) fn beside(origin: &Origin) -> Option<Self> {
+        let folder: PathBuf = match origin {
             Origin::Folder(folder) => folder.clone(),
             Origin::File(file) => file.parent().unwrap_or(Path::new("")).to_path_buf(),
             Origin::Demo(_) => return None,
@@ -46,7 +46,8 @@ impl Config {
     }
 
     /// The value under some keys, each in the object of the one before.
-    fn value(&self, path: &[&str]) -> Option<&Value> {
+    #[must_use]
+    pub fn value(&self, path: &[&str]) -> Option<&Value> {
         let (first, rest) = path.split_first()?;
         rest.iter().try_fold(self.map.get(*first)?, |value, key| value.get(key))
     }
@@ -93,12 +94,15 @@ impl Config {
         ["model_type", "architectures", "architecture"].iter().any(|key| self.says(key))
     }
 
-    /// The text with some numbers changed, everything else as it was.
+    /// The text with some values changed, and those left out that are `None`; everything else as it was.
     #[must_use]
-    pub fn with(&self, numbers: &[(&str, usize)]) -> String {
+    pub fn with(&self, values: &[(&str, Option<Value>)]) -> String {
         let mut map = self.map.clone();
-        for &(key, number) in numbers {
-            map.insert(key.to_owned(), Value::from(number));
+        for (key, value) in values {
+            match value {
+                Some(value) => drop(map.insert((*key).to_owned(), value.clone())),
+                None => drop(map.remove(*key)),
+            }
         }
         format!("{:#}\n", Value::Object(map))
     }
@@ -125,7 +129,9 @@ mod tests {
         let config = Config::parse(text).unwrap();
         assert_eq!((config.number("intermediate_size"), config.number("rope")), (Some(96), None));
         assert!(config.names_an_architecture() && !config.says("n_inner") && !config.says("absent"));
-        let changed = Config::parse(config.with(&[("intermediate_size", 72), ("head_dim", 8)]).as_bytes()).unwrap();
+        let values = [("intermediate_size", Some(72.into())), ("head_dim", Some(8.into())), ("n_inner", None)];
+        let changed = Config::parse(config.with(&values).as_bytes()).unwrap();
+        assert!(config.value(&["n_inner"]).is_some() && changed.value(&["n_inner"]).is_none());
         assert_eq!((changed.number("intermediate_size"), changed.number("head_dim")), (Some(72), Some(8)));
         assert_eq!((changed.family().as_str(), changed.map.get("rope")), ("llama", config.map.get("rope")));
         let named = Config::parse(br#"{"architectures": ["Qwen2ForCausalLM"]}"#).unwrap();

@@ -3,12 +3,15 @@
 //! A [`Model`] is read-only and never copied whole: its bytes stay in the file and come in chunk by chunk. Names give a
 //! tensor its [`Role`], its layer and its block; a name that nobody knows is role *other* and works like any other.
 
+mod assembled;
 mod blocks;
 pub mod config;
 pub mod conversion;
 mod demo;
 mod folder;
+mod gather;
 pub mod graph;
+pub mod modules;
 #[cfg(test)]
 mod named;
 mod open;
@@ -18,6 +21,7 @@ pub mod split;
 mod units;
 mod values;
 
+pub use assembled::Place;
 pub use config::Config;
 pub use conversion::Conversion;
 pub use demo::DEMOS;
@@ -32,8 +36,10 @@ use crate::formats::{Dtype, Source, gguf};
 use crate::kernels::ggml::BlockType;
 use crate::kernels::layout::Geometry;
 use crate::kernels::svd::Shelf;
+use assembled::Assembled;
 use blocks::Blocks;
 use product::{Pairs, Product};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -104,6 +110,8 @@ pub struct Model {
     conversion: OnceLock<Result<Conversion, String>>,
     /// Which tensors share a dimension; found when first asked for.
     graph: OnceLock<(Graph, Option<Config>)>,
+    /// Which tensors vLLM and MLX make one of; found when first asked for.
+    joined: [OnceLock<Vec<Vec<usize>>>; 2],
 }
 
 /// One tensor of a model.
@@ -111,7 +119,8 @@ pub struct Model {
 pub struct Tensor {
     /// Its full name.
     pub name: String,
-    /// Element type; for integer-coded tensors of `packed`, the one it had before; F32 for GGML's blocks.
+    /// Element type; for integer-coded tensors of `packed`, the one it had before; F32 for GGML's blocks; that of the scales for
+    /// a weight that lies in several tensors of the files.
     pub dtype: Dtype,
     /// Dimensions, outermost first.
     pub shape: Vec<usize>,
@@ -127,6 +136,8 @@ pub struct Tensor {
     pub container: Format,
     /// GGML's block type, when it is stored in blocks.
     pub block_type: Option<BlockType>,
+    /// Where it lies, when it is put together from several tensors of the files.
+    assembled: Option<Box<Assembled>>,
     /// Whether it holds codes with a scale tensor beside it, so that its values alone mean nothing.
     pub beside_scale: bool,
     /// Whether it is such a scale or zero point: numbers, but part of somebody's quantization.
@@ -154,28 +165,34 @@ impl Tensor {
         self.shard
     }
 
-    /// Where its payload lies in that file.
+    /// Where its payload lies in that file; its codes, of one that lies in several tensors.
     #[must_use]
     pub fn place(&self) -> Range<u64> {
         self.range.clone()
     }
 
-    /// Bytes of its payload in the file.
+    /// Bytes of its payload in the files, with the scales of one that lies in several tensors.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.range.end - self.range.start
+        match self.places() {
+            [] => self.range.end - self.range.start,
+            places => places.iter().map(Place::bytes).sum(),
+        }
     }
 
-    /// What its file calls the type of its elements: GGML's block type, or the dtype.
+    /// What its file calls the type of its elements: GGML's block type, what a runtime's codes are, or the dtype.
     #[must_use]
-    pub fn type_name(&self) -> &'static str {
-        self.block_type.map_or(self.dtype.name(), BlockType::name)
+    pub fn type_name(&self) -> Cow<'static, str> {
+        match self.assembly() {
+            Some(assembly) => assembly.to_string().into(),
+            None => self.block_type.map_or(self.dtype.name(), BlockType::name).into(),
+        }
     }
 
     /// Whether its payload is plain elements of its dtype.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        self.coding.is_none() && self.block_type.is_none()
+        self.coding.is_none() && self.block_type.is_none() && self.assembled.is_none()
     }
 
     /// Rows and columns.
@@ -191,7 +208,11 @@ impl Tensor {
             Stored::Codes(matrix) => matrix.code != Code::Element,
             Stored::Factors(_) => true,
         });
-        packed || self.block_type.is_some() || self.beside_scale || self.dtype == Dtype::F8_E8M0
+        packed
+            || self.block_type.is_some()
+            || self.assembled.is_some()
+            || self.beside_scale
+            || self.dtype == Dtype::F8_E8M0
     }
 
     /// Whether it counts as a float source: real numbers, and not stored as codes, or codes that may be quantized anew.
@@ -273,7 +294,7 @@ impl Model {
 
     fn read_graph(&self) -> &(Graph, Option<Config>) {
         self.graph.get_or_init(|| {
-            let config = Config::of(self);
+            let config = Config::beside(&self.origin);
             (Graph::of(&self.tensors, config.as_ref()), config)
         })
     }
@@ -317,7 +338,7 @@ impl Model {
         result
     }
 
-    /// The same for a pass over one tensor, by a look at its own file.
+    /// The same for a pass over one tensor, by a look at the files that it lies in.
     ///
     /// # Errors
     /// As [`Model::steadily`].
@@ -326,9 +347,14 @@ impl Model {
         tensor: &Tensor,
         pass: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        self.shards[tensor.shard].check_steady()?;
+        let others = || tensor.places().iter().map(|place| place.shard).filter(|&shard| shard != tensor.shard);
+        let look = || {
+            self.shards[tensor.shard].check_steady()?;
+            others().try_for_each(|shard| self.shards[shard].check_steady())
+        };
+        look()?;
         let result = pass();
-        self.shards[tensor.shard].check_steady()?;
+        look()?;
         result
     }
 }

@@ -1,8 +1,9 @@
 //! From what the user typed to a [`Model`]: a file, a folder, or a demo; checked whole before anything is shown.
 
+use super::gather::{Gathered, gather};
 use super::product::{Pairs, Product};
 use super::roles::{block_of, layer_of, role_of};
-use super::{Format, Model, Origin, Role, Tensor, demo, folder, split};
+use super::{Config, Format, Model, Origin, Role, Tensor, demo, folder, split};
 use crate::formats::error::{display_path, printable};
 use crate::formats::sniff::{HEAD, Kind, sniff};
 use crate::formats::source::Access;
@@ -134,11 +135,12 @@ pub(super) fn assemble(
         let at = sources.get(*second).map_or(Path::new(""), Source::path);
         return Err(Error::new(at, kind));
     }
+    let config = if format == Format::Safetensors { Config::beside(&origin) } else { None };
+    let entries = gather(entries, &sources, config.as_ref());
     let beside = Beside::of(&entries);
     let mut roles = Roles::default();
-    let parts: Vec<Part> = entries.iter().map(|(_, entry)| beside.part(entry, &mut roles)).collect();
-    let tensors =
-        entries.into_iter().zip(parts).map(|((shard, entry), part)| tensor(shard, entry, part, format)).collect();
+    let parts: Vec<Part> = entries.iter().map(|(_, entry, _)| beside.part(entry, &mut roles)).collect();
+    let tensors = entries.into_iter().zip(parts).map(|(entry, part)| tensor(entry, part, format)).collect();
     Ok(Model {
         name,
         origin,
@@ -154,6 +156,7 @@ pub(super) fn assemble(
         pairs: Pairs::default(),
         conversion: OnceLock::new(),
         graph: OnceLock::new(),
+        joined: Default::default(),
     })
 }
 
@@ -164,7 +167,7 @@ struct Part {
     side_of_codes: bool,
 }
 
-fn tensor(shard: usize, entry: Entry, part: Part, container: Format) -> Tensor {
+fn tensor((shard, entry, assembled): Gathered, part: Part, container: Format) -> Tensor {
     let product = Product::of(&entry, shard).map(Box::new);
     Tensor {
         role: part.role,
@@ -179,6 +182,7 @@ fn tensor(shard: usize, entry: Entry, part: Part, container: Format) -> Tensor {
         coding: entry.packed,
         container,
         block_type: entry.block_type,
+        assembled,
         shard,
         range: entry.range,
         blocks: OnceLock::new(),
@@ -241,7 +245,7 @@ fn is_narrow(dtype: Dtype) -> bool {
 /// tensor costs a look.
 struct Beside<'e> {
     /// Every tensor, by name.
-    entries: &'e [(usize, Entry)],
+    entries: &'e [Gathered],
     /// Names without the suffix of a scale or zero point.
     scaled: HashSet<&'e str>,
     /// Layers with a running mean.
@@ -250,8 +254,8 @@ struct Beside<'e> {
 
 impl<'e> Beside<'e> {
     /// `entries` are in order of name.
-    fn of(entries: &'e [(usize, Entry)]) -> Self {
-        let names = || entries.iter().map(|(_, entry)| entry.name.as_str());
+    fn of(entries: &'e [Gathered]) -> Self {
+        let names = || entries.iter().map(|(_, entry, _)| entry.name.as_str());
         let stems = |name: &'e str| SIDE.iter().filter_map(move |suffix| name.strip_suffix(suffix));
         let scaled = names().flat_map(stems).collect();
         let averaged = names().filter_map(|name| name.strip_suffix(".running_mean")).collect();
@@ -268,8 +272,8 @@ impl<'e> Beside<'e> {
     }
 
     fn dtype(&self, name: &str) -> Option<Dtype> {
-        let at = self.entries.binary_search_by(|(_, entry)| entry.name.as_str().cmp(name)).ok()?;
-        self.entries.get(at).map(|(_, entry)| entry.dtype)
+        let at = self.entries.binary_search_by(|(_, entry, _)| entry.name.as_str().cmp(name)).ok()?;
+        self.entries.get(at).map(|(_, entry, _)| entry.dtype)
     }
 
     /// Whether a tensor is somebody's codes: `X.weight`, `X.weight_packed` or `X.qweight` in at most 8 bits or integers,

@@ -73,6 +73,7 @@ impl Product {
             coding: Some(Coding { scheme: String::new(), stored: Stored::Codes(factors.matrices[at]) }),
             container: Format::Packed,
             block_type: None,
+            assembled: None,
             requantized: false,
             beside_scale: false,
             side_of_codes: false,

@@ -11,13 +11,14 @@ use std::ops::Range;
 /// Reused buffers for reading.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     pub(super) symbols: Vec<u8>,
-    decoded: Vec<f32>,
+    pub(super) decoded: Vec<f32>,
 }
 
 impl Model {
-    /// The whole payload's bytes `range` (from the payload's start), as they lie in the file: a copy in `scratch`.
+    /// The whole payload's bytes `range` (from the payload's start), as they lie in the file: a copy in `scratch`. Of a weight
+    /// that lies in several tensors those are its codes; see [`Model::part`].
     ///
     /// # Errors
     /// When the file cannot be read there any more.
@@ -49,6 +50,9 @@ impl Model {
         out.clear();
         if let Some(product) = &tensor.product {
             return self.product_values(tensor, product, range, out, scratch);
+        }
+        if let Some(assembled) = &tensor.assembled {
+            return self.assembled_values(tensor, assembled, range, out, scratch);
         }
         if let Some(block_type) = tensor.block_type {
             return self.block_values(tensor, block_type, range, out, scratch);
@@ -137,10 +141,7 @@ impl Model {
         scratch: &mut Scratch,
     ) -> Result<bool, Error> {
         let width = tensor.dtype.bytes();
-        if tensor.product.is_some() {
-            return Ok(false);
-        }
-        if tensor.block_type.is_some() {
+        if tensor.product.is_some() || tensor.block_type.is_some() || tensor.assembled.is_some() {
             return Ok(false);
         }
         let Some(Coding { stored: Stored::Codes(matrix), .. }) = &tensor.coding else {

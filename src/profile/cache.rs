@@ -234,7 +234,8 @@ fn key(model: &Model) -> Option<Vec<u8>> {
 /// A hash of everything that the headers say of the tensors: names, dtypes, shapes, places, codings.
 fn header_hash(model: &Model) -> u64 {
     model.tensors.iter().fold(START, |hash, t| {
-        let said = format!("{:?} {:?} {:?} {} {:?} {:?}", t.name, t.dtype, t.shape, t.shard(), t.place(), t.coding);
+        let kind = t.type_name();
+        let said = format!("{:?} {kind} {:?} {} {:?} {:?}", t.name, t.shape, t.shard(), t.place(), t.coding);
         fnv1a(said.as_bytes(), hash)
     })
 }

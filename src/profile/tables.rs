@@ -61,7 +61,7 @@ impl Kind {
     /// Its grid at a width.
     #[must_use]
     pub const fn wanted(self, bits: u32) -> Wanted {
-        Wanted { bits, asymmetric: matches!(self, Self::Asymmetric) }
+        Wanted::new(bits, matches!(self, Self::Asymmetric))
     }
 
     const fn is_searched(self) -> bool {

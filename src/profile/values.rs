@@ -516,7 +516,7 @@ mod tests {
     fn the_best_clip_of_a_table_is_that_of_its_weights() {
         for (points, bits) in [(false, 2), (true, 3), (false, 4), (true, 8)] {
             let values = weights(50_000, points);
-            let errors = clip_errors(&values, Wanted { bits, asymmetric: false }, Extent::of(&values));
+            let errors = clip_errors(&values, Wanted::new(bits, false), Extent::of(&values));
             let at = |percent: i32| errors[(percent - TIGHTEST) as usize];
             let found = table(&values, points).best_clip(bits);
             assert!(at(found) <= at(best_clip(&errors)) * 1.001, "{bits}: {found} {}", best_clip(&errors));

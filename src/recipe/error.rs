@@ -37,10 +37,17 @@ pub enum Error {
     #[error("{what} is not built yet; {instead}")]
     NotBuilt { what: String, instead: String },
     #[error(
-        "tensor {}: target {target} cannot hold {scheme}; the nearest it can hold is {nearest} (--nearest accepts it)",
-        quoted(tensor)
+        "tensor {}: target {target} cannot hold {scheme}{}; the nearest it can hold is {nearest} (--nearest accepts it)",
+        quoted(tensor),
+        why.map(|why| format!(" ({why})")).unwrap_or_default()
     )]
-    CannotHold { tensor: String, target: &'static str, scheme: String, nearest: String },
+    CannotHold { tensor: String, target: &'static str, scheme: String, why: Option<&'static str>, nearest: String },
+    #[error(
+        "tensor {}: target {target} stores it as one with {}, and both need the same number format and groups: {apart}; set all of them alike, the nearest for it is {nearest} (--nearest accepts it)",
+        quoted(tensor),
+        quoted(with)
+    )]
+    Joined { tensor: String, with: String, target: &'static str, apart: String, nearest: String },
     #[error(
         "tensor {}: no level of {scheme} is 0, so what is pruned would not stay 0; {instead} has one (--nearest takes the scheme all the same, and zeros tells)",
         quoted(tensor)

@@ -1,18 +1,23 @@
 //! What each target can hold, and what comes nearest to a scheme that it cannot.
 
+use super::runtimes;
 use super::scheme::{Quantize, Range, Scheme};
 use super::target::Target;
 use crate::kernels::ggml::BlockType;
 use crate::kernels::layout::Unit;
+use crate::model::Model;
 
 impl Target {
     /// The scheme nearest to `scheme` that this target holds, whatever the tensor; `None` when it holds the scheme itself.
     #[must_use]
     pub fn nearest(self, scheme: &Scheme) -> Option<Scheme> {
-        match (self, &scheme.quantize) {
-            (Self::Gguf, _) => nearest_in_gguf(scheme),
-            (_, Some(Quantize::Gguf(block_type))) => Some(scheme.clone().with_quantize(Some(grid_of(*block_type)))),
-            _ => None,
+        match self {
+            Self::Gguf => nearest_in_gguf(scheme),
+            Self::CompressedTensors | Self::Mlx => runtimes::nearest(self, scheme),
+            Self::Safetensors | Self::Packed => {
+                let Some(Quantize::Gguf(block_type)) = scheme.quantize else { return None };
+                Some(scheme.clone().with_quantize(Some(grid_of(block_type))))
+            }
         }
     }
 
@@ -20,22 +25,36 @@ impl Target {
     /// pruned zeros stay, else the nearest of which both are so.
     #[must_use]
     pub fn usable(self, scheme: &Scheme, shape: &[usize]) -> Scheme {
-        let mut out = self.nearest_for(scheme, shape).unwrap_or_else(|| scheme.clone());
+        if self.runtime().is_some() {
+            return runtimes::usable(self, scheme, shape);
+        }
+        let fitted = |scheme: &Scheme| self.shaped(scheme, shape).map_or_else(|| scheme.clone(), |(scheme, _)| scheme);
+        let mut out = fitted(scheme);
         if let (true, Some(Quantize::Gguf(block_type))) = (out.loses_zeros(), &out.quantize) {
             out.quantize = Some(Quantize::Gguf(with_zero(*block_type)));
-            out = self.nearest_for(&out, shape).unwrap_or(out);
+            out = fitted(&out);
         }
         out
     }
 
-    /// [`nearest`](Self::nearest) for a tensor of this shape.
+    /// [`nearest`](Self::nearest) for a tensor of a model that will have this shape, with the reason where the tensor is one.
     #[must_use]
-    pub fn nearest_for(self, scheme: &Scheme, shape: &[usize]) -> Option<Scheme> {
+    pub fn nearest_for(self, scheme: &Scheme, model: &Model, index: usize, shape: &[usize]) -> Option<Nearest> {
+        if self.runtime().is_none() {
+            return self.shaped(scheme, shape);
+        }
         let held = self.nearest(scheme);
-        let Some(Quantize::Gguf(block_type)) = held.as_ref().unwrap_or(scheme).quantize else { return held };
-        match block_type_for(block_type, shape) {
-            Some(instead) => Some(held.unwrap_or_else(|| scheme.clone()).with_quantize(Some(instead))),
-            None => held,
+        let fitted = runtimes::nearest_for(self, held.as_ref().unwrap_or(scheme), model, index, shape);
+        fitted.or_else(|| held.map(|held| (held, None)))
+    }
+
+    /// The nearest to a scheme for a shape, where nothing else about a tensor matters.
+    fn shaped(self, scheme: &Scheme, shape: &[usize]) -> Option<Nearest> {
+        let held = self.nearest(scheme);
+        let as_held = held.as_ref().unwrap_or(scheme);
+        match as_held.quantize.as_ref().and_then(|quantize| in_blocks(quantize, shape)) {
+            Some(instead) => Some((as_held.clone().with_quantize(Some(instead)), Some("its rows are no whole blocks"))),
+            None => held.map(|held| (held, None)),
         }
     }
 }
@@ -53,8 +72,16 @@ impl Scheme {
     }
 }
 
+/// What stands for a block type where rows are no whole blocks; `None` where they are, or there are none.
+fn in_blocks(quantize: &Quantize, shape: &[usize]) -> Option<Quantize> {
+    if let Quantize::Gguf(block_type) = quantize { block_type_for(*block_type, shape) } else { None }
+}
+
+/// The nearest scheme, and why the one that was asked for is refused where the tensor is the reason.
+pub type Nearest = (Scheme, Option<&'static str>);
+
 /// The integer grid that is nearest to a block type.
-fn grid_of(block_type: BlockType) -> Quantize {
+pub(super) fn grid_of(block_type: BlockType) -> Quantize {
     use BlockType as T;
     let (bits, asymmetric) = match block_type {
         T::Q8_0 => (8, false),
@@ -144,7 +171,7 @@ mod tests {
     /// The nearest for rows of this length, or the scheme itself.
     fn held(target: Target, text: &str, row: usize) -> String {
         let asked = scheme(text);
-        target.nearest_for(&asked, &[3, row]).unwrap_or(asked).to_string()
+        target.shaped(&asked, &[3, row]).map_or(asked, |(nearest, _)| nearest).to_string()
     }
 
     #[test]
@@ -172,8 +199,10 @@ mod tests {
         }
         assert_eq!(held(Target::Gguf, "bf16", 33), "bf16");
         // The last dimension counts, and a scalar has one element.
-        assert_eq!(Target::Gguf.nearest_for(&scheme("q4_k"), &[256, 3, 1, 32]), Some(scheme("q5_0")));
-        assert_eq!(Target::Gguf.nearest_for(&scheme("q4_0"), &[]), Some(scheme("f16")));
+        let shaped =
+            |text: &str, shape: &[usize]| Target::Gguf.shaped(&scheme(text), shape).map(|(nearest, _)| nearest);
+        assert_eq!(shaped("q4_k", &[256, 3, 1, 32]), Some(scheme("q5_0")));
+        assert_eq!(shaped("q4_0", &[]), Some(scheme("f16")));
     }
 
     #[test]
@@ -224,7 +253,9 @@ mod tests {
 
     #[test]
     fn a_level_of_0_is_found_nearby() {
-        for (without, with) in [("binary", "ternary"), ("q4_k", "q4_0"), ("q5_1", "q5_0"), ("q2_k", "q3_k"), ("iq4_nl", "q4_0")] {
+        for (without, with) in
+            [("binary", "ternary"), ("q4_k", "q4_0"), ("q5_1", "q5_0"), ("q2_k", "q3_k"), ("iq4_nl", "q4_0")]
+        {
             let pruned = |text: &str| scheme(&format!("prune:0.5+{text}"));
             assert!(pruned(without).loses_zeros() && !pruned(with).loses_zeros());
             assert_eq!(pruned(without).with_zero(), pruned(with));

@@ -1,7 +1,7 @@
 //! What a recipe comes to on a given model: one scheme per tensor, as asked and as the target stores it.
 
 use super::pattern::{named, touchable};
-use super::{Error, Override, Pattern, Recipe, Removals, Rule, Scheme, Target};
+use super::{Error, Override, Pattern, Recipe, Removals, Rule, Scheme, Target, runtimes};
 use crate::kernels::layout::Geometry;
 use crate::model::{Format, Model, Tensor};
 use std::collections::BTreeMap;
@@ -94,32 +94,14 @@ impl Plan {
     pub fn new(model: &Model, recipe: &Recipe, nearest: bool) -> Result<Self, Error> {
         let target = recipe.target.unwrap_or(default_target(model));
         target.check_built()?;
-        if target == Target::Gguf && model.format != Format::Gguf {
-            model.conversion().map_err(|why| Error::NotConverted { why: why.to_owned() })?;
-        }
+        check_source(model, target)?;
         let mut plan = Self::unchecked(model, recipe, target)?;
-        for (tensor, assignment) in model.tensors.iter().zip(&mut plan.assignments) {
-            match target.nearest_for(&assignment.scheme, &tensor.shape) {
-                Some(stored) if nearest => assignment.stored = stored,
-                Some(stored) => {
-                    return Err(Error::CannotHold {
-                        tensor: tensor.name.clone(),
-                        target: target.name(),
-                        scheme: assignment.scheme.to_string(),
-                        nearest: stored.to_string(),
-                    });
-                }
-                None => {}
-            }
-            if assignment.stored.loses_zeros() && !nearest {
-                return Err(no_zero(tensor, &assignment.scheme));
-            }
-            if let Some(what) = assignment.stored.unbuilt() {
-                let instead = "this version has every step but wanda:P";
-                return Err(Error::NotBuilt { what: format!("scheme {what}"), instead: instead.into() });
-            }
-        }
+        // What structured pruning removes does not depend on what the target holds; what it holds depends on what is left.
         plan.removals = Removals::of(model, &plan.assignments, &recipe.locked)?;
+        for index in 0..model.tensors.len() {
+            plan.hold(model, index, nearest)?;
+        }
+        plan.hold_joined(model, nearest)?;
         // What others zero in a tensor must stay 0 too.
         let followers = plan.removals.touched().filter(|&i| plan.removals.zeroes(i) && !nearest);
         if let Some(i) = { followers }.find(|&i| !plan.assignments[i].stored.holds_zero()) {
@@ -128,7 +110,64 @@ impl Plan {
         Ok(plan)
     }
 
-    fn unchecked(model: &Model, recipe: &Recipe, target: Target) -> Result<Self, Error> {
+    /// Settles what the target stores of a tensor: what was asked, or with `nearest` what comes nearest.
+    fn hold(&mut self, model: &Model, index: usize, nearest: bool) -> Result<(), Error> {
+        let (target, tensor) = (self.target, &model.tensors[index]);
+        let shape = self.removals.shape(model, index);
+        let assignment = &mut self.assignments[index];
+        match target.nearest_for(&assignment.scheme, model, index, shape) {
+            Some((stored, _)) if nearest => assignment.stored = stored,
+            Some((stored, why)) => {
+                return Err(Error::CannotHold {
+                    tensor: tensor.name.clone(),
+                    target: target.name(),
+                    scheme: assignment.scheme.to_string(),
+                    why,
+                    nearest: stored.to_string(),
+                });
+            }
+            None => {}
+        }
+        if assignment.stored.loses_zeros() && !nearest {
+            return Err(no_zero(tensor, &assignment.scheme));
+        }
+        if let Some(what) = assignment.stored.unbuilt() {
+            let instead = "this version has every step but wanda:P";
+            return Err(Error::NotBuilt { what: format!("scheme {what}"), instead: instead.into() });
+        }
+        Ok(())
+    }
+
+    /// Sees to it that tensors which a runtime makes one of are stored alike.
+    fn hold_joined(&mut self, model: &Model, nearest: bool) -> Result<(), Error> {
+        let Some(runtime) = self.target.runtime() else { return Ok(()) };
+        for members in model.joined(runtime) {
+            let outcomes: Vec<Outcome<'_>> = members.iter().map(|&i| self.outcome(model, i)).collect();
+            let Some(runtimes::Instead(quantize)) = runtimes::common(self.target, &outcomes) else { continue };
+            let stored: Vec<Scheme> =
+                outcomes.iter().map(|of| of.scheme.clone().with_quantize(quantize.clone())).collect();
+            let changed = |(at, of): (usize, &Outcome<'_>)| (stored[at] != *of.scheme).then_some(at);
+            let Some(first) = outcomes.iter().enumerate().find_map(changed) else { continue };
+            if !nearest {
+                let kept = (0..members.len()).find(|&at| stored[at] == *outcomes[at].scheme);
+                let other = kept.unwrap_or(usize::from(first == 0));
+                let name = |at: usize| model.tensors[members[at]].name.clone();
+                return Err(Error::Joined {
+                    tensor: name(first),
+                    with: name(other),
+                    target: self.target.name(),
+                    apart: format!("{} is not {}", outcomes[first].scheme, outcomes[other].scheme),
+                    nearest: stored[first].to_string(),
+                });
+            }
+            for (&index, stored) in members.iter().zip(stored) {
+                self.assignments[index].stored = stored;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn unchecked(model: &Model, recipe: &Recipe, target: Target) -> Result<Self, Error> {
         let keep = Assignment { scheme: Scheme::keep(), stored: Scheme::keep(), line: None };
         let mut assignments = vec![keep; model.tensors.len()];
         // A text cannot say such a scheme, but a hand could put one together.
@@ -183,6 +222,33 @@ impl Plan {
 fn no_zero(tensor: &Tensor, scheme: &Scheme) -> Error {
     let instead = scheme.with_zero().to_string();
     Error::NoZero { tensor: tensor.name.clone(), scheme: scheme.to_string(), instead }
+}
+
+/// Refuses a target that needs a source of another kind, with what to do.
+fn check_source(model: &Model, target: Target) -> Result<(), Error> {
+    let (what, instead) = match (target, model.format) {
+        (Target::Gguf, Format::Safetensors | Format::Packed) => {
+            return model.conversion().map(drop).map_err(|why| Error::NotConverted { why: why.to_owned() });
+        }
+        (Target::CompressedTensors, Format::Gguf) => (
+            "target compressed-tensors for a GGUF model",
+            "its tensors have llama.cpp's names and order; open the folder that it was converted from",
+        ),
+        (Target::Mlx, Format::Gguf) => (
+            "target mlx for a GGUF model",
+            "its tensors have llama.cpp's names and order; open the folder that it was converted from",
+        ),
+        (Target::CompressedTensors, _) if model.tensors.iter().any(|tensor| tensor.beside_scale) => (
+            "target compressed-tensors for a model that is quantized in a layout which is not read here",
+            "open the checkpoint that it was quantized from",
+        ),
+        (Target::Mlx, _) if model.tensors.iter().any(|tensor| tensor.beside_scale) => (
+            "target mlx for a model that is quantized in a layout which is not read here",
+            "open the checkpoint that it was quantized from",
+        ),
+        _ => return Ok(()),
+    };
+    Err(Error::NotBuilt { what: what.into(), instead: instead.into() })
 }
 
 /// The target when nothing names one: `packed` for a demo, `gguf` for a GGUF file, else `safetensors`.

@@ -20,7 +20,7 @@ pub enum Target {
 
 impl Target {
     /// Targets that can be written now.
-    pub const BUILT: &[Self] = &[Self::Safetensors, Self::Packed, Self::Gguf];
+    pub const BUILT: &[Self] = &[Self::Safetensors, Self::Packed, Self::Gguf, Self::CompressedTensors, Self::Mlx];
 
     /// Its word in commands and recipes.
     #[must_use]
@@ -41,8 +41,8 @@ impl Target {
             Self::Safetensors => "dense, drop-in; shrinks nothing but casts",
             Self::Packed => "pruning and low bits become bytes",
             Self::Gguf => "llama.cpp",
-            Self::CompressedTensors => "vLLM",
-            Self::Mlx => "Apple MLX",
+            Self::CompressedTensors => "vLLM and transformers; a folder",
+            Self::Mlx => "Apple MLX; a folder",
         }
     }
 
@@ -53,13 +53,20 @@ impl Target {
         !matches!(self, Self::Packed)
     }
 
-    /// The usual ending of its files.
+    /// Whether it is a folder whatever the model is, because a config beside the weights says how they are to be read.
+    #[must_use]
+    pub const fn is_folder(self) -> bool {
+        matches!(self, Self::CompressedTensors | Self::Mlx)
+    }
+
+    /// The usual ending of its name; a folder has none.
     #[must_use]
     pub const fn extension(self) -> &'static str {
         match self {
+            Self::Safetensors => "safetensors",
             Self::Packed => "spk",
             Self::Gguf => "gguf",
-            _ => "safetensors",
+            Self::CompressedTensors | Self::Mlx => "",
         }
     }
 
@@ -71,7 +78,8 @@ impl Target {
         if Self::BUILT.contains(&self) {
             return Ok(());
         }
-        let instead = "the targets that can be written are safetensors, packed and gguf".into();
+        let instead =
+            "the targets that can be written are safetensors, packed, gguf, compressed-tensors and mlx".into();
         Err(Error::NotBuilt { what: format!("target {}", self.name()), instead })
     }
 }

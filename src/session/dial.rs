@@ -26,7 +26,8 @@ impl Dial {
     #[must_use]
     pub fn on_for(self, scheme: &Scheme, target: Target, shape: &[usize]) -> Scheme {
         let turned = self.on(scheme);
-        let typed = target == Target::Gguf && matches!(self, Self::Bits(_));
+        let narrow = target == Target::Gguf || target.runtime().is_some();
+        let typed = narrow && matches!(self, Self::Bits(_));
         if typed { target.usable(&turned, shape) } else { turned }
     }
 

@@ -314,6 +314,7 @@ impl Live {
             None if self.is_locked(index) => return Err(recipe::Error::Locked(model.tensors[index].name.clone())),
             None => recipe.set_one(&model.tensors[index].name, scheme.clone()),
         }
+        let recipe = recipe.joined(&model, self.target(), &self.reached(index, apply));
         self.change(recipe, what, gesture, Some(index))
     }
 
@@ -341,7 +342,9 @@ impl Live {
                 None => recipe.overrides.push(recipe::Override { tensor: name.clone(), scheme: scheme.clone() }),
             }
         }
-        self.change(recipe, what, gesture, schemes.first().map(|(index, _)| *index))
+        let touched: Vec<usize> = schemes.iter().map(|(index, _)| *index).collect();
+        let recipe = recipe.joined(&self.model, self.target(), &touched);
+        self.change(recipe, what, gesture, touched.first().copied())
     }
 
     /// The tensors that a change would go to.

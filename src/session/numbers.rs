@@ -88,12 +88,12 @@ impl Live {
         }
         let rows = &self.rows;
         self.waiting.put_in_order(|row| rows[row].fresh);
-        while let Some(index) = self.waiting.next() {
+        while let Some(index) = self.waiting.first() {
             let open = self.is_open(index);
             if open && !budget.allows_another() {
                 return;
             }
-            if let Some((index, drawn)) = self.waiting.take_next().filter(|_| open) {
+            if let Some((index, drawn)) = self.waiting.take_first().filter(|_| open) {
                 self.refresh(index, drawn);
                 self.dirty = true;
             }

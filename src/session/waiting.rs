@@ -1,5 +1,6 @@
 //! Rows that wait for a live number, and the order in which they get it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
 /// Rows that wait for a live number. One that waits already keeps its place when it is put in again.
@@ -18,10 +19,12 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Puts a row in, behind all others. `drawn` asks for its distribution too.
     pub fn put(&mut self, row: usize, drawn: bool) {
-        let known = self.drawn.insert(row, drawn);
-        match known {
-            None => self.order.push_back(row),
-            Some(before) => drop(self.drawn.insert(row, before || drawn)),
+        match self.drawn.entry(row) {
+            Entry::Vacant(place) => {
+                place.insert(drawn);
+                self.order.push_back(row);
+            }
+            Entry::Occupied(mut place) => *place.get_mut() |= drawn,
         }
     }
 
@@ -36,13 +39,13 @@ impl Waiting {
         self.order.is_empty()
     }
 
-    /// The next row.
-    pub fn next(&self) -> Option<usize> {
+    /// The row that comes next.
+    pub fn first(&self) -> Option<usize> {
         self.order.front().copied()
     }
 
-    /// Takes the next row out; gives whether its distribution is to be drawn.
-    pub fn take_next(&mut self) -> Option<(usize, bool)> {
+    /// Takes the first row out; gives whether its distribution is to be drawn.
+    pub fn take_first(&mut self) -> Option<(usize, bool)> {
         let row = self.order.pop_front()?;
         Some((row, self.drawn.remove(&row).unwrap_or_default()))
     }
@@ -70,7 +73,7 @@ mod tests {
     use super::*;
 
     fn all(waiting: &mut Waiting) -> Vec<(usize, bool)> {
-        std::iter::from_fn(|| waiting.take_next()).collect()
+        std::iter::from_fn(|| waiting.take_first()).collect()
     }
 
     #[test]
@@ -79,11 +82,11 @@ mod tests {
         for (row, drawn) in [(7, false), (3, false), (9, true), (3, true), (7, false), (9, false)] {
             waiting.put(row, drawn);
         }
-        assert_eq!(waiting.next(), Some(7));
+        assert_eq!(waiting.first(), Some(7));
         assert_eq!(all(&mut waiting), [(7, false), (3, true), (9, true)]);
         waiting.put(7, false);
         waiting.clear();
-        assert!(waiting.is_empty() && waiting.take_next().is_none());
+        assert!(waiting.is_empty() && waiting.take_first().is_none());
     }
 
     #[test]

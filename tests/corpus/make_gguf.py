@@ -83,7 +83,7 @@ def files() -> list[tuple[str, bytes, str]]:
             (60, "its key-values: it is said to hold 3 pairs, which take 13 bytes each at least, and 36 bytes follow"),
             (80, 'key "k": 4 bytes are expected here and 2 follow'),
             (120, 'key "t": it is said to hold 2 items, which take 8 bytes each at least, and 9 bytes follow'),
-            (whole.index(text("b")) + 13, 'tensor "b": 8 bytes are expected here and 0 follow'),
+            (whole.index(text("b")) + 13, 'its tensors: it is said to hold 2 infos, which take 24 bytes each at least, and 46 bytes follow'),
             (len(whole) - 33, 'tensor "a": it ends at byte'),
             (len(whole) - 1, f'tensor "b": it ends at byte {len(whole)} and the file at byte {len(whole) - 1}'),
         )

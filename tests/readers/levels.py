@@ -35,8 +35,10 @@ class Grid:
     stored: np.ndarray  # the codes as `packed` has them: unsigned, the zero point put on again
 
 
-def on_grid(w: np.ndarray, ends: tuple, scheme: Scheme, tensor: str = "") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Codes (0 meaning the value 0), values and zero points of groups whose grids span `ends`."""
+def on_grid(
+    w: np.ndarray, ends: tuple, scheme: Scheme, tensor: str = "", stored=lambda scale: scale
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Codes (0 meaning the value 0), values and zero points of groups whose grids span `ends`; `stored` rounds scales."""
     real, (low, high) = w.dtype.type, ends
     levels = 2**scheme.bits - 1
     if scheme.asym:
@@ -44,6 +46,7 @@ def on_grid(w: np.ndarray, ends: tuple, scheme: Scheme, tensor: str = "") -> tup
     else:
         half = 2 ** (scheme.bits - 1) - 1
         scale = np.maximum(-low, high) / real(half)
+    scale = stored(scale)
     assert scale.dtype == w.dtype
     if not np.isfinite(scale).all():
         raise Refused(tensor, None, "scale overflows")
@@ -57,12 +60,14 @@ def on_grid(w: np.ndarray, ends: tuple, scheme: Scheme, tensor: str = "") -> tup
     return codes, np.where(codes == 0, real(0), codes.astype(w.dtype) * scale), np.broadcast_to(zero, w.shape)
 
 
-def searched(w: np.ndarray, full: tuple, scheme: Scheme, tensor: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def searched(
+    w: np.ndarray, full: tuple, scheme: Scheme, tensor: str, stored
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The least sum of squares among clips at k = 100 … 20 percent of the full range, ties to the larger k."""
     real, least = w.dtype.type, None
     for k in range(100, 19, -1):
         ends = tuple(end * real(k) / real(100) for end in full)
-        found = on_grid(w, ends, scheme, tensor)
+        found = on_grid(w, ends, scheme, tensor, stored)
         q = found[1]
         error = ((w.astype(F64) - q.astype(F64)) ** 2).sum(2, keepdims=True)
         if least is None:
@@ -80,8 +85,10 @@ def percentiles(w: np.ndarray, counted: np.ndarray, percent: float) -> np.ndarra
     return np.array(found, F64).astype(w.dtype).reshape(w.shape[:2] + (1,))
 
 
-def quantize_int(values: np.ndarray, shape: tuple, scheme: Scheme, tensor: str = "") -> Grid:
-    """intN over each unit, all in the dtype of `values`."""
+def quantize_int(
+    values: np.ndarray, shape: tuple, scheme: Scheme, tensor: str = "", stored=lambda scale: scale
+) -> Grid:
+    """intN over each unit, all in the dtype of `values`; `stored` rounds a scale to what the target stores it in."""
     if scheme.unit == "tensor":
         rows, length, group = 1, values.size, values.size
     else:
@@ -94,18 +101,18 @@ def quantize_int(values: np.ndarray, shape: tuple, scheme: Scheme, tensor: str =
     full = (np.minimum(w.min(2, keepdims=True), w.dtype.type(0)), np.maximum(w.max(2, keepdims=True), w.dtype.type(0)))
     with np.errstate(all="ignore"):
         if scheme.range == "mse":
-            codes, q, zero = searched(w, full, scheme, tensor)
+            codes, q, zero = searched(w, full, scheme, tensor, stored)
         elif scheme.range == "max":
-            codes, q, zero = on_grid(w, full, scheme, tensor)
+            codes, q, zero = on_grid(w, full, scheme, tensor, stored)
         else:
             present = np.zeros(padded.shape, bool)  # what the padding added is no element of its group
             present[:, :length] = True
             counted = present.reshape(w.shape) & ((w != 0) if scheme.prunes else True)
             clip = percentiles(w, counted, float(scheme.range[1:]))
-            codes, q, zero = on_grid(w, (-clip, clip), scheme, tensor)
+            codes, q, zero = on_grid(w, (-clip, clip), scheme, tensor, stored)
     flat = lambda x: x.reshape(rows, -1)[:, :length].reshape(-1)
-    stored = (flat(codes) + flat(zero)) & (2**scheme.bits - 1)
-    return Grid(flat(codes), flat(q), rows * groups, rows * groups if scheme.asym else 0, stored)
+    unsigned = (flat(codes) + flat(zero)) & (2**scheme.bits - 1)
+    return Grid(flat(codes), flat(q), rows * groups, rows * groups if scheme.asym else 0, unsigned)
 
 
 # ---------------------------------------------------------------- levels that are no integer grid

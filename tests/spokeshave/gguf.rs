@@ -113,7 +113,11 @@ fn an_untouched_file_is_copied_but_for_the_recipe() {
     let after = table(&out);
     let (before_head, after_head) = (before.gguf.unwrap(), after.gguf.unwrap());
     assert_eq!(out[after_head.data as usize..], bytes[before_head.data as usize..]);
-    assert_eq!(after_head.pairs.number("general.file_type"), Some(7), "what is not touched is still what it was called");
+    assert_eq!(
+        after_head.pairs.number("general.file_type"),
+        Some(7),
+        "what is not touched is still what it was called"
+    );
     assert_eq!(after_head.pairs.get("split.count"), None);
     run(&["verify", &path, &folder.at("out.gguf")]).done();
 }
@@ -143,7 +147,7 @@ fn what_is_pruned_carries_its_mask_and_a_mask_of_zeros_needs_none() {
     let mask = folder.write("mask.gguf", source());
     run(&["export", &path, "--set", "z.weight=prune:0.5+q4_0", "-o", &folder.at("out.gguf")]).done();
     run(&["verify", &path, &folder.at("out.gguf")]).done();
-    run(&["export", &path, "--set", &format!("z.weight=mask:{mask}+f16"), "-o", &folder.at("masked.gguf")]).done();
+    run(&["export", &path, "--set", &format!("z.weight=mask:{mask}+q8_0"), "-o", &folder.at("masked.gguf")]).done();
     let head = table(&folder.read("masked.gguf")).gguf.unwrap();
     assert!(head.pairs.text("spokeshave.mask.z.weight").is_some_and(|mask| mask.len() > 40));
     assert!(head.pairs.text("spokeshave.recipe").is_some_and(|recipe| recipe.contains("mask:embedded")));
@@ -162,14 +166,17 @@ fn a_folder_becomes_one_gguf_file_with_its_tokenizer() {
     let estimate = run(&["estimate", base, "--target", "gguf", "--set", "*mlp*=bf16", "--json"]).json();
     run(&["export", base, "--target", "gguf", "--set", "*mlp*=bf16", "-o", &out]).done();
     run(&["verify", base, &out]).done();
-    let written: Vec<String> = fs::read_dir(&out).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    let written: Vec<String> =
+        fs::read_dir(&out).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     let name = written.iter().find(|name| name.ends_with(".gguf")).expect("a GGUF file");
     let file = fs::read(format!("{out}/{name}")).unwrap();
     assert_eq!(estimate["bytes"], file.len() as u64);
     assert_eq!(tensor(&estimate, "model.norm.weight")["bytes"], 32, "one dimension is F32");
     let table = table(&file);
     let head = table.gguf.unwrap();
-    for (key, value) in [("block_count", 1), ("embedding_length", 8), ("feed_forward_length", 12), ("attention.head_count", 2)] {
+    for (key, value) in
+        [("block_count", 1), ("embedding_length", 8), ("feed_forward_length", 12), ("attention.head_count", 2)]
+    {
         assert_eq!(head.pairs.number(&format!("llama.{key}")), Some(value));
     }
     assert!(matches!(head.pairs.get("tokenizer.ggml.tokens"), Some(Value::Array { count: 8, .. })));
@@ -177,5 +184,8 @@ fn a_folder_becomes_one_gguf_file_with_its_tokenizer() {
     assert_eq!(head.pairs.get("tokenizer.ggml.add_bos_token"), Some(&Value::Bool(false)));
     assert_eq!(head.pairs.number("tokenizer.ggml.eos_token_id"), Some(5));
     let names: Vec<&str> = table.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
-    assert_eq!((names.first(), names.last(), names.len()), (Some(&"token_embd.weight"), Some(&"output_norm.weight"), 11));
+    assert_eq!(
+        (names.first(), names.last(), names.len()),
+        (Some(&"token_embd.weight"), Some(&"output_norm.weight"), 11)
+    );
 }

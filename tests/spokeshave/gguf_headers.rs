@@ -9,7 +9,7 @@ use spokeshave::formats::{Limits, Table};
 use std::collections::HashSet;
 
 /// Id, elements and bytes of a block of some types, from ggml's own table.
-const TYPES: [(u32, u128, u128); 9] = [
+const TYPES: [(u32, u128, u128); 35] = [
     (0, 1, 4),
     (1, 1, 2),
     (30, 1, 2),
@@ -19,6 +19,32 @@ const TYPES: [(u32, u128, u128); 9] = [
     (12, 256, 144),
     (39, 32, 17),
     (29, 256, 56),
+    (3, 32, 20),
+    (6, 32, 22),
+    (7, 32, 24),
+    (9, 32, 36),
+    (10, 256, 84),
+    (11, 256, 110),
+    (13, 256, 176),
+    (14, 256, 210),
+    (15, 256, 292),
+    (16, 256, 66),
+    (17, 256, 74),
+    (18, 256, 98),
+    (19, 256, 50),
+    (20, 32, 18),
+    (21, 256, 110),
+    (22, 256, 82),
+    (23, 256, 136),
+    (25, 1, 2),
+    (26, 1, 4),
+    (27, 1, 8),
+    (28, 1, 8),
+    (34, 256, 54),
+    (35, 256, 66),
+    (40, 64, 36),
+    (41, 128, 18),
+    (42, 64, 18),
 ];
 
 /// A value of some kinds, for each of which the framing is another.
@@ -163,22 +189,24 @@ fn tensor() -> impl Strategy<Value = (String, Vec<u64>, usize)> {
 fn header() -> impl Strategy<Value = Header> {
     let alignment = option::of(prop_oneof![Just(1), Just(8), Just(32), Just(64), Just(4096)]);
     let pairs = vec(("[a-c.]{0,3}|\\PC{1,9}", said()), 0..5);
-    (prop_oneof![Just(2), Just(3)], alignment, pairs, vec(tensor(), 0..5)).prop_map(|(version, alignment, pairs, rows)| {
-        let (mut at, mut end, mut tensors) = (0, 0, Vec::new());
-        for (name, mut dims, row) in rows {
-            let (kind, block, bytes) = TYPES[row];
-            if block > 1 && dims.is_empty() {
-                dims.push(1);
+    (prop_oneof![Just(2), Just(3)], alignment, pairs, vec(tensor(), 0..5)).prop_map(
+        |(version, alignment, pairs, rows)| {
+            let (mut at, mut end, mut tensors) = (0, 0, Vec::new());
+            for (name, mut dims, row) in rows {
+                let (kind, block, bytes) = TYPES[row];
+                if block > 1 && dims.is_empty() {
+                    dims.push(1);
+                }
+                if let Some(first) = dims.first_mut() {
+                    *first *= block as u64;
+                }
+                end = at + (dims.iter().product::<u64>() / block as u64) * bytes as u64;
+                tensors.push(Tensor { name, dims, kind, offset: at });
+                at = end.next_multiple_of(u64::from(alignment.unwrap_or(32)));
             }
-            if let Some(first) = dims.first_mut() {
-                *first *= block as u64;
-            }
-            end = at + (dims.iter().product::<u64>() / block as u64) * bytes as u64;
-            tensors.push(Tensor { name, dims, kind, offset: at });
-            at = end.next_multiple_of(u64::from(alignment.unwrap_or(32)));
-        }
-        Header { version, alignment, pairs, tensors, data: usize::try_from(end).expect("small") }
-    })
+            Header { version, alignment, pairs, tensors, data: usize::try_from(end).expect("small") }
+        },
+    )
 }
 
 /// Numbers that somebody's arithmetic did not survive.

@@ -317,11 +317,9 @@ fn a_pool_follows_its_members_profile_by_profile() {
     };
     let at_once = cuts(&mut Engine::of(read.clone()));
     let mut engine = Engine::new(model.tensors.len());
-    let guess = |tensor: &Tensor, known: &Option<Arc<Profile>>| {
-        if is_sketched(tensor) { coarse_profile(&model, tensor, &control).ok().map(Arc::new) } else { known.clone() }
-    };
-    let guesses = model.tensors.iter().zip(&read).map(|(tensor, known)| guess(tensor, known));
-    for (index, guess) in guesses.enumerate() {
+    let guess = |tensor: &Tensor| coarse_profile(&model, tensor, &control).ok().map(Arc::new);
+    for (index, (tensor, known)) in model.tensors.iter().zip(&read).enumerate() {
+        let guess: Option<Arc<Profile>> = if is_sketched(tensor) { guess(tensor) } else { known.clone() };
         guess.into_iter().for_each(|guess| engine.put(index, guess));
     }
     // Summed up once over the guesses, then told of each member that is read.

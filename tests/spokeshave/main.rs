@@ -11,6 +11,7 @@ mod corpus;
 mod factorized;
 #[cfg(target_os = "linux")]
 mod faults;
+mod ggml;
 mod gguf;
 mod gguf_headers;
 mod headers;

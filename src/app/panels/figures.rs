@@ -156,6 +156,9 @@ fn break_even_words(live: &Live, index: usize) -> Option<String> {
         });
     }
     if live.target().is_dense() {
+        if let Some(note) = live.plan().joined_note(&live.model, index) {
+            return Some(note);
+        }
         let zeros =
             scheme.prune.as_ref().map(|_| format!("{} stores its zeros: pruning saves nothing", live.target().name()));
         let bits = size::bits_with_side(tensor, scheme);

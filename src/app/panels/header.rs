@@ -31,7 +31,7 @@ pub fn header_ui(ui: &mut Ui, live: &Live, view: &View, preferences: &Preference
 
 fn facts(live: &Live) -> Vec<String> {
     let model = &live.model;
-    let mut dtypes: Vec<&str> = model.tensors.iter().map(crate::model::Tensor::type_name).collect();
+    let mut dtypes: Vec<_> = model.tensors.iter().map(crate::model::Tensor::type_name).collect();
     dtypes.sort_unstable();
     dtypes.dedup();
     let dtypes = if dtypes.len() > 3 { "mixed".to_owned() } else { dtypes.join(" ").to_lowercase() };

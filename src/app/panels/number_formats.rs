@@ -90,9 +90,34 @@ static BLOCKS: [Format; 17] = [
     block("MXFP4", "4.3 bits: 4-bit floats, blocks of 32 share a power of two", BlockType::MXFP4),
 ];
 
+const fn groups(size: usize) -> Quantize {
+    Quantize::Int { bits: FIRST_BITS, unit: Unit::Group(size), asymmetric: false, range: Range::Max }
+}
+
+static VLLM: [Format; 6] = [
+    format("integer", "4 or 8 bits on an even grid, weights alone, with a scale per row or group", groups(128)),
+    F16,
+    BF16,
+    format(
+        "fp8 E4M3",
+        "8-bit float with a scale per row; activations are rounded to it as they come",
+        Quantize::Fp8 { e5m2: false, row: true },
+    ),
+    format("MXFP4", "4-bit floats, blocks of 32 share a power of two (OCP Microscaling)", Quantize::Mxfp4),
+    format("NVFP4", "4-bit floats, blocks of 16 share an fp8 scale, the tensor one more (NVIDIA)", Quantize::Nvfp4),
+];
+
+static MLX: [Format; 3] =
+    [format("integer", "2 to 6 or 8 bits on an even grid, with a scale and a bias per group", groups(64)), F16, BF16];
+
 /// The formats of a target, the one that quantization begins with first.
 pub(super) fn formats(target: Target) -> &'static [Format] {
-    if target == Target::Gguf { &BLOCKS } else { &LEVELS }
+    match target {
+        Target::Gguf => &BLOCKS,
+        Target::CompressedTensors => &VLLM,
+        Target::Mlx => &MLX,
+        Target::Safetensors | Target::Packed => &LEVELS,
+    }
 }
 
 /// The line that a scheme's format is on.

@@ -7,8 +7,7 @@ use crate::app::theme;
 use crate::app::widgets::{Choice, Entry, Segmented, Slider, Switch, ValueField};
 use crate::estimate::size;
 use crate::kernels::layout::Unit;
-use crate::model::Tensor;
-use crate::recipe::{Decimal, Quantize, Range, Scheme};
+use crate::recipe::{Decimal, Quantize, Range};
 use egui::{Align, Layout, Ui};
 
 /// The percentile that a percentile range starts with.
@@ -44,7 +43,8 @@ pub(super) fn quantize_ui(ui: &mut Ui, editor: &Editor<'_>, commands: &mut Vec<C
         }
         ui.label(theme::title("Quantize"));
         if let Some(format) = format_ui(ui, editor, shown.as_ref()) {
-            set(commands, Some(formats(editor.target)[format].first.clone()));
+            let first = formats(editor.target)[format].first.clone();
+            set(commands, Some(if editor.target.runtime().is_some() { editor.fitting(first) } else { first }));
         }
     });
     let Some(quantize) = shown else {
@@ -55,7 +55,7 @@ pub(super) fn quantize_ui(ui: &mut Ui, editor: &Editor<'_>, commands: &mut Vec<C
     };
     if let Quantize::Int { bits, unit, asymmetric, range } = quantize {
         let grid = Grid { bits, unit, asymmetric, range };
-        integer_ui(ui, editor.tensor, editor.scheme, grid, editor.locked, &mut |grid| set(commands, Some(grid.into())));
+        integer_ui(ui, editor, grid, &mut |quantize| set(commands, Some(quantize)));
     } else {
         levels_ui(ui, editor, &quantize, &mut |quantize| set(commands, Some(quantize)));
     }
@@ -84,6 +84,8 @@ fn levels_ui(ui: &mut Ui, editor: &Editor<'_>, quantize: &Quantize, set: &mut dy
     cost_ui(ui, editor);
     let locked = editor.locked;
     match *quantize {
+        // There a scale per row is all there is.
+        Quantize::Fp8 { .. } if editor.target.runtime().is_some() => {}
         Quantize::Fp8 { e5m2, row } => {
             if let Some(row) = unit_ui(ui, row, "cast", locked) {
                 set(Quantize::Fp8 { e5m2, row });
@@ -183,14 +185,11 @@ fn codebook_ui(ui: &mut Ui, k: u32, row: bool, best: bool, locked: Option<&str>,
     });
 }
 
-fn integer_ui(
-    ui: &mut Ui,
-    tensor: &Tensor,
-    scheme: &Scheme,
-    grid: Grid,
-    locked: Option<&str>,
-    set: &mut dyn FnMut(Grid),
-) {
+fn integer_ui(ui: &mut Ui, editor: &Editor<'_>, grid: Grid, set: &mut dyn FnMut(Quantize)) {
+    let (tensor, scheme, locked) = (editor.tensor, editor.scheme, editor.locked);
+    // Bits that the target does not have go to the next that it has.
+    let mut set = |grid: Grid| set(editor.fitting(grid.into()));
+    let reason = |grid: Grid| locked.or(editor.unheld(&grid.into()));
     let mut value = f64::from(grid.bits);
     ui.horizontal(|ui| {
         if ui.add(ValueField::new(&mut value, 2.0..=8.0, "Bits").unit("bits").step(1.0).disabled(locked)).changed() {
@@ -222,7 +221,7 @@ fn integer_ui(
         }
         let units = [Unit::Tensor, Unit::Row, Unit::Group(32), Unit::Group(64), Unit::Group(128)];
         let mut chosen = units.iter().position(|u| *u == grid.unit).unwrap_or(1);
-        let reasons = [locked; 5];
+        let reasons = units.map(|unit| reason(Grid { unit, ..grid }));
         let control = Segmented::new(&mut chosen, &["tensor", "row", "32", "64", "128"], "Scale group")
             .chips()
             .disabled(&reasons);
@@ -230,15 +229,16 @@ fn integer_ui(
             set(Grid { unit: units[chosen], ..grid });
         }
     });
-    range_ui(ui, grid, locked, set);
+    range_ui(ui, grid, locked, &mut set);
     ui.horizontal(|ui| {
         let mut symmetric = !grid.asymmetric;
         ui.label(theme::label("symmetric"));
-        if ui.add(Switch::new(&mut symmetric, "Symmetric").disabled(locked)).changed() {
+        let held = reason(Grid { asymmetric: symmetric, ..grid });
+        if ui.add(Switch::new(&mut symmetric, "Symmetric").disabled(held)).changed() {
             set(Grid { asymmetric: !symmetric, ..grid });
         }
         if let Range::Percentile(q) = grid.range {
-            ui.with_layout(Layout::right_to_left(Align::Center), |ui| percentile_ui(ui, grid, q, locked, set));
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| percentile_ui(ui, grid, q, locked, &mut set));
         }
     });
 }

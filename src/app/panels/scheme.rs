@@ -113,9 +113,21 @@ impl Editor<'_> {
 
     /// What quantization begins with: the target's usual format, or the nearest that fits the tensor and holds its zeros.
     pub fn first_format(&self) -> Quantize {
-        let first = super::number_formats::formats(self.target)[0].first.clone();
-        let scheme = self.scheme.clone().with_quantize(Some(first.clone()));
-        self.target.usable(&scheme, &self.tensor.shape).quantize.unwrap_or(first)
+        self.fitting(super::number_formats::formats(self.target)[0].first.clone())
+    }
+
+    /// A number format, or the nearest to it that the target holds on the tensor with its zeros.
+    pub fn fitting(&self, quantize: Quantize) -> Quantize {
+        let scheme = self.scheme.clone().with_quantize(Some(quantize.clone()));
+        self.target.usable(&scheme, &self.tensor.shape).quantize.unwrap_or(quantize)
+    }
+
+    /// Why a number format cannot be had in a target whose readers know but a few.
+    pub fn unheld(&self, quantize: &Quantize) -> Option<&'static str> {
+        self.target.runtime()?;
+        let scheme = self.scheme.clone().with_quantize(Some(quantize.clone()));
+        let held = self.target.usable(&scheme, &self.tensor.shape).quantize.as_ref() == Some(quantize);
+        (!held).then_some("The target does not hold this on rows of this length")
     }
 
     /// Why pruning cannot be changed.

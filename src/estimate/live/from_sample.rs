@@ -11,7 +11,7 @@ use crate::kernels::small;
 use crate::kernels::trial::{Tried, Wanted, survey, symmetric_error};
 use crate::profile::sample::{Ratio, ratio};
 use crate::profile::{Grain, Sample, Segment};
-use crate::recipe::{Prune, Quantize, Range, Scope, Target};
+use crate::recipe::{Prune, Quantize, Range, Scope};
 
 /// Groups that a distribution is drawn from.
 const DRAWN: usize = 96;
@@ -171,7 +171,7 @@ fn try_fast(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench
     let moments = &case.profile.moments;
     let source = sample.values_of(segment);
     let wide = matches!(case.tensor.dtype, Dtype::F32 | Dtype::F64);
-    let rounded = case.target == Target::Safetensors && !wide;
+    let rounded = case.target.is_dense() && !wide;
     if rounded && case.tensor.dtype != Dtype::BF16 {
         return None;
     }
@@ -366,7 +366,7 @@ fn put_on_levels(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, 
     }
     bench.whole = whole;
     let wide = matches!(case.tensor.dtype, Dtype::F32 | Dtype::F64);
-    if case.target == Target::Safetensors && !wide {
+    if case.target.is_dense() && !wide {
         bench.result.iter_mut().for_each(|q| *q = case.tensor.dtype.rounded(*q));
     }
     Some(())
@@ -415,12 +415,12 @@ fn searched(
     match unit {
         Unit::Tensor => from_table::range_of(case),
         Unit::Row if case.tensor.geometry().cols > values.len() => {
-            let wanted = clip::Wanted { bits, asymmetric };
+            let wanted = clip::Wanted::new(bits, asymmetric);
             let sought = || sample.looks.get(i).map(|look| look.clip(wanted, whole, threshold));
             let known = if threshold > 0.0 || asymmetric { sought()? } else { sample.clip(i, bits)? };
             Some(scaled(whole, known))
         }
-        _ => least_error(values, clip::Wanted { bits, asymmetric }, Extent::of(values), units),
+        _ => least_error(values, clip::Wanted::new(bits, asymmetric), Extent::of(values), units),
     }
 }
 

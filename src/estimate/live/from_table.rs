@@ -11,7 +11,7 @@ use crate::kernels::quant::{Extent, Grid};
 use crate::kernels::small::cast as cast_to;
 use crate::profile::values::least_of;
 use crate::profile::{Cut, GridAnswer};
-use crate::recipe::{Quantize, Range, Target};
+use crate::recipe::{Quantize, Range};
 
 /// Points that stand for a bin of a wide dtype where a function is summed over it.
 pub(super) const PIECES: u32 = 8;
@@ -48,9 +48,9 @@ pub(super) fn answer(case: &Case<'_>) -> Option<Answer> {
 }
 
 impl Case<'_> {
-    /// Whether the dense target rounds levels into the tensor's dtype.
+    /// Whether the target rounds levels into the tensor's dtype.
     fn is_rounded(&self) -> bool {
-        self.target == Target::Safetensors && !matches!(self.tensor.dtype, Dtype::F32 | Dtype::F64)
+        self.target.is_dense() && !matches!(self.tensor.dtype, Dtype::F32 | Dtype::F64)
     }
 
     /// Elements that are zero after pruning by one threshold, and Σw² of those that it zeroed.
@@ -72,7 +72,7 @@ pub(super) fn range_of(case: &Case<'_>) -> Option<Extent<f32>> {
         Range::Max => Some(full),
         Range::Percentile(q) => at_percentile(case, q.to_f64()),
         Range::Mse => {
-            let wanted = Wanted { bits, asymmetric };
+            let wanted = Wanted::new(bits, asymmetric);
             let known = case.profile.tables.as_ref().filter(|_| case.cut.is_none() && !asymmetric);
             let known = known.and_then(|tables| tables.whole.get(bits as usize - 2)).map(|&percent| i32::from(percent));
             let error = |percent: i32| {

@@ -299,7 +299,7 @@ fn needs_sample(tensor: &Tensor, scheme: &Scheme, target: Target, profile: &Prof
     }
 }
 
-/// What the dense target does to levels.
+/// What a target does to levels where its readers give values of the tensor's dtype.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rounding {
     /// Nothing: they are stored as they are.
@@ -311,11 +311,11 @@ enum Rounding {
 }
 
 fn rounding(tensor: &Tensor, target: Target) -> Rounding {
-    match (target, tensor.dtype) {
-        (Target::Safetensors, Dtype::F32 | Dtype::F64) => Rounding::None,
-        (Target::Safetensors, Dtype::BF16 | Dtype::F16) => Rounding::Measured,
-        (Target::Safetensors, _) => Rounding::Other,
-        _ => Rounding::None,
+    match tensor.dtype {
+        _ if !target.is_dense() => Rounding::None,
+        Dtype::F32 | Dtype::F64 => Rounding::None,
+        Dtype::BF16 | Dtype::F16 => Rounding::Measured,
+        _ => Rounding::Other,
     }
 }
 
@@ -384,7 +384,8 @@ impl Case<'_> {
     /// Whether the exact pass may refuse the scheme on what the tensor holds: then it alone answers.
     fn may_be_refused(&self) -> bool {
         let moments = &self.profile.moments;
-        let top = moments.abs_max();
+        // MLX's biases may be twice as large as any weight.
+        let top = moments.abs_max() * if self.target == Target::Mlx { 2.0 } else { 1.0 };
         let narrow = |dtype: Dtype| match dtype {
             Dtype::F16 => top >= 65_504.0,
             Dtype::BF16 => top >= 3.38e38,
@@ -398,7 +399,7 @@ impl Case<'_> {
             Some(Quantize::F16) => narrow(Dtype::F16),
             Some(Quantize::Bf16) => narrow(Dtype::BF16),
             Some(Quantize::Fp8 { e5m2, row: false }) => top > if *e5m2 { F8_E5M2.max() } else { F8_E4M3.max() },
-            Some(_) => top >= 1.6e38 || (self.target == Target::Safetensors && narrow(self.tensor.dtype)),
+            Some(_) => top >= 1.6e38 || (self.target.is_dense() && narrow(self.tensor.dtype)),
         }
     }
 

@@ -1,12 +1,12 @@
 //! Q2_K, Q4_K, Q5_K: for every sub-block a step and a minimum by weighted least squares, then both as small integers.
 //!
 //! The search is llama.cpp's `make_qkx2_quants`. Codes fix a line q ↦ step · q + low through a sub-block's weights; the best
-//! line for given codes is a regression, the best codes for a given line are the nearest, and a few dozen lines a little
+//! line for given codes is a regression, the best codes for a given line are the nearest, and about twenty lines a little
 //! steeper or flatter than the extent suggests are tried. The minimum is never above 0, so that 0 stays near a level.
 
 use super::codec::{Encode, half, to_half};
-use super::lanes::{LANES, Wide, nearest, side_by_side};
-use super::super_block::{Q2_K, Q4_K, Q5_K, pack_scales_and_minima, pack_twos};
+use super::lanes::{LANES, Wide, nearest, one_after_another, side_by_side};
+use super::super_block::{Q2_K, Q4_K, Q5_K, pack_ones, pack_pairs, pack_scales_and_minima, pack_twos};
 
 /// What a type asks of the search.
 #[derive(Clone, Copy)]
@@ -198,32 +198,29 @@ fn rounded(of: &[f32], top: f32) -> (impl Fn(f32) -> i32, f32) {
 }
 
 impl Found {
-    /// Codes of one sub-block on the line that is left of its own when step and minimum are rounded; those of the search where
-    /// no step is left.
+    /// Codes of all sub-blocks on the lines that are left of theirs when steps and minima are rounded; those of the search
+    /// where no step is left.
     #[inline(always)]
-    fn codes<const N: usize>(
-        &self,
-        lane: usize,
-        x: &[f32; N],
-        (step, minimum): (f32, f32),
-        top: i32,
-        codes: &mut [u8; N],
-    ) {
-        let (per_step, low) = (self.coding.per_step[lane], self.coding.low[lane]);
-        for (q, &x) in codes.iter_mut().zip(x) {
-            let on_line = nearest((x + minimum) / step).clamp(0, top);
-            *q = if step == 0.0 { code(x, per_step, low, top) } else { on_line } as u8;
+    fn codes<const N: usize>(&self, x: &[Wide; N], step: &Wide, minimum: &Wide, top: i32) -> [[u8; N]; LANES] {
+        let (step, minimum, coding) = (*step, *minimum, self.coding);
+        let mut codes = [[0; LANES]; N];
+        for (row, codes) in x.iter().zip(&mut codes) {
+            for lane in 0..LANES {
+                let searched = code(row[lane], coding.per_step[lane], coding.low[lane], top);
+                let on_line = nearest((row[lane] + minimum[lane]) / step[lane]).clamp(0, top);
+                codes[lane] = if step[lane] == 0.0 { searched } else { on_line } as u8;
+            }
         }
+        one_after_another(&codes)
     }
 }
 
 /// Q2_K (`quantize_row_q2_K_ref`): weights count by their magnitude, and so do errors.
 impl Encode<256, 84, 1> for Q2_K {
     #[inline(always)]
-    fn encode(values: &[[f32; 256]; 1], [block]: &mut [[u8; 84]; 1]) {
+    fn encode([values]: &[[f32; 256]; 1], [block]: &mut [[u8; 84]; 1]) {
         const HOW: Search = Search { top: 3, first: -0.5, stride: 0.1, attempts: 16, absolute: true };
-        let runs = values.as_flattened().as_chunks::<16>().0;
-        let x = side_by_side(runs);
+        let x: [Wide; 16] = side_by_side(values.as_chunks().0);
         let found = search(&x, &x.map(|row| row.map(f32::abs)), HOW);
         let (scale_of, d) = rounded(&found.step, 15.0);
         let (minimum_of, dmin) = rounded(&found.minimum, 15.0);
@@ -231,30 +228,28 @@ impl Encode<256, 84, 1> for Q2_K {
         let (scales, packed) = bytes.split_at_mut(16);
         ([*d0, *d1], [*m0, *m1]) = (to_half(d), to_half(dmin));
         let (d, dmin) = (half([*d0, *d1]), half([*m0, *m1]));
-        let mut codes = [0; 256];
-        let sub_blocks = runs.iter().zip(codes.as_chunks_mut::<16>().0).zip(scales);
-        for (lane, ((x, codes), scale)) in sub_blocks.enumerate() {
+        let (mut step, mut minimum) = ([0.0; LANES], [0.0; LANES]);
+        for (lane, scale) in (0..LANES).zip(scales) {
             *scale = (scale_of(found.step[lane]) | minimum_of(found.minimum[lane]) << 4) as u8;
-            let line = (d * f32::from(*scale & 15), dmin * f32::from(*scale >> 4));
-            found.codes(lane, x, line, HOW.top, codes);
+            (step[lane], minimum[lane]) = (d * f32::from(*scale & 15), dmin * f32::from(*scale >> 4));
         }
-        pack_twos(&codes, packed);
+        let codes = found.codes(&x, &step, &minimum, HOW.top);
+        pack_twos(codes.as_flattened(), 0, packed);
     }
 }
 
-/// What Q4_K and Q5_K have in common: a super-block before its codes are packed.
+/// What Q4_K and Q5_K have in common: two super-blocks before their codes are packed.
 struct Coded {
-    d: [u8; 2],
-    dmin: [u8; 2],
-    scales: [u8; 12],
-    codes: [u8; 256],
+    /// d, dmin and the packed scales and minima of each.
+    heads: [[u8; 16]; 2],
+    codes: [[u8; 32]; LANES],
 }
 
-/// Step and minimum of every sub-block of two super-blocks (`quantize_row_q4_K_ref`): weights count by their magnitude above
-/// the sub-block's root mean square.
+/// Two super-blocks of eight sub-blocks (`quantize_row_q4_K_ref`): weights count by their magnitude above the sub-block's root
+/// mean square.
 #[inline(always)]
-fn lines_of(runs: &[[f32; 32]], how: Search) -> Found {
-    let x: [Wide; 32] = side_by_side(runs);
+fn coded(values: &[[f32; 256]; 2], how: Search) -> Coded {
+    let x: [Wide; 32] = side_by_side(values.as_flattened().as_chunks().0);
     let mut squares = [0.0; LANES];
     for row in &x {
         for lane in 0..LANES {
@@ -266,51 +261,34 @@ fn lines_of(runs: &[[f32; 32]], how: Search) -> Found {
     for row in &mut w {
         row.iter_mut().zip(usual).for_each(|(x, usual)| *x = usual + x.abs());
     }
-    search(&x, &w, how)
-}
-
-/// One super-block, its sub-blocks the eight lanes from `first` on.
-#[inline(always)]
-fn coded(runs: &[[f32; 32]], found: &Found, first: usize, top: i32) -> Coded {
-    let lanes = first..first + 8;
-    let (scale_of, d) = rounded(&found.step[lanes.clone()], 63.0);
-    let (minimum_of, dmin) = rounded(&found.minimum[lanes.clone()], 63.0);
-    let (d, dmin) = (to_half(d), to_half(dmin));
-    let mut scales = [(0, 0); 8];
-    let mut codes = [0; 256];
-    for ((lane, scales), codes) in lanes.zip(&mut scales).zip(codes.as_chunks_mut::<32>().0) {
+    let found = search(&x, &w, how);
+    let (mut step, mut minimum, mut heads) = ([0.0; LANES], [0.0; LANES], [[0; 16]; 2]);
+    for (head, first) in heads.iter_mut().zip([0, 8]) {
+        let lanes = first..first + 8;
+        let (scale_of, d) = rounded(&found.step[lanes.clone()], 63.0);
+        let (minimum_of, dmin) = rounded(&found.minimum[lanes.clone()], 63.0);
+        let (d, dmin) = (to_half(d), to_half(dmin));
         let at_most = |scale: i32| (scale as u8).min(63);
-        *scales = (at_most(scale_of(found.step[lane])), at_most(minimum_of(found.minimum[lane])));
-        let line = (half(d) * f32::from(scales.0), half(dmin) * f32::from(scales.1));
-        found.codes(lane, &runs[lane], line, top, codes);
-    }
-    Coded { d, dmin, scales: pack_scales_and_minima(scales), codes }
-}
-
-/// Sub-blocks of 32 in pairs, the low four bits of their codes in halves of 32 bytes.
-#[inline(always)]
-fn pack_pairs(codes: &[u8; 256], bytes: &mut [u8]) {
-    for (codes, bytes) in codes.as_chunks::<64>().0.iter().zip(bytes.as_chunks_mut::<32>().0) {
-        let (low, high) = codes.split_at(32);
-        for ((byte, low), high) in bytes.iter_mut().zip(low).zip(high) {
-            *byte = low & 15 | high << 4;
+        let mut scales = [(0, 0); 8];
+        for (lane, scales) in lanes.zip(&mut scales) {
+            *scales = (at_most(scale_of(found.step[lane])), at_most(minimum_of(found.minimum[lane])));
+            (step[lane], minimum[lane]) = (half(d) * f32::from(scales.0), half(dmin) * f32::from(scales.1));
         }
+        let [d0, d1, m0, m1, packed @ ..] = head;
+        ([*d0, *d1], [*m0, *m1], *packed) = (d, dmin, pack_scales_and_minima(scales));
     }
+    Coded { heads, codes: found.codes(&x, &step, &minimum, how.top) }
 }
 
 impl Encode<256, 144, 2> for Q4_K {
     #[inline(always)]
     fn encode(values: &[[f32; 256]; 2], blocks: &mut [[u8; 144]; 2]) {
         const HOW: Search = Search { top: 15, first: -1.0, stride: 0.1, attempts: 21, absolute: false };
-        let runs = values.as_flattened().as_chunks::<32>().0;
-        let found = lines_of(runs, HOW);
-        for (block, first) in blocks.iter_mut().zip([0, 8]) {
-            let coded = coded(runs, &found, first, HOW.top);
-            let [d0, d1, m0, m1, bytes @ ..] = block;
-            ([*d0, *d1], [*m0, *m1]) = (coded.d, coded.dmin);
-            let (scales, packed) = bytes.split_at_mut(12);
-            scales.copy_from_slice(&coded.scales);
-            pack_pairs(&coded.codes, packed);
+        let Coded { heads, codes } = coded(values, HOW);
+        for ((block, head), codes) in blocks.iter_mut().zip(&heads).zip(codes.as_chunks::<8>().0) {
+            let (block_head, packed) = block.split_at_mut(16);
+            block_head.copy_from_slice(head);
+            pack_pairs(codes.as_flattened(), 32, packed);
         }
     }
 }
@@ -320,20 +298,13 @@ impl Encode<256, 176, 2> for Q5_K {
     #[inline(always)]
     fn encode(values: &[[f32; 256]; 2], blocks: &mut [[u8; 176]; 2]) {
         const HOW: Search = Search { top: 31, first: -0.5, stride: 0.1, attempts: 16, absolute: false };
-        let runs = values.as_flattened().as_chunks::<32>().0;
-        let found = lines_of(runs, HOW);
-        for (block, first) in blocks.iter_mut().zip([0, 8]) {
-            let coded = coded(runs, &found, first, HOW.top);
-            let [d0, d1, m0, m1, bytes @ ..] = block;
-            ([*d0, *d1], [*m0, *m1]) = (coded.d, coded.dmin);
-            let (scales, bytes) = bytes.split_at_mut(12);
-            let (fifths, packed) = bytes.split_at_mut(32);
-            scales.copy_from_slice(&coded.scales);
-            fifths.fill(0);
-            for (i, codes) in coded.codes.as_chunks::<32>().0.iter().enumerate() {
-                fifths.iter_mut().zip(codes).for_each(|(fifth, q)| *fifth |= (q >> 4) << i);
-            }
-            pack_pairs(&coded.codes, packed);
+        let Coded { heads, codes } = coded(values, HOW);
+        for ((block, head), codes) in blocks.iter_mut().zip(&heads).zip(codes.as_chunks::<8>().0) {
+            let (block_head, rest) = block.split_at_mut(16);
+            let (fifths, packed) = rest.split_at_mut(32);
+            block_head.copy_from_slice(head);
+            pack_ones(codes.as_flattened(), 4, fifths);
+            pack_pairs(codes.as_flattened(), 32, packed);
         }
     }
 }

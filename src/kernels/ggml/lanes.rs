@@ -25,6 +25,18 @@ pub(super) fn side_by_side<const N: usize>(runs: &[[f32; N]]) -> [Wide; N] {
     rows
 }
 
+/// Codes of lanes as codes of runs again.
+#[inline(always)]
+pub(super) fn one_after_another<const N: usize>(rows: &[[u8; LANES]; N]) -> [[u8; N]; LANES] {
+    let mut runs = [[0; N]; LANES];
+    for (j, row) in rows.iter().enumerate() {
+        for (run, &q) in runs.iter_mut().zip(row) {
+            run[j] = q;
+        }
+    }
+    runs
+}
+
 /// The nearest integer, halves to even, as the reference finds it (`nearest_int`): from the bits of a sum whose last bit
 /// counts ones. What lies beyond 2^22, or is no number, becomes what those bits say, which every processor agrees on.
 #[inline(always)]

@@ -184,8 +184,8 @@ mod tests {
 
     #[test]
     fn codes_are_what_the_decoders_read() {
-        let coded = T::all().filter(|kind| kind.encodes() && kind.elements() > 1);
-        assert_eq!(coded.clone().count(), 16);
+        let coded: Vec<T> = T::all().filter(|kind| kind.encodes() && kind.elements() > 1).collect();
+        assert_eq!(coded.len(), 16);
         for kind in coded {
             let blocks = unit_blocks(kind, 7);
             let (mut values, mut found) = (vec![0.0; 7 * kind.elements()], Vec::new());
@@ -203,7 +203,8 @@ mod tests {
     #[test]
     fn zeros_stay_zeros_where_it_is_said() {
         // Pruned weights: every other one is 0, the others are of both signs and all sizes.
-        let values: Vec<f32> = (0..512_i16).map(|i| if i % 2 == 0 { 0.0 } else { f32::from(i * 37 % 101) - 50.5 }).collect();
+        let values: Vec<f32> =
+            (0..512_i16).map(|i| if i % 2 == 0 { 0.0 } else { f32::from(i * 37 % 101) - 50.5 }).collect();
         for kind in T::all().filter(|kind| kind.encodes()) {
             let mut blocks = vec![0; kind.bytes_of(values.len()).unwrap()];
             let mut read = vec![1.0; values.len()];

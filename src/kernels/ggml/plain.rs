@@ -3,7 +3,7 @@
 //! Written after llama.cpp's reference functions, which are named; conversions that C leaves open are those of x86.
 
 use super::BlockType;
-use super::super_block::{pack_scales_and_minima, pack_scales_of_q3_k, pack_sixes, pack_twos};
+use super::super_block::{pack_scales_and_minima, pack_scales_of_q3_k, pack_twos};
 use crate::kernels::convert::{BF16, F16, encode_small, f32_from_e8m0, f32_from_f16};
 
 /// Values as blocks of any type that can be written.
@@ -297,7 +297,7 @@ fn q2_k(x: &[f32]) -> Vec<u8> {
         block.push(scale);
     }
     let mut packed = [0; 64];
-    pack_twos(&codes.try_into().expect("256 codes"), &mut packed);
+    pack_twos(&codes, 0, &mut packed);
     [&block[..], &packed, &half(d), &half(dmin)].concat()
 }
 
@@ -425,7 +425,7 @@ fn again_signed(x: &[f32], step: f32, end: i32, codes: &mut [u8]) {
 /// `quantize_row_q3_K_ref`.
 fn q3_k(x: &[f32]) -> Vec<u8> {
     let (steps, codes): (Vec<f32>, Vec<Vec<u8>>) = x.chunks(16).map(|x| descended(x, 4)).unzip();
-    let mut codes: [u8; 256] = codes.concat().try_into().expect("256 codes");
+    let mut codes = codes.concat();
     let longest = peak(&steps);
     let per_scale = -32.0 / longest;
     let d = if longest == 0.0 { 0.0 } else { 1.0 / per_scale };
@@ -439,7 +439,7 @@ fn q3_k(x: &[f32]) -> Vec<u8> {
     }
     let mut block: Vec<u8> = (0..32).map(|l| (0..8).map(|i| codes[32 * i + l] >> 2 << i).sum()).collect();
     let mut packed = [0; 64];
-    pack_twos(&codes.map(|q| q & 3), &mut packed);
+    pack_twos(&codes, 0, &mut packed);
     block.extend([&packed[..], &pack_scales_of_q3_k(scales), &half(d)].concat());
     block
 }
@@ -447,7 +447,7 @@ fn q3_k(x: &[f32]) -> Vec<u8> {
 /// `quantize_row_q6_K_ref`.
 fn q6_k(x: &[f32]) -> Vec<u8> {
     let (steps, codes): (Vec<f32>, Vec<Vec<u8>>) = x.chunks(16).map(|x| signed(x, 32)).unzip();
-    let mut codes: [u8; 256] = codes.concat().try_into().expect("256 codes");
+    let mut codes = codes.concat();
     let longest = peak(&steps);
     if longest.abs() < EPSILON {
         return vec![0; 210];
@@ -460,9 +460,10 @@ fn q6_k(x: &[f32]) -> Vec<u8> {
         again_signed(&x[16 * j..][..16], rounded_to_half(d) * f32::from(scale), 32, &mut codes[16 * j..][..16]);
         scales.push(scale as u8);
     }
-    let mut packed = [0; 192];
-    pack_sixes(&codes, &mut packed);
-    [&packed[..], &scales, &half(d)].concat()
+    let mut high = [0; 64];
+    pack_twos(&codes, 4, &mut high);
+    let low: Vec<u8> = codes.chunks(128).flat_map(nibbles).collect();
+    [&low[..], &high, &scales, &half(d)].concat()
 }
 
 // ---------------------------------------------------------------- uneven levels

@@ -187,26 +187,35 @@ impl Decode<292, 256> for Q8_K {
     }
 }
 
-/// Codes of two bits as the types of this family have them.
+/// Two bits of 256 codes, from bit `shift` on, as [`unpack_twos`] reads them.
 #[inline(always)]
-pub(super) fn pack_twos(codes: &[u8; 256], bytes: &mut [u8]) {
+pub(super) fn pack_twos(codes: &[u8], shift: u32, bytes: &mut [u8]) {
     for (codes, bytes) in codes.as_chunks::<128>().0.iter().zip(bytes.as_chunks_mut::<32>().0) {
+        let two = |place: usize| codes[place] >> shift & 3;
         for (l, byte) in bytes.iter_mut().enumerate() {
-            *byte = codes[l] | codes[l + 32] << 2 | codes[l + 64] << 4 | codes[l + 96] << 6;
+            *byte = two(l) | two(l + 32) << 2 | two(l + 64) << 4 | two(l + 96) << 6;
         }
     }
 }
 
-/// Codes of six bits as Q6_K has them: 128 bytes of low, 64 of high bits.
+/// Bit `bit` of 256 codes: that of element 32 i + l in bit i of byte l.
 #[inline(always)]
-pub(super) fn pack_sixes(codes: &[u8; 256], bytes: &mut [u8]) {
-    let (low, high) = bytes.split_at_mut(128);
-    for (codes, low) in codes.as_chunks::<128>().0.iter().zip(low.as_chunks_mut::<64>().0) {
-        for (l, byte) in low.iter_mut().enumerate() {
-            *byte = codes[l] & 15 | codes[l + 64] << 4;
+pub(super) fn pack_ones(codes: &[u8], bit: u32, bytes: &mut [u8]) {
+    bytes.fill(0);
+    for (i, codes) in codes.as_chunks::<32>().0.iter().enumerate() {
+        bytes.iter_mut().zip(codes).for_each(|(byte, q)| *byte |= (q >> bit & 1) << i);
+    }
+}
+
+/// The low four bits of 256 codes, `half` apart in the halves of `half` bytes.
+#[inline(always)]
+pub(super) fn pack_pairs(codes: &[u8], half: usize, bytes: &mut [u8]) {
+    for (codes, bytes) in codes.chunks_exact(2 * half).zip(bytes.chunks_exact_mut(half)) {
+        let (low, high) = codes.split_at(half);
+        for ((byte, low), high) in bytes.iter_mut().zip(low).zip(high) {
+            *byte = low & 15 | high << 4;
         }
     }
-    pack_twos(&codes.map(|q| q >> 4), high);
 }
 
 /// The scales of a Q3_K block, as [`scales_of_q3_k`] reads them.

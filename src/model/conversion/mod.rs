@@ -155,12 +155,7 @@ fn rows_of_embedding(model: &Model) -> Result<usize, String> {
 }
 
 /// What becomes of each tensor; all that llama.cpp asks for is there and as `config.json` says.
-fn places(
-    model: &Model,
-    architecture: Architecture,
-    numbers: &Numbers,
-    rows: usize,
-) -> Result<Vec<Place>, String> {
+fn places(model: &Model, architecture: Architecture, numbers: &Numbers, rows: usize) -> Result<Vec<Place>, String> {
     let (blocks, head) = (numbers.count("num_hidden_layers"), numbers.head());
     let mut places = Vec::with_capacity(model.tensors.len());
     let mut names: HashMap<String, &str> = HashMap::new();

@@ -165,7 +165,7 @@ fn paint_count(
     let name_at = row.left_center() + vec2(16.0, 0.0);
     paint_text(painter, name_at, Align2::LEFT_CENTER, name, size::LABEL, weight::TEXT, t.text2);
     let short = format::count(count);
-    paint_text(painter, at(SOURCE - 8.0), Align2::RIGHT_CENTER, short, size::BODY, weight::TEXT, t.text2);
+    paint_text(painter, at(SOURCE - 12.0), Align2::RIGHT_CENTER, short, size::BODY, weight::TEXT, t.text2);
     let share = format::percent(count as f64 / n, 1);
     paint_text(painter, at(RESULT), Align2::RIGHT_CENTER, share, size::BODY, weight::VALUE, ink);
     paint_text(painter, at(0.0), Align2::RIGHT_CENTER, "%", size::HINT, weight::TEXT, t.text3);

@@ -1,0 +1,248 @@
+//! A weight that lies in a file as several tensors: the layouts of compressed-tensors (vLLM) and of MLX, for readers and writers
+//! alike.
+//!
+//! ```text
+//! pack-quantized   M.weight_packed I32 [out, ⌈in·b/32⌉]   M.weight_scale [out, units]   M.weight_shape I64 [2]
+//! int-quantized    M.weight I8 [out, in]                  M.weight_scale [out, 1]
+//! float-quantized  M.weight F8_E4M3 [out, in]             M.weight_scale [out, 1]
+//! mxfp4-pack-…     M.weight_packed U8 [out, in/2]         M.weight_scale U8 [out, in/32]
+//! nvfp4-pack-…     M.weight_packed U8 [out, in/2]         M.weight_scale F8_E4M3 [out, in/16]   M.weight_global_scale F32 [1]
+//! MLX affine       M.weight U32 [out, in·b/32]            M.scales [out, in/g]   M.biases [out, in/g]
+//! ```
+//!
+//! Codes of b bits lie in each row as one little-endian stream: element i in bits i·b … i·b + b − 1, as compressed-tensors
+//! packs since 0.18 and MLX always did. Those of pack-quantized are signed, plus 2^(b−1); 4-bit floats are the even column in the low half
+//! of a byte. Scales, and what is nowhere given a dtype, are of the tensor's own.
+
+use super::Dtype;
+use crate::kernels::layout::{Geometry, Unit};
+
+/// How a weight is put together from several tensors of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Assembly {
+    /// compressed-tensors' pack-quantized: signed integers.
+    Packed {
+        /// 2 to 8.
+        bits: u32,
+        /// Which elements share a scale.
+        unit: Unit,
+    },
+    /// compressed-tensors' int-quantized: signed bytes.
+    Bytes {
+        /// Which elements share a scale.
+        unit: Unit,
+    },
+    /// compressed-tensors' float-quantized: E4M3 patterns.
+    Fp8 {
+        /// Which elements share a scale.
+        unit: Unit,
+    },
+    /// compressed-tensors' mxfp4-pack-quantized.
+    Mxfp4,
+    /// compressed-tensors' nvfp4-pack-quantized.
+    Nvfp4,
+    /// MLX's integers without a sign: scale · u + bias.
+    Affine {
+        /// 2 to 6, or 8.
+        bits: u32,
+        /// Elements of a row that share a scale and a bias: 32, 64 or 128.
+        group: usize,
+    },
+}
+
+/// What one of the tensors holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Holds {
+    /// A code for every element.
+    Codes,
+    /// A scale for every unit.
+    Scales,
+    /// A bias for every unit, which stands for its zero point.
+    Biases,
+    /// One number over all scales.
+    Global,
+    /// The shape of the weight.
+    Shape,
+}
+
+/// One of the tensors that a weight lies in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// What it holds.
+    pub holds: Holds,
+    /// What stands behind the module's name and a point.
+    pub suffix: &'static str,
+    /// Its dtype.
+    pub dtype: Dtype,
+    /// Its shape.
+    pub shape: Vec<usize>,
+}
+
+impl Part {
+    fn new(holds: Holds, suffix: &'static str, dtype: Dtype, shape: &[usize]) -> Self {
+        Self { holds, suffix, dtype, shape: shape.to_vec() }
+    }
+
+    /// Bytes of its payload.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.shape.iter().fold(1_u64, |n, &d| n.saturating_mul(d as u64)).saturating_mul(self.dtype.bits() / 8)
+    }
+
+    /// The name of this part of a module.
+    #[must_use]
+    pub fn name(&self, module: &str) -> String {
+        [module, ".", self.suffix].concat()
+    }
+}
+
+/// What the name of a weight has behind that of its module.
+pub const WEIGHT: &str = ".weight";
+
+impl Assembly {
+    /// Bits of a code.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        match self {
+            Self::Packed { bits, .. } | Self::Affine { bits, .. } => bits,
+            Self::Bytes { .. } | Self::Fp8 { .. } => 8,
+            Self::Mxfp4 | Self::Nvfp4 => 4,
+        }
+    }
+
+    /// Which elements share a scale.
+    #[must_use]
+    pub const fn unit(self) -> Unit {
+        match self {
+            Self::Packed { unit, .. } | Self::Bytes { unit } | Self::Fp8 { unit } => unit,
+            Self::Mxfp4 => Unit::Group(32),
+            Self::Nvfp4 => Unit::Group(16),
+            Self::Affine { group, .. } => Unit::Group(group),
+        }
+    }
+
+    /// Whether compressed-tensors reads it; else MLX does.
+    #[must_use]
+    pub const fn is_of_compressed_tensors(self) -> bool {
+        !matches!(self, Self::Affine { .. })
+    }
+
+    /// Whether values are numbers of F32 whatever the network computes in: their scales are of no float dtype of their own.
+    #[must_use]
+    pub const fn is_single(self) -> bool {
+        matches!(self, Self::Mxfp4 | Self::Nvfp4)
+    }
+
+    /// Bytes of the codes of a row.
+    #[must_use]
+    pub fn row_bytes(self, cols: usize) -> usize {
+        let bits = cols.saturating_mul(self.bits() as usize);
+        match self {
+            Self::Packed { .. } | Self::Affine { .. } => bits.div_ceil(32) * 4,
+            _ => bits.div_ceil(8),
+        }
+    }
+
+    /// Units of a row; one scale for the whole tensor counts as one.
+    #[must_use]
+    pub fn units_in_row(self, cols: usize) -> usize {
+        if let Unit::Group(size) = self.unit() { cols.div_ceil(size.max(1)) } else { 1 }
+    }
+
+    /// The tensors of a weight of this dtype with these rows and columns, its codes first.
+    #[must_use]
+    pub fn parts(self, dtype: Dtype, Geometry { rows, cols }: Geometry) -> Vec<Part> {
+        let units = [rows, self.units_in_row(cols)];
+        let scales = if self.unit() == Unit::Tensor { &[1][..] } else { &units };
+        let scale = |dtype| Part::new(Holds::Scales, "weight_scale", dtype, scales);
+        let codes = |dtype: Dtype, suffix| {
+            Part::new(Holds::Codes, suffix, dtype, &[rows, self.row_bytes(cols) / dtype.bytes().max(1)])
+        };
+        match self {
+            Self::Packed { .. } => {
+                let shape = Part::new(Holds::Shape, "weight_shape", Dtype::I64, &[2]);
+                vec![codes(Dtype::I32, "weight_packed"), scale(dtype), shape]
+            }
+            Self::Bytes { .. } => vec![codes(Dtype::I8, "weight"), scale(dtype)],
+            Self::Fp8 { .. } => vec![codes(Dtype::F8_E4M3, "weight"), scale(dtype)],
+            Self::Mxfp4 => vec![codes(Dtype::U8, "weight_packed"), scale(Dtype::U8)],
+            Self::Nvfp4 => {
+                let global = Part::new(Holds::Global, "weight_global_scale", Dtype::F32, &[1]);
+                vec![codes(Dtype::U8, "weight_packed"), scale(Dtype::F8_E4M3), global]
+            }
+            Self::Affine { .. } => {
+                let side = |holds, suffix| Part::new(holds, suffix, dtype, &units);
+                let scales = side(Holds::Scales, "scales");
+                vec![codes(Dtype::U32, "weight"), scales, side(Holds::Biases, "biases")]
+            }
+        }
+    }
+
+    /// The same with a group that is a whole row called that: both lie alike.
+    #[must_use]
+    pub fn of_rows(self, cols: usize) -> Self {
+        let row = |unit: Unit| if unit == Unit::Group(cols) { Unit::Row } else { unit };
+        match self {
+            Self::Packed { bits, unit } => Self::Packed { bits, unit: row(unit) },
+            other => other,
+        }
+    }
+}
+
+/// What it is in the words of schemes.
+impl std::fmt::Display for Assembly {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let unit = |unit: Unit| match unit {
+            Unit::Tensor => ":tensor".to_owned(),
+            Unit::Row => ":row".to_owned(),
+            Unit::Group(size) => format!(":g{size}"),
+        };
+        match *self {
+            Self::Packed { bits, unit: of } => write!(f, "int{bits}{}", unit(of)),
+            Self::Bytes { unit: of } => write!(f, "int8{}", unit(of)),
+            Self::Fp8 { unit: of } => write!(f, "fp8_e4m3{}", unit(of)),
+            Self::Mxfp4 => f.write_str("mxfp4"),
+            Self::Nvfp4 => f.write_str("nvfp4"),
+            Self::Affine { bits, group } => write!(f, "int{bits}:g{group} affine"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_those_that_the_readers_ask_for() {
+        let geometry = Geometry { rows: 3, cols: 64 };
+        let shown = |assembly: Assembly, dtype| -> Vec<String> {
+            let one = |p: Part| format!("{} {} {:?} {}", p.name("M"), p.dtype, p.shape, p.bytes());
+            assembly.parts(dtype, geometry).into_iter().map(one).collect()
+        };
+        assert_eq!(
+            shown(Assembly::Packed { bits: 4, unit: Unit::Group(32) }, Dtype::BF16),
+            ["M.weight_packed I32 [3, 8] 96", "M.weight_scale BF16 [3, 2] 12", "M.weight_shape I64 [2] 16"]
+        );
+        assert_eq!(
+            shown(Assembly::Fp8 { unit: Unit::Row }, Dtype::F16),
+            ["M.weight F8_E4M3 [3, 64] 192", "M.weight_scale F16 [3, 1] 6"]
+        );
+        assert_eq!(
+            shown(Assembly::Bytes { unit: Unit::Tensor }, Dtype::F32),
+            ["M.weight I8 [3, 64] 192", "M.weight_scale F32 [1] 4"]
+        );
+        assert_eq!(shown(Assembly::Mxfp4, Dtype::F32), ["M.weight_packed U8 [3, 32] 96", "M.weight_scale U8 [3, 2] 6"]);
+        assert_eq!(
+            shown(Assembly::Nvfp4, Dtype::BF16),
+            ["M.weight_packed U8 [3, 32] 96", "M.weight_scale F8_E4M3 [3, 4] 12", "M.weight_global_scale F32 [1] 4"]
+        );
+        assert_eq!(
+            shown(Assembly::Affine { bits: 3, group: 32 }, Dtype::F16),
+            ["M.weight U32 [3, 6] 72", "M.scales F16 [3, 2] 12", "M.biases F16 [3, 2] 12"]
+        );
+        // Rows that are no whole words are filled up to one.
+        let row = Assembly::Packed { bits: 4, unit: Unit::Row };
+        assert_eq!([1, 8, 9, 784].map(|cols| row.row_bytes(cols)), [4, 4, 8, 392]);
+        assert_eq!(Assembly::Packed { bits: 4, unit: Unit::Group(64) }.of_rows(64), row);
+    }
+}

@@ -1,0 +1,173 @@
+//! What programs that run a network make of its tensors: which are weights of linear layers, and which layers they join into one.
+//!
+//! vLLM multiplies by queries, keys and values at once, by gate and up at once, and by all experts of a block at once; MLX stacks the
+//! same matrix of all experts. What is joined lies in one array of numbers, and so has one form.
+
+use super::roles::block_of;
+use super::{Model, Role};
+use crate::formats::Dtype;
+use crate::formats::assembly::WEIGHT;
+use std::collections::BTreeMap;
+
+/// Layers that vLLM makes one of, by the last parts of their names.
+const JOINED: &[&[&str]] =
+    &[&["q_proj", "k_proj", "v_proj"], &["gate_proj", "up_proj"], &["query", "key", "value"], &["w1", "w3"]];
+
+/// Families whose layers of [`CONV1D`] names keep their weights as inputs × outputs.
+const TRANSPOSED: &[&str] = &["gpt2", "openai-gpt", "imagegpt", "decision_transformer"];
+/// Those names.
+const CONV1D: &[&str] = &["c_attn", "q_attn", "c_proj", "c_fc"];
+
+/// Which program runs the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    /// vLLM, and whatever else reads compressed-tensors.
+    Vllm,
+    /// MLX.
+    Mlx,
+}
+
+impl Model {
+    /// The module whose weight a tensor is.
+    #[must_use]
+    pub fn module_of(&self, index: usize) -> Option<&str> {
+        self.tensors[index].name.strip_suffix(WEIGHT)
+    }
+
+    /// Why a runtime cannot read codes in a tensor's place; `None` where it is the weight of a linear layer that may be quantized,
+    /// in MLX also of an embedding.
+    #[must_use]
+    pub fn why_not_quantized(&self, index: usize, runtime: Runtime) -> Option<&'static str> {
+        let tensor = &self.tensors[index];
+        match () {
+            () if tensor.shape.len() != 2 => Some("only matrices are quantized there"),
+            () if !tensor.name.ends_with(WEIGHT) => Some("only a tensor called …weight is quantized there"),
+            () if !matches!(tensor.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) => {
+                Some("scales are of the tensor's dtype there, and must be F32, F16 or BF16")
+            }
+            () if !tensor.role.is_weight() => Some("only weights of layers are quantized there"),
+            () if self.is_transposed(index) => Some("its layer keeps inputs × outputs, and is no linear layer there"),
+            () if runtime == Runtime::Vllm && tensor.role == Role::Embedding => Some("embeddings stay dense there"),
+            () if runtime == Runtime::Vllm && tensor.role == Role::Head => Some("the output head stays dense there"),
+            () => None,
+        }
+    }
+
+    /// Whether a tensor is the weight of a layer that keeps inputs × outputs, as GPT-2's do.
+    fn is_transposed(&self, index: usize) -> bool {
+        let Some(module) = self.module_of(index) else { return false };
+        let part = module.rsplit('.').next().unwrap_or_default();
+        CONV1D.contains(&part)
+            && match self.config().map(super::Config::family) {
+                Some(family) if !family.is_empty() => TRANSPOSED.contains(&family.as_str()),
+                _ => {
+                    let bias = self.find(&format!("{module}.bias")).map(|bias| self.tensors[bias].shape.as_slice());
+                    let [rows, cols] = *self.tensors[index].shape.as_slice() else { return false };
+                    rows != cols && bias == Some(&[cols])
+                }
+            }
+    }
+
+    /// The tensors, by position and in order of name, that a runtime joins into one array: each set has two or more.
+    pub fn joined(&self, runtime: Runtime) -> &[Vec<usize>] {
+        let place = match runtime {
+            Runtime::Vllm => &self.joined[0],
+            Runtime::Mlx => &self.joined[1],
+        };
+        place.get_or_init(|| self.find_joined(runtime))
+    }
+
+    fn find_joined(&self, runtime: Runtime) -> Vec<Vec<usize>> {
+        let mut sets: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
+        for (index, tensor) in self.tensors.iter().enumerate().filter(|(_, tensor)| tensor.shape.len() == 2) {
+            let Some((parent, part)) = tensor.name.strip_suffix(WEIGHT).and_then(|module| module.rsplit_once('.'))
+            else {
+                continue;
+            };
+            let first = || JOINED.iter().find(|parts| parts.contains(&part)).and_then(|parts| parts.first().copied());
+            let key = match (experts_of(parent), runtime) {
+                (Some(experts), Runtime::Vllm) => (experts, ""),
+                (Some(experts), Runtime::Mlx) => (experts, part),
+                (None, Runtime::Vllm) => match first() {
+                    // Some other network may use so plain a name for anything.
+                    Some(name) if block_of(parent).is_some() => (parent, name),
+                    _ => continue,
+                },
+                (None, Runtime::Mlx) => continue,
+            };
+            sets.entry(key).or_default().push(index);
+        }
+        sets.into_values().filter(|set| set.len() > 1).collect()
+    }
+}
+
+/// The path of all experts of a block, for the path of one: `a.mlp.experts` of `a.mlp.experts.7`.
+pub fn experts_of(module: &str) -> Option<&str> {
+    let (experts, number) = module.rsplit_once('.')?;
+    let counted = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    (counted && (experts == "experts" || experts.ends_with(".experts"))).then_some(experts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(model: &Model, runtime: Runtime) -> Vec<Vec<&str>> {
+        let name = |&i: &usize| model.tensors[i].name.as_str();
+        model.joined(runtime).iter().map(|set| set.iter().map(name).collect()).collect()
+    }
+
+    #[test]
+    fn layers_are_joined_within_their_block() {
+        let m = &[8, 8][..];
+        let block = |b: usize, part: &str| (format!("model.layers.{b}.{part}.weight"), m);
+        let parts = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"];
+        let ffn = ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"];
+        let mut tensors: Vec<_> = (0..2).flat_map(|b| parts.iter().chain(&ffn).map(move |p| block(b, p))).collect();
+        tensors.push(("query.weight".into(), m));
+        tensors.push(("key.weight".into(), m));
+        let model = Model::named(&tensors, None);
+        let found = names(&model, Runtime::Vllm);
+        assert_eq!(found.len(), 4);
+        assert_eq!(found[0], ["model.layers.0.mlp.gate_proj.weight", "model.layers.0.mlp.up_proj.weight"]);
+        assert_eq!(found[1].len(), 3);
+        assert!(names(&model, Runtime::Mlx).is_empty());
+    }
+
+    #[test]
+    fn experts_are_joined_as_each_runtime_stacks_them() {
+        let m = &[8, 8][..];
+        let name = |e: usize, part: &str| (format!("model.layers.0.mlp.experts.{e}.{part}.weight"), m);
+        let all = ["gate_proj", "up_proj", "down_proj"];
+        let tensors: Vec<_> = (0..4).flat_map(|e| all.iter().map(move |p| name(e, p))).collect();
+        let model = Model::named(&tensors, None);
+        assert_eq!(names(&model, Runtime::Vllm).iter().map(Vec::len).collect::<Vec<_>>(), [12]);
+        assert_eq!(names(&model, Runtime::Mlx).iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 4]);
+        assert_eq!([experts_of("a.experts.12"), experts_of("experts.1")], [Some("a.experts"), Some("experts")]);
+        assert_eq!([experts_of("a.experts.x"), experts_of("layers.1")], [None, None]);
+    }
+
+    #[test]
+    fn only_weights_of_linear_layers_are_quantized() {
+        let tensors: &[(&str, &[usize])] = &[
+            ("lm_head.weight", &[8, 4]),
+            ("model.embed_tokens.weight", &[8, 4]),
+            ("h.0.mlp.c_fc.bias", &[8]),
+            ("h.0.mlp.c_fc.weight", &[4, 8]),
+            ("model.layers.0.mlp.experts.gate_up_proj", &[2, 8, 4]),
+            ("model.layers.0.mlp.up_proj.weight", &[8, 4]),
+            ("model.norm.weight", &[4]),
+        ];
+        let model = Model::named(tensors, None);
+        let quantized = |runtime| -> Vec<&str> {
+            let plain = |i: &usize| model.why_not_quantized(*i, runtime).is_none();
+            (0..model.tensors.len()).filter(plain).map(|i| model.tensors[i].name.as_str()).collect()
+        };
+        assert_eq!(quantized(Runtime::Vllm), ["model.layers.0.mlp.up_proj.weight"]);
+        let embeddings = ["lm_head.weight", "model.embed_tokens.weight", "model.layers.0.mlp.up_proj.weight"];
+        assert_eq!(quantized(Runtime::Mlx), embeddings);
+        // A family that keeps outputs × inputs under the same names.
+        let star = Model::named(tensors, Some(r#"{"model_type": "gpt_bigcode"}"#));
+        assert!(star.why_not_quantized(star.find("h.0.mlp.c_fc.weight").unwrap(), Runtime::Vllm).is_none());
+    }
+}
