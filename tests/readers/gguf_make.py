@@ -161,5 +161,5 @@ def read(path: Path) -> File:
         tensors=tensors,
         offsets={t.name: int(t.data_offset) for t in reader.tensors},
         data=int(reader.data_offset),
-        alignment=reader.alignment,
+        alignment=int(reader.alignment),
     )

@@ -222,6 +222,15 @@ def save(folder: Path, weights: dict[str, np.ndarray], shards: bool = False) -> 
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
 
 
+def save_wide(folder: Path, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same values in F32, in one file, in place of what is there."""
+    for file in folder.glob("model*"):
+        file.unlink()
+    wide = {name: w.astype(F32) for name, w in weights.items()}
+    save(folder, wide)
+    return wide
+
+
 # ---------------------------------------------------------------- what it computes
 
 
@@ -263,8 +272,8 @@ def rotate(x: np.ndarray, frequency: np.ndarray, by: float) -> np.ndarray:
     return np.concatenate([a * np.cos(angle) - b * np.sin(angle), b * np.cos(angle) + a * np.sin(angle)], -1)
 
 
-def forward(config: dict, weights: dict[str, np.ndarray], ids: list[int]) -> np.ndarray:
-    """Log-probabilities, one row for each position."""
+def forward(config: dict, weights: dict[str, np.ndarray], ids: list[int], rounded=lambda name, x: x) -> np.ndarray:
+    """Log-probabilities, one row for each position. `rounded` is what becomes of the input of a matrix, by the matrix's name."""
     w = {name: array.astype("f8") for name, array in weights.items()}
     heads, shared, head, epsilon = config["num_attention_heads"], config["num_key_value_heads"], head_of(config), config["rms_norm_eps"]
     frequency, n, scaling = frequencies(config, head), len(ids), scaling_of(config)[0]
@@ -273,7 +282,7 @@ def forward(config: dict, weights: dict[str, np.ndarray], ids: list[int]) -> np.
     x = w["model.embed_tokens.weight"][ids]
     for block in range(config["num_hidden_layers"]):
         at = f"model.layers.{block}."
-        linear = lambda name, x, at=at: x @ w[f"{at}{name}.weight"].T + w.get(f"{at}{name}.bias", 0)
+        linear = lambda name, x, at=at: rounded(f"{at}{name}.weight", x) @ w[f"{at}{name}.weight"].T + w.get(f"{at}{name}.bias", 0)
         y = norm(x, w[at + "input_layernorm.weight"], epsilon)
         q, k, v = (linear(f"self_attn.{part}_proj", y).reshape(n, -1, head) for part in "qkv")
         if config["model_type"] == "qwen3":
@@ -287,6 +296,7 @@ def forward(config: dict, weights: dict[str, np.ndarray], ids: list[int]) -> np.
         y = norm(x, w[at + "post_attention_layernorm.weight"], epsilon)
         gate = linear("mlp.gate_proj", y)
         x = x + linear("mlp.down_proj", gate / (1 + np.exp(-gate)) * linear("mlp.up_proj", y))
-    logits = norm(x, w["model.norm.weight"], epsilon) @ w.get("lm_head.weight", w["model.embed_tokens.weight"]).T
+    head = "lm_head.weight" if "lm_head.weight" in w else "model.embed_tokens.weight"
+    logits = rounded(head, norm(x, w["model.norm.weight"], epsilon)) @ w[head].T
     logits -= logits.max(1, keepdims=True)
     return logits - np.log(np.exp(logits).sum(1, keepdims=True))
