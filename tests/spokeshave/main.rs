@@ -19,6 +19,7 @@ mod masks;
 mod packed;
 mod pictures;
 mod raster_renderer;
+mod runtimes;
 mod structured;
 mod verdict;
 mod window;
