@@ -258,11 +258,16 @@ pub fn break_even(bits: u64) -> f64 {
     1.0 / bits as f64
 }
 
-/// Bits per stored value of a tensor under a scheme, scales and zero points counted in.
+/// Bits per stored value of a tensor under a scheme, scales and zero points counted in: by the formula, or as a target stores
+/// them in a layout of its own.
 #[must_use]
-pub fn bits_with_side(tensor: &Tensor, scheme: &Scheme) -> f64 {
-    let (side, bits) = side_and_bits(Outcome::whole(tensor, scheme));
+pub fn bits_with_side(tensor: &Tensor, scheme: &Scheme, target: Target) -> f64 {
+    let of = Outcome::whole(tensor, scheme);
     let n = tensor.elements().max(1) as f64;
+    if of.assembly(target).is_some() {
+        return 8.0 * stored(of, target, None).total() as f64 / n;
+    }
+    let (side, bits) = side_and_bits(of);
     bits as f64 + 8.0 * side as f64 / n
 }
 

@@ -11,6 +11,7 @@ use crate::formats::assembly::{Assembly, Holds};
 use crate::kernels::layout::Geometry;
 use crate::kernels::levels::Levels;
 use crate::kernels::{Real, affine};
+use crate::model::modules::Runtime;
 use crate::model::{Model, Scratch, Tensor};
 use crate::recipe::Quantize;
 use std::ops::Range;
@@ -49,6 +50,28 @@ pub fn copy(
         }
     }
     Ok(())
+}
+
+/// What vLLM makes of NVFP4 layers that it joins: it has one scale over all of them, and takes the largest. Each tensor has its
+/// own here, as the format is defined; where they differ that is told.
+pub fn joined_scales(written: &Model) -> Result<Option<String>, Error> {
+    let (mut joined, mut worst, mut scratch) = (0, 1.0_f32, Scratch::default());
+    for members in written.joined(Runtime::Vllm) {
+        let places = members.iter().flat_map(|&member| written.tensors[member].places());
+        let mut ends = (f32::INFINITY, 0.0_f32);
+        for place in places.filter(|place| place.holds == Holds::Global) {
+            let global = written.part(place, 0..4, &mut scratch)?.first_chunk().map_or(1.0, |b| f32::from_le_bytes(*b));
+            ends = (ends.0.min(global), ends.1.max(global));
+        }
+        if ends.0 < ends.1 {
+            joined += 1;
+            worst = worst.max(ends.1 / ends.0);
+        }
+    }
+    Ok((joined > 0).then(|| {
+        let percent = 100.0 * (1.0 - 1.0 / worst);
+        format!("the nvfp4 scales of tensors that vLLM joins differ in {joined} places: it takes the largest of each, and reads the others up to {percent:.0} % too small (transformers reads them as they are); mxfp4 has no such scale")
+    }))
 }
 
 fn write_coded<T: Real>(

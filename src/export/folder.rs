@@ -42,7 +42,7 @@ pub(super) fn export(job: &Job<'_>, needed: &mut u64) -> Result<Artifact, Error>
     }
     others.copy(model, &folder, control)?;
     write_config(job, &folder)?;
-    let verification = job.check_written(&estimate, folder.path())?;
+    let (verification, mut notes) = job.check_written(&estimate, folder.path())?;
     job.check_before_renaming()?;
     folder.persist(out)?;
     let size = |name: String| {
@@ -51,7 +51,7 @@ pub(super) fn export(job: &Job<'_>, needed: &mut u64) -> Result<Artifact, Error>
         (path, bytes)
     };
     let files: Vec<(PathBuf, u64)> = written.into_iter().map(size).collect();
-    let notes = others.note().into_iter().chain(config_missing(job)).collect();
+    notes.extend(others.note().into_iter().chain(config_missing(job)));
     Ok(Artifact { out: out.to_path_buf(), files, verification, estimate, notes, shortage: None })
 }
 

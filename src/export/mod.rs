@@ -216,11 +216,11 @@ impl Job<'_> {
         let all: Vec<usize> = (0..self.model.tensors.len()).collect();
         self.write_file(&estimate, &all, &mut temporary)?;
         temporary.finish_writing()?;
-        let verification = self.check_written(&estimate, temporary.path())?;
+        let (verification, notes) = self.check_written(&estimate, temporary.path())?;
         self.check_before_renaming()?;
         temporary.persist(self.out)?;
         let files = vec![(self.out.to_path_buf(), estimate.bytes.unwrap_or_default())];
-        Ok(Artifact { out: self.out.to_path_buf(), files, verification, estimate, notes: Vec::new(), shortage: None })
+        Ok(Artifact { out: self.out.to_path_buf(), files, verification, estimate, notes, shortage: None })
     }
 
     /// Writes one file of an artifact: `tensors` in the plan's target.
@@ -239,8 +239,8 @@ impl Job<'_> {
     }
 
     /// Re-opens what was written at `path`, in the way that the source is read, and compares it with the plan, value by
-    /// value and to the byte.
-    fn check_written(&self, estimate: &ModelEstimate, path: &Path) -> Result<Verification, Error> {
+    /// value and to the byte. Gives what should be told of it, too.
+    fn check_written(&self, estimate: &ModelEstimate, path: &Path) -> Result<(Verification, Vec<String>), Error> {
         let options = OpenOptions { access: self.model.access, ..OpenOptions::default() };
         let written = model::open(path, &options)?;
         let verification = verify(self.model, &written, self.plan, self.control)?;
@@ -254,7 +254,8 @@ impl Job<'_> {
             let planned = estimate.bytes.unwrap_or_default();
             return Err(mismatch("(all)".into(), format!("{planned} bytes were planned, {} written", written.bytes)));
         }
-        Ok(verification)
+        let told = assembled::joined_scales(&written)?;
+        Ok((verification, told.into_iter().collect()))
     }
 
     /// The last look before the name is given: at the destination, the source, and whether this is still wanted.

@@ -223,7 +223,7 @@ def check_file(checks: Checks, case: str, out: Path, source: File, wanted: dict[
     at = file.data
     for name, t in file.tensors.items():
         checks.equal(case, f"{name}: offset", file.offsets[name], at)
-        at += t.rows.size + -t.rows.size % file.alignment
+        at += t.rows.size + -t.rows.size % int(file.alignment)
     checks.equal(case, "bytes of the file", out.stat().st_size, at)
 
 

@@ -498,6 +498,32 @@ def check_single_file(checks: Checks, models: Path, work: Path) -> None:
         shutil.rmtree(out)
 
 
+def check_removed(checks: Checks, models: Path, work: Path) -> None:
+    """Removing and quantizing at once is quantizing what was removed before: the same bytes, the same config."""
+    case = "removed and quantized"
+    if not checks.wants(case):
+        return
+    model = models / "removed"
+    make_llama.write(model, "qwen3", "bf16")
+    for target, scheme in [(CT, "int4:g128"), (CT, "nvfp4"), ("mlx", "int3:g32:asym")]:
+        smaller, at_once, after = (work / name for name in ("smaller", "at-once", "after"))
+        cuts = ["*self_attn*=heads:0.5", "*mlp*=ffn:0.25"]
+        checks.run(case, "export", model, *(f"--set={cut}" for cut in cuts), "--target", "safetensors", "-o", smaller)
+        both = (f"--set={cut}+{scheme}" for cut in cuts)
+        checks.run(case, "export", model, *both, "--target", target, "-o", at_once)
+        checks.run(case, "export", smaller, f"--set={PROJ}={scheme}", "--target", target, "-o", after)
+        one, two = read_folder(at_once)[0], read_folder(after)[0]
+        checks.equal(case, f"{target}: names", sorted(one), sorted(two))
+        other = [name for name, array in one.items() if array.tobytes() != two[name].tobytes()]
+        checks.equal(case, f"{target} {scheme}: tensors with other bytes", other, [])
+        configs = [json.loads((folder / "config.json").read_text()) for folder in (at_once, after)]
+        checks.equal(case, f"{target}: config", configs[0], configs[1])
+        checks.equal(case, "heads and hidden units", [configs[0][k] for k in ("num_attention_heads", "intermediate_size")], [2, 384])
+        checks.run(case, "verify", model, at_once)
+        for folder in (smaller, at_once, after):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--binary", type=Path, required=True)
@@ -520,6 +546,7 @@ def main() -> int:
                     shutil.rmtree(work / "out", ignore_errors=True)
         check_refusals(checks, models, work)
         check_single_file(checks, models, work)
+        check_removed(checks, models, work)
     return checks.finish()
 
 

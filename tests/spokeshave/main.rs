@@ -22,6 +22,7 @@ mod masks;
 mod packed;
 mod pictures;
 mod raster_renderer;
+mod runtimes;
 mod structured;
 mod verdict;
 mod window;

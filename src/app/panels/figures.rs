@@ -161,7 +161,7 @@ fn break_even_words(live: &Live, index: usize) -> Option<String> {
         }
         let zeros =
             scheme.prune.as_ref().map(|_| format!("{} stores its zeros: pruning saves nothing", live.target().name()));
-        let bits = size::bits_with_side(tensor, scheme);
+        let bits = size::bits_with_side(tensor, scheme, live.target());
         return Some(zeros.unwrap_or_else(|| format!("{bits:.3} bits a weight, scales and all")));
     }
     let bits = size::code_bits(tensor, scheme);

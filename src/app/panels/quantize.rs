@@ -126,7 +126,7 @@ fn levels_ui(ui: &mut Ui, editor: &Editor<'_>, quantize: &Quantize, set: &mut dy
 
 /// Bits of a weight with all that belongs to it.
 fn cost_ui(ui: &mut Ui, editor: &Editor<'_>) {
-    let total = size::bits_with_side(editor.tensor, editor.scheme);
+    let total = size::bits_with_side(editor.tensor, editor.scheme, editor.target);
     let code = size::code_bits(editor.tensor, editor.scheme) as f64;
     ui.horizontal(|ui| {
         ui.label(theme::rich(format!("{code:.0}"), theme::size::DIAL, theme::weight::TITLE).strong());
@@ -200,7 +200,7 @@ fn integer_ui(ui: &mut Ui, editor: &Editor<'_>, grid: Grid, set: &mut dyn FnMut(
             return;
         }
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            let total = size::bits_with_side(tensor, scheme);
+            let total = size::bits_with_side(tensor, scheme, editor.target);
             let side = total - f64::from(grid.bits);
             let words = if ui.available_width() > 130.0 {
                 format!("+{side:.2} for scales = {total:.2} bits")
