@@ -115,24 +115,24 @@ def main() -> int:
     told("source", path, source, source)
     with tempfile.TemporaryDirectory(prefix="spokeshave-real-") as work:
         out, folder = Path(work) / "out.gguf", Path(work) / "folder"
-        checks.run("copy", "export", path, "-o", out, timeout=300)
-        checks.equal("copy", "losses of an untouched copy", losses(out, text, args.tokens).tolist(), source.tolist())
+        checks.run("smollm2 copy", "export", path, "-o", out, timeout=300)
+        checks.equal("smollm2 copy", "losses of an untouched copy", losses(out, text, args.tokens).tolist(), source.tolist())
         for name, lines in MIXES.items():
             recipe = [word for line in lines for word in ("--set", line)]
             options = [*recipe, "--nearest", "--requantize"]
-            estimate = checks.run(name, "estimate", path, *options, "--json", timeout=600).json
-            if checks.run(name, "export", path, *options, "-o", out, "--force", "--json", timeout=600).json:
-                checks.equal(name, "estimated bytes", (estimate or {}).get("bytes"), out.stat().st_size)
+            estimate = checks.run(f"smollm2 {name}", "estimate", path, *options, "--json", timeout=600).json
+            if checks.run(f"smollm2 {name}", "export", path, *options, "-o", out, "--force", "--json", timeout=600).json:
+                checks.equal(f"smollm2 {name}", "estimated bytes", (estimate or {}).get("bytes"), out.stat().st_size)
                 told(name, out, source, losses(out, text, args.tokens))
         folder_of(path, folder)
         converted = Path(work) / "converted"
-        checks.run("folder", "export", folder, "--target", "gguf", "-o", converted, "--json", timeout=600)
+        checks.run("smollm2 folder", "export", folder, "--target", "gguf", "-o", converted, "--json", timeout=600)
         (dense,) = converted.glob("*.gguf")
         found = losses(dense, text, args.tokens)
         told("as a folder in F32, converted", dense, source, found)
         with Network(path) as a, Network(dense) as b:
-            checks.equal("folder", "the same tokens", b.tokenize(text), a.tokenize(text))
-        checks.check(abs(float((found - source).mean())) < 0.01, "folder", "the same network", (found - source).mean())
+            checks.equal("smollm2 folder", "the same tokens", b.tokenize(text), a.tokenize(text))
+        checks.check(abs(float((found - source).mean())) < 0.01, "smollm2 folder", "the same network", (found - source).mean())
     return checks.finish()
 
 
