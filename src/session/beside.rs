@@ -274,7 +274,7 @@ impl Live {
             return;
         }
         // All the others need the disk and the cores as much as the exact pass does, and can wait for it.
-        let rests = self.running.profile.is_none() && self.running.estimate.is_none();
+        let rests = self.running.profile.is_none() && self.running.estimate.is_none() && !self.is_behind();
         let others = (0..self.rows.len()).filter(|&index| rests && index != looked_at);
         let pairs: Vec<Pair> = first.into_iter().chain(others.filter_map(pair)).collect();
         if pairs.is_empty() {
