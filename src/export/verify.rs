@@ -81,7 +81,8 @@ pub fn plan_of_artifact(model: &Model, artifact: &Model) -> Result<(Recipe, Plan
     recipe.target = Some(match artifact.format {
         Format::Packed => Target::Packed,
         Format::Gguf => Target::Gguf,
-        Format::Safetensors => recipe.target.filter(|target| target.is_folder()).unwrap_or(Target::Safetensors),
+        // No artifact is of the others; a file that says it is one is held against the dense form.
+        _ => recipe.target.filter(|target| target.is_folder()).unwrap_or(Target::Safetensors),
     });
     let plan = Plan::new(model, &recipe, true)?;
     Ok((recipe, plan))

@@ -167,6 +167,8 @@ pub enum ErrorKind {
     WrongLength { described: u64, held: u64, advice: &'static str },
     #[error("GGUF file, {place}: {what}")]
     Gguf { place: String, what: String },
+    #[error("{format} file, {place}: {what}")]
+    Container { format: &'static str, place: String, what: String },
     #[error("packed file, {place}: {what}")]
     Packed { place: String, what: String },
     #[error(

@@ -13,10 +13,19 @@ pub struct Limits {
     pub texts: usize,
     /// Values of a header that nobody reads: they cost time to pass, and no writer has a use for many.
     pub skipped: usize,
+    /// Bytes of one file's tensors that are held in memory, because they lie in it compressed or in another form.
+    pub held_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { header_bytes: 100_000_000, tensors: 2_000_000, rank: 64, texts: 100_000, skipped: 100_000 }
+        Self {
+            header_bytes: 100_000_000,
+            tensors: 2_000_000,
+            rank: 64,
+            texts: 100_000,
+            skipped: 100_000,
+            held_bytes: 4 << 30,
+        }
     }
 }

@@ -21,6 +21,7 @@
     )
 )]
 
+pub mod annex;
 pub mod assembly;
 pub mod base64;
 mod descriptors;
@@ -41,6 +42,7 @@ pub mod safetensors;
 pub mod sniff;
 pub mod source;
 pub mod tokenizer;
+pub mod zip;
 
 pub use dtype::Dtype;
 pub use error::{Error, ErrorKind};
@@ -60,6 +62,10 @@ pub struct Table {
     pub metadata: BTreeMap<String, String>,
     /// What a GGUF file says beside its tensors.
     pub gguf: Option<Box<gguf::Head>>,
+    /// What tensors with a place behind the file's end are made of.
+    pub annex: annex::Annex,
+    /// What was left alone or is shared, a sentence each.
+    pub notes: Vec<String>,
 }
 
 /// One tensor of a header.

@@ -115,7 +115,7 @@ impl<'de> Document<'de> for Header<'_> {
             }
         }
         match (metadata, tensors) {
-            (Some(metadata), Some(tensors)) => Ok(Table { tensors, metadata, gguf: None }),
+            (Some(metadata), Some(tensors)) => Ok(Table { tensors, metadata, ..Table::default() }),
             (None, _) => verdict.refuse(bad("the header", "it has no \"metadata\"")),
             (_, None) => verdict.refuse(bad("the header", "it has no \"tensors\"")),
         }

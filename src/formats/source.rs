@@ -5,6 +5,7 @@
 //! asked whether all of them were really there. What must outlive that, or must not change while it is looked at (text!),
 //! is a copy ([`Source::read`]).
 
+use super::annex::{Annex, Found};
 use super::descriptors::Reader;
 use super::error::{Error, ErrorKind};
 use super::fault::Guard;
@@ -31,6 +32,7 @@ pub struct Source {
     bytes: Bytes,
     identity: Option<Identity>,
     note: Option<String>,
+    annex: Annex,
 }
 
 #[derive(Debug)]
@@ -118,13 +120,24 @@ impl Source {
             Some(map) => Bytes::Mapped(map),
             None => Bytes::File(Reader::new(path, identity.clone(), file)),
         };
-        Ok(Self { path: path.to_path_buf(), bytes, identity: Some(identity), note })
+        Ok(Self { path: path.to_path_buf(), bytes, identity: Some(identity), note, annex: Annex::default() })
     }
 
     /// Wraps bytes that are part of the program.
     #[must_use]
     pub fn embedded(name: &str, bytes: &'static [u8]) -> Self {
-        Self { path: PathBuf::from(name), bytes: Bytes::Embedded(bytes), identity: None, note: None }
+        Self {
+            path: PathBuf::from(name),
+            bytes: Bytes::Embedded(bytes),
+            identity: None,
+            note: None,
+            annex: Annex::default(),
+        }
+    }
+
+    /// Puts behind the file's end what its tensors are made of besides.
+    pub fn attach(&mut self, annex: Annex) {
+        self.annex = annex;
     }
 
     /// What was odd when it was opened, for people.
@@ -169,6 +182,9 @@ impl Source {
     /// When the range leaves the file, the read fails, or the file was cut short.
     #[inline]
     pub fn with<R>(&self, range: Range<u64>, scratch: &mut Vec<u8>, work: impl FnOnce(&[u8]) -> R) -> Result<R, Error> {
+        if range.end > self.len() {
+            return Ok(work(self.annexed(range, scratch)?));
+        }
         let at = self.bounds(&range)?;
         let outside = || self.past_end();
         match &self.bytes {
@@ -192,6 +208,7 @@ impl Source {
     /// As [`Source::with`].
     pub fn read<'a>(&'a self, range: Range<u64>, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], Error> {
         match &self.bytes {
+            _ if range.end > self.len() => self.annexed(range, scratch),
             Bytes::Embedded(bytes) => bytes.get(self.bounds(&range)?).ok_or_else(|| self.past_end()),
             Bytes::Mapped(_) => {
                 scratch.clear();
@@ -202,6 +219,33 @@ impl Source {
                 self.with(range, scratch, |_| ())?;
                 Ok(scratch)
             }
+        }
+    }
+
+    /// Bytes that do not lie in the file as they are wanted: where they are held, or put in order in `scratch`.
+    fn annexed<'a>(&'a self, range: Range<u64>, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], Error> {
+        match self.annex.find(&range).ok_or_else(|| self.past_end())? {
+            (Found::Held(bytes), _) => Ok(bytes),
+            (Found::View(view), inside) => {
+                view.read(inside, scratch, |at, into| self.fill(at, into))?;
+                match &self.bytes {
+                    Bytes::Mapped(map) if map.guard.is_cut() => Err(self.cut()),
+                    _ => Ok(scratch),
+                }
+            }
+        }
+    }
+
+    /// Fills a slice with what lies at a place of the file. Of a map the caller asks afterwards whether all was really there.
+    fn fill(&self, at: u64, into: &mut [u8]) -> Result<(), Error> {
+        let from = |bytes: &[u8], place: Range<usize>, into: &mut [u8]| {
+            bytes.get(place).map(|bytes| into.copy_from_slice(bytes)).ok_or_else(|| self.past_end())
+        };
+        let place = self.bounds(&(at..at.saturating_add(into.len() as u64)))?;
+        match &self.bytes {
+            Bytes::Embedded(bytes) => from(bytes, place, into),
+            Bytes::Mapped(map) => from(&map.bytes, place, into),
+            Bytes::File(reader) => reader.fill(into, at).map_err(|kind| Error::new(&self.path, kind)),
         }
     }
 

@@ -72,6 +72,7 @@ pub mod signs;
 pub mod sketch;
 pub mod small;
 pub mod stats;
+pub mod strided;
 pub mod sum;
 pub mod svd;
 pub mod table;

@@ -65,6 +65,14 @@ pub enum Format {
     Packed,
     /// llama.cpp's container, one file or split.
     Gguf,
+    /// What PyTorch saves: a pickle with its storages, in a zip archive.
+    PyTorch,
+    /// A graph of ONNX with its initializers.
+    Onnx,
+    /// NumPy's arrays in a zip archive.
+    Npz,
+    /// One array of NumPy.
+    Npy,
 }
 
 impl Format {
@@ -75,6 +83,10 @@ impl Format {
             Self::Safetensors => "safetensors",
             Self::Packed => "packed",
             Self::Gguf => "gguf",
+            Self::PyTorch => "pytorch",
+            Self::Onnx => "onnx",
+            Self::Npz => "npz",
+            Self::Npy => "npy",
         }
     }
 }

@@ -120,8 +120,11 @@ pub(super) fn assemble(
     let mut head = None;
     let mut entries: Vec<(usize, Entry)> = Vec::new();
     let mut sources = Vec::new();
-    for (shard, (source, table)) in shards.into_iter().enumerate() {
+    let mut warnings = warnings;
+    for (shard, (mut source, table)) in shards.into_iter().enumerate() {
         metadata.extend(table.metadata);
+        warnings.extend(table.notes);
+        source.attach(table.annex);
         head = head.or(table.gguf);
         entries.extend(table.tensors.into_iter().map(|entry| (shard, entry)));
         sources.push(source);

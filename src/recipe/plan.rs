@@ -227,7 +227,8 @@ fn no_zero(tensor: &Tensor, scheme: &Scheme) -> Error {
 /// Refuses a target that needs a source of another kind, with what to do.
 fn check_source(model: &Model, target: Target) -> Result<(), Error> {
     let (what, instead) = match (target, model.format) {
-        (Target::Gguf, Format::Safetensors | Format::Packed) => {
+        (Target::Gguf, Format::Gguf) => return Ok(()),
+        (Target::Gguf, _) => {
             return model.conversion().map(drop).map_err(|why| Error::NotConverted { why: why.to_owned() });
         }
         (Target::CompressedTensors, Format::Gguf) => (
@@ -237,6 +238,14 @@ fn check_source(model: &Model, target: Target) -> Result<(), Error> {
         (Target::Mlx, Format::Gguf) => (
             "target mlx for a GGUF model",
             "its tensors have llama.cpp's names and order; open the folder that it was converted from",
+        ),
+        (Target::CompressedTensors, Format::Onnx | Format::Npz | Format::Npy) => (
+            "target compressed-tensors for a model that transformers does not load",
+            "its runtimes know the tensors by the names of a Hugging Face folder; open that, or take target safetensors",
+        ),
+        (Target::Mlx, Format::Onnx | Format::Npz | Format::Npy) => (
+            "target mlx for a model that mlx-lm does not load",
+            "its runtimes know the tensors by the names of a Hugging Face folder; open that, or take target safetensors",
         ),
         (Target::CompressedTensors, _) if model.tensors.iter().any(|tensor| tensor.beside_scale) => (
             "target compressed-tensors for a model that is quantized in a layout which is not read here",

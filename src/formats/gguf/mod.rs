@@ -88,7 +88,7 @@ fn table(cursor: &mut Cursor<'_>, limits: &Limits) -> Result<Table, Fault> {
         Value::Text(text) if pair.key.starts_with("spokeshave.") => Some((pair.key.clone(), text.clone())),
         _ => None,
     });
-    Ok(Table { metadata: metadata.collect(), tensors: placed.entries, gguf: Some(Box::new(head)) })
+    Ok(Table { metadata: metadata.collect(), tensors: placed.entries, gguf: Some(Box::new(head)), ..Table::default() })
 }
 
 fn version(cursor: &mut Cursor<'_>) -> Result<u32, Fault> {
