@@ -77,10 +77,23 @@ fn gguf_in_folder(folder: &Path, options: &OpenOptions) -> Result<Model, Error> 
     match firsts.as_slice() {
         [file] => open_file(file, options),
         // A set without its first file is told by any of the others.
-        [] => files.first().map_or_else(|| Err(no_weights(folder)), |file| open_file(file, options)),
+        [] => files.first().map_or_else(|| onnx_in_folder(folder, options), |file| open_file(file, options)),
         [one, two, ..] => {
             let found =
                 format!("this folder has {} GGUF models, {} and {} among them", firsts.len(), shown(one), shown(two));
+            Err(Error::new(folder, ErrorKind::Stranger { found: found.into(), advice: "give one of the files" }))
+        }
+    }
+}
+
+/// A folder with neither is opened by the one ONNX model in it.
+fn onnx_in_folder(folder: &Path, options: &OpenOptions) -> Result<Model, Error> {
+    match files_ending(folder, "onnx")?.as_slice() {
+        [] => Err(no_weights(folder)),
+        [file] => open_file(file, options),
+        files @ [one, two, ..] => {
+            let found =
+                format!("this folder has {} ONNX models, {} and {} among them", files.len(), shown(one), shown(two));
             Err(Error::new(folder, ErrorKind::Stranger { found: found.into(), advice: "give one of the files" }))
         }
     }
@@ -114,11 +127,11 @@ fn no_weights(folder: &Path) -> Error {
     let pickles = ["pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth"];
     let (found, advice) = match pickles.iter().find(|name| folder.join(name).is_file()) {
         Some(name) => (
-            Cow::Owned(format!("this folder has no .safetensors or .gguf file, only PyTorch's {name}")),
+            Cow::Owned(format!("this folder has no .safetensors, .gguf or .onnx file, only PyTorch's {name}")),
             "pickles can run code and are never opened; save the weights with save_pretrained(…, safe_serialization=True)",
         ),
         None => (
-            Cow::Borrowed("this folder has no .safetensors or .gguf file"),
+            Cow::Borrowed("this folder has no .safetensors, .gguf or .onnx file"),
             "give the folder that holds the weights, or the file itself",
         ),
     };

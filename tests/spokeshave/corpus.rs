@@ -3,6 +3,7 @@
 //! `tests/corpus/make.py` writes the files and says what is expected of each; see the README beside it.
 
 use super::command::Folder;
+use spokeshave::formats::source::Access;
 use spokeshave::formats::{ErrorKind, Limits, index, tokenizer};
 use spokeshave::model::{Model, OpenOptions, Scratch, open};
 use spokeshave::recipe::{Plan, file};
@@ -45,7 +46,7 @@ fn answer(path: &str) -> Result<Vec<String>, String> {
         }
         _ => {
             let model = open(&whole, &OpenOptions::default()).map_err(|e| e.to_string())?;
-            if matches!(kind, "packed" | "gguf") {
+            if matches!(kind, "packed" | "gguf" | "onnx" | "numpy") {
                 read_all(&model)?;
             }
             Ok(model.warnings)
@@ -109,7 +110,19 @@ fn every_file_is_answered_with_the_right_words() {
 fn every_file_is_expected() {
     let expected: Vec<String> = expected().into_iter().map(|(path, _)| path).collect();
     let mut found = Vec::new();
-    for kind in ["conversion", "folder", "gguf", "header", "index", "packed", "recipe", "stranger", "tokenizer"] {
+    for kind in [
+        "conversion",
+        "folder",
+        "gguf",
+        "header",
+        "index",
+        "numpy",
+        "onnx",
+        "packed",
+        "recipe",
+        "stranger",
+        "tokenizer",
+    ] {
         for item in fs::read_dir(corpus().join(kind)).expect("a folder of the corpus") {
             let name = item.expect("an item of the corpus").file_name().into_string().expect("a plain name");
             if (kind, name.as_str()) != ("conversion", "base") {
@@ -119,6 +132,39 @@ fn every_file_is_expected() {
     }
     let unexpected: Vec<&String> = found.iter().filter(|path| !expected.contains(path)).collect();
     assert!(unexpected.is_empty() && found.len() == expected.len(), "{unexpected:?}");
+}
+
+/// What ONNX and NumPy themselves wrote has the tensors that stand in safetensors beside it, to the byte.
+#[test]
+fn what_other_writers_made_is_read_as_it_was_meant() {
+    let (written, mut compared) = (corpus().join("written"), 0);
+    let files = [
+        "branches.onnx",
+        "deflated.npz",
+        "external/external.onnx",
+        "listed.onnx",
+        "one.npy",
+        "raw.onnx",
+        "stored.npz",
+        "turned.npy",
+    ];
+    for (file, access) in files.into_iter().flat_map(|file| [(file, Access::Map), (file, Access::Read)]) {
+        let options = OpenOptions { access, ..OpenOptions::default() };
+        let open = |name: &str| open(&written.join(name), &options).expect("it is a model");
+        let (model, twin) = (open(file), open(&format!("{file}.safetensors")));
+        let names = |model: &Model| model.tensors.iter().map(|tensor| tensor.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&model), names(&twin), "{file}");
+        assert_eq!(twin.metadata["notes"], model.warnings.len().to_string(), "{file}: {:?}", model.warnings);
+        let (mut one, mut other) = (Scratch::default(), Scratch::default());
+        for (tensor, wanted) in model.tensors.iter().zip(&twin.tensors) {
+            assert_eq!((tensor.dtype, &tensor.shape), (wanted.dtype, &wanted.shape), "{file}: {}", tensor.name);
+            let bytes = 0..wanted.bytes();
+            let found = model.payload(tensor, bytes.clone(), &mut one).expect("its bytes");
+            assert_eq!(found, twin.payload(wanted, bytes, &mut other).expect("its bytes"), "{file}: {}", tensor.name);
+            compared += 1;
+        }
+    }
+    assert!(compared > 250, "{compared}");
 }
 
 #[test]

@@ -136,8 +136,10 @@ fn described(pairs: Vec<(String, Literal)>, data: u64, limits: &Limits) -> Resul
 
 /// What a descr says, and whether it is a guess.
 fn element(descr: &Literal) -> Result<(Element, bool), String> {
-    let Literal::Text(descr) = descr else {
-        return Ok((Element::Other("a structured dtype holds several arrays in one"), false));
+    let descr = match descr {
+        Literal::Text(descr) => descr,
+        Literal::Items(_) => return Ok((Element::Other("a structured dtype holds several arrays in one"), false)),
+        _ => return Err(format!("its descr is of another kind than NumPy's; {AGAIN}")),
     };
     let unknown = || format!("its descr is {}, which is no type of NumPy's; {AGAIN}", quoted(descr));
     let (big, name) = match descr.split_at_checked(1) {

@@ -50,6 +50,8 @@ pub fn looks_like(head: &[u8]) -> bool {
         version |= match (field.number, field.value) {
             (1, wire::Value::Varint(1..=1000)) => true,
             (5, wire::Value::Varint(_)) | (2..=4 | 6..=8 | 14 | 20 | 25 | 26, wire::Value::Bytes(_)) => false,
+            // What a later version may add.
+            (27..=1000, _) => false,
             _ => return false,
         };
     }
