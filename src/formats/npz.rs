@@ -41,7 +41,7 @@ pub fn read_members(source: &Source, members: &[Member], limits: &Limits) -> Res
         annex: Annex::new(source.len()),
         tensors: Vec::new(),
         left_alone: BTreeMap::new(),
-        guessed: (0, String::new()),
+        guessed: BTreeMap::new(),
     };
     for member in members {
         match member.name.strip_suffix(ENDING) {
@@ -59,8 +59,8 @@ struct Reading<'a> {
     tensors: Vec<Entry>,
     /// What was left alone: why, how many, and the first.
     left_alone: BTreeMap<&'static str, (usize, String)>,
-    /// What is taken for BF16.
-    guessed: (usize, String),
+    /// Whose dtypes are guesses: what is said of them, how many, and the first.
+    guessed: BTreeMap<&'static str, (usize, String)>,
 }
 
 fn count(counter: &mut (usize, String), name: &str) {
@@ -105,8 +105,8 @@ impl Reading<'_> {
             }
             Method::Deflated => self.unpacked(member, name, &header)?,
         };
-        if header.guessed {
-            count(&mut self.guessed, name);
+        if let Some(guessed) = header.guessed {
+            count(self.guessed.entry(guessed).or_default(), name);
         }
         self.tensors.push(entry);
         Ok(())
@@ -144,9 +144,7 @@ impl Reading<'_> {
             let kind = ErrorKind::Container { format: "NumPy", place: "the archive".into(), what: why };
             return Err(Error::new(self.source.path(), kind));
         }
-        if self.guessed.0 > 0 {
-            notes.push(npy::guess(self.guessed.0, &self.guessed.1));
-        }
+        notes.extend(self.guessed.iter().map(|(guessed, (count, first))| npy::guess(guessed, *count, first)));
         Ok(Table { tensors: self.tensors, annex: self.annex, notes, ..Table::default() })
     }
 }

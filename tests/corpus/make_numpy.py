@@ -96,6 +96,7 @@ def files() -> list[tuple[str, bytes, str]]:
         ("ok_columns.npy", array(fortran="True"), "ok"),
         ("ok_big_endian.npy", array(descr="'>f4'"), "ok"),
         ("ok_bfloat16.npy", array(descr="'<V2'", shape="(32,)"), "ok: is of two bytes without a type (V2), as NumPy saves bfloat16; read as BF16"),
+        ("ok_float8_e5m2.npy", array(descr="'<f1'", shape="(64,)"), "ok: is of floats of one byte (f1), as NumPy saves float8_e5m2"),
         ("ok_surplus.npy", array(DATA + b"tail"), "ok: 4 bytes after the array belong to nothing"),
         # archives
         ("no_directory.npz", archive(two)[:-22], "there is no directory of an archive"),

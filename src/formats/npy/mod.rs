@@ -6,7 +6,7 @@
 //!
 //! Column-major arrays and big-endian numbers are views, put in order when they are read. What NumPy has no name for is saved as
 //! void bytes; of two bytes that is nearly always bfloat16 (`ml_dtypes`, and JAX with it), so `V2` is read as BF16 and a note
-//! says so. Objects are pickles, which are never opened.
+//! says so, and of that package's types float8_e5m2 alone is saved as `f1`. Objects are pickles, which are never opened.
 
 mod literal;
 #[cfg(test)]
@@ -47,8 +47,8 @@ pub(super) enum Element {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub element: Element,
-    /// Whether BF16 is a guess: NumPy said nothing but that an element has two bytes.
-    pub guessed: bool,
+    /// What is said of a dtype that NumPy's own types do not tell.
+    pub guessed: Option<&'static str>,
     pub shape: Vec<usize>,
     /// Whether the first dimension is the fastest.
     pub columns_first: bool,
@@ -134,11 +134,11 @@ fn described(pairs: Vec<(String, Literal)>, data: u64, limits: &Limits) -> Resul
     Ok(Header { element, guessed, shape, columns_first, data, bytes })
 }
 
-/// What a descr says, and whether it is a guess.
-fn element(descr: &Literal) -> Result<(Element, bool), String> {
+/// What a descr says, and what is said of it when it is a guess.
+fn element(descr: &Literal) -> Result<(Element, Option<&'static str>), String> {
     let descr = match descr {
         Literal::Text(descr) => descr,
-        Literal::Items(_) => return Ok((Element::Other("a structured dtype holds several arrays in one"), false)),
+        Literal::Items(_) => return Ok((Element::Other("a structured dtype holds several arrays in one"), None)),
         _ => return Err(format!("its descr is of another kind than NumPy's; {AGAIN}")),
     };
     let unknown = || format!("its descr is {}, which is no type of NumPy's; {AGAIN}", quoted(descr));
@@ -147,7 +147,7 @@ fn element(descr: &Literal) -> Result<(Element, bool), String> {
         Some(("<" | "|" | "=", name)) => (false, name),
         _ => (false, descr.as_str()),
     };
-    let other = |what| Ok((Element::Other(what), false));
+    let other = |what| Ok((Element::Other(what), None));
     let dtype = match name {
         "b1" | "?" => Dtype::Bool,
         "i1" => Dtype::I8,
@@ -163,6 +163,7 @@ fn element(descr: &Literal) -> Result<(Element, bool), String> {
         "f8" => Dtype::F64,
         "c8" => Dtype::C64,
         "V2" => Dtype::BF16,
+        "f1" => Dtype::F8_E5M2,
         "O" => return other("objects are pickles, which can run code and are never opened"),
         "c16" => return other("complex numbers of 16 bytes have no equal"),
         "f10" | "f12" | "f16" | "c20" | "c24" | "c32" => return other("long doubles differ from machine to machine"),
@@ -172,6 +173,7 @@ fn element(descr: &Literal) -> Result<(Element, bool), String> {
             let counted = !size.is_empty() && size.bytes().all(|byte| byte.is_ascii_digit());
             return match kind {
                 'S' | 'U' | 'a' if counted => other("texts are no numbers"),
+                'W' if counted => other("complex numbers of halves have no equal"),
                 'M' | 'm' => other("dates and times are no weights"),
                 'V' if counted => {
                     other("bytes without a type (V) do not say what they are, as FLOAT8 and int4 are saved")
@@ -182,7 +184,12 @@ fn element(descr: &Literal) -> Result<(Element, bool), String> {
     };
     // Of a complex number each half is turned by itself.
     let number = if dtype == Dtype::C64 { 4 } else { dtype.bytes() };
-    Ok((Element::Plain { dtype, swap: if big { number } else { 1 } }, name == "V2"))
+    let guessed = match name {
+        "V2" => Some("of two bytes without a type (V2), as NumPy saves bfloat16; read as BF16"),
+        "f1" => Some("of floats of one byte (f1), as NumPy saves float8_e5m2; read as F8_E5M2"),
+        _ => None,
+    };
+    Ok((Element::Plain { dtype, swap: if big { number } else { 1 } }, guessed))
 }
 
 impl Header {
@@ -254,19 +261,16 @@ pub fn read_table(source: &Source, limits: &Limits) -> Result<Table, Error> {
     }
     let name =
         source.path().file_stem().and_then(|stem| stem.to_str()).filter(|stem| !stem.is_empty()).unwrap_or("array");
-    if header.guessed {
-        notes.push(guess(1, name));
-    }
+    notes.extend(header.guessed.map(|guessed| guess(guessed, 1, name)));
     let mut annex = Annex::new(source.len());
     let entry = header.entry(name.to_owned(), header.data, &mut annex).map_err(wrong)?;
     Ok(Table { tensors: vec![entry], annex, notes, ..Table::default() })
 }
 
-/// What is said of elements that are taken for BF16.
-pub(super) fn guess(count: usize, first: &str) -> String {
-    let what = match count {
-        1 => format!("array {} is", quoted(first)),
-        _ => format!("{count} arrays (first {}) are", quoted(first)),
-    };
-    format!("{what} of two bytes without a type (V2), as NumPy saves bfloat16; read as BF16")
+/// What is said of arrays whose dtype is a guess.
+pub(super) fn guess(guessed: &str, count: usize, first: &str) -> String {
+    match count {
+        1 => format!("array {} is {guessed}", quoted(first)),
+        _ => format!("{count} arrays (first {}) are {guessed}", quoted(first)),
+    }
 }

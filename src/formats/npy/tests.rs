@@ -54,6 +54,9 @@ fn two_bytes_without_a_type_are_bfloat16_and_told() {
     let (entry, bytes, notes) = read(file(1, &dict("'<V2'", "False", "(1,)"), &[0x80, 0x3f])).unwrap();
     assert_eq!((entry.dtype, bytes), (Dtype::BF16, vec![0x80, 0x3f]));
     assert_eq!(notes, ["array \"w\" is of two bytes without a type (V2), as NumPy saves bfloat16; read as BF16"]);
+    let (entry, _, notes) = read(file(1, &dict("'<f1'", "False", "(1,)"), &[0x3c])).unwrap();
+    assert_eq!(entry.dtype, Dtype::F8_E5M2);
+    assert_eq!(notes, ["array \"w\" is of floats of one byte (f1), as NumPy saves float8_e5m2; read as F8_E5M2"]);
     let (.., notes) = read(file(1, &dict("'<f4'", "False", "()"), &[0; 9])).unwrap();
     assert_eq!(notes, ["5 bytes after the array belong to nothing; they are left alone"]);
 }
@@ -68,6 +71,7 @@ fn what_is_no_array_of_numbers_is_told_what_it_is() {
         ("'<f16'", "long doubles"),
         ("'<c32'", "long doubles"),
         ("'<c16'", "complex numbers of 16 bytes"),
+        ("'<W4'", "complex numbers of halves"),
         ("'<V1'", "do not say what they are"),
         ("'|V800000000000000000000'", "do not say what they are"),
         ("[('a', '<f4'), ('b', '<i4', (2,))]", "a structured dtype"),
