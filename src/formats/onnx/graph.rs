@@ -140,7 +140,7 @@ impl Walk<'_> {
         if range.end - range.start > MOST_TEXT {
             return Ok(None);
         }
-        self.wire.text(range, MOST_TEXT, place).map(Some)
+        self.wire.shown(range, place).map(Some)
     }
 
     fn keep(&mut self, key: &str, value: Value, place: &str) -> Result<(), Error> {

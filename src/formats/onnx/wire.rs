@@ -178,6 +178,13 @@ impl<'s> Wire<'s> {
         })
     }
 
+    /// A copy of a text that is only shown; what is not UTF-8 of it is marked as such.
+    pub(super) fn shown(&mut self, range: Range<u64>, place: &str) -> Result<String, Error> {
+        self.spend(range.end - range.start, place)?;
+        let mut scratch = Vec::new();
+        Ok(String::from_utf8_lossy(self.source.read(range, &mut scratch)?).into_owned())
+    }
+
     fn spend(&mut self, bytes: u64, place: &str) -> Result<(), Error> {
         match self.left.checked_sub(bytes) {
             Some(left) => {
