@@ -137,9 +137,10 @@ impl Reading<'_> {
             notes.push(format!("{what} left alone: {why}"));
         }
         if self.tensors.is_empty() {
-            let why = match notes.is_empty() {
-                true => "it has no arrays; save them with numpy.savez".to_owned(),
-                false => format!("it has no array of numbers: {}", notes.join("; ")),
+            let why = if notes.is_empty() {
+                "it has no arrays; save them with numpy.savez".to_owned()
+            } else {
+                format!("it has no array of numbers: {}", notes.join("; "))
             };
             let kind = ErrorKind::Container { format: "NumPy", place: "the archive".into(), what: why };
             return Err(Error::new(self.source.path(), kind));

@@ -1,4 +1,4 @@
-"""What ONNX's and NumPy's own writers make, small: `python make_written.py` with onnx 1.23, numpy 2.4 and ml_dtypes.
+"""What ONNX's and NumPy's own writers, and onnxruntime's quantizers, make, small: `python make_written.py` with onnx 1.23, onnxruntime 1.32, numpy 2.4 and ml_dtypes.
 
 Beside each file X stands X.safetensors with the tensors that X must be read as, as numpy has them; its metadata says how many
 notes there are. The files are kept as they are: a newer package may write other bytes.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+from copy import deepcopy
 from pathlib import Path
 
 import ml_dtypes
@@ -16,6 +17,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto as T
 from onnx import helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
 
 HERE = Path(__file__).resolve().parent / "written"
 NAMES = {
@@ -111,6 +114,52 @@ def onnx_files() -> None:
     expect(HERE / "external/external.onnx", external)
 
 
+class Ids(CalibrationDataReader):
+    """Two inputs to calibrate by."""
+
+    def __init__(self) -> None:
+        self.left = 2
+
+    def get_next(self) -> dict | None:
+        self.left -= 1
+        return {"ids": np.arange(8)} if self.left >= 0 else None
+
+
+def quantized_files() -> None:
+    """One small net, quantized in the four ways that onnxruntime has."""
+    draw = np.random.default_rng(7)
+    shapes = {"emb": (10, 32), "fc.weight": (32, 32), "head.weight": (16, 32), "head.bias": (16,), "conv.weight": (4, 1, 3, 3)}
+    weights = [numpy_helper.from_array(draw.standard_normal(shape).astype("f4"), name) for name, shape in shapes.items()]
+    weights.append(numpy_helper.from_array(np.array([1, 1, 8, 16]), "shape"))
+    nodes = [
+        helper.make_node("Gather", ["emb", "ids"], ["x"], "gather"),
+        helper.make_node("MatMul", ["x", "fc.weight"], ["a"], "fc"),
+        helper.make_node("Gemm", ["a", "head.weight", "head.bias"], ["b"], "head", transB=1),
+        helper.make_node("Reshape", ["b", "shape"], ["c"], "reshape"),
+        helper.make_node("Conv", ["c", "conv.weight"], ["y"], "conv", kernel_shape=[3, 3]),
+    ]
+    ids = helper.make_tensor_value_info("ids", T.INT64, [8])
+    graph = helper.make_graph(nodes, "g", [ids], [helper.make_tensor_value_info("y", T.FLOAT, [1, 4, 6, 14])], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+    def written(name: str, notes: int) -> None:
+        found = {t.name: numpy_helper.to_array(t) for t in onnx.load(HERE / name).graph.initializer}
+        expect(HERE / name, found, notes)
+
+    quantize_dynamic(deepcopy(model), HERE / "dynamic.onnx")
+    written("dynamic.onnx", notes=0)
+    quantize_static(deepcopy(model), HERE / "qdq.onnx", Ids(), quant_format=QuantFormat.QDQ, per_channel=True)
+    written("qdq.onnx", notes=0)
+    quantize_static(deepcopy(model), HERE / "qdq4.onnx", Ids(), quant_format=QuantFormat.QDQ, weight_type=QuantType.QInt4)
+    written("qdq4.onnx", notes=1)
+    for name, form, notes in (("nbits.onnx", QuantFormat.QOperator, 0), ("nbits_qdq.onnx", QuantFormat.QDQ, 1)):
+        config = DefaultWeightOnlyQuantConfig(block_size=16, is_symmetric=False, quant_format=form)
+        quantizer = MatMulNBitsQuantizer(deepcopy(model), algo_config=config)
+        quantizer.process()
+        onnx.save(quantizer.model.model, HERE / name)
+        written(name, notes)
+
+
 def numpy_files() -> None:
     known = {name: a for name, a in arrays(np.random.default_rng(6)).items() if a.dtype.kind in "biufc" and name != "float8_e5m2"}
     known |= {"scalar": np.array(7.5), "empty": np.zeros((0, 3), "f4"), "deep": np.arange(120, dtype="i2").reshape(2, 3, 4, 5)}
@@ -134,4 +183,5 @@ if __name__ == "__main__":
     shutil.rmtree(HERE, ignore_errors=True)
     HERE.mkdir()
     onnx_files()
+    quantized_files()
     numpy_files()

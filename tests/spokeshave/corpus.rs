@@ -141,9 +141,14 @@ fn what_other_writers_made_is_read_as_it_was_meant() {
     let files = [
         "branches.onnx",
         "deflated.npz",
+        "dynamic.onnx",
         "external/external.onnx",
         "listed.onnx",
+        "nbits.onnx",
+        "nbits_qdq.onnx",
         "one.npy",
+        "qdq.onnx",
+        "qdq4.onnx",
         "raw.onnx",
         "stored.npz",
         "turned.npy",
@@ -165,6 +170,28 @@ fn what_other_writers_made_is_read_as_it_was_meant() {
         }
     }
     assert!(compared > 250, "{compared}");
+}
+
+/// Codes and scales under the names of onnxruntime's quantizers are somebody's quantization, and what they left alone is not.
+#[test]
+fn what_onnxruntime_quantized_is_left_untouched() {
+    for (file, touchable) in [
+        ("dynamic.onnx", &["head.bias"][..]),
+        ("qdq.onnx", &[]),
+        ("qdq4.onnx", &[]),
+        ("nbits.onnx", &["conv.weight", "emb", "head.bias", "head.weight"]),
+        ("nbits_qdq.onnx", &["conv.weight", "emb", "head.bias", "head.weight"]),
+    ] {
+        let model = open(&corpus().join("written").join(file), &OpenOptions::default()).expect("it is a model");
+        let named: Vec<&str> = model.tensors.iter().filter(|t| t.is_touchable()).map(|t| t.name.as_str()).collect();
+        assert_eq!(named, touchable, "{file}");
+        for tensor in &model.tensors {
+            let ends = |ends: &[&str]| ends.iter().any(|end| tensor.name.ends_with(end));
+            assert_eq!(tensor.is_coded(), ends(&["_quantized", "_Q4"]), "{file}: {}", tensor.name);
+            let side = ends(&["_scale", "_scales"]) || ends(&["_zero_point", "_zero_points"]) && tensor.side_of_codes;
+            assert_eq!(tensor.side_of_codes, side, "{file}: {}", tensor.name);
+        }
+    }
 }
 
 #[test]

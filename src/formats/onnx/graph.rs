@@ -446,9 +446,10 @@ impl Walk<'_> {
             notes.push(format!("{what} of integers of fewer than 8 bits; each of them is shown in a byte of its own"));
         }
         if self.found.is_empty() {
-            let why = match notes.is_empty() {
-                true => "it has no initializers; export the model with its weights".to_owned(),
-                false => format!("it has no tensor that can be read: {}", notes.join("; ")),
+            let why = if notes.is_empty() {
+                "it has no initializers; export the model with its weights".to_owned()
+            } else {
+                format!("it has no tensor that can be read: {}", notes.join("; "))
             };
             return Err(self.wire.wrong("the graph", why));
         }

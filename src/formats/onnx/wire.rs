@@ -186,20 +186,15 @@ impl<'s> Wire<'s> {
     }
 
     fn spend(&mut self, bytes: u64, place: &str) -> Result<(), Error> {
-        match self.left.checked_sub(bytes) {
-            Some(left) => {
-                self.left = left;
-                Ok(())
-            }
-            None => {
-                let what = format!(
-                    "the structure of the file takes more than the {} bytes that are read of it, weights apart; {}",
-                    self.allowed,
-                    super::AGAIN
-                );
-                Err(self.wrong(place, what))
-            }
-        }
+        self.left = self.left.checked_sub(bytes).ok_or_else(|| {
+            let what = format!(
+                "the structure of the file takes more than the {} bytes that are read of it, weights apart; {}",
+                self.allowed,
+                super::AGAIN
+            );
+            self.wrong(place, what)
+        })?;
+        Ok(())
     }
 
     /// Bytes of at most a window.
