@@ -146,8 +146,10 @@ fn baseline_ui(ui: &mut Ui, axes: &Axes, live: &Live, measured: bool, t: &Tokens
     let mut labelled: Vec<Pos2> = Vec::new();
     for &(label, at, _) in points.iter().rev().filter(|(_, _, inside)| *inside) {
         painter.circle(at, 3.0, t.bg1, Stroke::new(1.25, t.before));
-        let place = at + vec2(9.0, 11.0);
-        if labelled.iter().all(|other| (place - *other).abs().x > 22.0 || (place - *other).abs().y > 11.0) {
+        // Its middle: right of the point, and inside the plot.
+        let half = 3.0 * label.len() as f32;
+        let place = pos2((at.x + half).min(axes.area.right() + 6.0 - half), at.y + 11.0);
+        if labelled.iter().all(|other| (place - *other).abs().x > 13.0 + half || (place - *other).abs().y > 11.0) {
             paint_text(&painter, place, Align2::CENTER_CENTER, label.to_owned(), size::TICK, weight::TEXT, t.text3);
             labelled.push(place);
         }
