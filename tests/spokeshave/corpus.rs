@@ -39,6 +39,13 @@ fn answer(path: &str) -> Result<Vec<String>, String> {
             let model = open(&folder.0, &OpenOptions::default()).map_err(|e| e.to_string())?;
             model.conversion().map(|_| model.warnings.clone()).map_err(str::to_owned)
         }
+        // The type that every tensor is shown with, of values that can all be read.
+        "runtimes" => {
+            let model = open(&whole, &OpenOptions::default()).map_err(|e| e.to_string())?;
+            read_all(&model)?;
+            let types: Vec<_> = model.tensors.iter().map(spokeshave::model::Tensor::type_name).collect();
+            Ok(vec![format!("{};", types.join(", "))])
+        }
         "recipe" => {
             let demo = open(Path::new("demo"), &OpenOptions::default()).expect("the demo");
             let recipe = file::read(&whole).map_err(|e| e.to_string())?;
@@ -120,6 +127,7 @@ fn every_file_is_expected() {
         "onnx",
         "packed",
         "recipe",
+        "runtimes",
         "stranger",
         "tokenizer",
     ] {
