@@ -39,6 +39,7 @@ mod packed_coding;
 pub mod packed_layout;
 mod packed_tensor;
 pub mod pickle;
+pub mod pytorch;
 pub mod safetensors;
 pub mod sniff;
 pub mod source;

@@ -12,6 +12,10 @@ pub enum Kind {
     Packed,
     /// llama.cpp's container.
     Gguf,
+    /// A zip archive, whose members tell what it is.
+    Zip,
+    /// A pickle of Python, as PyTorch's files are that are no archives.
+    Pickle,
     /// Something else that people try to open, with its name and what to do.
     Stranger {
         /// "this is a …"
@@ -32,11 +36,6 @@ const MAGICS: &[(&[u8], &str, &str)] = &[
     (b"lmgg", "this is an old GGML file", OLD_GGML),
     (b"fmgg", "this is an old GGML file", OLD_GGML),
     (b"tjgg", "this is an old GGML file", OLD_GGML),
-    (
-        b"PK\x03\x04",
-        "this is a zip archive (a PyTorch .pt or .bin checkpoint, or .npz)",
-        "it is not opened; save the weights with safetensors.torch.save_file and open that",
-    ),
     (b"PK\x05\x06", "this is an empty zip archive", "download it again, or save the weights as safetensors"),
     (b"version https://git-lfs", "this is a Git LFS pointer, not the file itself", "run `git lfs pull` in its folder"),
     (b"\x28\xb5\x2f\xfd", "this is a file compressed with zstd", UNPACK),
@@ -66,14 +65,14 @@ pub fn sniff(head: &[u8]) -> Kind {
     if looks_like_header(head) {
         return Kind::Safetensors;
     }
+    if head.starts_with(super::zip::MAGIC) {
+        return Kind::Zip;
+    }
     if let Some((_, found, advice)) = MAGICS.iter().find(|(magic, ..)| head.starts_with(magic)) {
         return stranger(found, advice);
     }
     if matches!(head, [0x80, 2..=5, ..]) {
-        return stranger(
-            "this is a Python pickle (an old PyTorch checkpoint)",
-            "pickles can run code and are never opened; save the weights with safetensors.torch.save_file",
-        );
+        return Kind::Pickle;
     }
     if head.get(4..8) == Some(b"TFL3") {
         return stranger("this is a TensorFlow Lite model", "convert its weights to safetensors and open that");
@@ -147,9 +146,7 @@ mod tests {
         let mut tar = vec![b'm'; 512];
         tar[257..262].copy_from_slice(b"ustar");
         for (head, word) in [
-            (&b"PK\x03\x04\0\0"[..], "zip"),
-            (b"PK\x05\x06\0\0", "zip"),
-            (b"\x80\x02}q\x00", "pickle"),
+            (&b"PK\x05\x06\0\0"[..], "zip"),
             (b"version https://git-lfs.github.com/spec/v1\n", "LFS"),
             (b"\n <!DOCTYPE html>", "HTML"),
             (b"\xef\xbb\xbf<HTML><head>", "HTML"),
@@ -174,6 +171,9 @@ mod tests {
         }
         assert_eq!(sniff(b"\x10\0\0\0\0\0\0\0{\"a\":"), Kind::Safetensors);
         assert_eq!(sniff(b"\x80\x02\0\0\0\0\0\0{\"a\":"), Kind::Safetensors);
+        assert_eq!(sniff(b"PK\x03\x04\0\0"), Kind::Zip);
+        assert_eq!(sniff(b"\x80\x02}q\x00"), Kind::Pickle);
+        assert_eq!(sniff(b"PK\x03\x04\0\0\0\0{"), Kind::Safetensors);
         assert_eq!(sniff(b"GGUF\x03\0\0\0"), Kind::Gguf);
         assert_eq!(sniff(b""), Kind::Safetensors);
         assert_eq!(sniff(&[0xff; 64]), Kind::Safetensors);

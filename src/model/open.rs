@@ -7,8 +7,9 @@ use super::{Config, Format, Model, Origin, Role, Tensor, demo, folder, split};
 use crate::formats::error::{display_path, printable};
 use crate::formats::sniff::{HEAD, Kind, sniff};
 use crate::formats::source::Access;
-use crate::formats::{Dtype, Entry, Error, ErrorKind, Limits, Source, Table, gguf, packed, safetensors};
+use crate::formats::{Dtype, Entry, Error, ErrorKind, Limits, Source, Table, gguf, packed, pytorch, safetensors, zip};
 use crate::kernels::svd::Shelf;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -97,6 +98,8 @@ pub(super) fn read_table(source: &Source, limits: &Limits) -> Result<(Format, Ta
     match sniff(&head) {
         Kind::Packed => Ok((Format::Packed, packed::read_table(source, limits)?)),
         Kind::Gguf => Ok((Format::Gguf, gguf::read_table(source, limits)?)),
+        Kind::Pickle => Ok((Format::PyTorch, pytorch::read_pickle(source, limits)?)),
+        Kind::Zip => read_archive(source, limits),
         Kind::Safetensors => Ok((Format::Safetensors, safetensors::read_table(source, limits)?)),
         // The first bytes of a legal header are a length, and any length may look like a stranger's magic: only a
         // file that is not safetensors either is called what it looks like.
@@ -105,6 +108,16 @@ pub(super) fn read_table(source: &Source, limits: &Limits) -> Result<(Format, Ta
             Err(_) => Err(Error::new(source.path(), ErrorKind::Stranger { found, advice })),
         },
     }
+}
+
+/// An archive is what its members make it.
+fn read_archive(source: &Source, limits: &Limits) -> Result<(Format, Table), Error> {
+    let members = zip::read(source, limits)?;
+    if pytorch::is_torch(&members) {
+        return Ok((Format::PyTorch, pytorch::read_archive(source, &members, limits)?));
+    }
+    let found = Cow::Borrowed("this is a zip archive, and not one of PyTorch: it has no data.pkl");
+    Err(Error::new(source.path(), ErrorKind::Stranger { found, advice: "unpack it and open what is inside" }))
 }
 
 /// Joins the tables of all shards into a model.

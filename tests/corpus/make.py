@@ -12,6 +12,8 @@ import struct
 from pathlib import Path
 
 import make_gguf
+import make_pytorch_bad
+import torch_files
 
 HERE = Path(__file__).resolve().parent
 DATA = struct.pack("<16f", *(0.25 * i - 2 for i in range(16)))
@@ -154,9 +156,10 @@ def strangers() -> list[tuple[str, bytes, str]]:
         ("list.json", b'[{"a": 1}]', "this is a JSON text"),
         ("index.json", b'{"weight_map": {"a": "x.safetensors"}}', "JSON index of a folder's shards"),
         ("recipe.toml", b'# mine\nversion = 1\n[[rule]]\nmatch = "*"\nscheme = "int4"\n', "looks like a recipe: give it with --recipe"),
-        ("checkpoint.bin", b"PK\x03\x04" + bytes(60), "this is a zip archive (a PyTorch"),
+        ("checkpoint.bin", b"PK\x03\x04" + bytes(60), "no directory of an archive"),
+        ("archive.zip", torch_files.archive({"a.txt": b"a"}), "this is a zip archive, and not one of PyTorch"),
         ("nothing.pt", b"PK\x05\x06" + bytes(18), "empty zip archive"),
-        ("old.pth", b"\x80\x02}q\x00.", "Python pickle"),
+        ("old.pth", b"\x80\x02}q\x00.", "it is an empty dict, and no tensor is in it"),
         ("llama.bin", b"lmgg" + bytes(60), "old GGML file"),
         ("net.onnx", b"\x08\x07\x12\x07pytorch\x1a\x051.13.1", "ONNX"),
         ("net.tflite", b"\x1c\0\0\0TFL3" + bytes(20), "TensorFlow Lite"),
@@ -456,13 +459,14 @@ def main() -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content.encode() if isinstance(content, str) else content)
 
-    for folder in ("header", "stranger", "packed", "gguf", "index", "folder", "recipe", "tokenizer", "conversion"):
+    for folder in ("header", "stranger", "packed", "gguf", "pickle", "index", "folder", "recipe", "tokenizer", "conversion"):
         shutil.rmtree(HERE / folder, ignore_errors=True)
     for folder, suffix, cases in (
         ("header", ".safetensors", headers()),
         ("stranger", "", strangers()),
         ("packed", ".spk", packed() + blocked()),
         ("gguf", ".gguf", make_gguf.files()),
+        ("pickle", ".pt", make_pytorch_bad.files()),
         ("tokenizer", ".json", make_gguf.tokenizers()),
         ("index", ".json", indexes()),
         ("recipe", ".toml", recipes()),

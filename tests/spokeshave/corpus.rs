@@ -45,7 +45,7 @@ fn answer(path: &str) -> Result<Vec<String>, String> {
         }
         _ => {
             let model = open(&whole, &OpenOptions::default()).map_err(|e| e.to_string())?;
-            if matches!(kind, "packed" | "gguf") {
+            if matches!(kind, "packed" | "gguf" | "pickle") {
                 read_all(&model)?;
             }
             Ok(model.warnings)
@@ -109,7 +109,9 @@ fn every_file_is_answered_with_the_right_words() {
 fn every_file_is_expected() {
     let expected: Vec<String> = expected().into_iter().map(|(path, _)| path).collect();
     let mut found = Vec::new();
-    for kind in ["conversion", "folder", "gguf", "header", "index", "packed", "recipe", "stranger", "tokenizer"] {
+    for kind in
+        ["conversion", "folder", "gguf", "header", "index", "packed", "pickle", "recipe", "stranger", "tokenizer"]
+    {
         for item in fs::read_dir(corpus().join(kind)).expect("a folder of the corpus") {
             let name = item.expect("an item of the corpus").file_name().into_string().expect("a plain name");
             if (kind, name.as_str()) != ("conversion", "base") {

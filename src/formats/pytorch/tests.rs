@@ -1,0 +1,1 @@
+//! Pickles made by hand in archives made by hand.
