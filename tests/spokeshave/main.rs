@@ -21,6 +21,7 @@ mod live;
 mod masks;
 mod packed;
 mod pictures;
+mod pytorch;
 mod raster_renderer;
 mod runtimes;
 mod structured;
