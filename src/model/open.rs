@@ -151,7 +151,9 @@ pub(super) fn assemble(
         let at = sources.get(*second).map_or(Path::new(""), Source::path);
         return Err(Error::new(at, kind));
     }
-    let config = if format == Format::Safetensors { Config::beside(&origin) } else { None };
+    // Only these bear the names that a config speaks of.
+    let named = matches!(format, Format::Safetensors | Format::PyTorch);
+    let config = if named { Config::beside(&origin) } else { None };
     let entries = gather(entries, &sources, config.as_ref());
     let beside = Beside::of(&entries);
     let mut roles = Roles::default();

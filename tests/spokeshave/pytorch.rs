@@ -100,3 +100,47 @@ fn a_checkpoint_is_exported_and_verified_in_other_containers() {
         run(&["verify", source, &small]).done();
     }
 }
+
+/// The files of a folder, by name.
+fn listed(folder: &str) -> Vec<String> {
+    let items = fs::read_dir(folder).expect("a folder");
+    let mut names: Vec<String> =
+        items.map(|item| item.expect("an item").file_name().into_string().expect("a plain name")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_folder_of_shards_becomes_one_that_loaders_of_safetensors_find() {
+    let (out, source) = (Folder::new("pytorch-shards"), folder().with_file_name("folder").join("ok_pytorch_index"));
+    let (source, out) = (source.to_str().expect("a Unicode path"), out.at("out"));
+    run(&["export", source, "--set", "*=f16", "-o", &out]).done();
+    let names =
+        ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"];
+    assert_eq!(listed(&out), names);
+    run(&["verify", source, &out]).done();
+}
+
+#[test]
+fn a_folder_is_converted_to_gguf() {
+    let (out, corpus) = (Folder::new("pytorch-gguf"), folder().with_file_name("conversion"));
+    for (from, name) in [
+        ("base", "config.json"),
+        ("base", "tokenizer.json"),
+        ("base", "tokenizer_config.json"),
+        ("ok_pytorch", "pytorch_model.bin"),
+    ] {
+        fs::copy(corpus.join(from).join(name), out.at(name)).expect("a file of the corpus");
+    }
+    let (source, base) = (out.at(""), corpus.join("base"));
+    let written = Folder::new("pytorch-gguf-out");
+    let (ours, right) = (written.at("ours.gguf"), written.at("right.gguf"));
+    for (source, file) in [(source.as_str(), &ours), (base.to_str().expect("a Unicode path"), &right)] {
+        run(&["export", source, "--set", "*=q8_0", "--nearest", "--target", "gguf", "-o", file]).done();
+    }
+    let tensors = |file: &str| {
+        let model = opened(Path::new(file), Access::Map);
+        model.tensors.iter().map(|t| (t.name.clone(), t.shape.clone(), bytes(&model, t))).collect::<Vec<_>>()
+    };
+    assert_eq!(tensors(&ours), tensors(&right));
+}

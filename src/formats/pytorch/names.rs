@@ -11,8 +11,10 @@ use std::fmt::Write;
 /// Containers inside one another that are followed.
 const DEPTH: usize = 1000;
 
-/// Steps that are taken: a pickle can fold 2^1000 ways to one tensor into a page.
-const STEPS: usize = 50_000_000;
+/// Times that values may be passed, and tensors named, for each that there is; and how often in any case. Layers that a model uses
+/// again are named again, but a pickle can fold 2^1000 ways to one tensor into a page.
+const TIMES: usize = 64;
+const FREE: usize = 100_000;
 
 /// The name of a tensor that was saved by itself.
 const LONE: &str = "tensor";
@@ -56,6 +58,8 @@ struct Walk<'t, 'p> {
     frames: Vec<Frame<'p>>,
     inside: HashSet<Id>,
     steps: usize,
+    /// The most steps that are taken.
+    most: usize,
     text: u64,
 }
 
@@ -69,6 +73,7 @@ pub(super) fn list(tree: &Tree<'_>, choice: &Choice<'_>, limits: &Limits) -> Res
         frames: Vec::new(),
         inside: HashSet::new(),
         steps: 0,
+        most: tree.pickle.len().saturating_mul(TIMES).saturating_add(FREE),
         text: 0,
     };
     if is_tensor(tree.pickle, choice.root) {
@@ -125,9 +130,11 @@ impl<'p> Walk<'_, 'p> {
 
     fn step(&mut self, steps: usize) -> Result<(), String> {
         self.steps += steps;
-        if self.steps > STEPS {
+        if self.steps > self.most {
             return Err(format!(
-                "there are more than {STEPS} ways to its tensors, which are the most that are followed; save its state_dict"
+                "there are more than {} ways through its {} values, which are the most that are followed; save its state_dict",
+                self.most,
+                self.tree.pickle.len()
             ));
         }
         Ok(())
