@@ -44,7 +44,7 @@ pub fn read_bytes(bytes: &[u8], limits: &Limits) -> Result<Index, ErrorKind> {
 pub fn read_bytes_of(bytes: &[u8], ending: &'static str, limits: &Limits) -> Result<Index, ErrorKind> {
     let (verdict, left) = (Verdict::default(), Cell::new(limits.skipped));
     let skip = Skip { verdict: &verdict, left: &left, place: INDEX, allowed: limits.skipped };
-    let index = read_document(bytes, INDEX, &verdict, Members { limits, skip, ending })?;
+    let index = read_document(bytes, INDEX, &verdict, Members { limits, ending, skip })?;
     if index.tensors.is_empty() {
         return Err(bad("its weight_map names no tensor; save or download it again"));
     }

@@ -8,7 +8,7 @@ use super::{FORMAT, calls, choose, names, nothing_in, rebuild, shared, wrong};
 use crate::formats::error::{Error, quoted};
 use crate::formats::pickle::{self, Bounds, Pickle};
 use crate::formats::{Limits, Source, Table, zip};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 const PICKLE: &str = "data.pkl";
 
@@ -107,7 +107,7 @@ impl<'s> Found<'s> {
 
     fn take_constants(&mut self, pickle: &Pickle) -> Result<(), Error> {
         let tree = Tree::new(pickle);
-        let whole = choose::Choice { root: pickle.root(), without: Default::default(), note: None };
+        let whole = choose::Choice { root: pickle.root(), without: HashSet::new(), note: None };
         self.take(&tree, &whole, "constants/", "CONSTANTS.c")?;
         self.notes.extend(calls::note(pickle));
         Ok(())
@@ -143,9 +143,10 @@ impl<'s> Found<'s> {
             more => format!("{more} values are left alone, {} first: it is {what}", quoted(&name)),
         }));
         if placed.is_empty() {
-            let what = match notes.is_empty() {
-                true => nothing_in(pickle),
-                false => format!("no tensor of it can be opened: {}", notes.join("; ")),
+            let what = if notes.is_empty() {
+                nothing_in(pickle)
+            } else {
+                format!("no tensor of it can be opened: {}", notes.join("; "))
             };
             return Err(wrong(self.source.path(), PICKLE, what));
         }

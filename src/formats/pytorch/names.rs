@@ -91,7 +91,7 @@ pub(super) fn list(tree: &Tree<'_>, choice: &Choice<'_>, limits: &Limits) -> Res
     Ok(walk.out)
 }
 
-impl<'p> Walk<'_, 'p> {
+impl Walk<'_, '_> {
     fn run(&mut self) -> Result<(), String> {
         while let Some(frame) = self.frames.last_mut() {
             let before = frame.before;

@@ -95,11 +95,13 @@ fn names_are_the_way_to_a_tensor() {
     assert_eq!(opened(&twice).0, ["w.0", "x"]);
 }
 
+/// What a dict holds, the names that are opened, and what is told.
+type Case<'a> = (&'a [(&'a str, Vec<u8>)], &'a [&'a str], &'a str);
+
 #[test]
 fn the_model_is_found_in_its_wrapper() {
     let (one, two) = (|| dict(&[("w", tensor(1))]), || list(&[tensor(1), tensor(2)]));
     let number = || b"K\x05".to_vec();
-    type Case<'a> = (&'a [(&'a str, Vec<u8>)], &'a [&'a str], &'a str);
     let cases: &[Case<'_>] = &[
         (&[("state_dict", one()), ("epoch", number())], &["w"], "\"state_dict\" is taken for the model"),
         (

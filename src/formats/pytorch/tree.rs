@@ -223,12 +223,11 @@ impl<'p> Tree<'p> {
                 Value::Int(number) => Name::Number(*number),
                 _ => Name::Other(key),
             };
-            match places.get(&name).and_then(|&at| children.get_mut(at)) {
-                Some(child) => child.id = id,
-                None => {
-                    places.insert(name, children.len());
-                    children.push(Child { name, id });
-                }
+            if let Some(child) = places.get(&name).and_then(|&at| children.get_mut(at)) {
+                child.id = id;
+            } else {
+                places.insert(name, children.len());
+                children.push(Child { name, id });
             }
         }
         children
