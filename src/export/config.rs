@@ -2,20 +2,19 @@
 //!
 //! compressed-tensors groups layers by number format; a group names its layers by class, by name or by regex, and what is dense
 //! is on a list of its own. MLX has one form for all layers, and beside it each layer that has another, `false` for a dense one. A
-//! block that the source had, and that is no longer true, goes.
+//! block that the source had, and that is no longer true, goes; a layer that is kept as it was keeps the group that it was in.
+//!
+//! Layers are targets by name, because a class would also mean layers that have no weight of their own, as tied heads. Only experts
+//! are meant by their class: vLLM asks for the group of all linear layers there.
 
 use crate::formats::assembly::Assembly;
 use crate::kernels::layout::Unit;
+use crate::model::groups::{CONFIG_KEY, Groups, MLX_KEY, python_regex};
 use crate::model::modules::experts_of;
-use crate::model::{Config, Model, Role};
+use crate::model::{Config, Model};
 use crate::recipe::{Plan, Target};
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// The key of compressed-tensors, and of whoever else quantizes for transformers.
-const CONFIG_KEY: &str = "quantization_config";
-/// MLX's own.
-const MLX_KEY: &str = "quantization";
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What a config must say from now on, by key; `None` stands for a key that must not be there. Empty where it stays as it is.
 pub fn values(model: &Model, plan: &Plan) -> Vec<(&'static str, Option<Value>)> {
@@ -44,31 +43,47 @@ pub fn says(config: Option<&Config>, values: &[(&str, Option<Value>)]) -> bool {
     values.iter().all(|(key, value)| found(key) == value.as_ref())
 }
 
-/// Whether it is one of those that are made where a model brings none: how codes are found, and nothing else.
-pub fn is_made_here(text: &[u8]) -> bool {
-    Config::parse(text).is_some_and(|config| config.says(CONFIG_KEY) || config.says(MLX_KEY))
+/// Whether a text says no more than what is written here beside codes: how they are found, and otherwise what the model's own config
+/// says.
+pub fn is_made_here(text: &[u8], own: Option<&Config>) -> bool {
+    let values = [(CONFIG_KEY, None), (MLX_KEY, None)];
+    let bare = |config: &Config| Config::parse(config.with(&values).as_bytes());
+    let Some(found) = Config::parse(text).filter(|config| config.says(CONFIG_KEY) || config.says(MLX_KEY)) else {
+        return false;
+    };
+    let rest = bare(&found);
+    rest.as_ref().is_some_and(Config::is_empty) || (own.is_some() && rest == own.and_then(bare))
 }
 
 /// The layers of a model by what their weights are stored as.
 struct Layers<'a> {
-    /// Those in a runtime's layout.
-    coded: Vec<(&'a str, Assembly)>,
+    /// Those in a runtime's layout, each with the group that it is still in.
+    coded: Vec<(&'a str, Assembly, Option<&'a Value>)>,
     /// Other matrices that a runtime would take for quantized ones if it were not told.
     dense: Vec<&'a str>,
+    /// The block of the source, where some layer is kept as it was there.
+    source: Option<&'a Map<String, Value>>,
 }
 
 impl<'a> Layers<'a> {
     fn of(model: &'a Model, plan: &Plan) -> Self {
-        let mut layers = Self { coded: Vec::new(), dense: Vec::new() };
-        let embeddings = plan.target == Target::Mlx;
+        let mut layers = Self { coded: Vec::new(), dense: Vec::new(), source: None };
+        let config = model.config().filter(|_| plan.target == Target::CompressedTensors);
+        let groups = config.and_then(|config| Groups::of(config).ok()).unwrap_or_default();
         for (index, tensor) in model.tensors.iter().enumerate() {
             let Some(module) = model.module_of(index) else { continue };
-            match plan.outcome(model, index).assembly(plan.target) {
-                Some(assembly) => layers.coded.push((module, assembly)),
-                None if tensor.shape.len() != 2 || !tensor.role.is_weight() => {}
-                None if tensor.role == Role::Embedding && !embeddings => {}
-                None => layers.dense.push(module),
+            let outcome = plan.outcome(model, index);
+            match outcome.assembly(plan.target) {
+                Some(assembly) => {
+                    let group = if outcome.is_kept() { groups.group(module) } else { None };
+                    layers.coded.push((module, assembly, group));
+                }
+                None if tensor.shape.len() == 2 => layers.dense.push(module),
+                None => {}
             }
+        }
+        if layers.coded.iter().any(|(_, _, group)| group.is_some()) {
+            layers.source = config.and_then(|config| config.value(&[CONFIG_KEY])?.as_object());
         }
         // A tied head is a layer all the same, and has no weight of its own.
         let head = "lm_head";
@@ -79,57 +94,70 @@ impl<'a> Layers<'a> {
     }
 
     fn compressed_tensors(&self) -> Value {
-        let mut groups: Vec<(Assembly, Vec<&str>)> = Vec::new();
-        for &(module, assembly) in &self.coded {
-            match groups.iter_mut().find(|(other, _)| *other == assembly) {
-                Some((_, modules)) => modules.push(module),
-                None => groups.push((assembly, vec![module])),
+        let mut groups: Vec<(Assembly, Option<Value>, Vec<&str>)> = Vec::new();
+        for &(module, assembly, group) in &self.coded {
+            let group = group.map(without_targets);
+            match groups.iter_mut().find(|(of, source, _)| *of == assembly && *source == group) {
+                Some((_, _, modules)) => modules.push(module),
+                None => groups.push((assembly, group, vec![module])),
             }
         }
-        let formats: BTreeSet<&str> = groups.iter().map(|(assembly, _)| format_of(*assembly)).collect();
+        let formats: BTreeSet<&str> = groups.iter().map(|(assembly, _, _)| format_of(*assembly)).collect();
         let format = match formats.first() {
             Some(format) if formats.len() == 1 => format,
             _ => "mixed-precision",
         };
-        let alone = groups.len() == 1;
+        let of_expert = |module: &str| module.rsplit_once('.').is_some_and(|(expert, _)| experts_of(expert).is_some());
+        let by_class = groups.len() == 1 && self.coded.iter().any(|&(module, _, _)| of_expert(module));
+        let names = self.names();
         let mut blocks = Map::new();
-        for (number, (assembly, modules)) in groups.into_iter().enumerate() {
-            let targets = if alone { vec!["Linear".to_owned()] } else { self.named(&modules) };
-            blocks.insert(format!("group_{number}"), group_of(assembly, targets));
+        for (number, (assembly, source, modules)) in groups.into_iter().enumerate() {
+            let targets = if by_class { vec!["Linear".to_owned()] } else { names.of(&modules) };
+            let group = source.map_or_else(|| group_of(assembly), |source| with_format(source, assembly));
+            blocks.insert(format!("group_{number}"), with_targets(group, targets));
         }
-        json!({
-            "quant_method": "compressed-tensors",
-            "format": format,
-            "quantization_status": "compressed",
-            "global_compression_ratio": null,
-            "kv_cache_scheme": null,
-            "config_groups": blocks,
-            "ignore": self.named(&self.dense),
-        })
+        let mut block = self.source.cloned().unwrap_or_else(|| {
+            [("global_compression_ratio", Value::Null), ("kv_cache_scheme", Value::Null)]
+                .map(|(key, value)| (key.to_owned(), value))
+                .into_iter()
+                .collect()
+        });
+        let mut ignore = names.of(&self.dense);
+        let others = block.get("ignore").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        let others: Vec<String> = others.filter(|item| self.is_of_no_codes(item)).map(str::to_owned).collect();
+        others.into_iter().for_each(|item| {
+            if !ignore.contains(&item) {
+                ignore.push(item)
+            }
+        });
+        let said: [(&str, Value); 5] = [
+            ("quant_method", "compressed-tensors".into()),
+            ("format", (*format).into()),
+            ("quantization_status", "compressed".into()),
+            ("config_groups", Value::Object(blocks)),
+            ("ignore", ignore.into()),
+        ];
+        block.extend(said.map(|(key, value)| (key.to_owned(), value)));
+        Value::Object(block)
     }
 
-    /// Names of modules, with one regex for those that differ in their numbers alone, where it finds no others.
-    fn named(&self, modules: &[&str]) -> Vec<String> {
-        let wanted: BTreeSet<&str> = modules.iter().copied().collect();
-        let all = || self.coded.iter().map(|&(module, _)| module).chain(self.dense.iter().copied());
-        let mut whole: BTreeMap<String, bool> = BTreeMap::new();
-        for module in all() {
-            *whole.entry(opened(module)).or_insert(true) &= wanted.contains(module);
+    /// Whether an item of a source's list of dense layers means none that has codes.
+    fn is_of_no_codes(&self, item: &str) -> bool {
+        let regex = item.strip_prefix("re:").map(python_regex);
+        let hit = |module: &str| match &regex {
+            Some(Ok(regex)) => regex.is_match(module),
+            Some(Err(_)) => true,
+            None => module == item || item == "Linear",
+        };
+        !self.coded.iter().any(|&(module, _, _)| hit(module))
+    }
+
+    fn names(&self) -> Names<'a> {
+        let mut names = Names::default();
+        for &module in self.coded.iter().map(|(module, _, _)| module).chain(&self.dense) {
+            names.add(module);
         }
-        let mut out = Vec::new();
-        for &module in modules {
-            let pattern = opened(module);
-            let plain = module.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.'));
-            let name = if pattern == module || !plain || !whole.get(&pattern).copied().unwrap_or_default() {
-                module.to_owned()
-            } else {
-                format!("re:{}$", pattern.replace('.', "\\.").replace('#', "\\d+"))
-            };
-            if !out.contains(&name) {
-                out.push(name);
-            }
-        }
-        out
+        names
     }
 
     fn mlx(&self) -> Value {
@@ -138,14 +166,14 @@ impl<'a> Layers<'a> {
             (group, assembly.bits())
         };
         let mut counts: BTreeMap<(usize, u32), usize> = BTreeMap::new();
-        self.coded.iter().for_each(|&(_, assembly)| *counts.entry(form(assembly)).or_default() += 1);
+        self.coded.iter().for_each(|&(_, assembly, _)| *counts.entry(form(assembly)).or_default() += 1);
         let most = counts.into_iter().max_by_key(|&(_, count)| count).map_or((64, 4), |(form, _)| form);
         let mut block = Map::new();
         block.insert("group_size".into(), most.0.into());
         block.insert("bits".into(), most.1.into());
         block.insert("mode".into(), "affine".into());
-        let other = self.coded.iter().filter(|(_, assembly)| form(*assembly) != most);
-        let other = other.map(|&(module, assembly)| {
+        let other = self.coded.iter().filter(|(_, assembly, _)| form(*assembly) != most);
+        let other = other.map(|&(module, assembly, _)| {
             let (group, bits) = form(assembly);
             (module, json!({"group_size": group, "bits": bits}))
         });
@@ -160,10 +188,78 @@ impl<'a> Layers<'a> {
     }
 }
 
-/// A name with its numbers opened.
-fn opened(module: &str) -> String {
-    let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    module.split('.').map(|part| if number(part) { "#" } else { part }).collect::<Vec<_>>().join(".")
+/// How the modules of a model are named in few words: by the last parts of their names, with numbers opened, where these mean no
+/// others. The parts before may differ in the program that reads it: it may load the body of a network alone, or put it into another.
+#[derive(Default)]
+struct Names<'a> {
+    /// The modules that each ending means.
+    ends: HashMap<String, Vec<&'a str>>,
+}
+
+impl<'a> Names<'a> {
+    fn add(&mut self, module: &'a str) {
+        for end in Self::ends(module) {
+            self.ends.entry(end).or_default().push(module);
+        }
+    }
+
+    /// The endings that a module may be named by, the widest first; numbers opened are `#`.
+    fn ends(module: &str) -> Vec<String> {
+        let parts: Vec<&str> = module.split('.').collect();
+        let plain = module.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.'));
+        if !plain || parts.len() == 1 {
+            return Vec::new();
+        }
+        // At least the list that a block is in, or the last two parts.
+        let block = parts.iter().position(|part| is_number(part));
+        let first = block.map_or(parts.len() - 2, |at| at.saturating_sub(1));
+        let open = |part: &&str| if is_number(part) { "#".to_owned() } else { (*part).to_owned() };
+        let opened: Vec<String> = parts.iter().map(open).collect();
+        let widest = (0..=first).rev().map(|at| opened[at..].join("."));
+        let numbered = (0..=first).rev().map(|at| parts[at..].join("."));
+        if block.is_some() { widest.chain(numbered).collect() } else { widest.collect() }
+    }
+
+    /// These modules, and no others.
+    fn of(&self, modules: &[&str]) -> Vec<String> {
+        let wanted: BTreeSet<&str> = modules.iter().copied().collect();
+        let alone = |end: &String| self.ends.get(end).is_some_and(|all| all.iter().all(|m| wanted.contains(m)));
+        let mut known = BTreeSet::new();
+        let mut out = Vec::new();
+        for &module in modules {
+            let name = match Self::ends(module).into_iter().find(alone) {
+                Some(end) => format!("re:(?:.*\\.)?{}$", end.replace('.', "\\.").replace('#', "\\d+")),
+                None => module.to_owned(),
+            };
+            if known.insert(name.clone()) {
+                out.push(name);
+            }
+        }
+        out
+    }
+}
+
+fn is_number(part: &str) -> bool {
+    !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn without_targets(group: &Value) -> Value {
+    let mut group = group.clone();
+    group.as_object_mut().map(|group| group.remove("targets"));
+    group
+}
+
+fn with_targets(mut group: Value, targets: Vec<String>) -> Value {
+    group.as_object_mut().map(|group| group.insert("targets".into(), targets.into()));
+    group
+}
+
+/// A group of a source, which may name the format of all groups in one place.
+fn with_format(mut group: Value, assembly: Assembly) -> Value {
+    if let Some(group) = group.as_object_mut() {
+        group.insert("format".into(), format_of(assembly).into());
+    }
+    group
 }
 
 /// The name that MLX gives to the same matrix of all experts.
@@ -191,7 +287,7 @@ const fn format_of(assembly: Assembly) -> &'static str {
 }
 
 /// A group of layers of one form. Its reader refuses keys that it does not know.
-fn group_of(assembly: Assembly, targets: Vec<String>) -> Value {
+fn group_of(assembly: Assembly) -> Value {
     let float = matches!(assembly, Assembly::Fp8 { .. } | Assembly::Mxfp4 | Assembly::Nvfp4);
     let kind = if float { "float" } else { "int" };
     let mut weights = Map::new();
@@ -216,7 +312,6 @@ fn group_of(assembly: Assembly, targets: Vec<String>) -> Value {
     let activations = matches!(assembly, Assembly::Fp8 { .. } | Assembly::Bytes { .. })
         .then(|| json!({"num_bits": 8, "type": kind, "symmetric": true, "strategy": "token", "dynamic": true}));
     json!({
-        "targets": targets,
         "weights": weights,
         "input_activations": activations,
         "output_activations": null,
@@ -254,9 +349,14 @@ mod tests {
         let (_, values) = planned(Target::CompressedTensors, &["*_proj.weight=int4:g128", "*.1.mlp.*=keep"]);
         let config = block(&values, CONFIG_KEY);
         assert_eq!(config["format"], "pack-quantized");
-        assert_eq!(config["ignore"], json!(["model.layers.1.mlp.down_proj", "model.layers.1.mlp.up_proj", "lm_head"]));
+        let end = |text: &str| format!("re:(?:.*\\.)?{}$", text.replace('.', "\\."));
+        let dense = ["model.embed_tokens", "layers.1.mlp.down_proj", "layers.1.mlp.up_proj"].map(end);
+        assert_eq!(config["ignore"], json!([dense[0], dense[1], dense[2], "lm_head"]));
         let group = &config["config_groups"]["group_0"];
-        assert_eq!(group["targets"], json!(["Linear"]));
+        let coded = ["layers.0.mlp.down_proj", "layers.0.mlp.up_proj"].map(end);
+        let joined =
+            ["k_proj", "q_proj", "v_proj"].map(|part| format!("re:(?:.*\\.)?layers\\.\\d+\\.self_attn\\.{part}$"));
+        assert_eq!(group["targets"], json!([coded[0], coded[1], joined[0], joined[1], joined[2]]));
         let weights = json!({"num_bits": 4, "type": "int", "symmetric": true, "dynamic": false, "strategy": "group", "group_size": 128});
         assert_eq!((&group["weights"], &group["input_activations"]), (&weights, &Value::Null));
         assert_eq!(block(&values, MLX_KEY), Value::Null);
@@ -267,17 +367,18 @@ mod tests {
         let settings = ["*_proj.weight=int8:row", "*down_proj.weight=nvfp4", "*.0.mlp.up_proj.weight=fp8_e4m3:row"];
         let (_, values) = planned(Target::CompressedTensors, &settings);
         let config = block(&values, CONFIG_KEY);
-        assert_eq!((&config["format"], &config["ignore"]), (&json!("mixed-precision"), &json!(["lm_head"])));
+        let ignore = json!(["re:(?:.*\\.)?model\\.embed_tokens$", "lm_head"]);
+        assert_eq!((&config["format"], &config["ignore"]), (&json!("mixed-precision"), &ignore));
         let groups = config["config_groups"].as_object().unwrap();
         let of = |format: &str| groups.values().find(|group| group["format"] == format).unwrap();
-        assert_eq!(of("nvfp4-pack-quantized")["targets"], json!(["re:model\\.layers\\.\\d+\\.mlp\\.down_proj$"]));
+        assert_eq!(of("nvfp4-pack-quantized")["targets"], json!(["re:(?:.*\\.)?layers\\.\\d+\\.mlp\\.down_proj$"]));
         assert_eq!(of("nvfp4-pack-quantized")["weights"]["strategy"], "tensor_group");
-        assert_eq!(of("float-quantized")["targets"], json!(["model.layers.0.mlp.up_proj"]));
+        assert_eq!(of("float-quantized")["targets"], json!(["re:(?:.*\\.)?layers\\.0\\.mlp\\.up_proj$"]));
         assert_eq!(of("float-quantized")["input_activations"]["strategy"], "token");
         let ints = of("pack-quantized")["targets"].as_array().unwrap();
         assert_eq!(ints.len(), 4);
-        assert!(ints.contains(&json!("re:model\\.layers\\.\\d+\\.self_attn\\.q_proj$")));
-        assert!(ints.contains(&json!("model.layers.1.mlp.up_proj")));
+        assert!(ints.contains(&json!("re:(?:.*\\.)?layers\\.\\d+\\.self_attn\\.q_proj$")));
+        assert!(ints.contains(&json!("re:(?:.*\\.)?layers\\.1\\.mlp\\.up_proj$")));
     }
 
     #[test]
@@ -304,6 +405,39 @@ mod tests {
         assert_eq!(values, [(MLX_KEY, None), (CONFIG_KEY, None)]);
         assert!(says(None, &values) && !says(None, &[("a", Some(Value::Null))]));
         assert!(planned(Target::Safetensors, &["*=bf16"]).1.is_empty());
-        assert!(is_made_here(br#"{"quantization_config": {}}"#) && !is_made_here(br#"{"model_type": "llama"}"#));
+    }
+
+    #[test]
+    fn a_config_with_more_in_it_is_not_one_made_here() {
+        let own = Config::parse(br#"{"model_type": "llama", "n": 1}"#).unwrap();
+        let made = |text: &str, own| is_made_here(text.as_bytes(), own);
+        assert!(made(r#"{"quantization_config": {}}"#, None) && made(r#"{"quantization": {}}"#, Some(&own)));
+        assert!(!made(r#"{"model_type": "llama"}"#, None) && !made(r#"{"model_type": "llama"}"#, Some(&own)));
+        let more = r#"{"n": 1, "quantization_config": {"bits": 4}, "model_type": "llama"}"#;
+        assert!(made(more, Some(&own)) && !made(more, None));
+        assert!(!made(&more.replace("\"n\": 1", "\"n\": 2"), Some(&own)));
+    }
+
+    #[test]
+    fn names_end_where_they_mean_no_others() {
+        let all = [
+            "lm_head",
+            "vision.layers.0.q",
+            "text.model.layers.0.q",
+            "text.model.layers.1.q",
+            "a.b.pooler",
+            "x.pooler",
+        ];
+        let mut names = Names::default();
+        all.iter().for_each(|module| names.add(module));
+        let of = |modules: &[&str]| names.of(modules).join(" ");
+        assert_eq!(of(&["lm_head"]), "lm_head");
+        assert_eq!(of(&all[2..4]), "re:(?:.*\\.)?model\\.layers\\.\\d+\\.q$");
+        assert_eq!(of(&all[1..4]), "re:(?:.*\\.)?layers\\.\\d+\\.q$");
+        assert_eq!(of(&all[3..4]), "re:(?:.*\\.)?layers\\.1\\.q$");
+        assert_eq!(of(&all[4..5]), "re:(?:.*\\.)?b\\.pooler$");
+        let mut odd = Names::default();
+        odd.add("a.b+c");
+        assert_eq!(odd.of(&["a.b+c"]), ["a.b+c"]);
     }
 }

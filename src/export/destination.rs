@@ -308,7 +308,8 @@ fn check_replaceable(model: &Model, out: &Path, folder: &Path) -> Result<(), Err
         }
         let name = path.strip_prefix(out).unwrap_or(&path);
         let twin = source.map(|source| source.join(name));
-        let beside = path.is_file() && twin.as_ref().map_or_else(|| is_made_config(&path), |twin| twin.is_file());
+        let beside =
+            path.is_file() && twin.as_ref().map_or_else(|| is_made_config(&path, model), |twin| twin.is_file());
         let is_shard = twin.is_some_and(|twin| model.shards.iter().any(|shard| shard.path() == twin));
         let endings = ["safetensors", "spk", "gguf", "bin", "pt", "pth"];
         let weights = endings.iter().any(|end| path.extension() == Some(OsStr::new(end)));
@@ -326,12 +327,12 @@ fn check_replaceable(model: &Model, out: &Path, folder: &Path) -> Result<(), Err
     Ok(())
 }
 
-/// Whether it is the config of an artifact of a model that brought none.
-fn is_made_config(path: &Path) -> bool {
+/// Whether it is the config of an artifact of a model that is one file, with nothing of its user's own in it.
+fn is_made_config(path: &Path, model: &Model) -> bool {
     const MOST: u64 = 1 << 22;
     let small = std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= MOST);
     let named = path.file_name() == Some(OsStr::new(CONFIG));
-    named && small && std::fs::read(path).is_ok_and(|text| config::is_made_here(&text))
+    named && small && std::fs::read(path).is_ok_and(|text| config::is_made_here(&text, model.config()))
 }
 
 #[cfg(test)]

@@ -54,6 +54,12 @@ impl Config {
         map.map(|map| Self { map, text }).map_err(|error| format!("it is no JSON object that can be read ({error})"))
     }
 
+    /// Whether nothing stands in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
     /// The number under a key.
     #[must_use]
     pub fn number(&self, key: &str) -> Option<usize> {
@@ -136,6 +142,13 @@ impl Config {
         let lines: Vec<String> =
             members.iter().map(|(key, text)| format!("  {}: {text}", Value::from(key.as_str()))).collect();
         if lines.is_empty() { "{}\n".to_owned() } else { format!("{{\n{}\n}}\n", lines.join(",\n")) }
+    }
+}
+
+/// Two that say the same, however they are written.
+impl PartialEq for Config {
+    fn eq(&self, other: &Self) -> bool {
+        self.map == other.map
     }
 }
 
