@@ -57,17 +57,30 @@ pub fn files(model: &Model, target: Target) -> Vec<FilePlan> {
         FilePlan { name: Some(name), tensors }
     };
     let mut files: Vec<FilePlan> = model.shards.iter().enumerate().map(one).collect();
-    // MLX looks for no other names.
-    let found =
-        |name: &Option<String>| name.as_ref().is_some_and(|name| name.starts_with("model") && !name.contains('/'));
-    if target == Target::Mlx && !files.iter().all(|file| found(&file.name)) {
-        let count = files.len();
+    // A shard may hold nothing but what belongs to the codes of another.
+    let all_files = files.len();
+    if files.iter().any(|file| !file.tensors.is_empty()) {
+        files.retain(|file| !file.tensors.is_empty());
+    }
+    let count = files.len();
+    let found = |file: &FilePlan| file.name.as_ref().is_some_and(|name| is_found(target, name, count));
+    if count < all_files || !files.iter().all(found) {
         for (number, file) in files.iter_mut().enumerate() {
             let numbered = || format!("model-{:05}-of-{count:05}.safetensors", number + 1);
             file.name = Some(if count == 1 { SINGLE.to_owned() } else { numbered() });
         }
     }
     files
+}
+
+/// Whether the readers of a target find weights under a name: MLX those whose names begin as it wants, and whoever else reads a
+/// folder for a runtime a single file by its name, several by their index.
+fn is_found(target: Target, name: &str, count: usize) -> bool {
+    match target {
+        Target::Mlx => name.starts_with("model") && !name.contains('/'),
+        Target::CompressedTensors => count > 1 || name == SINGLE,
+        _ => true,
+    }
 }
 
 /// The index of a sharded artifact: names to files, and the sum of the tensors' bytes. One file needs none, unless it lies

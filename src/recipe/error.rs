@@ -51,6 +51,12 @@ pub enum Error {
     )]
     Joined { tensor: String, with: String, target: &'static str, apart: String, nearest: String },
     #[error(
+        "tensor {}: target {target} stores it as one with {}, and both need the same number format and groups: {apart}, and the other stays as it is; {instead}",
+        quoted(tensor),
+        quoted(with)
+    )]
+    JoinedFixed { tensor: String, with: String, target: &'static str, apart: String, instead: &'static str },
+    #[error(
         "tensor {}: no level of {scheme} is 0, so what is pruned would not stay 0; {instead} has one (--nearest takes the scheme all the same, and zeros tells)",
         quoted(tensor)
     )]

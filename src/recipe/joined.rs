@@ -1,7 +1,32 @@
 //! Tensors that a target stores as one: what is chosen for the number format of one of them is chosen for all.
 
-use super::{Plan, Recipe, Target};
+use super::runtimes::{self, Form};
+use super::{Error, Outcome, Plan, Recipe, Scheme, Target};
+use crate::formats::assembly::WEIGHT;
+use crate::formats::error::quoted;
 use crate::model::Model;
+use std::collections::HashSet;
+
+/// What stands beside the codes of a layer and says how its activations are rounded.
+const OF_LAYERS: &[&str] = &[
+    "input_scale",
+    "input_zero_point",
+    "input_global_scale",
+    "output_scale",
+    "output_zero_point",
+    "output_global_scale",
+];
+/// What says how keys, values and queries are rounded in a cache.
+const OF_CACHES: &[&str] = &[
+    "k_scale",
+    "v_scale",
+    "q_scale",
+    "k_zero_point",
+    "v_zero_point",
+    "q_zero_point",
+    "k_global_scale",
+    "v_global_scale",
+];
 
 impl Recipe {
     /// The same with the number format of the `touched` tensors given to those that the target stores as one with them. Locked
@@ -26,6 +51,103 @@ impl Recipe {
 }
 
 impl Plan {
+    /// Sees to it that tensors which a runtime makes one of are stored alike: in the widest form that one of them has and all of
+    /// them can have, else dense. What is locked, and what is coded already and may not be coded anew, stays as it is.
+    pub(super) fn hold_joined(&mut self, model: &Model, nearest: bool, locked: &[String]) -> Result<(), Error> {
+        let Some(runtime) = self.target.runtime() else { return Ok(()) };
+        let locked: HashSet<&str> = locked.iter().map(String::as_str).collect();
+        for members in model.joined(runtime) {
+            let outcomes: Vec<Outcome<'_>> = members.iter().map(|&i| self.outcome(model, i)).collect();
+            let forms: Vec<Form> = outcomes.iter().map(|of| runtimes::form(self.target, of)).collect();
+            let Some(first) = forms.iter().position(|form| Some(form) != forms.first()) else { continue };
+            let fixed = |index: usize| {
+                let tensor = &model.tensors[index];
+                locked.contains(tensor.name.as_str()) || !tensor.is_touchable()
+            };
+            let held = runtimes::in_order(&forms).into_iter().find_map(|form| {
+                let of = |at: usize| {
+                    if forms[at] == form {
+                        return Some(outcomes[at].scheme.clone());
+                    }
+                    // Whoever has the form lends the step, with its choice of range.
+                    let lender = forms.iter().position(|of| *of == form);
+                    let step = lender.and_then(|lender| outcomes[lender].scheme.quantize.clone());
+                    let given = || runtimes::given(self.target, model, members[at], &outcomes[at], form, step);
+                    if fixed(members[at]) { None } else { given() }
+                };
+                (0..members.len()).map(of).collect::<Option<Vec<Scheme>>>()
+            });
+            let name = |at: usize| model.tensors[members[at]].name.clone();
+            let shown = |at: usize| match (outcomes[at].scheme, forms[at]) {
+                (scheme, Some(form)) if scheme.is_keep() => form.to_string(),
+                (scheme, _) => scheme.to_string(),
+            };
+            let Some(stored) = held else {
+                // Two that stay as they are and differ, or one that no other can be like.
+                let stays = (0..members.len()).find(|&at| fixed(members[at])).unwrap_or_default();
+                let other = (0..members.len()).find(|&at| forms[at] != forms[stays]).unwrap_or(first);
+                let instead = if locked.contains(name(stays).as_str()) {
+                    "unlock it, or set all of them alike"
+                } else {
+                    "--requantize takes its values, with a second loss; or leave all of them as they are"
+                };
+                return Err(Error::JoinedFixed {
+                    tensor: name(other),
+                    with: name(stays),
+                    target: self.target.name(),
+                    apart: format!("{} is not {}", shown(other), shown(stays)),
+                    instead,
+                });
+            };
+            if !nearest {
+                let changed = |at: &usize| stored[*at] != *outcomes[*at].scheme;
+                let at = (0..members.len()).find(changed).unwrap_or(first);
+                let other = (0..members.len()).find(|&o| forms[o] != forms[at]).unwrap_or_default();
+                return Err(Error::Joined {
+                    tensor: name(at),
+                    with: name(other),
+                    target: self.target.name(),
+                    apart: format!("{} is not {}", shown(at), shown(other)),
+                    nearest: stored[at].to_string(),
+                });
+            }
+            for (&index, stored) in members.iter().zip(stored) {
+                self.assignments[index].stored = stored;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses what would leave numbers of rounded activations beside a layer that is no longer what they belong to.
+    pub(super) fn check_sides(&self, model: &Model) -> Result<(), Error> {
+        if !self.target.is_folder() || !model.is_assembled() {
+            return Ok(());
+        }
+        let stays = |index: usize| {
+            let outcome = self.outcome(model, index);
+            outcome.is_kept() && outcome.assembly(self.target).is_some()
+        };
+        let any_coded = || (0..model.tensors.len()).any(|i| self.outcome(model, i).assembly(self.target).is_some());
+        for tensor in &model.tensors {
+            let Some((module, part)) = tensor.name.rsplit_once('.') else { continue };
+            let belongs = if OF_LAYERS.contains(&part) {
+                model.find(&[module, WEIGHT].concat()).is_none_or(stays)
+            } else {
+                !OF_CACHES.contains(&part) || (self.target == Target::CompressedTensors && any_coded())
+            };
+            if !belongs {
+                let why = format!(
+                    "{} says how activations are rounded, and {} would no longer be stored as its config says",
+                    quoted(&tensor.name),
+                    quoted(module)
+                );
+                let instead = "keep that layer as it is, or open the checkpoint that it was quantized from".to_owned();
+                return Err(Error::Source { target: self.target.name(), why, instead });
+            }
+        }
+        Ok(())
+    }
+
     /// With which others the target stores a tensor as one, in words; `None` where it stands alone.
     #[must_use]
     pub fn joined_note(&self, model: &Model, index: usize) -> Option<String> {

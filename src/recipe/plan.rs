@@ -3,6 +3,7 @@
 use super::pattern::{named, touchable};
 use super::{Error, Override, Pattern, Recipe, Removals, Rule, Scheme, Target, runtimes};
 use crate::kernels::layout::Geometry;
+use crate::model::groups::{CONFIG_KEY, MLX_KEY};
 use crate::model::{Format, Model, Tensor};
 use std::collections::BTreeMap;
 
@@ -101,7 +102,8 @@ impl Plan {
         for index in 0..model.tensors.len() {
             plan.hold(model, index, nearest)?;
         }
-        plan.hold_joined(model, nearest)?;
+        plan.hold_joined(model, nearest, &recipe.locked)?;
+        plan.check_sides(model)?;
         // What others zero in a tensor must stay 0 too.
         let followers = plan.removals.touched().filter(|&i| plan.removals.zeroes(i) && !nearest);
         if let Some(i) = { followers }.find(|&i| !plan.assignments[i].stored.holds_zero()) {
@@ -128,41 +130,27 @@ impl Plan {
             }
             None => {}
         }
+        // What another tensor's structure zeroes in this one must stay 0 in it too.
+        let symmetric = assignment.stored.quantize.as_ref().and_then(|step| runtimes::without_zero_point(target, step));
+        if let (true, Some(symmetric)) = (self.removals.zeroes(index), symmetric) {
+            let stored = assignment.stored.clone().with_quantize(Some(symmetric));
+            if !nearest {
+                return Err(Error::CannotHold {
+                    tensor: tensor.name.clone(),
+                    target: target.name(),
+                    scheme: assignment.scheme.to_string(),
+                    why: Some(runtimes::MOVES_ZERO),
+                    nearest: stored.to_string(),
+                });
+            }
+            assignment.stored = stored;
+        }
         if assignment.stored.loses_zeros() && !nearest {
             return Err(no_zero(tensor, &assignment.scheme));
         }
         if let Some(what) = assignment.stored.unbuilt() {
             let instead = "this version has every step but wanda:P";
             return Err(Error::NotBuilt { what: format!("scheme {what}"), instead: instead.into() });
-        }
-        Ok(())
-    }
-
-    /// Sees to it that tensors which a runtime makes one of are stored alike.
-    fn hold_joined(&mut self, model: &Model, nearest: bool) -> Result<(), Error> {
-        let Some(runtime) = self.target.runtime() else { return Ok(()) };
-        for members in model.joined(runtime) {
-            let outcomes: Vec<Outcome<'_>> = members.iter().map(|&i| self.outcome(model, i)).collect();
-            let Some(runtimes::Instead(quantize)) = runtimes::common(self.target, &outcomes) else { continue };
-            let stored: Vec<Scheme> =
-                outcomes.iter().map(|of| of.scheme.clone().with_quantize(quantize.clone())).collect();
-            let changed = |(at, of): (usize, &Outcome<'_>)| (stored[at] != *of.scheme).then_some(at);
-            let Some(first) = outcomes.iter().enumerate().find_map(changed) else { continue };
-            if !nearest {
-                let kept = (0..members.len()).find(|&at| stored[at] == *outcomes[at].scheme);
-                let other = kept.unwrap_or(usize::from(first == 0));
-                let name = |at: usize| model.tensors[members[at]].name.clone();
-                return Err(Error::Joined {
-                    tensor: name(first),
-                    with: name(other),
-                    target: self.target.name(),
-                    apart: format!("{} is not {}", outcomes[first].scheme, outcomes[other].scheme),
-                    nearest: stored[first].to_string(),
-                });
-            }
-            for (&index, stored) in members.iter().zip(stored) {
-                self.assignments[index].stored = stored;
-            }
         }
         Ok(())
     }
@@ -248,10 +236,19 @@ fn check_source(model: &Model, target: Target) -> Result<(), Error> {
             "this model is quantized in a layout which is not read here",
             "open the checkpoint that it was quantized from",
         ),
-        _ => match model.config_trouble() {
-            Some(trouble) => refuse("its readers need the config, which is not read here", trouble),
-            None => Ok(()),
-        },
+        _ => {
+            if let Some(trouble) = model.config_trouble() {
+                return refuse("its readers need the config, which is not read here", trouble);
+            }
+            let says = |key: &&&str| model.config().is_some_and(|config| config.says(key));
+            match [CONFIG_KEY, MLX_KEY].iter().find(says) {
+                Some(key) if !model.is_assembled() => refuse(
+                    &format!("its config.json has a {key}, and no tensor is found that lies in codes as it says"),
+                    "open the checkpoint that it was quantized from, or take that block out where the weights are dense",
+                ),
+                _ => Ok(()),
+            }
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::scheme::{Quantize, Range, Scheme};
 use super::{Outcome, Target};
 use crate::formats::Dtype;
 use crate::formats::assembly::Assembly;
-use crate::kernels::convert::{BF16, SmallFloat};
+use crate::kernels::convert::SmallFloat;
 use crate::kernels::layout::Unit;
 use crate::model::modules::Runtime;
 use crate::model::{Model, Tensor};
@@ -148,17 +148,30 @@ pub(super) fn nearest_for(
         return Some((held.clone().with_quantize(dense(tensor)), Some(why)));
     }
     if let Some(Instead(instead)) = in_groups(target, assembly, quantize, shape) {
+        let bare = |quantize: Quantize| match held.prune.is_some().then(|| without_zero_point(target, &quantize)) {
+            Some(Some(symmetric)) => symmetric,
+            _ => quantize,
+        };
+        let instead = instead.map(bare);
         return Some((held.clone().with_quantize(instead.or(dense(tensor))), Some("its rows are no whole groups")));
     }
-    if let Quantize::Int { bits: 8, asymmetric: true, unit, range } = *quantize
-        && held.prune.is_some()
-        && tensor.dtype.small() == Some(BF16)
-    {
-        let symmetric = Quantize::Int { bits: 8, asymmetric: false, unit, range };
-        let why = "8 bits beside a bias of BF16 do not hold 0 exactly";
-        return Some((held.clone().with_quantize(Some(symmetric)), Some(why)));
+    if let (true, Some(symmetric)) = (held.prune.is_some(), without_zero_point(target, quantize)) {
+        return Some((held.clone().with_quantize(Some(symmetric)), Some(MOVES_ZERO)));
     }
     None
+}
+
+/// Why what is pruned would not stay 0 in MLX beside a zero point.
+pub(super) const MOVES_ZERO: &str = "its biases are rounded, and what is pruned would not stay 0 exactly";
+
+/// The same levels without a zero point, where a target keeps one as a bias that rounds.
+pub(super) fn without_zero_point(target: Target, quantize: &Quantize) -> Option<Quantize> {
+    match *quantize {
+        Quantize::Int { bits, unit, asymmetric: true, range } if target == Target::Mlx => {
+            Some(Quantize::Int { bits, unit, asymmetric: false, range })
+        }
+        _ => None,
+    }
 }
 
 /// What a matrix is given that cannot be quantized: half its bits where it has more than 16.
@@ -194,7 +207,12 @@ fn in_groups(target: Target, assembly: Assembly, quantize: &Quantize, shape: &[u
 
 /// The scheme as a target holds it on a matrix of this shape; without its quantize step where none fits.
 pub(super) fn usable(target: Target, scheme: &Scheme, shape: &[usize]) -> Scheme {
-    let held = nearest(target, scheme).unwrap_or_else(|| scheme.clone());
+    let mut held = nearest(target, scheme).unwrap_or_else(|| scheme.clone());
+    if let (true, Some(quantize)) = (held.prune.is_some(), &held.quantize)
+        && let Some(symmetric) = without_zero_point(target, quantize)
+    {
+        held = held.with_quantize(Some(symmetric));
+    }
     let instead = held.quantize.as_ref().and_then(|quantize| {
         let assembly = target.assembly(quantize)?;
         in_groups(target, assembly, quantize, shape)
@@ -205,17 +223,66 @@ pub(super) fn usable(target: Target, scheme: &Scheme, shape: &[usize]) -> Scheme
     }
 }
 
-/// What the tensors that a runtime joins must be stored in, where it is not the same for all of them: the one of most bits.
-/// `None` where it is the same.
-pub(super) fn common<'a>(target: Target, outcomes: &[Outcome<'a>]) -> Option<Instead> {
-    let form = |of: &Outcome<'a>| of.assembly(target).map(|assembly| assembly.of_rows(of.geometry().cols));
-    let first = outcomes.first().map(form)?;
-    if outcomes.iter().all(|of| form(of) == first) {
-        return None;
+/// The layout of a tensor's codes, a group that is a whole row called that; `None` where it has none.
+pub(super) type Form = Option<Assembly>;
+
+/// The form that a tensor has in a target.
+pub(super) fn form(target: Target, of: &Outcome<'_>) -> Form {
+    of.assembly(target).map(|assembly| assembly.of_rows(of.geometry().cols))
+}
+
+/// The forms that tensors which are stored as one may all be given: those that they have, the widest first, and at last none.
+pub(super) fn in_order(forms: &[Form]) -> Vec<Form> {
+    let bits = |form: &Form| form.map_or(u32::MAX, |assembly| 32 * assembly.bits() - side(assembly));
+    let mut all: Vec<Form> = Vec::new();
+    for &form in forms {
+        if !all.contains(&form) {
+            all.push(form);
+        }
     }
-    let bits = |of: &&Outcome<'a>| form(of).map_or(u32::MAX, |assembly| 32 * assembly.bits() - side(assembly));
-    let widest = outcomes.iter().max_by_key(bits)?;
-    Some(Instead(form(widest).and_then(|_| widest.scheme.quantize.clone())))
+    all.sort_by_key(|form| std::cmp::Reverse(bits(form)));
+    if !all.contains(&None) {
+        all.push(None);
+    }
+    all
+}
+
+/// What a tensor's scheme becomes where it is to have a form, by this step where there is one; `None` where it cannot.
+pub(super) fn given(
+    target: Target,
+    model: &Model,
+    index: usize,
+    of: &Outcome<'_>,
+    wanted: Form,
+    step: Option<Quantize>,
+) -> Option<Scheme> {
+    let quantize = match wanted {
+        Some(assembly) => Some(step.or_else(|| step_of(assembly))?),
+        // Without a step, what is coded would stay coded.
+        None if of.tensor.assembly().is_some() => Some(plain_step(of.tensor)),
+        None => None,
+    };
+    let scheme = of.scheme.clone().with_quantize(quantize);
+    let held = target.nearest_for(&scheme, model, index, of.shape).is_none();
+    (held && form(target, &Outcome { scheme: &scheme, ..*of }) == wanted).then_some(scheme)
+}
+
+/// The step that makes codes of a layout.
+fn step_of(assembly: Assembly) -> Option<Quantize> {
+    let int = |bits, unit| Some(Quantize::Int { bits, unit, asymmetric: false, range: Range::Max });
+    match assembly {
+        Assembly::Packed { bits, unit } => int(bits, unit),
+        Assembly::Affine { bits, group } => int(bits, Unit::Group(group)),
+        Assembly::Fp8 { unit: Unit::Row } => Some(Quantize::Fp8 { e5m2: false, row: true }),
+        Assembly::Mxfp4 => Some(Quantize::Mxfp4),
+        Assembly::Nvfp4 => Some(Quantize::Nvfp4),
+        Assembly::Bytes { .. } | Assembly::Fp8 { .. } => None,
+    }
+}
+
+/// The step that makes plain numbers of a tensor, of as many bits as its dtype has, at most 16.
+fn plain_step(tensor: &Tensor) -> Quantize {
+    if tensor.dtype == Dtype::F16 { Quantize::F16 } else { Quantize::Bf16 }
 }
 
 /// Of two layouts with as many bits the one with smaller units is the wider.
@@ -285,6 +352,11 @@ mod tests {
         assert_eq!(fitted(vllm, "nvfp4", up, &[8, 48]), "held");
         assert_eq!(fitted(vllm, "int8:row", up, &[8, 7]), "bf16");
         assert_eq!(fitted(mlx, "int3:g128:asym", up, &[8, 64]), "int3:g64:asym");
+        // A bias that rounds moves all levels of its group, 0 among them.
+        assert_eq!(fitted(mlx, "int3:g64:asym", up, &[8, 64]), "held");
+        assert_eq!(fitted(mlx, "prune:0.5+int3:g64:asym", up, &[8, 64]), "prune:0.5+int3:g64");
+        let pruned: Scheme = "prune:0.5+int3:g64:asym".parse().unwrap();
+        assert_eq!(usable(mlx, &pruned, &[8, 64]).to_string(), "prune:0.5+int3:g64");
         assert_eq!(fitted(mlx, "int3:g128", up, &[8, 100]), "bf16");
         assert_eq!(fitted(vllm, "int4:g32", "lm_head.weight", &[8, 32]), "bf16");
         assert_eq!(fitted(mlx, "int4:g32", "lm_head.weight", &[8, 32]), "held");
@@ -293,21 +365,23 @@ mod tests {
     }
 
     #[test]
-    fn joined_layers_take_the_form_of_most_bits() {
-        let shape = &[64_usize, 64][..];
-        let model = Model::named(&[("q.weight", shape)], None);
-        let common_of = |texts: &[&str]| {
-            let schemes: Vec<Scheme> = texts.iter().map(|text| text.parse().unwrap()).collect();
-            let outcomes: Vec<Outcome<'_>> = schemes.iter().map(|s| Outcome::whole(&model.tensors[0], s)).collect();
-            common(Target::CompressedTensors, &outcomes)
-                .map(|Instead(quantize)| quantize)
-                .map(|quantize| Scheme::keep().with_quantize(quantize).to_string())
-        };
-        assert_eq!(common_of(&["int4:g32", "prune:0.5+int4:g32:mse"]), None);
-        assert_eq!(common_of(&["int4:g64", "int4:row"]), None);
-        assert_eq!(common_of(&["keep", "bf16", "prune:0.1"]), None);
-        assert_eq!(common_of(&["int4:g32", "int8:row", "int4:g64"]).unwrap(), "int8:row");
-        assert_eq!(common_of(&["int4:row", "int4:g32"]).unwrap(), "int4:g32");
-        assert_eq!(common_of(&["int4:row", "keep"]).unwrap(), "keep");
+    fn forms_are_tried_from_the_widest_to_none() {
+        let (row4, g32, row8) = (
+            Assembly::Packed { bits: 4, unit: Unit::Row },
+            Assembly::Packed { bits: 4, unit: Unit::Group(32) },
+            Assembly::Packed { bits: 8, unit: Unit::Row },
+        );
+        assert_eq!(in_order(&[Some(row4), Some(g32), Some(row4)]), [Some(g32), Some(row4), None]);
+        assert_eq!(in_order(&[Some(g32), Some(row8)]), [Some(row8), Some(g32), None]);
+        assert_eq!(in_order(&[Some(row4), None]), [None, Some(row4)]);
+        let model = Model::named(&[("model.layers.0.mlp.up_proj.weight", &[64, 100])], None);
+        let scheme = "prune:0.5+int4:row".parse().unwrap();
+        let of = Outcome::whole(&model.tensors[0], &scheme);
+        let given =
+            |wanted| given(Target::CompressedTensors, &model, 0, &of, wanted, None).map(|scheme| scheme.to_string());
+        // Its rows are no whole groups of 32.
+        assert_eq!(given(Some(g32)), None);
+        assert_eq!(given(Some(row8)).unwrap(), "prune:0.5+int8:row");
+        assert_eq!(given(None).unwrap(), "prune:0.5");
     }
 }
