@@ -179,8 +179,8 @@ impl<T: Real> Chunk<T> {
             let levels = levels.ok_or_else(|| task.scale_overflow())?;
             let (codes, result) = (&mut self.codes[range.clone()], &mut self.result[range.clone()]);
             levels.quantize(values, codes, result);
-            if let (Some(Assembly::Affine { bits, .. }), Levels::Grid(grid)) = (assembly, &levels) {
-                read_by_bias(task, bits, grid, codes, result);
+            if let (Some(Assembly::Affine { .. }), Levels::Grid(grid)) = (assembly, &levels) {
+                read_by_bias(task, grid, codes, result);
             }
             let begins = unit_starts_at(fit.unit, prepared, piece.start);
             self.pieces.push(Piece { range, levels, begins });
@@ -227,15 +227,15 @@ impl<T: Real> Chunk<T> {
     }
 }
 
-/// What MLX's readers make of an asymmetric grid whose zero point its bias does not tell: scale · u + bias.
-fn read_by_bias<T: Real>(task: &Task<'_>, bits: u32, grid: &Grid<T>, codes: &[i32], result: &mut [T]) {
-    let asymmetric = matches!(task.scheme.quantize, Some(Quantize::Int { asymmetric: true, .. }));
-    let (scale, format) = (grid.scale.to_f64() as f32, task.tensor.dtype.small());
-    let bias = affine::bias(scale, grid.zero_point, format);
-    if asymmetric && affine::zero_point(scale, bias, bits, format) != Some(grid.zero_point) {
-        for (q, &code) in result.iter_mut().zip(codes) {
-            *q = T::from_f32(affine::value(scale, bias, code as u8));
-        }
+/// What MLX's readers make of a grid with a zero point of its own, whose bias rounds: scale · u + bias.
+fn read_by_bias<T: Real>(task: &Task<'_>, grid: &Grid<T>, codes: &[i32], result: &mut [T]) {
+    if !matches!(task.scheme.quantize, Some(Quantize::Int { asymmetric: true, .. })) {
+        return;
+    }
+    let scale = grid.scale.to_f64() as f32;
+    let bias = affine::bias(scale, grid.zero_point, task.tensor.dtype.small());
+    for (q, &code) in result.iter_mut().zip(codes) {
+        *q = T::from_f32(affine::value(scale, bias, code as u8));
     }
 }
 

@@ -2,9 +2,8 @@
 //!
 //! A grid of codes c about a zero point z becomes u = c and bias = −z · scale, rounded to the dtype that both are stored in. A
 //! symmetric grid is shifted by 2^(N−1), so that its bias is the scale times a power of two: exact in every binary float, and
-//! scale · u + bias is then exactly c · scale. A product with any other zero point rounds, and the zero point is told from the
-//! bias all the same: the grid means (u − z) · scale. Only 8 bits beside a bias of 8 (bf16) are too many: there the grid is
-//! what its numbers say.
+//! scale · u + bias is then exactly c · scale. A product with any other zero point rounds: all values of its group are then off by
+//! one and the same part of a step, 0 among them, and what is read is what the stored numbers come to.
 
 use super::convert::{SmallFloat, round_small};
 
@@ -22,20 +21,6 @@ pub fn bias(scale: f32, zero_point: i32, format: Option<SmallFloat>) -> f32 {
     if exact == 0.0 { 0.0 } else { format.map_or(exact, |format| round_small(format, exact)) }
 }
 
-/// The zero point, at most 2^`bits`, whose bias this is; `None` where it is no whole number of steps away, or too large to be
-/// told from the next one.
-#[must_use]
-pub fn zero_point(scale: f32, found: f32, bits: u32, format: Option<SmallFloat>) -> Option<i32> {
-    if scale == 0.0 {
-        return (found == 0.0).then_some(0);
-    }
-    if format.is_some_and(|format| bits > format.mantissa) {
-        return None;
-    }
-    let nearest = (-found / scale).round_ties_even() as i32;
-    (0..=1 << bits).contains(&nearest).then_some(nearest).filter(|&z| bias(scale, z, format) == found)
-}
-
 /// What scale · u + bias comes to, rounded once.
 #[must_use]
 #[inline]
@@ -49,10 +34,6 @@ mod tests {
     use super::*;
     use crate::kernels::convert::{BF16, F16};
 
-    fn told(bits: u32, format: Option<SmallFloat>) -> bool {
-        bits < 8 || format != Some(BF16)
-    }
-
     #[test]
     fn a_symmetric_grid_comes_out_exactly_in_every_dtype() {
         for bits in 2..=8_u32 {
@@ -63,7 +44,6 @@ mod tests {
                     let scale = format.map_or(wide, |format| round_small(format, wide));
                     let shift = shift(bits, false);
                     let bias = bias(scale, shift, format);
-                    assert_eq!(zero_point(scale, bias, bits, format), told(bits, format).then_some(shift));
                     for code in -top..=top {
                         assert_eq!(value(scale, bias, (code + shift) as u8), code as f32 * scale);
                     }
@@ -73,26 +53,17 @@ mod tests {
     }
 
     #[test]
-    fn every_zero_point_is_told_from_its_bias() {
-        for bits in 2..=8_u32 {
-            for z in 0..1 << bits {
-                for i in 1..50 {
-                    let wide = 1e-3_f32 * i as f32;
-                    for format in [None, Some(BF16), Some(F16)] {
-                        let scale = format.map_or(wide, |format| round_small(format, wide));
-                        let found = zero_point(scale, bias(scale, z, format), bits, format);
-                        assert_eq!(found, told(bits, format).then_some(z), "{bits} {z} {scale}");
-                    }
-                }
-            }
-        }
+    fn a_bias_that_rounds_moves_zero_along() {
+        // 5 · 0.3 in BF16: 0.30078125 and 1.50390625, which lies between 1.5 and 1.5078125 and goes to the even one.
+        let scale = round_small(BF16, 0.3);
+        let bias = bias(scale, 5, Some(BF16));
+        assert_eq!((scale, bias), (0.300_781_25, -1.5));
+        assert_eq!((value(scale, bias, 5), value(scale, bias, 0)), (0.003_906_25, -1.5));
     }
 
     #[test]
-    fn nothing_and_what_is_no_zero_point() {
-        assert_eq!((bias(0.5, 0, None).to_bits(), zero_point(0.0, 0.0, 4, None)), (0, Some(0)));
-        assert_eq!([zero_point(0.5, 0.3, 4, None), zero_point(0.0, 1.0, 4, None)], [None, None]);
-        assert_eq!([zero_point(0.5, -9.0, 4, None), zero_point(0.5, 0.5, 4, None)], [None, None]);
+    fn nothing_and_what_does_not_fit() {
+        assert_eq!(bias(0.5, 0, None).to_bits(), 0);
         assert!(bias(9000.0, 8, Some(F16)).is_infinite());
         // Metal and numpy have 0.1·3 − 0.7 as well, rounded at other places.
         assert!((value(0.1, -0.7, 3) + 0.4).abs() < 1e-7);

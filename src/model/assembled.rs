@@ -1,8 +1,8 @@
 //! A weight that lies in the files as several tensors: its values, any part of them at any time.
 //!
 //! A code times its scale, both read as they lie, is computed in f32 and rounded once to the dtype of the scales, which is what
-//! compressed-tensors computes in; numbers of MXFP4 and NVFP4 stay F32. What MLX keeps as scale · u + bias is read as the grid that
-//! it means, where the bias tells a whole zero point, else as what it says (`kernels/affine.rs`).
+//! compressed-tensors computes in; numbers of MXFP4 and NVFP4 stay F32. What MLX keeps is scale · u + bias, as its numbers say
+//! (`kernels/affine.rs`).
 
 use super::{Model, Scratch, Tensor};
 use crate::formats::assembly::{Assembly, Holds};
@@ -45,8 +45,6 @@ impl Place {
 struct Step {
     scale: f32,
     bias: f32,
-    /// The code that reads 0, where a bias tells it.
-    zero_point: Option<i32>,
 }
 
 impl Tensor {
@@ -177,7 +175,7 @@ impl Model {
             tensor.dtype.decode(bytes, &mut out);
             out
         };
-        let plain = |scale| Step { scale, bias: 0.0, zero_point: None };
+        let plain = |scale| Step { scale, bias: 0.0 };
         Ok(match assembly {
             Assembly::Mxfp4 => {
                 side(Holds::Scales, Dtype::U8)?.into_iter().map(|byte| plain(mx_block(byte).scale)).collect()
@@ -191,15 +189,10 @@ impl Model {
                 let global = f32::from_le_bytes(global);
                 patterns.into_iter().map(|pattern| plain(nv_block(pattern, global).scale)).collect()
             }
-            Assembly::Affine { bits, .. } => {
+            Assembly::Affine { .. } => {
                 let (scales, biases) =
                     (floats(&side(Holds::Scales, tensor.dtype)?), floats(&side(Holds::Biases, tensor.dtype)?));
-                let format = tensor.dtype.small();
-                let step = |(scale, bias)| {
-                    let zero_point = affine::zero_point(scale, bias, bits, format);
-                    Step { scale, bias, zero_point }
-                };
-                scales.into_iter().zip(biases).map(step).collect()
+                scales.into_iter().zip(biases).map(|(scale, bias)| Step { scale, bias }).collect()
             }
             _ => floats(&side(Holds::Scales, tensor.dtype)?).into_iter().map(plain).collect(),
         })
@@ -214,7 +207,7 @@ impl Assembled {
 
 /// Appends the values of codes that share a step.
 fn append(assembly: Assembly, dtype: Dtype, step: Step, codes: &[u8], out: &mut Vec<f32>) {
-    let Step { scale, bias, zero_point } = step;
+    let Step { scale, bias } = step;
     let rounded = |value: f32| if assembly.is_single() { value } else { dtype.rounded(value) };
     match assembly {
         Assembly::Packed { bits, .. } => {
@@ -232,9 +225,7 @@ fn append(assembly: Assembly, dtype: Dtype, step: Step, codes: &[u8], out: &mut 
             out.extend(codes.iter().map(|&u| decode_small(F4_E2M1, u16::from(u)) as f32 * scale));
         }
         Assembly::Affine { .. } => {
-            let value =
-                |u: u8| zero_point.map_or_else(|| affine::value(scale, bias, u), |z| (i32::from(u) - z) as f32 * scale);
-            out.extend(codes.iter().map(|&u| rounded(value(u))));
+            out.extend(codes.iter().map(|&u| rounded(affine::value(scale, bias, u))));
         }
     }
 }

@@ -3,11 +3,12 @@
 use super::in_blocks::Trip;
 use super::{Answer, Case, Rounding, entropy_of, from_table, levels, rounding};
 use crate::formats::Dtype;
+use crate::kernels::affine;
 use crate::kernels::clip::{self, least_error, scaled};
 use crate::kernels::histogram::{BINS, Histogram};
 use crate::kernels::layout::Unit;
 use crate::kernels::levels::{GRID_ZERO, Levels, SYMBOLS};
-use crate::kernels::quant::{Extent, Grid};
+use crate::kernels::quant::Extent;
 use crate::kernels::small;
 use crate::kernels::trial::{Tried, Wanted, survey, symmetric_error};
 use crate::profile::sample::{Ratio, ratio};
@@ -177,6 +178,9 @@ const CODED: usize = 48;
 /// An integer grid with a range of its own per group or row, in one pass; `None` where the long way has to be taken.
 fn try_fast(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench: &mut Bench) -> Option<Tried> {
     let Some(Quantize::Int { bits, unit, asymmetric, range: Range::Max }) = &case.scheme.quantize else { return None };
+    if case.is_read_by_bias() {
+        return None;
+    }
     let moments = &case.profile.moments;
     let source = sample.values_of(segment);
     let wide = matches!(case.tensor.dtype, Dtype::F32 | Dtype::F64);
@@ -359,12 +363,21 @@ fn put_on_levels(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, 
                     Range::Percentile(q) => percentile(case, sample, i, unit, values, q.to_f64(), &mut bench.sorted),
                     Range::Mse => searched(case, sample, (i, segment), values, bench.threshold, &mut bench.units)?,
                 };
-                Levels::Grid(Grid::new(*bits, *asymmetric, extent)?)
+                // A bias is rounded to the tensor's dtype, and so is the scale that it is a multiple of.
+                let scale = if case.is_read_by_bias() { case.target.scale_format(case.tensor.dtype) } else { None };
+                let wanted = clip::Wanted { scale, ..clip::Wanted::new(*bits, *asymmetric) };
+                Levels::Grid(wanted.over(extent)?)
             }
             (None, _) => levels::of_group(case, sample, (i, segment), values, bench.threshold)?,
         };
         bench.scales.extend(levels.scale().map(|scale| (f64::from(scale), segment.weight)));
         levels.quantize(values, &mut bench.codes[piece.clone()], &mut bench.result[piece.clone()]);
+        if let (true, Levels::Grid(grid)) = (case.is_read_by_bias(), &levels) {
+            let bias = affine::bias(grid.scale, grid.zero_point, case.tensor.dtype.small());
+            for (q, &code) in bench.result[piece.clone()].iter_mut().zip(&bench.codes[piece.clone()]) {
+                *q = affine::value(grid.scale, bias, code as u8);
+            }
+        }
         if case.scheme.is_clipped() {
             let beyond = values.iter().zip(&bench.result[piece.clone()]).filter(|(w, _)| levels.clips(**w));
             bench.clipped += beyond.map(|(w, q)| (f64::from(*w) - f64::from(*q)).powi(2)).sum::<f64>();

@@ -347,6 +347,9 @@ impl Case<'_> {
         if matches!(self.scheme.quantize, Some(Quantize::Gguf(_))) {
             return in_blocks::answer(self);
         }
+        if self.is_read_by_bias() {
+            return from_sample::answer(self);
+        }
         if needs_sample(self.tensor, self.scheme, self.target, self.profile) {
             return from_tables::answer(self).or_else(|| from_sample::answer(self));
         }
@@ -359,6 +362,11 @@ impl Case<'_> {
             _ => from_table::answer(self)
                 .map(|answer| Answer { error: self.sought_otherwise().or(answer.error), ..answer }),
         }
+    }
+
+    /// Whether the target keeps a zero point as a bias that rounds, so that its readers get other levels than the grid's.
+    fn is_read_by_bias(&self) -> bool {
+        self.target == Target::Mlx && matches!(self.scheme.quantize, Some(Quantize::Int { asymmetric: true, .. }))
     }
 
     /// How far the error of a codebook may be off that was sought on the value table, as a share of it: rounds that end a little
