@@ -175,7 +175,7 @@ fn foreign_codes_are_read_where_all_of_them_are_understood() {
 
 #[test]
 fn a_shape_that_is_not_that_of_the_codes_leaves_everything_as_it_lies() {
-    let config = W8A8.replace("int-quantized", "pack-quantized");
+    let config = W8A8.replace("int-quantized", "pack-quantized").replace("\"num_bits\": 8", "\"num_bits\": 4");
     for (shape, read) in
         [([2_i64, 8], true), ([2, 40], false), ([3, 8], false), ([2, -8], false), ([2, i64::MAX], false)]
     {
@@ -214,7 +214,8 @@ fn a_folder_of_somebody_else_is_never_replaced() {
 #[test]
 fn a_config_of_python_stays_as_it_is_written_and_an_unreadable_one_is_refused() {
     let weight = format!("{DOWN}.weight");
-    let config = "{\"model_type\": \"mamba2\", \"time_step_limit\": [0.0, Infinity], \"big\": 123456789012345678901234567890}";
+    let config =
+        "{\"model_type\": \"mamba2\", \"time_step_limit\": [0.0, Infinity], \"big\": 123456789012345678901234567890}";
     let (place, model) = folder("ct-python", config, &[(&weight, "F32", &[2, 32], floats(&[1.0; 64]))]);
     let set = format!("{weight}=int4:g32");
     for target in ["compressed-tensors", "mlx"] {
@@ -225,7 +226,9 @@ fn a_config_of_python_stays_as_it_is_written_and_an_unreadable_one_is_refused() 
         run(&["verify", &model, &place.at(target)]).done();
     }
     let long = format!("{{\"a\": \"{}\"}}", "x".repeat(1 << 22));
-    for (bad, told) in [("[1]", "no JSON object"), ("{\"a\": 1e400}", "number out of range"), (&long, "4194304 allowed")] {
+    for (bad, told) in
+        [("[1]", "no JSON object"), ("{\"a\": 1e400}", "number out of range"), (&long, "4194304 allowed")]
+    {
         place.write("m/config.json", bad);
         let refused = run(&["export", &model, "--set", &set, "--target", "mlx", "-o", &place.at("no")]);
         refused.refused(1, told);
@@ -234,4 +237,232 @@ fn a_config_of_python_stays_as_it_is_written_and_an_unreadable_one_is_refused() 
         run(&["export", &model, "--target", "safetensors", "-o", &place.at("dense"), "--force"]).done();
         assert_eq!(place.read("dense/config.json"), bad.as_bytes());
     }
+}
+
+/// The config of a model in compressed-tensors' format, with this group and this beside the groups.
+fn quantized(group: &Value, beside: &str) -> String {
+    format!(
+        r#"{{"model_type": "llama", "quantization_config": {{"quant_method": "compressed-tensors", {beside}
+            "config_groups": {{"g": {group}}}, "ignore": ["lm_head", "re:.*nothing.*"]}}}}"#
+    )
+}
+
+fn int4(group_size: usize) -> Value {
+    json!({"targets": ["Linear"], "weights": {"num_bits": 4, "type": "int", "symmetric": true, "strategy": "group",
+        "group_size": group_size}})
+}
+
+type Part = (String, &'static str, Vec<usize>, Vec<u8>);
+
+/// A weight of 64 × 64 in codes of 4 bits, in groups of 32.
+fn codes(module: &str) -> Vec<Part> {
+    let part = |part: &str| format!("{module}.{part}");
+    let sides = [64_i64, 64].iter().flat_map(|side| side.to_le_bytes()).collect();
+    vec![
+        (part("weight_packed"), "I32", vec![64, 8], [0x1F, 0x88, 0x7A, 0x9C].repeat(512)),
+        (part("weight_scale"), "BF16", vec![64, 2], bf16(&[0.5; 128])),
+        (part("weight_shape"), "I64", vec![2], sides),
+    ]
+}
+
+fn dense(module: &str) -> Vec<Part> {
+    let values: Vec<f32> = (0..4096).map(|i| (i % 31) as f32 - 15.0).collect();
+    vec![(format!("{module}.weight"), "BF16", vec![64, 64], bf16(&values))]
+}
+
+fn folder_of(name: &str, config: &str, parts: &[Part]) -> (Folder, String) {
+    let tensors: Vec<_> =
+        parts.iter().map(|(n, dtype, shape, bytes)| (n.as_str(), *dtype, &shape[..], bytes.clone())).collect();
+    folder(name, config, &tensors)
+}
+
+const ATTENTION: &str = "model.layers.0.self_attn";
+
+#[test]
+fn what_is_joined_with_codes_is_stored_like_them_and_they_stay() {
+    let of = |part: &str| format!("{ATTENTION}.{part}");
+    let parts = [codes(&of("k_proj")), dense(&of("q_proj")), codes(&of("v_proj"))].concat();
+    let (place, model) = folder_of("ct-part", &quantized(&int4(32), ""), &parts);
+    let words = ["--target", "compressed-tensors", "--set", "*q_proj*=int8:g32"];
+    run(&[&["estimate", &model][..], &words].concat()).refused(1, "int4:g32 (--nearest accepts it)");
+    let out = place.at("out");
+    run(&[&["export", &model, "--nearest", "-o", &out][..], &words].concat()).done();
+    run(&["verify", &model, &out]).done();
+    let told = run(&[&["estimate", &model, "--nearest", "--json"][..], &words].concat()).json();
+    let stored = |part: &str| tensor(&told, &format!("{}.weight", of(part)))["stored_as"].clone();
+    assert_eq!((stored("k_proj"), stored("q_proj")), ("keep".into(), "int4:g32".into()));
+    // Dense beside codes that may not change: no form is left for both but a change of the codes.
+    let locked = format!("version = 1\nlocked = [\"{}.weight\"]\n", of("q_proj"));
+    place.write("r.toml", locked);
+    let refused =
+        run(&["estimate", &model, "--target", "compressed-tensors", "--recipe", &place.at("r.toml"), "--nearest"]);
+    refused.refused(1, "--requantize");
+    // With leave to change them, all three are spelled out, and the estimate says so.
+    let words = ["--target", "compressed-tensors", "--set", "*q_proj*=prune:0.5", "--requantize"];
+    run(&[&["estimate", &model][..], &words].concat()).refused(1, "bf16 (--nearest accepts it)");
+    let told = run(&[&["estimate", &model, "--nearest", "--json"][..], &words].concat()).json();
+    let stored = |part: &str| tensor(&told, &format!("{}.weight", of(part)))["stored_as"].clone();
+    assert_eq!((stored("k_proj"), stored("q_proj")), ("bf16".into(), "prune:0.5".into()));
+}
+
+#[test]
+fn a_locked_tensor_decides_for_those_that_are_joined_with_it() {
+    let of = |part: &str| format!("{ATTENTION}.{part}");
+    let parts = [dense(&of("k_proj")), dense(&of("q_proj")), dense(&of("v_proj"))].concat();
+    let (place, model) = folder_of("ct-lock", CONFIG, &parts);
+    let k = format!("{}.weight", of("k_proj"));
+    place.write(
+        "r.toml",
+        format!(
+            "version = 1\nlocked = [\"{k}\"]\n[[rule]]\nmatch = \"*[qv]_proj*\"\nscheme = \"int8:row\"\n\
+             [[override]]\ntensor = \"{k}\"\nscheme = \"int4:row\"\n"
+        ),
+    );
+    let words = ["estimate", &model, "--target", "compressed-tensors", "--recipe", &place.at("r.toml")];
+    run(&words).refused(1, "int4:row (--nearest accepts it)");
+    let told = run(&[&words[..], &["--nearest", "--json"]].concat()).json();
+    assert!(told["tensors"].as_array().unwrap().iter().all(|t| t["stored_as"] == "int4:row"), "{told}");
+}
+
+#[test]
+fn joined_layers_get_a_form_that_all_of_them_can_have() {
+    let expert = |part: &str| format!("model.layers.0.mlp.experts.0.{part}.weight");
+    let part = |name: &str, rows: usize, cols: usize| {
+        let values: Vec<f32> = (0..rows * cols).map(|i| (i % 13) as f32 - 6.0).collect();
+        (expert(name), "BF16", vec![rows, cols], bf16(&values))
+    };
+    let parts = [part("gate_proj", 100, 256), part("up_proj", 100, 256), part("down_proj", 256, 100)];
+    let (place, model) = folder_of("ct-experts", CONFIG, &parts);
+    let words = ["--set", "*=int4:g128", "--target", "compressed-tensors", "--nearest"];
+    let told = run(&[&["estimate", &model, "--json"][..], &words].concat()).json();
+    assert!(told["tensors"].as_array().unwrap().iter().all(|t| t["stored_as"] == "int4:row"), "{told}");
+    run(&[&["export", &model, "-o", &place.at("out")][..], &words].concat()).done();
+    let config = config_of(&place, "out");
+    assert_eq!(config["quantization_config"]["config_groups"]["group_0"]["targets"], json!(["Linear"]));
+}
+
+#[test]
+fn a_block_that_is_not_read_is_never_taken_away() {
+    // What gpt-oss has: codes that no name gives away.
+    let config = r#"{"model_type": "gpt_oss", "quantization_config": {"quant_method": "mxfp4"}}"#;
+    let mut parts = dense("model.layers.0.self_attn.q_proj");
+    parts.push(("model.layers.0.mlp.experts.down_proj_blocks".into(), "U8", vec![2, 32], vec![7; 64]));
+    let (place, model) = folder_of("ct-foreign", config, &parts);
+    for target in ["compressed-tensors", "mlx"] {
+        let out = place.at(target);
+        let refused = run(&["export", &model, "--set", "*=int4:g32", "--target", target, "-o", &out]);
+        refused.refused(1, "has a quantization_config");
+    }
+    run(&["export", &model, "--target", "safetensors", "-o", &place.at("dense")]).done();
+    assert_eq!(config_of(&place, "dense"), serde_json::from_str::<Value>(config).unwrap());
+}
+
+#[test]
+fn kept_layers_keep_the_group_that_they_were_in() {
+    let of = |part: &str| format!("model.layers.0.mlp.{part}");
+    let mut group = int4(32);
+    group["input_activations"] = json!({"num_bits": 8, "type": "int", "strategy": "tensor", "dynamic": false});
+    let cache = r#""kv_cache_scheme": {"num_bits": 8, "type": "float"}, "version": "0.12","#;
+    let mut parts = [codes(&of("down_proj")), dense(&of("o_proj"))].concat();
+    parts.push((format!("{}.input_scale", of("down_proj")), "BF16", vec![1], bf16(&[0.5])));
+    parts.push((format!("{ATTENTION}.k_scale"), "BF16", vec![1], bf16(&[0.5])));
+    let (place, model) = folder_of("ct-kept", &quantized(&group, cache), &parts);
+    let set = format!("{}.weight=int8:row", of("o_proj"));
+    let words = ["--target", "compressed-tensors", "--set", &set];
+    run(&[&["export", &model, "-o", &place.at("out")][..], &words].concat()).done();
+    let block = &config_of(&place, "out")["quantization_config"];
+    assert_eq!((&block["version"], &block["kv_cache_scheme"]["num_bits"]), (&"0.12".into(), &8.into()));
+    let groups = block["config_groups"].as_object().unwrap();
+    let with = |bits: u64| groups.values().find(|group| group["weights"]["num_bits"] == bits).unwrap();
+    assert_eq!(with(4)["input_activations"], group["input_activations"]);
+    assert_eq!(with(4)["weights"], group["weights"]);
+    assert!(with(8)["input_activations"].is_null());
+    assert!(block["ignore"].as_array().unwrap().contains(&"re:.*nothing.*".into()));
+    run(&["verify", &model, &place.at("out")]).done();
+    // What says how activations are rounded is of no use beside another form.
+    let anew = format!("{}.weight=int8:row", of("down_proj"));
+    for words in [vec!["compressed-tensors", "--set", &anew, "--requantize"], vec!["mlx", "--set", &set]] {
+        let words = [&["estimate", &model, "--nearest", "--target"][..], &words].concat();
+        run(&words).refused(1, "says how activations are rounded");
+    }
+    // Weights that were turned are not those that the codes say.
+    place.write("m/config.json", quantized(&group, r#""transform_config": {"config_groups": {"R1": {}}},"#));
+    let listed = run(&["inspect", &model, "--json"]).json();
+    assert!(listed["warnings"].to_string().contains("transform_config"), "{}", listed["warnings"]);
+}
+
+#[test]
+fn the_width_of_codes_is_what_the_config_says() {
+    let module = "model.layers.0.mlp.down_proj";
+    let mut group = int4(32);
+    for (key, value, told) in [("num_bits", 7, "num_bits 7"), ("group_size", 64, "group_size 64")] {
+        let before = std::mem::replace(&mut group["weights"][key], value.into());
+        let (_place, model) = folder_of("ct-width", &quantized(&group, ""), &codes(module));
+        let listed = run(&["inspect", &model, "--json"]).json();
+        assert_eq!(listed["tensors"].as_array().unwrap().len(), 3);
+        assert!(listed["warnings"].to_string().contains(told), "{}", listed["warnings"]);
+        group["weights"][key] = before;
+    }
+}
+
+#[test]
+fn a_shard_without_a_weight_of_its_own_leaves_no_file() {
+    let (down, up) = ("model.layers.0.mlp.down_proj", "model.layers.0.mlp.up_proj");
+    let [first, second] = [codes(down), codes(up)];
+    let shards = [vec![first[0].clone()], first[1..].to_vec(), second];
+    let place = Folder::new("ct-shards");
+    std::fs::create_dir(place.0.join("m")).unwrap();
+    let mut map = serde_json::Map::new();
+    for (number, parts) in shards.iter().enumerate() {
+        let file = format!("model-{:05}-of-00003.safetensors", number + 1);
+        let tensors: Vec<_> = parts.iter().map(|(n, d, s, b)| (n.as_str(), *d, &s[..], b.clone())).collect();
+        place.write(&format!("m/{file}"), safetensors(&tensors));
+        map.extend(parts.iter().map(|(name, ..)| (name.clone(), Value::from(file.clone()))));
+    }
+    place.write("m/model.safetensors.index.json", json!({"metadata": {}, "weight_map": map}).to_string());
+    place.write("m/config.json", quantized(&int4(32), ""));
+    for target in ["compressed-tensors", "mlx", "safetensors"] {
+        let out = place.at(target);
+        let estimate = run(&["estimate", &place.at("m"), "--target", target, "--json"]).json();
+        let exported = run(&["export", &place.at("m"), "--target", target, "-o", &out, "--json"]).json();
+        let files = exported["files"].as_array().unwrap();
+        let bytes: u64 = files.iter().map(|file| file["bytes"].as_u64().unwrap()).sum();
+        assert_eq!(estimate["bytes"], bytes, "{target}");
+        assert!(place.0.join(target).join("model-00002-of-00002.safetensors").exists());
+        run(&["verify", &place.at("m"), &out]).done();
+    }
+}
+
+#[test]
+fn a_shard_of_another_name_is_renamed_where_readers_look_for_one() {
+    let place = Folder::new("ct-odd");
+    std::fs::create_dir(place.0.join("m")).unwrap();
+    let parts = dense(DOWN);
+    let tensors: Vec<_> = parts.iter().map(|(n, d, s, b)| (n.as_str(), *d, &s[..], b.clone())).collect();
+    place.write("m/weights.safetensors", safetensors(&tensors));
+    place.write("m/config.json", CONFIG);
+    for (target, name) in [("compressed-tensors", "model"), ("mlx", "model"), ("safetensors", "weights")] {
+        run(&["export", &place.at("m"), "--target", target, "-o", &place.at(target)]).done();
+        assert!(place.0.join(target).join(format!("{name}.safetensors")).exists(), "{target}");
+    }
+}
+
+#[test]
+fn zeros_that_a_bias_would_move_are_refused_and_values_are_those_that_are_read() {
+    let parts = dense(DOWN);
+    let (place, model) = folder_of("mlx-bias", CONFIG, &parts);
+    let weight = format!("{DOWN}.weight");
+    let (pruned, plain) = (format!("{weight}=prune:0.5+int4:g64:asym"), format!("{weight}=int6:g64:asym"));
+    let words = ["estimate", &model, "--target", "mlx", "--json", "--set"];
+    run(&[&words[..], &[&pruned]].concat()).refused(1, "prune:0.5+int4:g64 (--nearest accepts it)");
+    let nearest = run(&[&words[..], &[&pruned, "--nearest"]].concat()).json();
+    assert!(tensor(&nearest, &weight)["zeros"].as_u64().unwrap() >= 2048);
+    // Of −15 … 15 in 63 steps: scale 30/63 in BF16, zero point 32 (15/scale is 31.53), bias −32·scale exact; not so for 2 bits.
+    let out = place.at("out");
+    run(&["export", &model, "--target", "mlx", "--set", &plain, "-o", &out]).done();
+    let told = run(&[&words[..], &[&plain]].concat()).json();
+    let dense = place.at("dense");
+    run(&["export", &out, "--target", "safetensors", "-o", &dense]).done();
+    let compared = run(&["compare", &model, &dense, "--json"]).json();
+    assert_eq!(tensor(&compared, &weight)["t2"], tensor(&told, &weight)["t2"]);
 }
