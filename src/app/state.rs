@@ -1,5 +1,6 @@
 //! What the window remembers between frames that is not the model's: selection, filter, open dialog, where a drag began.
 
+use super::file_dialog::FileView;
 use super::hand::Hand;
 use super::panels::copy_as::Refusals;
 use super::recovery::Offer;
@@ -137,6 +138,17 @@ pub enum Dialog {
         target: Target,
         /// What would change.
         mapped: Vec<Mapped>,
+    },
+    /// What the file says of itself.
+    File(FileView),
+    /// Where to write a report to.
+    Report {
+        /// The path as typed.
+        path: String,
+        /// Replace what is there.
+        force: bool,
+        /// Whether something is there.
+        taken: Taken,
     },
     /// Where to save the recipe.
     SaveRecipe {

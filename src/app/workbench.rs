@@ -212,10 +212,11 @@ impl Workbench {
             _ => {}
         }
         (self.view.refusal, self.view.done) = (None, None);
+        if share::carry_out(ctx, self.live.as_mut(), &mut self.view, &command) {
+            ctx.request_repaint();
+            return;
+        }
         match command {
-            Command::CopyAs(at) => {
-                self.live.iter().for_each(|live| share::copy_as(ctx, live, &mut self.view, at));
-            }
             Command::AskOpen => self.view.dialog = Some(Dialog::Open { path: String::new() }),
             Command::Open(path) => self.open(ctx, &path),
             Command::CloseDialog => self.view.dialog = None,
@@ -274,6 +275,7 @@ impl Workbench {
             Command::Redo => live.redo(),
             Command::AskExport => {
                 live.outcome = None;
+                live.forget_report();
                 let path = suggested_name(live);
                 view.dialog = Some(Dialog::Export { path, force: false, taken: Taken::default(), looking: None });
             }

@@ -4,7 +4,7 @@ use super::args::{Global, RecipeCommandArgs, Whom};
 use super::estimate::open;
 use super::{Failure, json};
 use crate::export::atomic::write_whole;
-use crate::export::check_not_source;
+use crate::export::{check_not_source, check_replaced};
 use crate::formats::error::{display_path, printable_up_to};
 use crate::recipe::file;
 use crate::session::{Error, Request};
@@ -75,9 +75,5 @@ fn from_types(args: &RecipeCommandArgs, list: &Path, global: &Global) -> Result<
 
 /// A file that is there is replaced only when told to.
 pub(super) fn check_out(out: &Path, force: bool) -> Result<(), Failure> {
-    match out.symlink_metadata() {
-        Ok(_) if out.is_dir() => Err(Error::from(crate::export::Error::Folder(out.to_path_buf())).into()),
-        Ok(_) if !force => Err(Error::from(crate::export::Error::Exists(out.to_path_buf())).into()),
-        _ => Ok(()),
-    }
+    Ok(check_replaced(out, force).map_err(Error::from)?)
 }

@@ -77,6 +77,18 @@ pub(super) fn check_one_file(model: &Model, out: &Path, force: bool) -> Result<(
     if is_there(out)? && !force { Err(Error::Exists(out.to_path_buf())) } else { Ok(()) }
 }
 
+/// Refuses a path at which something stands that is not to be replaced, for a text beside models. A folder is never replaced.
+///
+/// # Errors
+/// When there is such a thing.
+pub fn check_replaced(out: &Path, force: bool) -> Result<(), Error> {
+    match out.symlink_metadata() {
+        Ok(_) if out.is_dir() => Err(Error::Folder(out.to_path_buf())),
+        Ok(_) if !force => Err(Error::Exists(out.to_path_buf())),
+        _ => Ok(()),
+    }
+}
+
 /// Refuses a path that is a file of the model in any disguise or a folder that holds one, whatever is to be written there.
 ///
 /// # Errors

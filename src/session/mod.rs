@@ -43,6 +43,7 @@ mod waiting;
 mod watch;
 
 pub use live::Live;
+pub use telling::{Reported, unknown_ending};
 
 use crate::allocate;
 use crate::compress;
