@@ -3,7 +3,7 @@
 use super::Error;
 use super::atomic::{PREFIX, TemporaryFolder};
 use crate::control::Control;
-use crate::estimate::files::INDEX;
+use crate::estimate::files::{INDEX, PYTORCH_INDEX};
 use crate::model::{Model, Origin};
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -54,7 +54,7 @@ fn look_into(folder: &Path, inside: &Path, shards: &HashSet<&Path>, others: &mut
     for item in items.filter_map(Result::ok) {
         let (name, path) = (inside.join(item.file_name()), item.path());
         let text = item.file_name().to_string_lossy().into_owned();
-        if shards.contains(name.as_path()) || text.starts_with(PREFIX) || name == Path::new(INDEX) {
+        if shards.contains(name.as_path()) || text.starts_with(PREFIX) || is_index(&name) {
             continue;
         }
         let top = inside.as_os_str().is_empty();
@@ -74,6 +74,9 @@ fn look_into(folder: &Path, inside: &Path, shards: &HashSet<&Path>, others: &mut
             Ok(_) if top && [".safetensors", ".spk", ".gguf"].iter().any(|end| text.ends_with(end)) => {
                 "weights of another model"
             }
+            Ok(_) if top && text.starts_with("pytorch_model") && text.ends_with(".bin") => {
+                "weights in PyTorch's own format"
+            }
             Ok(kind) => {
                 others.copied.push(Other { name, bytes: kind.len() });
                 continue;
@@ -81,6 +84,11 @@ fn look_into(folder: &Path, inside: &Path, shards: &HashSet<&Path>, others: &mut
         };
         others.left.push((name, left));
     }
+}
+
+/// An index speaks of shards that are written anew.
+fn is_index(name: &Path) -> bool {
+    [INDEX, PYTORCH_INDEX].iter().any(|index| name == Path::new(index))
 }
 
 /// Copies a file with its permissions, and syncs it: it may be as large as the weights. `false` when it was cancelled.

@@ -41,6 +41,8 @@ mod packed_code;
 mod packed_coding;
 pub mod packed_layout;
 mod packed_tensor;
+pub mod pickle;
+pub mod pytorch;
 pub mod safetensors;
 pub mod sniff;
 pub mod source;

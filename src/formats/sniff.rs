@@ -18,6 +18,8 @@ pub enum Kind {
     Npy,
     /// A zip archive, whose members tell what it is.
     Zip,
+    /// A pickle of Python, as PyTorch's files are that are no archives.
+    Pickle,
     /// Something else that people try to open, with its name and what to do.
     Stranger {
         /// "this is a …"
@@ -76,10 +78,7 @@ pub fn sniff(head: &[u8]) -> Kind {
         return stranger(found, advice);
     }
     if matches!(head, [0x80, 2..=5, ..]) {
-        return stranger(
-            "this is a Python pickle (an old PyTorch checkpoint)",
-            "pickles can run code and are never opened; save the weights with safetensors.torch.save_file",
-        );
+        return Kind::Pickle;
     }
     if head.get(4..8) == Some(b"TFL3") {
         return stranger("this is a TensorFlow Lite model", "convert its weights to safetensors and open that");
@@ -150,7 +149,6 @@ mod tests {
         tar[257..262].copy_from_slice(b"ustar");
         for (head, word) in [
             (&b"PK\x05\x06\0\0"[..], "zip"),
-            (b"\x80\x02}q\x00", "pickle"),
             (b"version https://git-lfs.github.com/spec/v1\n", "LFS"),
             (b"\n <!DOCTYPE html>", "HTML"),
             (b"\xef\xbb\xbf<HTML><head>", "HTML"),
@@ -174,6 +172,9 @@ mod tests {
         }
         assert_eq!(sniff(b"\x10\0\0\0\0\0\0\0{\"a\":"), Kind::Safetensors);
         assert_eq!(sniff(b"\x80\x02\0\0\0\0\0\0{\"a\":"), Kind::Safetensors);
+        assert_eq!(sniff(b"PK\x03\x04\0\0"), Kind::Zip);
+        assert_eq!(sniff(b"\x80\x02}q\x00"), Kind::Pickle);
+        assert_eq!(sniff(b"PK\x03\x04\0\0\0\0{"), Kind::Safetensors);
         assert_eq!(sniff(b"GGUF\x03\0\0\0"), Kind::Gguf);
         assert_eq!(sniff(b"\x93NUMPY\x01\0"), Kind::Npy);
         assert_eq!(sniff(b"PK\x03\x04\0\0"), Kind::Zip);

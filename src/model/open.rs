@@ -8,7 +8,7 @@ use crate::formats::error::{display_path, printable};
 use crate::formats::sniff::{HEAD, Kind, sniff};
 use crate::formats::source::Access;
 use crate::formats::{
-    Dtype, Entry, Error, ErrorKind, Limits, Source, Table, gguf, npy, npz, onnx, packed, safetensors, zip,
+    Dtype, Entry, Error, ErrorKind, Limits, Source, Table, gguf, npy, npz, onnx, packed, pytorch, safetensors, zip,
 };
 use crate::kernels::svd::Shelf;
 use std::borrow::Cow;
@@ -105,6 +105,7 @@ pub(super) fn read_table(source: &Source, limits: &Limits) -> Result<(Format, Ta
         Kind::Gguf => Ok((Format::Gguf, gguf::read_table(source, limits)?)),
         Kind::Onnx => Ok((Format::Onnx, onnx::read_table(source, limits)?)),
         Kind::Npy => Ok((Format::Npy, npy::read_table(source, limits)?)),
+        Kind::Pickle => Ok((Format::PyTorch, pytorch::read_pickle(source, limits)?)),
         Kind::Zip => read_archive(source, limits),
         Kind::Safetensors => Ok((Format::Safetensors, safetensors::read_table(source, limits)?)),
         // The first bytes of a legal header are a length, and any length may look like a stranger's magic: only a
@@ -116,14 +117,17 @@ pub(super) fn read_table(source: &Source, limits: &Limits) -> Result<(Format, Ta
     }
 }
 
-/// Reads an archive by what its members are.
+/// An archive is what its members make it.
 fn read_archive(source: &Source, limits: &Limits) -> Result<(Format, Table), Error> {
     let members = zip::read(source, limits)?;
+    if pytorch::is_torch(&members) {
+        return Ok((Format::PyTorch, pytorch::read_archive(source, &members, limits)?));
+    }
     if npz::is_npz(&members) {
         return Ok((Format::Npz, npz::read_members(source, &members, limits)?));
     }
-    let found = Cow::Borrowed("this is a zip archive without an array of NumPy (.npy) in it");
-    let advice = "give a model, or an archive that numpy.savez wrote";
+    let found = "this is a zip archive with neither PyTorch's data.pkl nor an array of NumPy (.npy) in it";
+    let (found, advice) = (Cow::Borrowed(found), "unpack it and open what is inside");
     Err(Error::new(source.path(), ErrorKind::Stranger { found, advice }))
 }
 
@@ -158,7 +162,9 @@ pub(super) fn assemble(
         let at = sources.get(*second).map_or(Path::new(""), Source::path);
         return Err(Error::new(at, kind));
     }
-    let config = if format == Format::Safetensors { Config::beside(&origin) } else { None };
+    // Only these bear the names that a config speaks of.
+    let named = matches!(format, Format::Safetensors | Format::PyTorch);
+    let config = if named { Config::beside(&origin) } else { None };
     let entries = gather(entries, &sources, config.as_ref());
     let beside = Beside::of(&entries);
     let mut roles = Roles::default();

@@ -7,7 +7,10 @@ The rules are those of `gguf_init_from_file` in llama.cpp, and what has been don
 from __future__ import annotations
 
 import json
+import math
 import struct
+
+import torch_files
 
 U8, I8, U16, I16, U32, I32, F32, BOOL, TEXT, ARRAY, U64, I64, F64 = range(13)
 PACK = {U8: "<B", I8: "<b", U16: "<H", I16: "<h", U32: "<I", I32: "<i", F32: "<f", BOOL: "<B", U64: "<Q", I64: "<q", F64: "<d"}
@@ -382,6 +385,12 @@ def weights(dtype="F16", **changed) -> bytes:
     return struct.pack("<Q", len(spelled)) + spelled + bytes(at)
 
 
+def pytorch_weights() -> bytes:
+    """The base model's tensors as PyTorch saves them."""
+    half = lambda shape: torch_files.tensor(torch_files.Storage("Half", bytes(2 * math.prod(shape))), shape)
+    return torch_files.saved({name: half(shape) for name, shape in SHAPES.items() if shape is not None})
+
+
 def base() -> dict[str, bytes | str]:
     """What every folder below has where it says nothing else."""
     about = {"bos_token": "<|end|>", "eos_token": {"content": "<|end|>"}, "chat_template": "{{ messages }}"}
@@ -409,6 +418,7 @@ def conversions() -> list[tuple[str, dict[str, bytes | str], str]]:
     qwen2, qwen3 = config(model_type="qwen2"), config(model_type="qwen3", head_dim=HEAD)
     return [
         ("ok", {"README.md": "the base as it is"}, "ok"),
+        ("ok_pytorch", {"model.safetensors": b"", "pytorch_model.bin": pytorch_weights()}, "ok"),
         ("ok_mistral", config(model_type="mistral", sliding_window=None, head_dim=HEAD), "ok"),
         ("ok_qwen2", qwen2 | tensors(**BIASES), "ok"),
         ("ok_qwen3", qwen3 | tensors(**NORMS), "ok"),

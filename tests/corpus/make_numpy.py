@@ -100,7 +100,7 @@ def files() -> list[tuple[str, bytes, str]]:
         ("ok_surplus.npy", array(DATA + b"tail"), "ok: 4 bytes after the array belong to nothing"),
         # archives
         ("no_directory.npz", archive(two)[:-22], "there is no directory of an archive"),
-        ("no_arrays.npz", archive({"a.txt": b"x"}), "this is a zip archive without an array of NumPy"),
+        ("no_arrays.npz", archive({"a.txt": b"x"}), "nor an array of NumPy (.npy) in it"),
         ("member_cut.npz", archive({"a.npy": middle}), 'array "a": it ends in its header'),
         ("member_short.npz", archive({"a.npy": good[:-1]}), 'array "a": its shape [4, 4] and type need 64 bytes of data, and its member has 63'),
         ("member_long.npz", archive({"a.npy": good + b"x"}), "need 64 bytes of data, and its member has 65"),

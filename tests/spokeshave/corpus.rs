@@ -53,7 +53,7 @@ fn answer(path: &str) -> Result<Vec<String>, String> {
         }
         _ => {
             let model = open(&whole, &OpenOptions::default()).map_err(|e| e.to_string())?;
-            if matches!(kind, "packed" | "gguf" | "onnx" | "numpy") {
+            if matches!(kind, "packed" | "gguf" | "onnx" | "numpy" | "pickle") {
                 read_all(&model)?;
             }
             Ok(model.warnings)
@@ -126,6 +126,7 @@ fn every_file_is_expected() {
         "numpy",
         "onnx",
         "packed",
+        "pickle",
         "recipe",
         "runtimes",
         "stranger",

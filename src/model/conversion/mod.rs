@@ -117,11 +117,9 @@ impl Conversion {
     /// Why it is not, as words for people.
     pub(super) fn of(model: &Model) -> Result<Self, String> {
         let Origin::Folder(folder) = &model.origin else {
-            return Err(
-                "a single safetensors file has no tokenizer beside it that could be relied on; give the folder".into(),
-            );
+            return Err("a single file has no tokenizer beside it that could be relied on; give the folder".into());
         };
-        if model.format != Format::Safetensors {
+        if !matches!(model.format, Format::Safetensors | Format::PyTorch) {
             return Err(format!("a {} model has lost what a GGUF file needs to know of it", model.format.name()));
         }
         let config = model.config().ok_or("there is no config.json that can be read")?;
