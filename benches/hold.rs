@@ -11,7 +11,7 @@ mod made;
 
 use made::Made;
 use spokeshave::formats::Dtype;
-use spokeshave::model::Model;
+use spokeshave::model::{Format, Model};
 use spokeshave::recipe::{Recipe, Scheme, Target};
 use spokeshave::session::Live;
 use spokeshave::session::live::ApplyTo;
@@ -88,6 +88,25 @@ const QUANTIZED: &[&str] = &[
     "codebook:256:row:best",
 ];
 
+/// Blocks of GGUF files, tried after pruning too where they keep zeros.
+const BLOCKS_OF_GGUF: &[&str] = &[
+    "q8_0",
+    "q4_0",
+    "q4_1",
+    "q5_0",
+    "q5_1",
+    "iq4_nl",
+    "iq4_xs",
+    "q2_k",
+    "q3_k",
+    "q4_k",
+    "q5_k",
+    "q6_k",
+    "tq1_0",
+    "tq2_0",
+    "mxfp4_ggml",
+];
+
 /// Tried while the model is read, too.
 const WHILE_READING: &[&str] = &[
     "int4:g64",
@@ -100,9 +119,9 @@ const WHILE_READING: &[&str] = &[
     "codebook:256:row",
 ];
 
-/// The tensors of a llama of this width: 300 of them.
-fn llama(width: usize) -> Vec<(String, Vec<usize>)> {
-    let (kv, ffn) = (width / 4, 11 * width / 4);
+/// The tensors of a llama of this width, with so many hidden units: 300 of them.
+fn llama(width: usize, ffn: usize) -> Vec<(String, Vec<usize>)> {
+    let kv = width / 4;
     let mut all = vec![("model.embed_tokens.weight".to_owned(), vec![4096, width])];
     for block in 0..BLOCKS {
         let parts = [
@@ -122,8 +141,13 @@ fn llama(width: usize) -> Vec<(String, Vec<usize>)> {
     all
 }
 
+/// What is written of a model here: blocks of a GGUF file into one, everything else into `packed`.
+fn target(model: &Model) -> Target {
+    if model.format == Format::Gguf { Target::Gguf } else { Target::Packed }
+}
+
 fn settled(model: Arc<Model>) -> Live {
-    let recipe = Recipe { target: Some(Target::Packed), ..Recipe::default() };
+    let recipe = Recipe { target: Some(target(&model)), ..Recipe::default() };
     let mut live = Live::new(model, recipe, None, Arc::new(|| {})).expect("an empty recipe fits");
     while live.is_busy() {
         std::thread::sleep(Duration::from_millis(5));
@@ -213,7 +237,7 @@ fn sweep(live: &mut Live, index: usize, scheme: &Scheme) -> Option<Times> {
 /// Polls as frames would come while a model is read for the first time, under a recipe that it was opened with.
 fn read_under(model: Arc<Model>, scheme: &Scheme) -> Times {
     let mut times = Times::default();
-    let mut recipe = Recipe { target: Some(Target::Packed), ..Recipe::default() };
+    let mut recipe = Recipe { target: Some(target(&model)), ..Recipe::default() };
     recipe.set(&model, &format!("*={scheme}")).expect("it fits");
     let began = Instant::now();
     let mut live = times.call(|| Live::new(model, recipe, None, Arc::new(|| {}))).expect("it fits");
@@ -227,15 +251,23 @@ fn read_under(model: Arc<Model>, scheme: &Scheme) -> Times {
     times
 }
 
-/// Everything that is tried, but what a word on the command line leaves out.
+/// These, and each of them after pruning; without those where pruning would be lost, and what a word on the command line
+/// leaves out.
+fn with_pruning(quantized: &[&str], wanted: impl Fn(&str) -> bool) -> Vec<Scheme> {
+    let both = quantized.iter().flat_map(|quantized| [(*quantized).to_owned(), format!("prune:0.5+{quantized}")]);
+    let all = both.map(|text| text.parse().expect("a scheme"));
+    all.filter(|scheme: &Scheme| !scheme.loses_zeros() && wanted(&scheme.to_string())).collect()
+}
+
+/// Everything that is tried of what `packed` holds.
 fn schemes(wanted: impl Fn(&str) -> bool) -> Vec<Scheme> {
-    let with_pruning =
-        QUANTIZED.iter().flat_map(|quantized| [(*quantized).to_owned(), format!("prune:0.5+{quantized}")]);
     let by_rows = ["int4:row", "int4:g64", "int4:g64:asym:mse", "ternary:row", "codebook:16"];
     let by_rows = by_rows.map(|quantized| format!("prune:0.5:row+{quantized}"));
-    let alone = PRUNED.iter().chain(FACTORS).map(|text| (*text).to_owned());
-    let all = alone.chain(with_pruning).chain(by_rows).map(|text| text.parse().expect("a scheme"));
-    all.filter(|scheme: &Scheme| !scheme.loses_zeros() && wanted(&scheme.to_string())).collect()
+    let alone = PRUNED.iter().chain(FACTORS).map(|text| (*text).to_owned()).chain(by_rows);
+    let alone = alone.map(|text| text.parse().expect("a scheme"));
+    let mut all: Vec<Scheme> = alone.filter(|scheme: &Scheme| wanted(&scheme.to_string())).collect();
+    all.extend(with_pruning(QUANTIZED, wanted));
+    all
 }
 
 /// Prints the lines of one model.
@@ -266,8 +298,14 @@ fn main() {
     let reading = WHILE_READING.iter().filter(|text| wanted(text)).map(|text| text.parse().expect("a scheme"));
     let reading: Vec<Scheme> = reading.collect();
     println!("milliseconds: the longest call, the median until no row waits, most calls");
-    table("300 tensors of a llama, bf16", &Made::of(&llama(512), Dtype::BF16), &schemes, &reading);
-    table("300 tensors of a llama, f32", &Made::of(&llama(512), Dtype::F32), &schemes, &reading);
+    table("300 tensors of a llama, bf16", &Made::of(&llama(512, 1408), Dtype::BF16, "safetensors"), &schemes, &reading);
+    table("300 tensors of a llama, f32", &Made::of(&llama(512, 1408), Dtype::F32, "safetensors"), &schemes, &reading);
+    table(
+        "300 tensors of a llama, GGUF",
+        &Made::of(&llama(512, 1536), Dtype::BF16, "gguf"),
+        &with_pruning(BLOCKS_OF_GGUF, wanted),
+        &[],
+    );
     table("300 small tensors, bf16", &Made::new(300, 250, 250), &schemes, &reading);
     table("2 tensors of 45 M, bf16", &Made::new(2, 4096, 11_008), &schemes, &reading);
 }

@@ -52,22 +52,10 @@ pub fn export_ui(
     }
     folder_ui(ui, &out, looking, live, commands);
     if let Some(progress) = running {
-        ui.add(
-            super::widgets::Bar::new("Export progress", progress.fraction())
-                .height(6.0)
-                .fill(tokens(ui).accent)
-                .progress(),
-        );
+        let bar = super::widgets::Bar::new("Export progress", progress.fraction());
+        ui.add(bar.height(6.0).fill(tokens(ui).accent).progress());
     }
-    if let Some(why) = live.export_refusal() {
-        ui.add(egui::Label::new(theme::value(why).color(tokens(ui).bad)).wrap());
-    } else {
-        if let Some(why) = live.why_stale() {
-            let words = format!("What is shown is not all there yet: {}", format::plain(&why));
-            ui.add(egui::Label::new(theme::label(words).color(tokens(ui).warn)).wrap());
-        }
-        outcome_ui(ui, live);
-    }
+    state_ui(ui, live);
     ui.add_space(12.0);
     let mut keep = true;
     ui.horizontal(|ui| {
@@ -86,6 +74,19 @@ pub fn export_ui(
         }
     });
     keep
+}
+
+/// Why nothing can be exported, or what the last export came to.
+fn state_ui(ui: &mut Ui, live: &Live) {
+    if let Some(why) = live.export_refusal() {
+        ui.add(egui::Label::new(theme::value(why).color(tokens(ui).bad)).wrap());
+    } else {
+        if let Some(why) = live.why_stale() {
+            let words = format!("What is shown is not all there yet: {}", format::plain(&why));
+            ui.add(egui::Label::new(theme::label(words).color(tokens(ui).warn)).wrap());
+        }
+        outcome_ui(ui, live);
+    }
 }
 
 /// What is known of the folder: too little room, and what killed exports left.
@@ -148,6 +149,9 @@ fn outcome_ui(ui: &mut Ui, live: &Live) {
                 format::grouped(bytes)
             );
             ui.add(egui::Label::new(theme::value(words).color(t.accent)).wrap());
+            for note in &artifact.notes {
+                ui.add(egui::Label::new(theme::label(format::plain(note)).color(t.warn)).wrap());
+            }
             if live.target() == Target::Packed {
                 ui.label(theme::hint("assets/read_packed.py reads it with numpy alone"));
             }
@@ -166,7 +170,7 @@ pub fn suggested_name(live: &Live) -> String {
     match live.target() {
         Target::Packed => format!("{stem}.spk"),
         target if target.is_folder() => format!("{stem}-{}", target.name()),
-        _ => format!("{stem}-spokeshave.safetensors"),
+        target => format!("{stem}-spokeshave.{}", target.extension()),
     }
 }
 

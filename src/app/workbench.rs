@@ -16,12 +16,12 @@ use crate::export::stale;
 use crate::formats::source::Access;
 use crate::model::{Model, OpenOptions, Origin, open};
 use crate::profile::Cache;
-use crate::recipe::{self, Prune, Recipe, file};
+use crate::recipe::{self, Plan, Prune, Recipe, file};
 use crate::session::autosave::{Autosave, Shelf};
 use crate::session::live::{Live, Outcome};
 use crate::session::trouble::Next;
 use egui::{Context, Rect, Ui, UiBuilder, pos2, vec2};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -224,9 +224,9 @@ impl Workbench {
                 ctx.set_theme(if self.preferences.dark { egui::Theme::Dark } else { egui::Theme::Light });
             }
             other => {
-                self.open_codes_for(ctx, &other);
+                let opened = self.open_codes_for(ctx, &other);
                 let Some(mut live) = self.live.take() else { return };
-                let result = self.apply_to_live(&mut live, other);
+                let result = opened.and_then(|()| self.apply_to_live(&mut live, other));
                 self.live = Some(live);
                 match result {
                     Ok(true) => self.recipe_is_safe(),
@@ -238,13 +238,16 @@ impl Workbench {
         ctx.request_repaint();
     }
 
-    /// A recipe that quantizes anew wants a model that lets it.
-    fn open_codes_for(&mut self, ctx: &Context, command: &Command) {
-        let Command::LoadRecipe(path) = command else { return };
-        let guarded = self.live.as_ref().is_some_and(|live| live.model.is_guarded());
-        if guarded && file::read(path).is_ok_and(|recipe| recipe.requantize) {
+    /// A recipe that quantizes anew wants a model that lets it: opened so when the recipe fits, and left alone when it does not.
+    fn open_codes_for(&mut self, ctx: &Context, command: &Command) -> Result<(), String> {
+        let (Command::LoadRecipe(path), Some(live)) = (command, &self.live) else { return Ok(()) };
+        let recipe = file::read(path).map_err(|e| e.to_string())?;
+        if live.model.is_guarded() && recipe.requantize {
+            let model = open(&opened_from(live), &self.options).map_err(|e| e.to_string())?.requantizing();
+            Plan::new(&model, &recipe, false).map_err(|e| e.to_string())?;
             self.open_anew(ctx, true);
         }
+        Ok(())
     }
 
     /// Gives whether the recipe is now one that the user has in a file.
@@ -259,15 +262,10 @@ impl Workbench {
             Command::Select(index) => view.select(index),
             Command::Pick(pick) => view.pick(live, pick),
             Command::Step(by) => view.step(live, by),
-            Command::ToggleLock(index) if index < live.rows.len() => live.toggle_locks(&view.rows_with(index)),
-            Command::SetTarget(target) => match live.mapping(target) {
-                Ok(mapped) if !mapped.is_empty() => view.dialog = Some(Dialog::Target { target, mapped }),
-                _ => live.set_target(target).map_err(text)?,
-            },
-            Command::SetTargetWithNearest(target) => {
-                live.set_target_with_nearest(target).map_err(text)?;
-                view.dialog = None;
+            Command::ToggleLock(index) if index < live.rows.len() => {
+                live.toggle_locks(&view.rows_with(index)).map_err(text)?;
             }
+            Command::SetTarget(_) | Command::SetTargetWithNearest(_) => retarget(live, view, &command).map_err(text)?,
             Command::Undo => live.undo(),
             Command::Redo => live.redo(),
             Command::AskExport => {
@@ -290,20 +288,9 @@ impl Workbench {
                 beside::carry_out(live, view, self.options, command);
             }
             Command::AskMask => view.dialog = Some(Dialog::Mask { path: String::new() }),
-            Command::TakeMask(path) => {
-                let file = std::path::absolute(&path).unwrap_or(path).display().to_string();
-                let scheme = live.scheme(view.selected).clone().with_prune(Some(Prune::Mask { file }));
-                let set = Command::SetScheme { scheme, what: "take a mask".into(), gesture: None };
-                hand::carry_out(live, view, &set).unwrap_or(Ok(())).map_err(text)?;
-                view.dialog = None;
-            }
+            Command::TakeMask(path) => take_mask(live, view, path).map_err(text)?,
             Command::SaveRecipe(path) => {
-                check_not_source(&live.model, &path).map_err(|e| e.to_string())?;
-                let text = file::print(&live.recipe().written_to(&path));
-                write_whole(&path, text.as_bytes()).map_err(|e| e.to_string())?;
-                view.notice = Some(format!("recipe saved as {}", path.display()));
-                view.saved_as = Some(path);
-                view.dialog = None;
+                save_recipe(live, view, path)?;
                 return Ok(true);
             }
             Command::LoadRecipe(path) => {
@@ -360,11 +347,7 @@ impl Workbench {
     /// The same, with what is stored as codes open to every scheme or not.
     fn open_anew(&mut self, ctx: &Context, requantize: bool) {
         let Some(live) = &mut self.live else { return };
-        let path = match &live.model.origin {
-            Origin::File(path) | Origin::Folder(path) => path.clone(),
-            Origin::Demo(name) => format!("demo:{name}").into(),
-        };
-        let model = match open(&path, &self.options) {
+        let model = match open(&opened_from(live), &self.options) {
             Ok(model) => Arc::new(if requantize { model.requantizing() } else { model }),
             // It stays on the screen as it was, and can be tried again.
             Err(error) => {
@@ -376,6 +359,7 @@ impl Workbench {
         let base = self.autosave.as_ref().map(|autosave| autosave.base().clone());
         let names = recovery::selected(&live.model, &self.view);
         let (tab, checkpoint) = (self.view.tab, live.path_beside().map(Path::to_path_buf));
+        let (tensors, history) = (names_of(&live.model), live.take_history());
         let mut lost = None;
         if let Err(why) = self.take_over(ctx, model.clone(), recipe, base) {
             lost = Some(format!("The recipe no longer fits the model: {why}"));
@@ -385,6 +369,10 @@ impl Workbench {
         if let Some(live) = &mut self.live {
             self.view.select_names(&live.model, &names);
             self.view.tab = tab;
+            // What was done can be taken back as long as it is the same tensors that it was done to.
+            if lost.is_none() && names_of(&live.model) == tensors {
+                live.follow(history);
+            }
             checkpoint.into_iter().for_each(|path| live.open_beside(path, self.options));
             lost.into_iter().for_each(|words| live.troubles.say(words, None));
         }
@@ -491,4 +479,53 @@ fn right_ui(ui: &mut Ui, rect: Rect, live: &Live, view: &mut View, commands: &mu
     pane(ui, totals, "totals", |ui| panels::totals::totals_ui(ui, live));
     pane(ui, plot, "tradeoff", |ui| panels::tradeoff::tradeoff_ui(ui, live, view, commands));
     ui.painter().hline(rect.x_range(), plot.top(), egui::Stroke::new(1.0, tokens(ui).line));
+}
+
+/// What opens the same model again.
+fn opened_from(live: &Live) -> PathBuf {
+    match &live.model.origin {
+        Origin::File(path) | Origin::Folder(path) => path.clone(),
+        Origin::Demo(name) => format!("demo:{name}").into(),
+    }
+}
+
+fn names_of(model: &crate::model::Model) -> Vec<String> {
+    model.tensors.iter().map(|tensor| tensor.name.clone()).collect()
+}
+
+/// Another target, at once where it holds what is chosen; else what it would hold is shown first.
+fn retarget(live: &mut Live, view: &mut View, command: &Command) -> Result<(), recipe::Error> {
+    match *command {
+        Command::SetTarget(target) => match live.mapping(target) {
+            Ok(mapped) if !mapped.is_empty() => view.dialog = Some(Dialog::Target { target, mapped }),
+            _ => live.set_target(target)?,
+        },
+        Command::SetTargetWithNearest(target) => {
+            live.set_target_with_nearest(target)?;
+            view.dialog = None;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The zeros of another model, for what is selected.
+fn take_mask(live: &mut Live, view: &mut View, path: PathBuf) -> Result<(), recipe::Error> {
+    let file = std::path::absolute(&path).unwrap_or(path).display().to_string();
+    let scheme = live.scheme(view.selected).clone().with_prune(Some(Prune::Mask { file }));
+    let set = Command::SetScheme { scheme, what: "take a mask".into(), gesture: None };
+    hand::carry_out(live, view, &set).unwrap_or(Ok(()))?;
+    view.dialog = None;
+    Ok(())
+}
+
+/// Writes the recipe into a file of the user's own.
+fn save_recipe(live: &Live, view: &mut View, path: PathBuf) -> Result<(), String> {
+    check_not_source(&live.model, &path).map_err(|e| e.to_string())?;
+    let text = file::print(&live.recipe().written_to(&path));
+    write_whole(&path, text.as_bytes()).map_err(|e| e.to_string())?;
+    view.notice = Some(format!("recipe saved as {}", path.display()));
+    view.saved_as = Some(path);
+    view.dialog = None;
+    Ok(())
 }

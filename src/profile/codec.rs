@@ -51,28 +51,7 @@ pub fn write(profile: &Profile, out: &mut Vec<u8>) {
     put_f32s(out, profile.checks.dense_error.as_flattened());
     out.push(u8::from(profile.sample.is_some()));
     if let Some(sample) = &profile.sample {
-        put_u64(out, sample.segments.len() as u64);
-        for segment in &sample.segments {
-            put_u64(out, segment.at.len() as u64);
-            put_u64(out, segment.weight.to_bits());
-            put_f32s(out, &[segment.low, segment.high]);
-        }
-        put_f32s(out, &sample.values);
-        put_f32s(out, &sample.quantiles);
-        put_u64(out, sample.clips.len() as u64);
-        out.extend_from_slice(&sample.clips);
-        put_u64(out, sample.looks.len() as u64);
-        for look in &sample.looks {
-            put_u64(out, look.values.len() as u64);
-            put_f32s(out, &look.values);
-            put_u64(out, look.largest as u64);
-            put_u64(out, look.weight.to_bits());
-        }
-        put_u64(out, sample.order.len() as u64);
-        put_f32s(out, &sample.order);
-        let Tiles { rows, cols, values } = &sample.tiles;
-        [*rows, *cols, values.len()].iter().for_each(|&x| put_u64(out, x as u64));
-        put_f32s(out, values);
+        write_sample(sample, out);
     }
     out.push(u8::from(profile.tables.is_some()));
     if let Some(tables) = &profile.tables {
@@ -81,6 +60,31 @@ pub fn write(profile: &Profile, out: &mut Vec<u8>) {
         put_f32s(out, &tables.energies);
         out.extend_from_slice(&tables.whole);
     }
+}
+
+fn write_sample(sample: &Sample, out: &mut Vec<u8>) {
+    put_u64(out, sample.segments.len() as u64);
+    for segment in &sample.segments {
+        put_u64(out, segment.at.len() as u64);
+        put_u64(out, segment.weight.to_bits());
+        put_f32s(out, &[segment.low, segment.high]);
+    }
+    put_f32s(out, &sample.values);
+    put_f32s(out, &sample.quantiles);
+    put_u64(out, sample.clips.len() as u64);
+    out.extend_from_slice(&sample.clips);
+    put_u64(out, sample.looks.len() as u64);
+    for look in &sample.looks {
+        put_u64(out, look.values.len() as u64);
+        put_f32s(out, &look.values);
+        put_u64(out, look.largest as u64);
+        put_u64(out, look.weight.to_bits());
+    }
+    put_u64(out, sample.order.len() as u64);
+    put_f32s(out, &sample.order);
+    let Tiles { rows, cols, values } = &sample.tiles;
+    [*rows, *cols, values.len()].iter().for_each(|&x| put_u64(out, x as u64));
+    put_f32s(out, values);
 }
 
 fn put_u64(out: &mut Vec<u8>, value: u64) {

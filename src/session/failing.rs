@@ -242,7 +242,10 @@ mod tests {
         let mut live = demo();
         settle(&mut live);
         let (before, late) = (live.baseline.clone(), live.baselines - 1);
-        live.reporter.send(Event::Baseline(late, BaselinePoint { bits: 9, bytes: 1, fidelity: 1.0, accuracy: None }));
+        live.reporter.send(Event::Baseline(
+            late,
+            BaselinePoint { label: "9 b".into(), bytes: 1, fidelity: 1.0, accuracy: None },
+        ));
         settle(&mut live);
         assert!(before.len() == 6 && live.baseline == before);
     }

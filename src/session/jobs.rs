@@ -20,9 +20,9 @@ use crate::formats::error::printable;
 use crate::model::Model;
 use crate::profile::build::is_wide;
 use crate::profile::{self, Cache, Profile, coarse_profile, profile_tensor};
-use crate::recipe::{Plan, Recipe};
+use crate::recipe::{Plan, Quantize, Recipe};
 use rayon::prelude::*;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -88,10 +88,10 @@ pub enum Event {
 }
 
 /// Every weight matrix at the same bits: what the hand has to beat.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct BaselinePoint {
-    /// Bits of every code.
-    pub bits: u32,
+    /// What most weights are stored as: bits of a code, or the target's own type.
+    pub label: String,
     /// Bytes of the artifact.
     pub bytes: u64,
     /// Fidelity in percent.
@@ -444,6 +444,7 @@ pub fn baseline(
 ) -> Job {
     spawn(Work::Baseline, reporter, move |control, reporter| {
         let mut engine = Engine::of(profiles);
+        let mut before: Option<Plan> = None;
         for bits in BASELINE_BITS {
             let mut recipe = Recipe { target: Some(target), ..Recipe::default() };
             // A model without weight matrices has no baseline, and nothing to say about it.
@@ -451,6 +452,12 @@ pub fn baseline(
             left_out.iter().for_each(|name| recipe.set_one(name, crate::recipe::Scheme::keep()));
             // A target without such a grid has its own type of as many bits.
             let plan = Plan::new(&model, &recipe, true)?;
+            // Where it has none of these bits, that is the point before, or the one that comes.
+            let same =
+                |other: &Plan| plan.assignments.iter().zip(&other.assignments).all(|(a, b)| a.stored == b.stored);
+            if before.as_ref().is_some_and(same) {
+                continue;
+            }
             let estimate = estimate_model_live(&model, &plan, &recipe, &mut engine, control)?;
             let accuracy = match &runnable {
                 Some(network) => {
@@ -462,10 +469,27 @@ pub fn baseline(
             // Of tensors that are not read yet there is no sum, and then no baseline: it is computed again when they are.
             let (Some(bytes), Some(fidelity)) = (estimate.bytes, estimate.fidelity) else { return Ok(()) };
             let accuracy = accuracy.map(|a| a.percent());
-            reporter.send(Event::Baseline(number, BaselinePoint { bits, bytes, fidelity, accuracy }));
+            let label = uniform_label(&model, &plan);
+            reporter.send(Event::Baseline(number, BaselinePoint { label, bytes, fidelity, accuracy }));
+            before = Some(plan);
         }
         Ok(())
     })
+}
+
+/// What a plan that was meant to be uniform makes of most weights, in as few letters as a plot has room for.
+fn uniform_label(model: &Model, plan: &Plan) -> String {
+    let mut elements: BTreeMap<String, usize> = BTreeMap::new();
+    for (tensor, assignment) in model.tensors.iter().zip(&plan.assignments) {
+        let label = match &assignment.stored.quantize {
+            Some(Quantize::Int { bits, .. }) => format!("{bits} b"),
+            Some(other) => other.to_string(),
+            None => continue,
+        };
+        *elements.entry(label).or_default() += tensor.elements();
+    }
+    let most = elements.into_iter().max_by_key(|(_, elements)| *elements);
+    most.map_or_else(|| "as it is".to_owned(), |(label, _)| label)
 }
 
 /// The singular values of one tensor. Where its vectors come along they stay with the model, for the exact pass.

@@ -418,13 +418,11 @@ impl Live {
         Ok(())
     }
 
-    /// Locks a tensor, or unlocks it.
-    pub fn toggle_lock(&mut self, index: usize) {
-        self.toggle_locks(&[index]);
-    }
-
     /// Locks these tensors, or unlocks them when all of them are locked, as one step.
-    pub fn toggle_locks(&mut self, tensors: &[usize]) {
+    ///
+    /// # Errors
+    /// When units were taken out of a tensor, and what goes with them is locked.
+    pub fn toggle_locks(&mut self, tensors: &[usize]) -> Result<(), recipe::Error> {
         let mut recipe = self.recipe.clone();
         let name = |index: &usize| &self.model.tensors[*index].name;
         let unlock = tensors.iter().all(|index| self.is_locked(*index));
@@ -440,17 +438,16 @@ impl Live {
             [one] => format!("{verb} {}", name(one)),
             several => format!("{verb} {} layers", several.len()),
         };
-        // A lock changes no scheme, so the plan cannot be refused.
-        drop(self.change(recipe, &what, None, tensors.first().copied()));
+        self.change(recipe, &what, None, tensors.first().copied())
     }
 
-    /// Puts another recipe in place of this one.
+    /// Puts another recipe in place of this one. Whether what is stored as codes is open stays as it is: that is the model's.
     ///
     /// # Errors
     /// When it does not fit the model.
     pub fn replace_recipe(&mut self, recipe: Recipe, what: &str) -> Result<(), recipe::Error> {
         let target = recipe.target.or(self.recipe.target);
-        self.change(Recipe { target, ..recipe }, what, None, None)
+        self.change(Recipe { target, requantize: self.recipe.requantize, ..recipe }, what, None, None)
     }
 
     pub(super) fn change(
@@ -471,6 +468,16 @@ impl Live {
         Ok(())
     }
 
+    /// What can be taken back, handed over to the session that takes this one's place.
+    pub fn take_history(&mut self) -> History {
+        std::mem::take(&mut self.history)
+    }
+
+    /// Goes on where another session on the same tensors ended.
+    pub fn follow(&mut self, history: History) {
+        self.history = history;
+    }
+
     /// Takes the last step back.
     pub fn undo(&mut self) {
         if let Some(recipe) = self.history.undo(&self.recipe) {
@@ -489,7 +496,7 @@ impl Live {
     fn restore(&mut self, recipe: Recipe) {
         if let Ok(plan) = Plan::new(&self.model, &recipe, false) {
             let target = self.target();
-            self.recipe = recipe;
+            self.recipe = Recipe { requantize: self.recipe.requantize, ..recipe };
             self.plan = Arc::new(plan);
             self.replan(None);
             if self.target() != target {

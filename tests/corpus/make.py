@@ -13,6 +13,7 @@ from pathlib import Path
 
 import make_gguf
 import make_pytorch_bad
+import make_runtimes
 import torch_files
 
 HERE = Path(__file__).resolve().parent
@@ -475,7 +476,7 @@ def main() -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content.encode() if isinstance(content, str) else content)
 
-    for folder in ("header", "stranger", "packed", "gguf", "pickle", "index", "folder", "recipe", "tokenizer", "conversion"):
+    for folder in ("header", "stranger", "packed", "gguf", "pickle", "index", "folder", "recipe", "tokenizer", "conversion", "runtimes"):
         shutil.rmtree(HERE / folder, ignore_errors=True)
     for folder, suffix, cases in (
         ("header", ".safetensors", headers()),
@@ -490,7 +491,7 @@ def main() -> None:
         for name, content, expected in cases:
             put(f"{folder}/{name}{suffix}", content)
             lines.append(f"{folder}/{name}{suffix}\t{expected}")
-    cases = [("folder", folders() + make_gguf.sets()), ("conversion", make_gguf.conversions())]
+    cases = [("folder", folders() + make_gguf.sets()), ("conversion", make_gguf.conversions()), ("runtimes", make_runtimes.folders())]
     for folder, name, files, expected in ((folder, *case) for folder, cases in cases for case in cases):
         (HERE / folder / name).mkdir(parents=True)
         for file, content in files.items():

@@ -38,6 +38,13 @@ fn answer(path: &str) -> Result<Vec<String>, String> {
             let model = open(&folder.0, &OpenOptions::default()).map_err(|e| e.to_string())?;
             model.conversion().map(|_| model.warnings.clone()).map_err(str::to_owned)
         }
+        // The type that every tensor is shown with, of values that can all be read.
+        "runtimes" => {
+            let model = open(&whole, &OpenOptions::default()).map_err(|e| e.to_string())?;
+            read_all(&model)?;
+            let types: Vec<_> = model.tensors.iter().map(spokeshave::model::Tensor::type_name).collect();
+            Ok(vec![format!("{};", types.join(", "))])
+        }
         "recipe" => {
             let demo = open(Path::new("demo"), &OpenOptions::default()).expect("the demo");
             let recipe = file::read(&whole).map_err(|e| e.to_string())?;
@@ -109,9 +116,20 @@ fn every_file_is_answered_with_the_right_words() {
 fn every_file_is_expected() {
     let expected: Vec<String> = expected().into_iter().map(|(path, _)| path).collect();
     let mut found = Vec::new();
-    for kind in
-        ["conversion", "folder", "gguf", "header", "index", "packed", "pickle", "recipe", "stranger", "tokenizer"]
-    {
+    let kinds = [
+        "conversion",
+        "folder",
+        "gguf",
+        "header",
+        "index",
+        "packed",
+        "pickle",
+        "recipe",
+        "runtimes",
+        "stranger",
+        "tokenizer",
+    ];
+    for kind in kinds {
         for item in fs::read_dir(corpus().join(kind)).expect("a folder of the corpus") {
             let name = item.expect("an item of the corpus").file_name().into_string().expect("a plain name");
             if (kind, name.as_str()) != ("conversion", "base") {

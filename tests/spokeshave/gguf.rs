@@ -12,10 +12,10 @@ use spokeshave::recipe::{Plan, Recipe};
 use std::fs;
 use std::path::Path;
 
-type Tensor<'a> = (&'a str, &'a [usize], BlockType, Vec<u8>);
+pub(super) type Tensor<'a> = (&'a str, &'a [usize], BlockType, Vec<u8>);
 
 /// A file of these pairs and tensors, in their order.
-fn file(pairs: &[Vec<u8>], tensors: &[Tensor<'_>], alignment: u64) -> Vec<u8> {
+pub(super) fn file(pairs: &[Vec<u8>], tensors: &[Tensor<'_>], alignment: u64) -> Vec<u8> {
     let listing = |&(name, shape, block_type, _): &Tensor<'_>| (name.to_owned(), shape.to_vec(), block_type);
     let listed: Vec<_> = tensors.iter().map(listing).collect();
     let listings: Vec<_> =

@@ -34,7 +34,7 @@ impl Noise {
     }
 
     /// Heavier than a Gaussian, as weights are.
-    fn heavy(&mut self) -> f64 {
+    pub fn heavy(&mut self) -> f64 {
         let spread = (0..5).map(|_| self.gauss().powi(2)).sum::<f64>() / 5.0;
         0.02 * self.gauss() / spread.sqrt()
     }
@@ -102,7 +102,7 @@ fn nasty(folder: &Folder) -> Arc<Model> {
     Arc::new(open(Path::new(&path), &OpenOptions::default()).expect("a model"))
 }
 
-fn recipe(model: &Model, setting: &str, target: Target) -> (Recipe, Plan) {
+pub(super) fn recipe(model: &Model, setting: &str, target: Target) -> (Recipe, Plan) {
     let mut recipe = Recipe { target: Some(target), ..Recipe::default() };
     recipe.set(model, setting).expect("a setting");
     let plan = Plan::new(model, &recipe, false).expect("a plan");
@@ -111,7 +111,13 @@ fn recipe(model: &Model, setting: &str, target: Target) -> (Recipe, Plan) {
 
 /// Every live number within 0.1 % of the exact one (int8 of 16-bit weights 0.2 %), every sampled one within what its
 /// standard error allows.
-fn judge(model: &Model, live: &ModelEstimate, exact: &ModelEstimate, setting: &str, faults: &mut Vec<String>) {
+pub(super) fn judge(
+    model: &Model,
+    live: &ModelEstimate,
+    exact: &ModelEstimate,
+    setting: &str,
+    faults: &mut Vec<String>,
+) {
     let name = |i: usize| model.tensors[i].name.as_str();
     for (i, (live, exact)) in live.tensors.iter().zip(&exact.tensors).enumerate() {
         let (Some(l), Some(e)) = (&live.errors, &exact.errors) else { continue };

@@ -18,6 +18,7 @@ mod headers;
 mod json_text;
 mod levels;
 mod live;
+mod live_blocks;
 mod masks;
 mod packed;
 mod pictures;

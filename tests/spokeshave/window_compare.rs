@@ -215,7 +215,7 @@ impl egui::DroppedFile for Dropped {
     }
 }
 
-fn drop_file(bench: &mut Bench, path: &str) {
+pub(super) fn drop_file(bench: &mut Bench, path: &str) {
     bench.input_mut().dropped_files.push(Arc::new(Dropped(path.into())));
     settle(bench);
 }

@@ -2,6 +2,7 @@
 
 use super::bench::{Bench, bench_on, live, settle};
 use super::command::Folder;
+use super::window_compare::drop_file;
 use egui::accesskit::Role;
 use egui_kittest::kittest::Queryable;
 use spokeshave::formats::gguf::layout::{Listing, lay_out, prefix, text_pair};
@@ -101,6 +102,10 @@ fn what_is_quantized_is_re_tuned_on_purpose_only() {
     let mut bench = bench(&folder, &[("blk.0.ffn_up.weight", BlockType::Q8_0, [64, 256])]);
     assert!(bench.query_by_role_and_label(Role::Switch, "Quantize").is_none(), "codes are kept");
     assert!(!live(&bench).model.tensors[0].is_touchable());
+    bench.get_by_role_and_label(Role::Button, "Lock layer").click();
+    settle(&mut bench);
+    bench.get_by_role_and_label(Role::Button, "Unlock layer").click();
+    settle(&mut bench);
     bench.get_by_role_and_label(Role::Button, "Re-tune what is quantized").click();
     settle(&mut bench);
     assert!(live(&bench).recipe().requantize);
@@ -108,4 +113,44 @@ fn what_is_quantized_is_re_tuned_on_purpose_only() {
     settle(&mut bench);
     assert_eq!(scheme(&bench, 0), "q4_k");
     assert!(bench.get_all_by_label_contains("Second error").count() > 0, "the loss is told to be a second one");
+    // What was done before the codes were opened is still taken back, and they stay open.
+    let undo = |bench: &mut Bench| {
+        bench.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::Z);
+        settle(bench);
+    };
+    undo(&mut bench);
+    undo(&mut bench);
+    assert!(live(&bench).is_locked(0) && scheme(&bench, 0) == "keep");
+    undo(&mut bench);
+    assert!(!live(&bench).is_locked(0) && live(&bench).recipe().requantize);
+    assert!(live(&bench).model.tensors[0].is_touchable());
+}
+
+#[test]
+fn a_recipe_that_does_not_fit_opens_no_codes() {
+    let folder = Folder::new("window-gguf-unfit");
+    let mut bench = bench(&folder, &[("blk.0.ffn_up.weight", BlockType::Q8_0, [64, 256])]);
+    let load = |bench: &mut Bench, text: &str| {
+        let path = folder.write("recipe.toml", text);
+        drop_file(bench, &path);
+    };
+    load(&mut bench, "version = 1\nrequantize = true\n\n[[override]]\ntensor = \"absent\"\nscheme = \"q4_k\"\n");
+    assert!(!live(&bench).recipe().requantize && !live(&bench).model.tensors[0].is_touchable());
+    load(&mut bench, "version = 1\nrequantize = true\n\n[[rule]]\nmatch = \"*\"\nscheme = \"q4_k\"\n");
+    assert_eq!((live(&bench).recipe().requantize, scheme(&bench, 0).as_str()), (true, "q4_k"));
+    // One that says nothing of codes leaves them open: that is the model's.
+    load(&mut bench, "version = 1\n\n[[rule]]\nmatch = \"*\"\nscheme = \"q5_0\"\n");
+    assert_eq!((live(&bench).recipe().requantize, scheme(&bench, 0).as_str()), (true, "q5_0"));
+}
+
+#[test]
+fn an_export_is_named_by_its_target_and_the_baseline_by_its_types() {
+    let folder = Folder::new("window-gguf-names");
+    let mut bench = bench(&folder, &[("blk.0.ffn_up.weight", BlockType::F16, [256, 256])]);
+    let labels: Vec<String> = live(&bench).baseline.iter().map(|point| point.label.clone()).collect();
+    assert_eq!(labels, ["q8_0", "q6_k", "q5_k", "q4_k", "q3_k", "q2_k"]);
+    bench.get_by_label("Export…").click();
+    settle(&mut bench);
+    let path = bench.get_by_role_and_label(Role::TextInput, "Export path").value();
+    assert_eq!(path.as_deref(), Some("model-spokeshave.gguf"));
 }

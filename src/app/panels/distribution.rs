@@ -256,48 +256,27 @@ fn threshold_ui(
     if !live.model.tensors[index].is_touchable() {
         return;
     }
-    let scheme = live.scheme(index);
-    let scope = match &scheme.prune {
-        Some(Prune::Magnitude { scope, .. }) => Some(*scope),
-        _ => None,
-    };
-    let row = &live.rows[index];
-    let known = row.estimate.as_ref().filter(|_| row.fresh || view.dragging_threshold).and_then(|e| e.threshold);
-    let share = scheme.pruned_share().map_or(0.0, Decimal::to_f64);
-    let value = match (&scheme.prune, scope) {
-        (Some(_), None | Some(Scope::Row)) => None,
-        _ if scheme.factorize.is_some() => None,
-        _ => Some(known.filter(|_| row.fresh).unwrap_or_else(|| magnitude_of_share(histogram, share))),
-    };
-    let Some(value) = value else {
-        let words = match &scheme.prune {
-            _ if scheme.factorize.is_some() => "two factors: the rank is under Spectrum",
-            Some(Prune::Magnitude { .. }) | None => "one threshold per row",
-            Some(Prune::Nm { .. }) => "ranked in each group along a row",
-            Some(Prune::Block { .. }) => "whole blocks, by their energy",
-            Some(Prune::Structured { .. }) => "whole units, by their energy",
-            Some(Prune::Random { .. }) => "drawn by lot, whatever the magnitude",
-            Some(Prune::Mask { .. }) => "zeros taken from another model",
-            Some(Prune::Wanda { .. }) => "ranked by weight and input",
-        };
-        // Weights heap up in the middle, and the legend is on the left.
-        let at = pos2(axes.area.right() - 8.0, axes.area.top() + 10.0);
-        paint_text(ui.painter(), at, Align2::RIGHT_CENTER, words, size::HINT, weight::TEXT, t.text2);
-        return;
+    let value = match threshold(live, view, histogram) {
+        Ok(value) => value,
+        Err(words) => {
+            // Weights heap up in the middle, and the legend is on the left.
+            let at = pos2(axes.area.right() - 8.0, axes.area.top() + 10.0);
+            paint_text(ui.painter(), at, Align2::RIGHT_CENTER, words, size::HINT, weight::TEXT, t.text2);
+            return;
+        }
     };
     let locked = live.is_locked(index);
-    let draggable = live.model.tensors[index].is_touchable() && scope != Some(Scope::Global);
+    let global = matches!(live.scheme(index).prune, Some(Prune::Magnitude { scope: Scope::Global, .. }));
     let mut grip = Grip::Rest;
     for side in [-1.0, 1.0] {
         let x = axes.x(side * value);
         let line = Rect::from_min_max(pos2(x, axes.area.top()), pos2(x, axes.area.bottom()));
         let name = if side < 0.0 { "Prune threshold below zero" } else { "Prune threshold" };
-        let hit = Grip::hit_area(line);
         // Near zero the two lines share a place; the right one takes the drag, and either direction opens both.
-        let response =
-            ui.interact(hit, ui.scope_id().with(name), if draggable { Sense::drag() } else { Sense::hover() });
-        response.widget_info(|| WidgetInfo::slider(draggable && !locked, value, name));
-        if !draggable {
+        let sense = if global { Sense::hover() } else { Sense::drag() };
+        let response = ui.interact(Grip::hit_area(line), ui.scope_id().with(name), sense);
+        response.widget_info(|| WidgetInfo::slider(!global && !locked, value, name));
+        if global {
             continue;
         }
         if response.hovered() || response.dragged() {
@@ -315,7 +294,27 @@ fn threshold_ui(
             view.dragging_threshold = false;
         }
     }
+    let share = live.scheme(index).pruned_share().map_or(0.0, Decimal::to_f64);
     paint_threshold(ui, axes, value, share, grip, locked && view.dragging_threshold, t);
+}
+
+/// Where pruning cuts the selected tensor, or what it does in place of a cut.
+fn threshold(live: &Live, view: &View, histogram: &Histogram) -> Result<f64, &'static str> {
+    let (scheme, row) = (live.scheme(view.selected), &live.rows[view.selected]);
+    match &scheme.prune {
+        _ if scheme.factorize.is_some() => return Err("two factors: the rank is under Spectrum"),
+        Some(Prune::Magnitude { scope: Scope::Row, .. }) => return Err("one threshold per row"),
+        None | Some(Prune::Magnitude { .. }) => {}
+        Some(Prune::Nm { .. }) => return Err("ranked in each group along a row"),
+        Some(Prune::Block { .. }) => return Err("whole blocks, by their energy"),
+        Some(Prune::Structured { .. }) => return Err("whole units, by their energy"),
+        Some(Prune::Random { .. }) => return Err("drawn by lot, whatever the magnitude"),
+        Some(Prune::Mask { .. }) => return Err("zeros taken from another model"),
+        Some(Prune::Wanda { .. }) => return Err("ranked by weight and input"),
+    }
+    let known = row.estimate.as_ref().filter(|_| row.fresh).and_then(|estimate| estimate.threshold);
+    let share = scheme.pruned_share().map_or(0.0, Decimal::to_f64);
+    Ok(known.unwrap_or_else(|| magnitude_of_share(histogram, share)))
 }
 
 fn paint_threshold(ui: &Ui, axes: &Axes, value: f64, share: f64, grip: Grip, locked: bool, t: &Tokens) {

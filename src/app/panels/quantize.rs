@@ -49,7 +49,9 @@ pub(super) fn quantize_ui(ui: &mut Ui, editor: &Editor<'_>, commands: &mut Vec<C
     });
     let Some(quantize) = shown else {
         let tensor = editor.tensor;
-        let bits = tensor.block_type.map_or(tensor.dtype.bits() as f64, crate::kernels::ggml::BlockType::bits);
+        let bits = 8.0 * tensor.bytes() as f64 / tensor.elements().max(1) as f64;
+        // Two decimals, where there are any.
+        let bits = (bits * 100.0).round() / 100.0;
         ui.label(theme::hint(format!("{} as it is, {bits} bits a weight", tensor.type_name().to_lowercase())));
         return;
     };

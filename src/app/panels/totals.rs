@@ -95,28 +95,27 @@ fn stored_ui(ui: &mut Ui, live: &Live, totals: &Totals, fresh: bool) {
         ("entropy", totals.entropy_bytes, t.after.gamma_multiply(0.55), "Shannon bound of codes and mask: a formula"),
     ];
     for (name, bytes, colour, meaning) in rows {
-        ui.horizontal(|ui| {
-            let (label, _) = ui.allocate_exact_size(vec2(52.0, 16.0), Sense::hover());
-            theme::paint_text(
-                ui.painter(),
-                label.left_center(),
-                egui::Align2::LEFT_CENTER,
-                name,
-                theme::size::LABEL,
-                theme::weight::TEXT,
-                t.text2,
-            );
-            let share = bytes.map_or(0.0, |b| b as f64 / source) as f32;
-            let width = (ui.available_width() - 84.0).max(20.0);
-            ui.add(Bar::new(name, share.min(1.0)).fill(colour).width(width).height(7.0)).on_hover_text(meaning);
-            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                let (value, unit) = bytes.map_or(("–".to_owned(), ""), format::bytes);
-                ui.spacing_mut().item_spacing.x = 4.0;
-                ui.label(theme::hint(unit));
-                ui.label(shade(ui, theme::value(value).strong(), fresh));
-            });
-        });
+        let share = bytes.map_or(0.0, |b| b as f64 / source) as f32;
+        share_ui(ui, (name, meaning), bytes, Bar::new(name, share.min(1.0)).fill(colour), fresh);
     }
+}
+
+/// One measure of bytes: its name, a bar that says how much of the source it is, the number.
+fn share_ui(ui: &mut Ui, (name, meaning): (&str, &str), bytes: Option<u64>, bar: Bar<'_>, fresh: bool) {
+    let t = tokens(ui);
+    ui.horizontal(|ui| {
+        let (label, _) = ui.allocate_exact_size(vec2(52.0, 16.0), Sense::hover());
+        let (at, anchor) = (label.left_center(), egui::Align2::LEFT_CENTER);
+        theme::paint_text(ui.painter(), at, anchor, name, theme::size::LABEL, theme::weight::TEXT, t.text2);
+        let width = (ui.available_width() - 84.0).max(20.0);
+        ui.add(bar.width(width).height(7.0)).on_hover_text(meaning);
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let (value, unit) = bytes.map_or(("–".to_owned(), ""), format::bytes);
+            ui.spacing_mut().item_spacing.x = 4.0;
+            ui.label(theme::hint(unit));
+            ui.label(shade(ui, theme::value(value).strong(), fresh));
+        });
+    });
 }
 
 fn accuracy_ui(ui: &mut Ui, live: &Live) {

@@ -134,21 +134,23 @@ fn paint_axes(ui: &Ui, axes: &Axes, t: &Tokens) {
 
 fn baseline_ui(ui: &mut Ui, axes: &Axes, live: &Live, measured: bool, t: &Tokens, commands: &mut Vec<Command>) {
     let quality = |b: &crate::session::jobs::BaselinePoint| if measured { b.accuracy } else { Some(b.fidelity) };
-    let points: Vec<(u32, Pos2, bool)> = live
+    let points: Vec<(&str, Pos2, bool)> = live
         .baseline
         .iter()
-        .filter_map(|b| quality(b).map(|q| (b.bits, axes.at(b.bytes as f64, q), q >= axes.quality.0)))
+        .filter_map(|b| quality(b).map(|q| (b.label.as_str(), axes.at(b.bytes as f64, q), q >= axes.quality.0)))
         .collect();
     let painter = ui.painter_at(axes.area.expand(6.0));
     let line: Vec<Pos2> = points.iter().map(|p| p.1).collect();
     painter.extend(egui::Shape::dashed_line(&line, Stroke::new(1.25, t.before), stroke::DASH[0], stroke::DASH[1]));
     // A label is left out where it would cover one that is there already.
     let mut labelled: Vec<Pos2> = Vec::new();
-    for &(bits, at, _) in points.iter().rev().filter(|(_, _, inside)| *inside) {
+    for &(label, at, _) in points.iter().rev().filter(|(_, _, inside)| *inside) {
         painter.circle(at, 3.0, t.bg1, Stroke::new(1.25, t.before));
-        let place = at + vec2(9.0, 11.0);
-        if labelled.iter().all(|other| (place - *other).abs().x > 22.0 || (place - *other).abs().y > 11.0) {
-            paint_text(&painter, place, Align2::CENTER_CENTER, format!("{bits} b"), size::TICK, weight::TEXT, t.text3);
+        // Its middle: right of the point, and inside the plot.
+        let half = 3.0 * label.len() as f32;
+        let place = pos2((at.x + half).min(axes.area.right() + 6.0 - half), at.y + 11.0);
+        if labelled.iter().all(|other| (place - *other).abs().x > 13.0 + half || (place - *other).abs().y > 11.0) {
+            paint_text(&painter, place, Align2::CENTER_CENTER, label.to_owned(), size::TICK, weight::TEXT, t.text3);
             labelled.push(place);
         }
     }
@@ -165,7 +167,7 @@ fn baseline_ui(ui: &mut Ui, axes: &Axes, live: &Live, measured: bool, t: &Tokens
         let button = egui::Button::new(theme::label("Compute uniform baseline"));
         if ui
             .put(at, button)
-            .on_hover_text("Six exact passes over the model: 8, 6, 5, 4, 3 and 2 bits everywhere")
+            .on_hover_text("8, 6, 5, 4, 3 and 2 bits everywhere, as far as the target has them")
             .clicked()
         {
             commands.push(Command::Baseline);

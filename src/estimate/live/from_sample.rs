@@ -1,5 +1,6 @@
 //! Any scheme at all, tried on drawn groups: the same kernels as the exact pass, a few thousand weights, and a standard error.
 
+use super::in_blocks::Trip;
 use super::{Answer, Case, Rounding, entropy_of, from_table, levels, rounding};
 use crate::formats::Dtype;
 use crate::kernels::clip::{self, least_error, scaled};
@@ -18,8 +19,8 @@ const DRAWN: usize = 96;
 
 /// Buffers of one trial.
 #[derive(Default)]
-struct Bench {
-    pruned: Vec<f32>,
+pub(super) struct Bench {
+    pub(super) pruned: Vec<f32>,
     codes: Vec<i32>,
     result: Vec<f32>,
     sorted: Vec<u32>,
@@ -71,12 +72,20 @@ pub(super) fn drawn(case: &Case<'_>, reach: f64) -> Option<(Histogram, Option<[f
     }
     let mut bench = Bench { counts: vec![0.0; SYMBOLS], ..Bench::default() };
     let mut sums = vec![0.0; BINS];
-    for (i, segment) in sample.segments[..most.min(DRAWN)].iter().enumerate() {
-        try_one(case, sample, i, segment, &mut bench)?;
-        for &q in &bench.result {
+    let mut add = |values: &[f32], weight: f64| {
+        for &q in values {
             let share = if reach > 0.0 { f64::from(q) / reach } else { 0.0 };
             let bin = ((share + 1.0) * BINS as f64 / 2.0).clamp(0.0, BINS as f64 - 1.0);
-            sums[bin as usize] += segment.weight;
+            sums[bin as usize] += weight;
+        }
+    };
+    if matches!(case.scheme.quantize, Some(Quantize::Gguf(_))) {
+        let trip = Trip::of(case, DRAWN)?;
+        trip.groups().for_each(|(segment, values)| add(values, segment.weight));
+    } else {
+        for (i, segment) in sample.segments[..most.min(DRAWN)].iter().enumerate() {
+            try_one(case, sample, i, segment, &mut bench)?;
+            add(&bench.result, segment.weight);
         }
     }
     let scale = case.tensor.elements() as f64 / sums.iter().sum::<f64>().max(f64::MIN_POSITIVE);
@@ -100,7 +109,7 @@ fn spread(mut scales: Vec<(f64, f64)>) -> Option<[f64; 3]> {
 }
 
 /// How many drawn groups know what the scheme asks of their whole rows.
-fn usable(case: &Case<'_>, sample: &Sample) -> usize {
+pub(super) fn usable(case: &Case<'_>, sample: &Sample) -> usize {
     let pruned = matches!(case.scheme.prune, Some(Prune::Magnitude { scope: Scope::Row, .. }));
     match case.scheme.quantize {
         Some(Quantize::Int { unit: Unit::Row, range: Range::Mse, .. }) => sample.clipped(),
@@ -113,7 +122,7 @@ fn usable(case: &Case<'_>, sample: &Sample) -> usize {
 }
 
 /// From drawn groups to the tensor: errors in proportion to energy, which is known, counts in proportion to elements.
-fn extrapolate(case: &Case<'_>, tried: &[(f64, Tried)], counts: Vec<f64>) -> Answer {
+pub(super) fn extrapolate(case: &Case<'_>, tried: &[(f64, Tried)], counts: Vec<f64>) -> Answer {
     let moments = &case.profile.moments;
     let n = case.tensor.elements() as f64;
     let sum = |of: fn(&Tried) -> f64| tried.iter().map(|(weight, t)| weight * of(t)).sum::<f64>();
@@ -251,7 +260,7 @@ pub(super) fn survivors(case: &Case<'_>) -> Option<Vec<(f32, f64)>> {
 }
 
 /// What pruning leaves of a drawn group, and where it cut.
-fn prune(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench: &mut Bench) -> Option<()> {
+pub(super) fn prune(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench: &mut Bench) -> Option<()> {
     let source = sample.values_of(segment);
     bench.pruned.clear();
     bench.pruned.extend_from_slice(source);

@@ -42,7 +42,7 @@ pub(super) fn zero_symbol(scheme: &Scheme) -> Option<usize> {
         Quantize::Ternary { .. } => Some(1),
         Quantize::Nf4(_) => Some(ZERO as usize),
         Quantize::Codebook { .. } => scheme.prune.is_some().then_some(0),
-        Quantize::Binary { .. } => None,
+        Quantize::Binary { .. } | Quantize::Gguf(_) => None,
         _ => Some(0),
     }
 }

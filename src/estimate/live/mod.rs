@@ -8,6 +8,7 @@
 //! | the same pruned by one threshold, with a zero point, with a searched clip, or on somebody's lattice | drawn groups, tried at every width beforehand (`from_tables`) | sampled, with its standard error |
 //! | rows, columns, heads, hidden units | energies of rows and columns (`structured`); what else is done to the rest, in proportion | live; sampled |
 //! | N of M, blocks, chance | drawn groups, drawn tiles, expected values (`picked`) | sampled, with its standard error |
+//! | GGML's blocks | drawn groups (`in_blocks`) | sampled, with its standard error |
 //! | masks of files, and what `picked` leaves | nothing: the exact pass alone | |
 //! | truncated products | singular values, once they are known (`from_spectrum`) | live |
 //! | the same with quantized factors | the exact kernel, where the tensor has 262,144 elements at most and is taken apart already; in the window, where the product fits into a frame | exact |
@@ -21,6 +22,7 @@ mod from_sketch;
 mod from_spectrum;
 mod from_table;
 mod from_tables;
+mod in_blocks;
 mod levels;
 mod picked;
 mod structured;
@@ -56,6 +58,8 @@ const MISSED_CLIP: f64 = 0.001;
 const OTHER_LEVELS: f64 = 0.01;
 /// The same for centroids fitted to a value table.
 const OTHER_CENTROIDS: f64 = 0.002;
+/// The same for what a cut through a bin takes, where values are not spread over the bin.
+const OTHER_IN_BIN: f64 = 0.001;
 /// Groups tried per tensor at least.
 const TRIED: usize = 32;
 
@@ -289,6 +293,7 @@ fn needs_sample(tensor: &Tensor, scheme: &Scheme, target: Target, profile: &Prof
         return true;
     }
     match &scheme.quantize {
+        Some(Quantize::Gguf(_)) => true,
         _ if levels::unit_of(scheme).is_none_or(|unit| unit == Unit::Tensor) => false,
         Some(Quantize::Int { bits, unit, asymmetric, range }) => {
             let plain = scheme.prune.is_none() && !asymmetric && *range == Range::Max;
@@ -321,9 +326,15 @@ fn rounding(tensor: &Tensor, target: Target) -> Rounding {
 
 impl Case<'_> {
     fn answer(&self) -> Option<Answer> {
-        // What GGML's encoders search for in a block is in no profile.
-        let in_blocks = matches!(self.scheme.quantize, Some(Quantize::Gguf(_)));
-        if in_blocks || self.may_be_refused() || self.is_left_to_chance() {
+        let answer = self.answer_on_weights()?;
+        // What was decoded from codes stands at few places of a bin, not spread over it.
+        let uneven = if self.cut.is_some() && !self.tensor.is_plain() { OTHER_IN_BIN } else { 0.0 };
+        let error = if uneven > 0.0 { Some(answer.error.unwrap_or(0.0).hypot(uneven)) } else { answer.error };
+        Some(Answer { error, ..answer })
+    }
+
+    fn answer_on_weights(&self) -> Option<Answer> {
+        if self.may_be_refused() || self.is_left_to_chance() {
             return None;
         }
         if self.scheme.is_keep() {
@@ -332,6 +343,9 @@ impl Case<'_> {
         }
         if picked::is_picked(self.scheme) {
             return picked::answer(self);
+        }
+        if matches!(self.scheme.quantize, Some(Quantize::Gguf(_))) {
+            return in_blocks::answer(self);
         }
         if needs_sample(self.tensor, self.scheme, self.target, self.profile) {
             return from_tables::answer(self).or_else(|| from_sample::answer(self));
@@ -364,6 +378,7 @@ impl Case<'_> {
             Some(
                 Quantize::Ternary { row: true } | Quantize::Binary { row: true } | Quantize::Codebook { row: true, .. },
             ) if self.tensor.geometry().cols > GROUP => OTHER_LEVELS,
+            Some(Quantize::Gguf(kind)) => in_blocks::other_half(kind),
             _ => 0.0,
         }
     }
@@ -396,6 +411,8 @@ impl Case<'_> {
             _ if moments.non_finite() > 0 => true,
             // Steps that are hardly numbers any more round in ways of their own.
             Some(_) if top > 0.0 && top < 1e-34 => true,
+            // Their steps are f16, and a K type's may be many times as large as a weight.
+            Some(Quantize::Gguf(_)) => top >= 10_000.0,
             Some(Quantize::F16) => narrow(Dtype::F16),
             Some(Quantize::Bf16) => narrow(Dtype::BF16),
             Some(Quantize::Fp8 { e5m2, row: false }) => top > if *e5m2 { F8_E5M2.max() } else { F8_E4M3.max() },

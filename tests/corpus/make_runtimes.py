@@ -1,0 +1,95 @@
+"""Folders of weights that lie in several tensors, as compressed-tensors and MLX lay them out, and the same a little off.
+
+What is expected is the type that every tensor is shown with, in order of name: a weight that was put together, or, where one layer
+lies in a way that is not read, all tensors as they are in the file.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+
+BITS = {"F32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "U8": 8, "I8": 8, "I32": 32, "U32": 32, "I64": 64}
+Q = "model.layers.0.self_attn.q_proj"
+
+
+def weights(**tensors) -> bytes:
+    """A safetensors file; every tensor is its dtype and shape, and its bytes where they matter."""
+    header, data = {}, b""
+    for name, (dtype, shape, *content) in tensors.items():
+        bits = BITS[dtype]
+        for d in shape:
+            bits *= d
+        # 0x22 is a legal code of every kind, and a harmless part of a number.
+        content = content[0] if content else b"\x22" * (bits // 8)
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [len(data), len(data) + len(content)]}
+        data += content
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def module(**parts) -> bytes:
+    return weights(**{f"{Q}.{part}": tensor for part, tensor in parts.items()})
+
+
+def shape(rows: int, cols: int):
+    return ("I64", [2], struct.pack("<qq", rows, cols))
+
+
+COMPRESSED = {"model_type": "llama", "quantization_config": {"quant_method": "compressed-tensors"}}
+
+
+def mlx(**block) -> dict:
+    return {"model_type": "llama", "quantization": block}
+
+
+def folders() -> list[tuple[str, dict[str, bytes], str]]:
+    """Name, files, the types that are shown."""
+    int4 = dict(weight_packed=("I32", [8, 8]), weight_scale=("BF16", [8, 2]), weight_shape=shape(8, 64))
+    affine = dict(weight=("U32", [8, 8]), scales=("F16", [8, 1]), biases=("F16", [8, 1]))
+    loose = {"weight_packed": "I32", "weight_scale": "BF16", "weight_shape": "I64"}
+    as_they_are = ", ".join(loose.values())
+    cases = [
+        ("int4_groups", COMPRESSED, int4, "int4:g32"),
+        ("int4_rows", COMPRESSED, int4 | {"weight_scale": ("F32", [8, 1])}, "int4:row"),
+        ("int3", COMPRESSED, int4 | {"weight_packed": ("I32", [8, 6])}, "int3:g32"),
+        ("int8_bytes", COMPRESSED, dict(weight=("I8", [8, 64]), weight_scale=("BF16", [8, 1])), "int8:row"),
+        ("fp8_rows", COMPRESSED, dict(weight=("F8_E4M3", [8, 64]), weight_scale=("BF16", [8, 1])), "fp8_e4m3:row"),
+        ("fp8_tensor", COMPRESSED, dict(weight=("F8_E4M3", [8, 64]), weight_scale=("BF16", [1])), "fp8_e4m3:tensor"),
+        ("mxfp4", COMPRESSED, dict(weight_packed=("U8", [8, 32]), weight_scale=("U8", [8, 2])), "mxfp4"),
+        ("nvfp4", COMPRESSED, dict(weight_packed=("U8", [8, 32]), weight_scale=("F8_E4M3", [8, 4]), weight_global_scale=("F32", [1])), "nvfp4"),
+        ("mlx4", mlx(bits=4, group_size=64), affine, "int4:g64 affine"),
+        ("mlx_own", mlx(bits=8, group_size=32, **{Q: {"bits": 4, "group_size": 64}}), affine, "int4:g64 affine"),
+        # What is off in one layer leaves all as they are.
+        ("zero_points", COMPRESSED, int4 | {"weight_zero_point": ("I32", [1, 2])}, "I32, BF16, I64, I32"),
+        ("group_order", COMPRESSED, int4 | {"weight_g_idx": ("I32", [64])}, "I32, I32, BF16, I64"),
+        ("shape_of_others", COMPRESSED, int4 | {"weight_shape": shape(9, 64)}, as_they_are),
+        ("shape_below_zero", COMPRESSED, int4 | {"weight_shape": shape(8, -64)}, as_they_are),
+        ("shape_without_end", COMPRESSED, int4 | {"weight_shape": shape(8, 2**62)}, as_they_are),
+        ("shape_of_three", COMPRESSED, int4 | {"weight_shape": ("I64", [3])}, as_they_are),
+        ("no_shape", COMPRESSED, dict(weight_packed=int4["weight_packed"], weight_scale=int4["weight_scale"]), "I32, BF16"),
+        ("no_scales", COMPRESSED, dict(weight_packed=int4["weight_packed"], weight_shape=int4["weight_shape"]), "I32, I64"),
+        ("uneven_groups", COMPRESSED, int4 | {"weight_scale": ("BF16", [8, 3])}, as_they_are),
+        ("scales_of_others", COMPRESSED, int4 | {"weight_scale": ("BF16", [9, 2])}, as_they_are),
+        ("scales_that_are_whole", COMPRESSED, int4 | {"weight_scale": ("I32", [8, 2])}, "I32, I32, I64"),
+        ("no_rows", COMPRESSED, dict(weight_packed=("I32", [0, 8]), weight_scale=("BF16", [0, 2]), weight_shape=shape(0, 64)), as_they_are),
+        ("flat", COMPRESSED, int4 | {"weight_packed": ("I32", [64])}, as_they_are),
+        ("no_global", COMPRESSED, dict(weight_packed=("U8", [8, 32]), weight_scale=("F8_E4M3", [8, 4])), "U8, F8_E4M3"),
+        ("named_twice", COMPRESSED, int4 | {"weight": ("BF16", [8, 64])}, "BF16, I32, BF16, I64"),
+        ("mlx_other_mode", mlx(bits=4, group_size=32, mode="mxfp4"), affine, "F16, F16, U32"),
+        ("mlx_seven_bits", mlx(bits=7, group_size=64), affine, "F16, F16, U32"),
+        ("mlx_group_of_0", mlx(bits=4, group_size=0), affine, "F16, F16, U32"),
+        ("mlx_half_a_number", mlx(bits=4.5, group_size=64), affine, "F16, F16, U32"),
+        ("mlx_no_numbers", mlx(), affine, "F16, F16, U32"),
+        ("mlx_off", mlx(bits=4, group_size=64, **{Q: False}), affine, "int4:g64 affine"),
+        ("mlx_no_biases", mlx(bits=4, group_size=64), dict(weight=affine["weight"], scales=affine["scales"]), "F16, U32"),
+        ("mlx_too_wide", mlx(bits=4, group_size=64), affine | {"scales": ("F16", [8, 2])}, "F16, F16, U32"),
+        ("method_is_a_number", {"quantization_config": {"quant_method": 4}}, int4, as_they_are),
+        ("config_is_a_list", [1, 2], int4, as_they_are),
+        ("config_is_deep", "[" * 100_000, int4, as_they_are),
+    ]
+    text = lambda config: config if isinstance(config, str) else json.dumps(config, indent=1)
+    return [
+        (name, {"config.json": text(config).encode(), "model.safetensors": module(**parts)}, f"ok: {types};")
+        for name, config, parts, types in cases
+    ]
