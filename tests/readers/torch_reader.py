@@ -75,6 +75,8 @@ class Tensor:
         if self.strange or (self.dtype and self.dtype.name not in DTYPES) or self.storage.dtype == np.dtype("c16"):
             raise Strange
         dtype = np.dtype(DTYPES[self.dtype.name]) if self.dtype else self.storage.dtype
+        if big and self.dtype and dtype.itemsize > 1:
+            raise Strange
         # Bit patterns, for numpy has no strides for what it does not know; complex numbers it turns half by half.
         bits = dtype if dtype.kind == "c" else np.dtype(f"u{dtype.itemsize}")
         whole = np.frombuffer(self.storage.data, bits)
