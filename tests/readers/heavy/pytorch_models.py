@@ -163,12 +163,13 @@ def main() -> int:
             torch.save(thing, path, **options)
             compare(checks, f"saved {name}", path, flat(model_of(load(path))), work, told)
         for name, (path, wanted) in scripts(work).items():
-            compare(checks, f"script {name}", path, wanted, work)
+            compare(checks, f"script {name}", path, wanted, work, told=name == "lstm")
         if args.cache:
             args.cache.mkdir(parents=True, exist_ok=True)
             real_models.SOURCES |= pytorch_files.REAL
             for name in pytorch_files.REAL:
-                path = real_models.fetch(name, args.cache)
+                path = work / f"{name}.pth"  # torch takes a file for what its name says
+                path.write_bytes(real_models.fetch(name, args.cache).read_bytes())
                 compare(checks, f"real {name}", path, flat(model_of(load(path))), work)
     return checks.finish()
 
