@@ -136,6 +136,19 @@ impl View {
         out.drain(..before);
         Ok(())
     }
+
+    /// All elements in their order, of an array that lies in memory; `None` when it leaves that.
+    pub(super) fn of_bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let len = self.strided.elements()?.checked_mul(self.strided.width)?;
+        let mut out = Vec::new();
+        let fetch = |at: u64, into: &mut [u8]| {
+            let start = usize::try_from(at).map_err(drop)?;
+            let from = bytes.get(start..).and_then(|rest| rest.get(..into.len())).ok_or(())?;
+            into.copy_from_slice(from);
+            Ok::<(), ()>(())
+        };
+        self.read(0..len, &mut out, fetch).ok().map(|()| out)
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,10 @@ pub enum Kind {
     Packed,
     /// llama.cpp's container.
     Gguf,
+    /// A graph of ONNX.
+    Onnx,
+    /// One array of NumPy.
+    Npy,
     /// A zip archive, whose members tell what it is.
     Zip,
     /// A pickle of Python, as PyTorch's files are that are no archives.
@@ -43,7 +47,6 @@ const MAGICS: &[(&[u8], &str, &str)] = &[
     (b"BZh", "this is a file compressed with bzip2", UNPACK),
     (b"7z\xbc\xaf\x27\x1c", "this is a 7z archive", UNPACK),
     (b"\x1f\x8b", "this is a gzip file", "unpack it with `gunzip` first"),
-    (b"\x93NUMPY", "this is a NumPy array (.npy)", "save it with safetensors.numpy.save_file and open that"),
     (b"\x89HDF\r\n\x1a\n", "this is an HDF5 file (Keras weights)", "convert the weights to safetensors and open that"),
     (b"\x7fELF", "this is a program, not a weight file", "give the .safetensors file or its folder"),
     (b"\x89PNG\r\n\x1a\n", "this is a picture (PNG), not a weight file", "give the .safetensors file or its folder"),
@@ -65,6 +68,9 @@ pub fn sniff(head: &[u8]) -> Kind {
     if looks_like_header(head) {
         return Kind::Safetensors;
     }
+    if head.starts_with(super::npy::MAGIC) {
+        return Kind::Npy;
+    }
     if head.starts_with(super::zip::MAGIC) {
         return Kind::Zip;
     }
@@ -80,12 +86,8 @@ pub fn sniff(head: &[u8]) -> Kind {
     if head.get(257..262) == Some(b"ustar") {
         return stranger("this is a tar archive", UNPACK);
     }
-    // An ONNX model is a protobuf that opens with field 1 (ir_version, a small varint) and then field 2 or 7.
-    if matches!(head, [0x08, 1..=20, 0x12 | 0x3a, ..]) {
-        return stranger(
-            "this looks like an ONNX model",
-            "reading ONNX is not built yet; export the weights to safetensors",
-        );
+    if super::onnx::looks_like(head) {
+        return Kind::Onnx;
     }
     text(head).unwrap_or(Kind::Safetensors)
 }
@@ -151,7 +153,6 @@ mod tests {
             (b"\n <!DOCTYPE html>", "HTML"),
             (b"\xef\xbb\xbf<HTML><head>", "HTML"),
             (b"<?xml version='1.0'?><Error>", "XML"),
-            (b"\x08\x07\x12\x07pytorch", "ONNX"),
             (b"{\"weight_map\": {", "index"),
             (b"{\n  \"a\": 1", "JSON"),
             (b"[1]", "JSON"),
@@ -175,6 +176,17 @@ mod tests {
         assert_eq!(sniff(b"\x80\x02}q\x00"), Kind::Pickle);
         assert_eq!(sniff(b"PK\x03\x04\0\0\0\0{"), Kind::Safetensors);
         assert_eq!(sniff(b"GGUF\x03\0\0\0"), Kind::Gguf);
+        assert_eq!(sniff(b"\x93NUMPY\x01\0"), Kind::Npy);
+        assert_eq!(sniff(b"PK\x03\x04\0\0"), Kind::Zip);
+        // Its producer follows the version, or its graph, or the operators it needs; a length may go past the head.
+        for onnx in [
+            &b"\x08\x07\x12\x07pytorch"[..],
+            b"\x08\x0a\x3a\x90\xce\x6d",
+            b"\x08\x08\x42\x02\x10\x11\x3a\x90\xce\x6d\x12",
+        ] {
+            assert_eq!(sniff(onnx), Kind::Onnx);
+        }
+        assert_eq!(sniff(b"\x10\0\0\0\0\0\0\0{\"a\":"), Kind::Safetensors);
         assert_eq!(sniff(b""), Kind::Safetensors);
         assert_eq!(sniff(&[0xff; 64]), Kind::Safetensors);
     }

@@ -101,15 +101,34 @@ fn gguf_in_folder(folder: &Path, options: &OpenOptions) -> Result<Model, Error> 
     };
     let firsts: Vec<&PathBuf> = files.iter().filter(is_first).collect();
     match firsts.as_slice() {
-        [file] => open_file(file, options),
+        [file] => alone(folder, file, options),
         // A set without its first file is told by any of the others.
-        [] => files.first().map_or_else(|| Err(no_weights(folder)), |file| open_file(file, options)),
+        [] => files.first().map_or_else(|| onnx_in_folder(folder, options), |file| alone(folder, file, options)),
         [one, two, ..] => {
             let found =
                 format!("this folder has {} GGUF models, {} and {} among them", firsts.len(), shown(one), shown(two));
             Err(Error::new(folder, ErrorKind::Stranger { found: found.into(), advice: "give one of the files" }))
         }
     }
+}
+
+/// A folder with neither is opened by the one ONNX model in it.
+fn onnx_in_folder(folder: &Path, options: &OpenOptions) -> Result<Model, Error> {
+    match files_ending(folder, "onnx")?.as_slice() {
+        [] => Err(no_weights(folder)),
+        [file] => alone(folder, file, options),
+        files @ [one, two, ..] => {
+            let found =
+                format!("this folder has {} ONNX models, {} and {} among them", files.len(), shown(one), shown(two));
+            Err(Error::new(folder, ErrorKind::Stranger { found: found.into(), advice: "give one of the files" }))
+        }
+    }
+}
+
+/// The one model of a folder: what was given is the folder, and what is made of it is one too.
+fn alone(folder: &Path, file: &Path, options: &OpenOptions) -> Result<Model, Error> {
+    let model = open_file(file, options)?;
+    Ok(Model { origin: Origin::Folder(folder.to_path_buf()), ..model })
 }
 
 fn shown(file: &Path) -> String {
@@ -144,7 +163,7 @@ fn files_ending(folder: &Path, ending: &str) -> Result<Vec<PathBuf>, Error> {
 fn no_weights(folder: &Path) -> Error {
     let others: Vec<PathBuf> =
         ["pt", "pth", "bin"].iter().filter_map(|end| files_ending(folder, end).ok()).flatten().collect();
-    let none = "this folder has no .safetensors, pytorch_model.bin or .gguf file";
+    let none = "this folder has no .safetensors, pytorch_model.bin, .gguf or .onnx file";
     let (found, advice) = match others.first() {
         Some(file) => {
             (Cow::Owned(format!("{none}, but {}", shown(file))), "give that file itself, if it holds the weights")

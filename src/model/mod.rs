@@ -14,6 +14,7 @@ pub mod graph;
 pub mod modules;
 #[cfg(test)]
 mod named;
+mod onnx;
 mod open;
 mod product;
 pub mod roles;

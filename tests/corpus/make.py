@@ -12,6 +12,8 @@ import struct
 from pathlib import Path
 
 import make_gguf
+import make_numpy
+import make_onnx
 import make_pytorch_bad
 import make_runtimes
 import torch_files
@@ -157,14 +159,14 @@ def strangers() -> list[tuple[str, bytes, str]]:
         ("list.json", b'[{"a": 1}]', "this is a JSON text"),
         ("index.json", b'{"weight_map": {"a": "x.safetensors"}}', "JSON index of a folder's shards"),
         ("recipe.toml", b'# mine\nversion = 1\n[[rule]]\nmatch = "*"\nscheme = "int4"\n', "looks like a recipe: give it with --recipe"),
-        ("checkpoint.bin", b"PK\x03\x04" + bytes(60), "no directory of an archive"),
-        ("archive.zip", torch_files.archive({"a.txt": b"a"}), "this is a zip archive, and not one of PyTorch"),
+        ("checkpoint.bin", b"PK\x03\x04" + bytes(60), "there is no directory of an archive"),
+        ("archive.zip", torch_files.archive({"a.txt": b"a"}), "this is a zip archive with neither PyTorch's data.pkl nor"),
         ("nothing.pt", b"PK\x05\x06" + bytes(18), "empty zip archive"),
         ("old.pth", b"\x80\x02}q\x00.", "it is an empty dict, and no tensor is in it"),
         ("llama.bin", b"lmgg" + bytes(60), "old GGML file"),
-        ("net.onnx", b"\x08\x07\x12\x07pytorch\x1a\x051.13.1", "ONNX"),
+        ("net.onnx", b"\x08\x07\x12\x07pytorch\x1a\x061.13.1", "ONNX file, the model: it has no graph"),
         ("net.tflite", b"\x1c\0\0\0TFL3" + bytes(20), "TensorFlow Lite"),
-        ("array.npy", b"\x93NUMPY\1\0v\0", "NumPy array"),
+        ("array.npy", b"\x93NUMPY\1\0v\0", "NumPy file, the array: it ends in its header"),
         ("keras.h5", b"\x89HDF\r\n\x1a\n" + bytes(20), "HDF5"),
         ("model.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\3", "gzip"),
         ("model.zst", b"\x28\xb5\x2f\xfd" + bytes(20), "zstd"),
@@ -397,7 +399,7 @@ def folders() -> list[tuple[str, dict[str, bytes | str], str]]:
         ("packed_beside", {"model.spk": own, "x.safetensors": a}, 'ok: "x.safetensors" stands beside model.spk'),
         ("extra_shard", {INDEX: index(a="one"), "one.safetensors": a, "two.safetensors": b}, 'ok: "two.safetensors" is not in the index'),
         ("extra_tensor", {INDEX: index(a="one"), "one.safetensors": both}, 'ok: 1 tensor is not in the index and left alone, the first is "c.weight"'),
-        ("only_config", {"config.json": "{}"}, "this folder has no .safetensors, pytorch_model.bin or .gguf file: give the folder"),
+        ("only_config", {"config.json": "{}"}, "this folder has no .safetensors, pytorch_model.bin, .gguf or .onnx file: give the folder"),
         ("only_pickle", {"other.pt": b"PK\3\4"}, 'but "other.pt": give that file itself'),
         ("ok_pytorch", {"pytorch_model.bin": torch("a", "b"), "training_args.bin": b"\x80\x02}."}, "ok"),
         ("ok_pytorch_index", {**torch_index, first: torch("a"), second: torch("b")}, "ok"),
@@ -476,13 +478,15 @@ def main() -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content.encode() if isinstance(content, str) else content)
 
-    for folder in ("header", "stranger", "packed", "gguf", "pickle", "index", "folder", "recipe", "tokenizer", "conversion", "runtimes"):
+    for folder in ("header", "stranger", "packed", "gguf", "onnx", "numpy", "pickle", "index", "folder", "recipe", "tokenizer", "conversion", "runtimes"):
         shutil.rmtree(HERE / folder, ignore_errors=True)
     for folder, suffix, cases in (
         ("header", ".safetensors", headers()),
         ("stranger", "", strangers()),
         ("packed", ".spk", packed() + blocked()),
         ("gguf", ".gguf", make_gguf.files()),
+        ("onnx", ".onnx", make_onnx.files()),
+        ("numpy", "", make_numpy.files()),
         ("pickle", ".pt", make_pytorch_bad.files()),
         ("tokenizer", ".json", make_gguf.tokenizers()),
         ("index", ".json", indexes()),
@@ -491,7 +495,7 @@ def main() -> None:
         for name, content, expected in cases:
             put(f"{folder}/{name}{suffix}", content)
             lines.append(f"{folder}/{name}{suffix}\t{expected}")
-    cases = [("folder", folders() + make_gguf.sets()), ("conversion", make_gguf.conversions()), ("runtimes", make_runtimes.folders())]
+    cases = [("folder", folders() + make_gguf.sets() + make_onnx.folders()), ("conversion", make_gguf.conversions()), ("runtimes", make_runtimes.folders())]
     for folder, name, files, expected in ((folder, *case) for folder, cases in cases for case in cases):
         (HERE / folder / name).mkdir(parents=True)
         for file, content in files.items():
