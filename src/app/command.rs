@@ -8,6 +8,7 @@ use crate::recipe::{Scheme, Target};
 use crate::session::dial::Dial;
 use crate::session::presets::Choice;
 use crate::session::trouble::Next;
+use crate::share::forms;
 use egui::{Key, KeyboardShortcut, Modifiers};
 use std::path::PathBuf;
 
@@ -96,6 +97,8 @@ pub enum Command {
     AskSaveRecipe,
     /// Save the recipe there.
     SaveRecipe(PathBuf),
+    /// Put the choice on the clipboard in the form at this position of [`FORMS`](crate::share::forms::FORMS).
+    CopyAs(usize),
     /// Load a recipe from there.
     LoadRecipe(PathBuf),
     /// Between dark and light.
@@ -140,6 +143,8 @@ pub const OPEN: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND, Key
 pub const EXPORT: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND, Key::E);
 /// Ctrl+S.
 pub const SAVE: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND, Key::S);
+/// Ctrl+Shift+C.
+pub const COPY_COMMAND: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND.plus(Modifiers::SHIFT), Key::C);
 /// Ctrl+A, when nothing is being typed.
 pub const SELECT_ALL: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND, Key::A);
 /// L, when nothing is being typed.
@@ -163,6 +168,7 @@ pub fn from_keys(ui: &egui::Ui, view: &View, in_front: Option<Command>) -> Vec<C
             (OPEN, Command::AskOpen),
             (EXPORT, Command::AskExport),
             (SAVE, Command::AskSaveRecipe),
+            (COPY_COMMAND, Command::CopyAs(forms::COMMAND)),
         ];
         for (shortcut, command) in table {
             if input.consume_shortcut(&shortcut) {

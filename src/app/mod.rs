@@ -20,6 +20,7 @@ pub mod raster;
 mod recovery;
 mod screenshot;
 pub mod selection;
+mod share;
 pub mod shot;
 pub mod soft;
 pub mod start;

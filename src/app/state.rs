@@ -1,6 +1,7 @@
 //! What the window remembers between frames that is not the model's: selection, filter, open dialog, where a drag began.
 
 use super::hand::Hand;
+use super::panels::copy_as::Refusals;
 use super::recovery::Offer;
 use super::taken::Taken;
 use crate::model::Model;
@@ -204,8 +205,12 @@ pub struct View {
     pub chooser: Option<Chooser>,
     /// Something that the last action could not do, in words.
     pub refusal: Option<String>,
-    /// What the last action did, in words.
+    /// What the last action did, in words; gone with the next one.
+    pub done: Option<String>,
+    /// What is worth knowing for longer.
     pub notice: Option<String>,
+    /// Which forms the recipe has no words in, when the menu of them was opened.
+    pub refusals: Option<Refusals>,
     /// Why no model is open.
     pub failure: Option<String>,
     /// What an earlier session left behind.
@@ -250,7 +255,9 @@ impl View {
             dialog: None,
             chooser: None,
             refusal: None,
+            done: None,
             notice: None,
+            refusals: None,
             failure: None,
             offer: None,
             saved_as: None,

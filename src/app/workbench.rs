@@ -7,6 +7,7 @@ use super::export_dialog::{file_stem, suggested_name};
 use super::hand;
 use super::panels;
 use super::recovery;
+use super::share;
 use super::state::{Dialog, Preferences, Tab, View};
 use super::taken::Taken;
 use super::theme::{self, tokens};
@@ -210,8 +211,11 @@ impl Workbench {
             }
             _ => {}
         }
-        self.view.refusal = None;
+        (self.view.refusal, self.view.done) = (None, None);
         match command {
+            Command::CopyAs(at) => {
+                self.live.iter().for_each(|live| share::copy_as(ctx, live, &mut self.view, at));
+            }
             Command::AskOpen => self.view.dialog = Some(Dialog::Open { path: String::new() }),
             Command::Open(path) => self.open(ctx, &path),
             Command::CloseDialog => self.view.dialog = None,

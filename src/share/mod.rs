@@ -7,17 +7,20 @@
 //! | [`llama_cpp`] | `--tensor-type-file` and its command line; and such a file as a recipe |
 //! | [`report`] | one self-contained HTML page with its plots |
 //! | [`csv`] | a line per tensor |
+//! | [`forms`] | the list of the forms that are text to be pasted somewhere |
 //!
 //! Everything here is text from what was estimated; nothing is computed, and nothing is written.
 
 pub mod command;
 pub mod csv;
+pub mod forms;
 pub mod llama_cpp;
 pub mod report;
 
 use crate::estimate::ModelEstimate;
 use crate::model::Model;
 use crate::recipe::{Plan, Recipe};
+use std::path::Path;
 
 /// What is told: a plan with what it comes to.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +33,16 @@ pub struct Told<'a> {
     pub plan: &'a Plan,
     /// What it comes to.
     pub estimate: &'a ModelEstimate,
+}
+
+/// What a report's file is to hold, by its ending: a page for `.html` and `.htm`, a table for `.csv`, and nothing else.
+#[must_use]
+pub fn by_ending(out: &Path) -> Option<fn(Told<'_>) -> String> {
+    match out.extension()?.to_str()?.to_lowercase().as_str() {
+        "html" | "htm" => Some(report::html),
+        "csv" => Some(csv::csv),
+        _ => None,
+    }
 }
 
 /// Why a choice cannot be told to another program.

@@ -10,7 +10,7 @@ use crate::session::Live;
 use egui::{Align, Layout, Ui, vec2};
 
 /// Draws the header.
-pub fn header_ui(ui: &mut Ui, live: &Live, view: &View, preferences: &Preferences, commands: &mut Vec<Command>) {
+pub fn header_ui(ui: &mut Ui, live: &Live, view: &mut View, preferences: &Preferences, commands: &mut Vec<Command>) {
     let t = tokens(ui);
     let rect = ui.max_rect();
     ui.painter().rect_filled(rect, 0.0, t.bg0);
@@ -43,7 +43,7 @@ fn facts(live: &Live) -> Vec<String> {
     ]
 }
 
-fn buttons_ui(ui: &mut Ui, live: &Live, _view: &View, preferences: &Preferences, commands: &mut Vec<Command>) {
+fn buttons_ui(ui: &mut Ui, live: &Live, view: &mut View, preferences: &Preferences, commands: &mut Vec<Command>) {
     let t = tokens(ui);
     let shortcut = |s: &egui::KeyboardShortcut, ui: &Ui| ui.ctx().format_shortcut(s);
     let export = ui
@@ -64,6 +64,7 @@ fn buttons_ui(ui: &mut Ui, live: &Live, _view: &View, preferences: &Preferences,
     {
         commands.push(Command::AskSaveRecipe);
     }
+    super::copy_as::copy_as_ui(ui, live, view, commands);
     let presets = ui.button("Presets…").on_hover_text("Ways of spreading a budget that have a name");
     if presets.clicked() {
         commands.push(Command::AskPreset);

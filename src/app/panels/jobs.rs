@@ -95,6 +95,9 @@ fn message_ui(ui: &mut Ui, live: &Live, view: &View) {
     if let Some(refusal) = &view.refusal {
         return say(ui, Some(Icon::Warning), refusal.clone(), t.warn);
     }
+    if let Some(done) = &view.done {
+        return say(ui, Some(Icon::Check), done.clone(), t.accent);
+    }
     match &live.outcome {
         // What failed is said on top, until it is put away.
         Some(Outcome::Failed(_)) if live.troubles.newest().is_some() => {}
