@@ -32,7 +32,7 @@ pub fn run(args: &RecipeCommandArgs, global: &Global) -> Result<(), Failure> {
         Whom::Command => (command::command(model, recipe, plan), None),
         Whom::LlamaCpp => {
             let estimate = &request.bytes_only();
-            let list = args.out.as_deref().map_or("types.txt".into(), Path::to_string_lossy);
+            let list = args.out.as_deref().map_or(llama_cpp::LIST.into(), Path::to_string_lossy);
             let words = llama_cpp::words(Told { model, recipe, plan, estimate }, &list);
             let words = words.map_err(|error| Failure::Told(error.to_string()))?;
             (words.file, Some(words.command))

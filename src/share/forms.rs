@@ -36,9 +36,9 @@ fn recipe(told: Told<'_>) -> Result<String, Error> {
 }
 
 fn types(told: Told<'_>) -> Result<String, Error> {
-    llama_cpp::words(told).map(|words| words.file)
+    llama_cpp::words(told, llama_cpp::LIST).map(|words| words.file)
 }
 
 fn quantize(told: Told<'_>) -> Result<String, Error> {
-    llama_cpp::words(told).map(|words| words.command)
+    llama_cpp::words(told, llama_cpp::LIST).map(|words| words.command)
 }

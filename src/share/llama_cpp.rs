@@ -11,6 +11,9 @@ use crate::kernels::ggml::BlockType;
 use crate::model::{Format, Model, Origin, Tensor};
 use crate::recipe::{Pattern, Plan, Quantize, Recipe, Rule, Scheme, Target};
 
+/// The name of a list that has none yet.
+pub const LIST: &str = "types.txt";
+
 /// The list of types and the command that uses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Words {
