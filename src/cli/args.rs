@@ -320,6 +320,10 @@ pub enum Whom {
     /// llama-quantize's --tensor-type-file, and its command line on stderr
     #[value(name = "llama.cpp")]
     LlamaCpp,
+    /// llm-compressor's recipe (YAML)
+    LlmCompressor,
+    /// The quantization block of MLX's config.json
+    Mlx,
 }
 
 /// `report`.

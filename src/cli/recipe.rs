@@ -8,7 +8,7 @@ use crate::export::check_not_source;
 use crate::formats::error::{display_path, printable_up_to};
 use crate::recipe::file;
 use crate::session::{Error, Request};
-use crate::share::{Told, command, llama_cpp};
+use crate::share::{Told, command, llama_cpp, llm_compressor, mlx};
 use serde_json::json;
 use std::io::Read;
 use std::path::Path;
@@ -36,6 +36,12 @@ pub fn run(args: &RecipeCommandArgs, global: &Global) -> Result<(), Failure> {
             let words = llama_cpp::words(Told { model, recipe, plan, estimate }, &list);
             let words = words.map_err(|error| Failure::Told(error.to_string()))?;
             (words.file, Some(words.command))
+        }
+        Whom::LlmCompressor | Whom::Mlx => {
+            let estimate = &request.bytes_only();
+            let words = if matches!(args.whom, Whom::Mlx) { mlx::block } else { llm_compressor::recipe };
+            let text = words(Told { model, recipe, plan, estimate });
+            (text.map_err(|error| Failure::Told(error.to_string()))?, None)
         }
     };
     if let Some(out) = &args.out {

@@ -11,13 +11,13 @@
 //!
 //! A folder inside the folder that is read would be a part of the model from then on, copied along by the next export.
 
-use super::{Error, config, others};
+use super::{Error, others};
 use crate::estimate::files::{INDEX, PYTORCH_INDEX};
 use crate::formats::source::Identity;
 use crate::formats::{Limits, index};
 use crate::model::config::CONFIG;
 use crate::model::{Model, OpenOptions, Origin, open};
-use crate::recipe::{Plan, Prune, Target};
+use crate::recipe::{Plan, Prune, Target, runtime_config};
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -331,7 +331,7 @@ fn is_made_config(path: &Path) -> bool {
     const MOST: u64 = 1 << 22;
     let small = std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= MOST);
     let named = path.file_name() == Some(OsStr::new(CONFIG));
-    named && small && std::fs::read(path).is_ok_and(|text| config::is_made_here(&text))
+    named && small && std::fs::read(path).is_ok_and(|text| runtime_config::is_made_here(&text))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Reading an artifact back: every tensor computed again from the source under the recipe inside, and compared.
 
+use super::Error;
 use super::output::by_arithmetic;
 use super::verify_gguf::{faults, is_extra};
-use super::{Error, config};
 use crate::compress::{Joint, Task, fold_chunks, prepare};
 use crate::control::Control;
 use crate::estimate::gguf_file::{conversion_of, name_of};
@@ -15,7 +15,7 @@ use crate::kernels::ggml::BlockType;
 use crate::model::config::CONFIG;
 use crate::model::conversion::interleaved;
 use crate::model::{Format, Model, Origin, Place, Scratch, Tensor};
-use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target};
+use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target, runtime_config};
 use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
@@ -170,7 +170,7 @@ fn layout_of(read: &Tensor) -> Option<Assembly> {
 fn says_what_changed(model: &Model, artifact: &Model, plan: &Plan) -> bool {
     let folder = matches!(artifact.origin, Origin::Folder(_));
     let expected = model.config().is_some() || plan.target.is_folder();
-    !folder || !expected || config::says(artifact.config(), &config::values(model, plan))
+    !folder || !expected || runtime_config::says(artifact.config(), &runtime_config::values(model, plan))
 }
 
 /// Whether what the header of a packed artifact says of a tensor's coding is what its scheme asks for: a kept one lies as
