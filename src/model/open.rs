@@ -164,7 +164,7 @@ pub(super) fn assemble(
     }
     // Only these bear the names that a config speaks of.
     let named = matches!(format, Format::Safetensors | Format::PyTorch);
-    let config = if named { Config::beside(&origin) } else { None };
+    let config = if named { Config::beside(&origin).ok().flatten() } else { None };
     let entries = gather(entries, &sources, config.as_ref());
     let beside = Beside::of(&entries);
     let mut roles = Roles::default();
