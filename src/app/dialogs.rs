@@ -120,7 +120,7 @@ fn open_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<C
     ui.add_space(8.0);
     let choose = || {
         rfd::FileDialog::new()
-            .add_filter("Models and recipes", &["safetensors", "gguf", "spk", "toml"])
+            .add_filter("Models and recipes", &["safetensors", "gguf", "spk", "onnx", "npz", "npy", "toml"])
             .add_filter("All files", &["*"])
             .pick_file()
     };
@@ -222,7 +222,7 @@ fn mask_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<C
 
 /// The system's chooser for a model that another one is to be held against.
 pub(super) fn choose_model() -> Option<PathBuf> {
-    let dialog = rfd::FileDialog::new().add_filter("Models", &["safetensors", "spk", "gguf"]);
+    let dialog = rfd::FileDialog::new().add_filter("Models", &["safetensors", "spk", "gguf", "onnx", "npz", "npy"]);
     dialog.add_filter("All files", &["*"]).pick_file()
 }
 

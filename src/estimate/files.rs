@@ -1,12 +1,16 @@
 //! Which files an artifact has, and which tensors lie in which: one file for a file, the same shards for a folder.
 
 use super::parts;
-use crate::model::{Model, Origin};
+use crate::model::{Format, Model, Origin};
 use crate::recipe::{Plan, Target};
 use std::path::Path;
 
 /// The name of the index beside shards.
 pub const INDEX: &str = "model.safetensors.index.json";
+/// The name of the index beside PyTorch's shards.
+pub const PYTORCH_INDEX: &str = "pytorch_model.bin.index.json";
+/// What the names of PyTorch's files have before those of others.
+const PYTORCH: &str = "pytorch_";
 /// The one file of a dense folder.
 pub const SINGLE: &str = "model.safetensors";
 /// The one file of a `packed` folder.
@@ -41,8 +45,12 @@ pub fn files(model: &Model, target: Target) -> Vec<FilePlan> {
     }
     let one = |(shard, source): (usize, &crate::formats::Source)| {
         let name = source.path().strip_prefix(folder).unwrap_or(Path::new(SINGLE));
-        // A packed file spelled out is safetensors, and says so.
-        let name = name.with_extension("safetensors");
+        // A packed file spelled out is safetensors, and says so; PyTorch's names are none that a loader of safetensors looks for.
+        let mut name = name.with_extension("safetensors");
+        let end = name.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(PYTORCH));
+        if let Some(end) = end.map(str::to_owned).filter(|_| model.format == Format::PyTorch) {
+            name.set_file_name(end);
+        }
         let parts: Vec<_> = name.components().map(|part| part.as_os_str().to_string_lossy()).collect();
         let name = parts.join("/");
         let tensors = all.iter().copied().filter(|&i| model.tensors[i].shard() == shard).collect();

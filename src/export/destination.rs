@@ -11,13 +11,13 @@
 //!
 //! A folder inside the folder that is read would be a part of the model from then on, copied along by the next export.
 
-use super::{Error, config, others};
-use crate::estimate::files::INDEX;
+use super::{Error, others};
+use crate::estimate::files::{INDEX, PYTORCH_INDEX};
 use crate::formats::source::Identity;
 use crate::formats::{Limits, index};
 use crate::model::config::CONFIG;
 use crate::model::{Model, OpenOptions, Origin, open};
-use crate::recipe::{Plan, Prune, Target};
+use crate::recipe::{Plan, Prune, Target, runtime_config};
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -212,7 +212,7 @@ impl Protected {
         }
         match &model.origin {
             Origin::Folder(folder) => {
-                taken.add(&folder.join(INDEX));
+                [INDEX, PYTORCH_INDEX].iter().for_each(|index| taken.add(&folder.join(index)));
                 others::of(model).copied.iter().for_each(|other| taken.add(&folder.join(&other.name)));
             }
             Origin::File(file) => siblings(file).iter().for_each(|path| taken.add(path)),
@@ -299,7 +299,8 @@ fn family(name: &str) -> Option<(&str, &str)> {
 fn named_by(index: &Path) -> Vec<String> {
     let small = std::fs::metadata(index).is_ok_and(|m| m.is_file() && m.len() <= index::LARGEST);
     let text = if small { std::fs::read(index).unwrap_or_default() } else { Vec::new() };
-    index::read_bytes(&text, &Limits::default()).map(|index| index.files).unwrap_or_default()
+    let read = |ending| index::read_bytes_of(&text, ending, &Limits::default());
+    read(index::SAFETENSORS).or_else(|_| read(index::PYTORCH)).map(|index| index.files).unwrap_or_default()
 }
 
 /// Lets a folder be replaced only when nothing in it would be lost: it is empty, or it holds weights that carry a recipe
@@ -321,7 +322,8 @@ fn check_replaceable(model: &Model, out: &Path, folder: &Path) -> Result<(), Err
         let twin = source.map(|source| source.join(name));
         let beside = path.is_file() && twin.as_ref().map_or_else(|| is_made_config(&path), |twin| twin.is_file());
         let is_shard = twin.is_some_and(|twin| model.shards.iter().any(|shard| shard.path() == twin));
-        let weights = ["safetensors", "spk", "gguf"].iter().any(|end| path.extension() == Some(OsStr::new(end)));
+        let endings = ["safetensors", "spk", "gguf", "bin", "pt", "pth"];
+        let weights = endings.iter().any(|end| path.extension() == Some(OsStr::new(end)));
         let options = OpenOptions { access: model.access, ..OpenOptions::default() };
         let made_here = || open(&path, &options).is_ok_and(|model| model.embedded_recipe().is_some());
         let ours = if weights {
@@ -341,7 +343,7 @@ fn is_made_config(path: &Path) -> bool {
     const MOST: u64 = 1 << 22;
     let small = std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= MOST);
     let named = path.file_name() == Some(OsStr::new(CONFIG));
-    named && small && std::fs::read(path).is_ok_and(|text| config::is_made_here(&text))
+    named && small && std::fs::read(path).is_ok_and(|text| runtime_config::is_made_here(&text))
 }
 
 #[cfg(test)]

@@ -22,7 +22,6 @@
 
 mod assembled;
 pub mod atomic;
-mod config;
 mod dense;
 mod destination;
 mod folder;

@@ -3,7 +3,7 @@
 use super::Error;
 use super::atomic::{PREFIX, TemporaryFolder};
 use crate::control::Control;
-use crate::estimate::files::INDEX;
+use crate::estimate::files::{INDEX, PYTORCH_INDEX};
 use crate::model::{Model, Origin};
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -12,6 +12,10 @@ use std::path::{Path, PathBuf};
 
 /// Folders within folders that are followed; deeper ones are nobody's model.
 const DEEPEST: usize = 16;
+
+/// Endings of weights that no loader of a folder like this asks for.
+const OTHER_WEIGHTS: [&str; 9] =
+    [".gguf", ".pth", ".pt", ".ckpt", ".onnx", ".onnx_data", ".onnx.data", ".h5", ".msgpack"];
 
 /// Bytes that are copied between two looks at whether the work was cancelled.
 const BLOCK: u64 = 64 << 20;
@@ -54,7 +58,7 @@ fn look_into(folder: &Path, inside: &Path, shards: &HashSet<&Path>, others: &mut
     for item in items.filter_map(Result::ok) {
         let (name, path) = (inside.join(item.file_name()), item.path());
         let text = item.file_name().to_string_lossy().into_owned();
-        if shards.contains(name.as_path()) || text.starts_with(PREFIX) || name == Path::new(INDEX) {
+        if shards.contains(name.as_path()) || text.starts_with(PREFIX) || is_index(&name) {
             continue;
         }
         let top = inside.as_os_str().is_empty();
@@ -71,8 +75,13 @@ fn look_into(folder: &Path, inside: &Path, shards: &HashSet<&Path>, others: &mut
                 continue;
             }
             Ok(kind) if !kind.is_file() => "not a file",
-            Ok(_) if top && [".safetensors", ".spk", ".gguf"].iter().any(|end| text.ends_with(end)) => {
+            Ok(_) if top && [".safetensors", ".spk"].iter().any(|end| text.ends_with(end)) => {
                 "weights of another model"
+            }
+            // The same weights again, wherever they lie: `original/consolidated.00.pth`, `onnx/model.onnx_data`.
+            Ok(_) if OTHER_WEIGHTS.iter().any(|end| text.ends_with(end)) => "weights in another format",
+            Ok(_) if top && text.starts_with("pytorch_model") && text.ends_with(".bin") => {
+                "weights in PyTorch's own format"
             }
             Ok(kind) => {
                 others.copied.push(Other { name, bytes: kind.len() });
@@ -81,6 +90,11 @@ fn look_into(folder: &Path, inside: &Path, shards: &HashSet<&Path>, others: &mut
         };
         others.left.push((name, left));
     }
+}
+
+/// An index speaks of shards that are written anew.
+fn is_index(name: &Path) -> bool {
+    [INDEX, PYTORCH_INDEX].iter().any(|index| name == Path::new(index))
 }
 
 /// Copies a file with its permissions, and syncs it: it may be as large as the weights. `false` when it was cancelled.

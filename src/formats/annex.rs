@@ -28,7 +28,8 @@ pub struct View {
 #[derive(Clone, Debug)]
 enum Brick {
     View(View),
-    Held(Arc<[u8]>),
+    /// Shared as it is: to copy gigabytes into a slice of their own would take them twice.
+    Held(Arc<Vec<u8>>),
 }
 
 /// Everything behind the end of one file.
@@ -63,7 +64,7 @@ impl Annex {
     pub fn hold(&mut self, bytes: Vec<u8>) -> Option<Range<u64>> {
         let len = bytes.len() as u64;
         self.held = self.held.saturating_add(len);
-        self.push(len, Brick::Held(bytes.into()))
+        self.push(len, Brick::Held(Arc::new(bytes)))
     }
 
     fn push(&mut self, bytes: u64, brick: Brick) -> Option<Range<u64>> {
@@ -135,6 +136,19 @@ impl View {
         out.truncate(before + range.len());
         out.drain(..before);
         Ok(())
+    }
+
+    /// All elements in their order, of an array that lies in memory; `None` when it leaves that.
+    pub(super) fn of_bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let len = self.strided.elements()?.checked_mul(self.strided.width)?;
+        let mut out = Vec::new();
+        let fetch = |at: u64, into: &mut [u8]| {
+            let start = usize::try_from(at).map_err(drop)?;
+            let from = bytes.get(start..).and_then(|rest| rest.get(..into.len())).ok_or(())?;
+            into.copy_from_slice(from);
+            Ok::<(), ()>(())
+        };
+        self.read(0..len, &mut out, fetch).ok().map(|()| out)
     }
 }
 

@@ -17,20 +17,34 @@ pub const LARGEST: u64 = 100_000_000;
 /// Tensors by name, each with the position of its file in a list without repetitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {
-    /// Relative, slash-separated, plain names that end in `.safetensors`, in bytewise order.
+    /// Relative, slash-separated, plain names with the ending of the shards' format, in bytewise order.
     pub files: Vec<String>,
     /// Tensor to file.
     pub tensors: BTreeMap<String, usize>,
 }
 
-/// Reads the text of an index. Nothing of it but `weight_map` is believed or kept.
+/// The ending of shards that are safetensors.
+pub const SAFETENSORS: &str = ".safetensors";
+
+/// The ending of PyTorch's shards.
+pub const PYTORCH: &str = ".bin";
+
+/// Reads the text of an index of safetensors shards. Nothing of it but `weight_map` is believed or kept.
 ///
 /// # Errors
 /// The first rule that it breaks: JSON, no name twice, plain file names only, at least one.
 pub fn read_bytes(bytes: &[u8], limits: &Limits) -> Result<Index, ErrorKind> {
+    read_bytes_of(bytes, SAFETENSORS, limits)
+}
+
+/// [`read_bytes`] for shards whose names have this ending.
+///
+/// # Errors
+/// As [`read_bytes`].
+pub fn read_bytes_of(bytes: &[u8], ending: &'static str, limits: &Limits) -> Result<Index, ErrorKind> {
     let (verdict, left) = (Verdict::default(), Cell::new(limits.skipped));
     let skip = Skip { verdict: &verdict, left: &left, place: INDEX, allowed: limits.skipped };
-    let index = read_document(bytes, INDEX, &verdict, Members { limits, skip })?;
+    let index = read_document(bytes, INDEX, &verdict, Members { limits, ending, skip })?;
     if index.tensors.is_empty() {
         return Err(bad("its weight_map names no tensor; save or download it again"));
     }
@@ -44,7 +58,14 @@ fn bad(what: impl Into<String>) -> ErrorKind {
 /// The document's object.
 struct Members<'h> {
     limits: &'h Limits,
+    ending: &'static str,
     skip: Skip<'h>,
+}
+
+impl<'h> Members<'h> {
+    fn weight_map(&self) -> WeightMap<'h> {
+        WeightMap { verdict: self.skip.verdict, limits: self.limits, ending: self.ending }
+    }
 }
 
 impl<'de> Document<'de> for Members<'_> {
@@ -55,7 +76,7 @@ impl<'de> Document<'de> for Members<'_> {
         let (mut index, mut others) = (None, HashSet::new());
         while let Some(key) = members.next_key::<String>()? {
             let twice = if key == "weight_map" {
-                index.replace(members.next_value_seed(Seed(WeightMap { verdict, limits: self.limits }))?).is_some()
+                index.replace(members.next_value_seed(Seed(self.weight_map()))?).is_some()
             } else {
                 members.next_value_seed(Seed(self.skip))?;
                 !others.insert(key.clone())
@@ -75,6 +96,7 @@ impl<'de> Document<'de> for Members<'_> {
 struct WeightMap<'h> {
     verdict: &'h Verdict,
     limits: &'h Limits,
+    ending: &'static str,
 }
 
 impl<'de> Take<'de> for WeightMap<'_> {
@@ -91,7 +113,7 @@ impl<'de> Take<'de> for WeightMap<'_> {
         let mut positions: HashMap<String, usize> = HashMap::new();
         while let Some(tensor) = members.next_key::<String>()? {
             let file = |found: Found<'_>| {
-                let name = plain_name(&tensor, found)?;
+                let name = plain_name(&tensor, found, self.ending)?;
                 if let Some(&position) = positions.get(name) {
                     return Ok(position);
                 }
@@ -136,7 +158,7 @@ impl Index {
 }
 
 /// The file of a tensor, when it is a plain name inside the folder.
-fn plain_name<'a>(tensor: &str, found: Found<'a>) -> Result<&'a str, ErrorKind> {
+fn plain_name<'a>(tensor: &str, found: Found<'a>, ending: &str) -> Result<&'a str, ErrorKind> {
     let tensor = quoted(tensor);
     let Found::Text(file) = found else {
         return Err(bad(format!("tensor {tensor} is mapped to {found}, not to the name of a file")));
@@ -146,8 +168,8 @@ fn plain_name<'a>(tensor: &str, found: Found<'a>) -> Result<&'a str, ErrorKind> 
         () if !is_plain(file) => {
             Err(bad(format!("tensor {tensor} is mapped to {shown}; only names inside this folder are followed")))
         }
-        () if !file.ends_with(".safetensors") => {
-            Err(bad(format!("tensor {tensor} is mapped to {shown}; only .safetensors files are opened")))
+        () if !file.ends_with(ending) => {
+            Err(bad(format!("tensor {tensor} is mapped to {shown}; only {ending} files are opened")))
         }
         () => Ok(file),
     }

@@ -1,7 +1,7 @@
 //! Bytes to tables: the only room that reads model files, and the first to doubt what they say.
 //!
 //! ```text
-//! path ─► sniff ─► Source (mapped, or read in pieces) ─► safetensors | packed | gguf ─► Table: names, dtypes, shapes, ranges
+//! path ─► sniff ─► Source (mapped, or read in pieces) ─► safetensors | packed | gguf | … ─► Table: names, dtypes, shapes, ranges
 //! ```
 //!
 //! A reader here checks every number of a header before it enters arithmetic or sizes an allocation, and answers with an
@@ -33,11 +33,16 @@ pub mod gguf;
 pub mod index;
 pub mod json;
 pub mod limits;
+pub mod npy;
+pub mod npz;
+pub mod onnx;
 pub mod packed;
 mod packed_code;
 mod packed_coding;
 pub mod packed_layout;
 mod packed_tensor;
+pub mod pickle;
+pub mod pytorch;
 pub mod safetensors;
 pub mod sniff;
 pub mod source;
@@ -62,6 +67,8 @@ pub struct Table {
     pub metadata: BTreeMap<String, String>,
     /// What a GGUF file says beside its tensors.
     pub gguf: Option<Box<gguf::Head>>,
+    /// What an ONNX file says of tensors that lie in other files.
+    pub onnx: Option<Box<onnx::Head>>,
     /// What tensors with a place behind the file's end are made of.
     pub annex: annex::Annex,
     /// What was left alone or is shared, a sentence each.

@@ -12,6 +12,14 @@ pub enum Kind {
     Packed,
     /// llama.cpp's container.
     Gguf,
+    /// A graph of ONNX.
+    Onnx,
+    /// One array of NumPy.
+    Npy,
+    /// A zip archive, whose members tell what it is.
+    Zip,
+    /// A pickle of Python, as PyTorch's files are that are no archives.
+    Pickle,
     /// Something else that people try to open, with its name and what to do.
     Stranger {
         /// "this is a …"
@@ -32,11 +40,6 @@ const MAGICS: &[(&[u8], &str, &str)] = &[
     (b"lmgg", "this is an old GGML file", OLD_GGML),
     (b"fmgg", "this is an old GGML file", OLD_GGML),
     (b"tjgg", "this is an old GGML file", OLD_GGML),
-    (
-        b"PK\x03\x04",
-        "this is a zip archive (a PyTorch .pt or .bin checkpoint, or .npz)",
-        "it is not opened; save the weights with safetensors.torch.save_file and open that",
-    ),
     (b"PK\x05\x06", "this is an empty zip archive", "download it again, or save the weights as safetensors"),
     (b"version https://git-lfs", "this is a Git LFS pointer, not the file itself", "run `git lfs pull` in its folder"),
     (b"\x28\xb5\x2f\xfd", "this is a file compressed with zstd", UNPACK),
@@ -44,7 +47,6 @@ const MAGICS: &[(&[u8], &str, &str)] = &[
     (b"BZh", "this is a file compressed with bzip2", UNPACK),
     (b"7z\xbc\xaf\x27\x1c", "this is a 7z archive", UNPACK),
     (b"\x1f\x8b", "this is a gzip file", "unpack it with `gunzip` first"),
-    (b"\x93NUMPY", "this is a NumPy array (.npy)", "save it with safetensors.numpy.save_file and open that"),
     (b"\x89HDF\r\n\x1a\n", "this is an HDF5 file (Keras weights)", "convert the weights to safetensors and open that"),
     (b"\x7fELF", "this is a program, not a weight file", "give the .safetensors file or its folder"),
     (b"\x89PNG\r\n\x1a\n", "this is a picture (PNG), not a weight file", "give the .safetensors file or its folder"),
@@ -66,14 +68,17 @@ pub fn sniff(head: &[u8]) -> Kind {
     if looks_like_header(head) {
         return Kind::Safetensors;
     }
+    if head.starts_with(super::npy::MAGIC) {
+        return Kind::Npy;
+    }
+    if head.starts_with(super::zip::MAGIC) {
+        return Kind::Zip;
+    }
     if let Some((_, found, advice)) = MAGICS.iter().find(|(magic, ..)| head.starts_with(magic)) {
         return stranger(found, advice);
     }
     if matches!(head, [0x80, 2..=5, ..]) {
-        return stranger(
-            "this is a Python pickle (an old PyTorch checkpoint)",
-            "pickles can run code and are never opened; save the weights with safetensors.torch.save_file",
-        );
+        return Kind::Pickle;
     }
     if head.get(4..8) == Some(b"TFL3") {
         return stranger("this is a TensorFlow Lite model", "convert its weights to safetensors and open that");
@@ -81,12 +86,8 @@ pub fn sniff(head: &[u8]) -> Kind {
     if head.get(257..262) == Some(b"ustar") {
         return stranger("this is a tar archive", UNPACK);
     }
-    // An ONNX model is a protobuf that opens with field 1 (ir_version, a small varint) and then field 2 or 7.
-    if matches!(head, [0x08, 1..=20, 0x12 | 0x3a, ..]) {
-        return stranger(
-            "this looks like an ONNX model",
-            "reading ONNX is not built yet; export the weights to safetensors",
-        );
+    if super::onnx::looks_like(head) {
+        return Kind::Onnx;
     }
     text(head).unwrap_or(Kind::Safetensors)
 }
@@ -147,14 +148,11 @@ mod tests {
         let mut tar = vec![b'm'; 512];
         tar[257..262].copy_from_slice(b"ustar");
         for (head, word) in [
-            (&b"PK\x03\x04\0\0"[..], "zip"),
-            (b"PK\x05\x06\0\0", "zip"),
-            (b"\x80\x02}q\x00", "pickle"),
+            (&b"PK\x05\x06\0\0"[..], "zip"),
             (b"version https://git-lfs.github.com/spec/v1\n", "LFS"),
             (b"\n <!DOCTYPE html>", "HTML"),
             (b"\xef\xbb\xbf<HTML><head>", "HTML"),
             (b"<?xml version='1.0'?><Error>", "XML"),
-            (b"\x08\x07\x12\x07pytorch", "ONNX"),
             (b"{\"weight_map\": {", "index"),
             (b"{\n  \"a\": 1", "JSON"),
             (b"[1]", "JSON"),
@@ -174,7 +172,21 @@ mod tests {
         }
         assert_eq!(sniff(b"\x10\0\0\0\0\0\0\0{\"a\":"), Kind::Safetensors);
         assert_eq!(sniff(b"\x80\x02\0\0\0\0\0\0{\"a\":"), Kind::Safetensors);
+        assert_eq!(sniff(b"PK\x03\x04\0\0"), Kind::Zip);
+        assert_eq!(sniff(b"\x80\x02}q\x00"), Kind::Pickle);
+        assert_eq!(sniff(b"PK\x03\x04\0\0\0\0{"), Kind::Safetensors);
         assert_eq!(sniff(b"GGUF\x03\0\0\0"), Kind::Gguf);
+        assert_eq!(sniff(b"\x93NUMPY\x01\0"), Kind::Npy);
+        assert_eq!(sniff(b"PK\x03\x04\0\0"), Kind::Zip);
+        // Its producer follows the version, or its graph, or the operators it needs; a length may go past the head.
+        for onnx in [
+            &b"\x08\x07\x12\x07pytorch"[..],
+            b"\x08\x0a\x3a\x90\xce\x6d",
+            b"\x08\x08\x42\x02\x10\x11\x3a\x90\xce\x6d\x12",
+        ] {
+            assert_eq!(sniff(onnx), Kind::Onnx);
+        }
+        assert_eq!(sniff(b"\x10\0\0\0\0\0\0\0{\"a\":"), Kind::Safetensors);
         assert_eq!(sniff(b""), Kind::Safetensors);
         assert_eq!(sniff(&[0xff; 64]), Kind::Safetensors);
     }

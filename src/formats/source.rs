@@ -9,6 +9,7 @@ use super::annex::{Annex, Found};
 use super::descriptors::Reader;
 use super::error::{Error, ErrorKind};
 use super::fault::Guard;
+use std::borrow::Cow;
 use std::fs::{File, Metadata};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ pub enum Access {
     Read,
 }
 
-/// The bytes of one file, or of an asset inside the program.
+/// The bytes of one file, or bytes that are in memory.
 #[derive(Debug)]
 pub struct Source {
     path: PathBuf,
@@ -37,7 +38,7 @@ pub struct Source {
 
 #[derive(Debug)]
 enum Bytes {
-    Embedded(&'static [u8]),
+    Held(Cow<'static, [u8]>),
     Mapped(Map),
     File(Reader),
 }
@@ -126,13 +127,18 @@ impl Source {
     /// Wraps bytes that are part of the program.
     #[must_use]
     pub fn embedded(name: &str, bytes: &'static [u8]) -> Self {
-        Self {
-            path: PathBuf::from(name),
-            bytes: Bytes::Embedded(bytes),
-            identity: None,
-            note: None,
-            annex: Annex::default(),
-        }
+        Self::of_bytes(name, bytes.into())
+    }
+
+    /// Wraps bytes that were unpacked, or came from somewhere else than a file.
+    #[must_use]
+    pub fn in_memory(name: &str, bytes: Vec<u8>) -> Self {
+        Self::of_bytes(name, bytes.into())
+    }
+
+    fn of_bytes(name: &str, bytes: Cow<'static, [u8]>) -> Self {
+        let path = PathBuf::from(name);
+        Self { path, bytes: Bytes::Held(bytes), identity: None, note: None, annex: Annex::default() }
     }
 
     /// Puts behind the file's end what its tensors are made of besides.
@@ -146,13 +152,13 @@ impl Source {
         self.note.as_deref()
     }
 
-    /// Where it was opened from; the asset's name for an embedded one.
+    /// Where it was opened from; the name given to bytes in memory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its state when it was opened; `None` for an embedded one.
+    /// Its state when it was opened; `None` for bytes in memory.
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
@@ -162,7 +168,7 @@ impl Source {
     #[must_use]
     pub fn len(&self) -> u64 {
         match &self.bytes {
-            Bytes::Embedded(bytes) => bytes.len() as u64,
+            Bytes::Held(bytes) => bytes.len() as u64,
             Bytes::Mapped(map) => map.bytes.len() as u64,
             Bytes::File(reader) => reader.len(),
         }
@@ -188,7 +194,7 @@ impl Source {
         let at = self.bounds(&range)?;
         let outside = || self.past_end();
         match &self.bytes {
-            Bytes::Embedded(bytes) => bytes.get(at).map(work).ok_or_else(outside),
+            Bytes::Held(bytes) => bytes.get(at).map(work).ok_or_else(outside),
             Bytes::Mapped(map) => {
                 let result = map.bytes.get(at).map(work).ok_or_else(outside);
                 if map.guard.is_cut() { Err(self.cut()) } else { result }
@@ -202,14 +208,14 @@ impl Source {
         }
     }
 
-    /// The bytes of a range, as a copy in `scratch` that nothing can change any more; those of an asset where they are.
+    /// The bytes of a range, as a copy in `scratch` that nothing can change any more; those in memory where they are.
     ///
     /// # Errors
     /// As [`Source::with`].
     pub fn read<'a>(&'a self, range: Range<u64>, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], Error> {
         match &self.bytes {
             _ if range.end > self.len() => self.annexed(range, scratch),
-            Bytes::Embedded(bytes) => bytes.get(self.bounds(&range)?).ok_or_else(|| self.past_end()),
+            Bytes::Held(bytes) => bytes.get(self.bounds(&range)?).ok_or_else(|| self.past_end()),
             Bytes::Mapped(_) => {
                 scratch.clear();
                 self.with(range, &mut Vec::new(), |bytes| scratch.extend_from_slice(bytes))?;
@@ -243,7 +249,7 @@ impl Source {
         };
         let place = self.bounds(&(at..at.saturating_add(into.len() as u64)))?;
         match &self.bytes {
-            Bytes::Embedded(bytes) => from(bytes, place, into),
+            Bytes::Held(bytes) => from(bytes, place, into),
             Bytes::Mapped(map) => from(&map.bytes, place, into),
             Bytes::File(reader) => reader.fill(into, at).map_err(|kind| Error::new(&self.path, kind)),
         }

@@ -1,7 +1,12 @@
 //! `config.json` beside the weights: the few numbers that say how wide a network is built, read where a choice depends on them.
+//!
+//! Python writes numbers that JSON does not have: NaN, Infinity and -Infinity. They are read as null, and stay as they are in the
+//! text, of which only the values that change are written anew.
 
 use super::Origin;
+use crate::formats::error::display_path;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -14,23 +19,39 @@ const BYTES: u64 = 1 << 22;
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     map: Map<String, Value>,
+    /// The text that it was read from.
+    text: String,
 }
 
 impl Config {
-    /// The config of a folder, or the one beside a file; `None` when there is none that can be read.
-    pub(super) fn beside(origin: &Origin) -> Option<Self> {
+    /// The config of a folder, or the one beside a file; `None` where there is none.
+    ///
+    /// # Errors
+    /// Why one that is there cannot be read, with its path and what to do.
+    pub(super) fn beside(origin: &Origin) -> Result<Option<Self>, String> {
         let folder: PathBuf = match origin {
             Origin::Folder(folder) => folder.clone(),
             Origin::File(file) => file.parent().unwrap_or(Path::new("")).to_path_buf(),
-            Origin::Demo(_) => return None,
+            Origin::Demo(_) => return Ok(None),
         };
-        Self::parse(&read_small(&folder.join(CONFIG), BYTES)?)
+        let path = folder.join(CONFIG);
+        if path.symlink_metadata().is_err() {
+            return Ok(None);
+        }
+        let read = read_checked(&path, BYTES).and_then(|text| Self::read(&text));
+        read.map(Some).map_err(|why| format!("{}: {why}; mend it, and open the model again", display_path(&path)))
     }
 
     /// Reads the text of one; `None` when it is not a JSON object.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
-        serde_json::from_slice(text).ok().map(|map| Self { map })
+        Self::read(text).ok()
+    }
+
+    fn read(text: &[u8]) -> Result<Self, String> {
+        let text = String::from_utf8(text.to_vec()).map_err(|_| "it is not UTF-8 text".to_owned())?;
+        let map = serde_json::from_str(&without_names_of_numbers(&text));
+        map.map(|map| Self { map, text }).map_err(|error| format!("it is no JSON object that can be read ({error})"))
     }
 
     /// The number under a key.
@@ -94,29 +115,116 @@ impl Config {
         ["model_type", "architectures", "architecture"].iter().any(|key| self.says(key))
     }
 
-    /// The text with some values changed, and those left out that are `None`; everything else as it was.
+    /// The text with some values changed, and those left out that are `None`; everything else as it stands there.
     #[must_use]
     pub fn with(&self, values: &[(&str, Option<Value>)]) -> String {
-        let mut map = self.map.clone();
+        let mut members: Vec<(String, String)> = Vec::new();
+        for (key, text) in members_of(&self.text) {
+            // Of a key that comes twice the last is meant.
+            members.retain(|(known, _)| *known != key);
+            members.push((key, text.to_owned()));
+        }
         for (key, value) in values {
-            match value {
-                Some(value) => drop(map.insert((*key).to_owned(), value.clone())),
-                None => drop(map.remove(*key)),
+            let at = members.iter().position(|(known, _)| known == key);
+            match (value, at) {
+                (Some(value), Some(at)) if self.map.get(*key) != Some(value) => members[at].1 = indented(value),
+                (Some(_), Some(_)) | (None, None) => {}
+                (Some(value), None) => members.push(((*key).to_owned(), indented(value))),
+                (None, Some(at)) => drop(members.remove(at)),
             }
         }
-        format!("{:#}\n", Value::Object(map))
+        let lines: Vec<String> =
+            members.iter().map(|(key, text)| format!("  {}: {text}", Value::from(key.as_str()))).collect();
+        if lines.is_empty() { "{}\n".to_owned() } else { format!("{{\n{}\n}}\n", lines.join(",\n")) }
     }
+}
+
+/// A value as a member of an object is written.
+fn indented(value: &Value) -> String {
+    format!("{value:#}").replace('\n', "\n  ")
+}
+
+/// The members of a text that is known to be an object: each key, and its value as it is written.
+fn members_of(text: &str) -> Vec<(String, &str)> {
+    let (mut out, mut depth, mut start, mut key) = (Vec::new(), 0_usize, 0, String::new());
+    for (at, sign) in signs(text) {
+        match sign {
+            b'{' | b'[' => {
+                depth += 1;
+                start = if depth == 1 { at + 1 } else { start };
+            }
+            b':' if depth == 1 => {
+                key = serde_json::from_str(text[start..at].trim()).unwrap_or_default();
+                start = at + 1;
+            }
+            b',' | b'}' if depth == 1 => {
+                let value = text[start..at].trim();
+                if !value.is_empty() {
+                    out.push((std::mem::take(&mut key), value));
+                }
+                start = at + 1;
+                depth -= usize::from(sign == b'}');
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    out
+}
+
+/// The bytes of a text that stand in no string, with their places.
+fn signs(text: &str) -> impl Iterator<Item = (usize, u8)> {
+    let (mut inside, mut escaped) = (false, false);
+    text.bytes().enumerate().filter(move |&(_, byte)| {
+        let was_inside = inside;
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if inside => escaped = true,
+            b'"' => inside = !inside,
+            _ => {}
+        }
+        !was_inside && byte != b'"'
+    })
+}
+
+/// The text with null in place of Python's names of numbers.
+fn without_names_of_numbers(text: &str) -> Cow<'_, str> {
+    const NAMES: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
+    let (mut out, mut done) = (String::new(), 0);
+    for (at, _) in signs(text).filter(|(_, sign)| matches!(sign, b'-' | b'I' | b'N')) {
+        let name = if at < done { None } else { NAMES.iter().find(|&&name| text[at..].starts_with(name)) };
+        if let Some(name) = name {
+            out.push_str(&text[done..at]);
+            out.push_str("null");
+            done = at + name.len();
+        }
+    }
+    if done == 0 {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(&text[done..]);
+    Cow::Owned(out)
 }
 
 /// The bytes of a file beside the weights; `None` when it is not there, cannot be read, or is longer than `most`.
 pub(super) fn read_small(path: &Path, most: u64) -> Option<Vec<u8>> {
+    read_checked(path, most).ok()
+}
+
+/// The same, with the reason where it is not read.
+fn read_checked(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    let told = |error: std::io::Error| format!("it cannot be read ({error})");
+    let metadata = std::fs::metadata(path).map_err(told)?;
     // A pipe would be waited for.
-    if !std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= most) {
-        return None;
+    if !metadata.is_file() {
+        return Err("it is no file".to_owned());
+    }
+    if metadata.len() > most {
+        return Err(format!("it is {} bytes long, more than the {most} allowed", metadata.len()));
     }
     let mut bytes = Vec::new();
-    std::fs::File::open(path).ok()?.take(most).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
+    std::fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)).map_err(told)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -137,5 +245,21 @@ mod tests {
         let named = Config::parse(br#"{"architectures": ["Qwen2ForCausalLM"]}"#).unwrap();
         assert_eq!(named.family(), "qwen2");
         assert!(Config::parse(b"[1]").is_none() && Config::parse(b"version https://git-lfs").is_none());
+    }
+    #[test]
+    fn what_does_not_change_keeps_its_text() {
+        let text = r#"{"z": [0.0, Infinity, -Infinity], "a": 123456789012345678901234567890, "say": "NaN, {\"x\": Infinity}",
+            "b": {"c": NaN}, "n": 1, "n": 2, "gone": [1, {"y": 2}]}"#;
+        let config = Config::parse(text.as_bytes()).unwrap();
+        assert_eq!((config.value(&["z"]).unwrap()[1].is_null(), config.number("n")), (true, Some(2)));
+        assert_eq!(config.text(&["say"]), Some("NaN, {\"x\": Infinity}"));
+        let values = [("gone", None), ("n", Some(2.into())), ("new", Some(serde_json::json!({"k": 1})))];
+        let wanted = "{\n  \"z\": [0.0, Infinity, -Infinity],\n  \"a\": 123456789012345678901234567890,\n  \
+            \"say\": \"NaN, {\\\"x\\\": Infinity}\",\n  \"b\": {\"c\": NaN},\n  \"n\": 2,\n  \
+            \"new\": {\n    \"k\": 1\n  }\n}\n";
+        assert_eq!(config.with(&values), wanted);
+        assert_eq!(Config::parse(b"{}").unwrap().with(&[]), "{}\n");
+        assert_eq!(Config::default().with(&[("a", Some(1.into()))]), "{\n  \"a\": 1\n}\n");
+        assert!(Config::parse(b"{\"a\": 1e400}").is_none() && Config::parse(b"{\"a\": Infinite}").is_none());
     }
 }

@@ -10,50 +10,76 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-const INDEX: &str = "model.safetensors.index.json";
-const SINGLE: &str = "model.safetensors";
 const PACKED: &str = "model.spk";
 
-/// Opens a folder: its index, unless a single file also stands there; else its safetensors files.
+/// How the files of one format are named in a folder.
+struct Layout {
+    format: Format,
+    single: &'static str,
+    index: &'static str,
+    /// What its shards begin and end with.
+    shards: (&'static str, &'static str),
+}
+
+const SAFETENSORS: Layout = Layout {
+    format: Format::Safetensors,
+    single: "model.safetensors",
+    index: "model.safetensors.index.json",
+    shards: ("", index::SAFETENSORS),
+};
+
+/// As transformers saved models before there was safetensors. Other `.bin` files are no weights.
+const PYTORCH: Layout = Layout {
+    format: Format::PyTorch,
+    single: "pytorch_model.bin",
+    index: "pytorch_model.bin.index.json",
+    shards: ("pytorch_model", index::PYTORCH),
+};
+
+/// Opens a folder: its index, unless a single file also stands there; else its safetensors files; where there are none, those of
+/// PyTorch.
 pub(super) fn open(folder: &Path, options: &OpenOptions) -> Result<Model, Error> {
     // What stands under one of the three names is meant, even when it turns out to be a pipe or a link to nowhere.
     let stands = |name: &str| folder.join(name).symlink_metadata().is_ok();
     let mut warnings = Vec::new();
-    if stands(PACKED) && !stands(SINGLE) && !stands(INDEX) {
-        warnings.extend(told_others(&safetensors_files(folder)?, &format!("stands beside {PACKED}"), PACKED));
+    if stands(PACKED) && !stands(SAFETENSORS.single) && !stands(SAFETENSORS.index) {
+        warnings.extend(told_others(&SAFETENSORS.files(folder)?, &format!("stands beside {PACKED}"), PACKED));
         return packed_in_folder(folder, &folder.join(PACKED), options, warnings);
     }
+    let has = |layout: &Layout| stands(layout.single) || stands(layout.index);
+    let loose = if has(&SAFETENSORS) { Vec::new() } else { SAFETENSORS.files(folder)? };
+    let layout = match () {
+        () if has(&SAFETENSORS) || !loose.is_empty() => SAFETENSORS,
+        () if has(&PYTORCH) => PYTORCH,
+        () => return gguf_in_folder(folder, options),
+    };
     let mut index_bytes = 0;
-    let shards = if stands(SINGLE) {
-        if stands(INDEX) {
-            warnings.push(format!("{SINGLE} stands beside {INDEX}; the single file was opened, the index left alone"));
+    let Layout { single, index, .. } = layout;
+    let shards = if stands(single) {
+        if stands(index) {
+            warnings.push(format!("{single} stands beside {index}; the single file was opened, the index left alone"));
         } else {
-            let others: Vec<PathBuf> =
-                safetensors_files(folder)?.into_iter().filter(|f| !f.ends_with(SINGLE)).collect();
-            warnings.extend(told_others(&others, &format!("stands beside {SINGLE}"), SINGLE));
+            let others: Vec<PathBuf> = layout.files(folder)?.into_iter().filter(|f| !f.ends_with(single)).collect();
+            warnings.extend(told_others(&others, &format!("stands beside {single}"), single));
         }
-        read_shards(&[folder.join(SINGLE)], options)?
-    } else if stands(INDEX) {
-        let path = folder.join(INDEX);
-        let (index, bytes) = read_index(&path, options)?;
+        read_shards(&[folder.join(single)], &layout, options)?
+    } else if stands(index) {
+        let path = folder.join(index);
+        let (index, bytes) = read_index(&path, &layout, options)?;
         index_bytes = bytes;
         let files = shards_of(&index, folder, &path)?;
         let named: HashSet<&PathBuf> = files.iter().collect();
-        let others: Vec<PathBuf> = safetensors_files(folder)?.into_iter().filter(|f| !named.contains(f)).collect();
+        let others: Vec<PathBuf> = layout.files(folder)?.into_iter().filter(|f| !named.contains(f)).collect();
         warnings.extend(told_others(&others, "is not in the index", "what the index names"));
-        let shards = read_shards(&files, options)?;
+        let shards = read_shards(&files, &layout, options)?;
         keep_mapped(shards, &index, &path, &mut warnings)?
     } else {
-        let files = safetensors_files(folder)?;
-        if files.is_empty() {
-            return gguf_in_folder(folder, options);
-        }
-        read_shards(&files, options)?
+        read_shards(&loose, &layout, options)?
     };
     let bytes = index_bytes + shards.iter().map(|(source, _)| source.len()).sum::<u64>();
     let name = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
     let name = printable(&name.file_name().unwrap_or(folder.as_os_str()).to_string_lossy());
-    assemble(name, Origin::Folder(folder.to_path_buf()), Format::Safetensors, shards, bytes, warnings)
+    assemble(name, Origin::Folder(folder.to_path_buf()), layout.format, shards, bytes, warnings)
 }
 
 /// A warning about weights that were left alone.
@@ -75,9 +101,9 @@ fn gguf_in_folder(folder: &Path, options: &OpenOptions) -> Result<Model, Error> 
     };
     let firsts: Vec<&PathBuf> = files.iter().filter(is_first).collect();
     match firsts.as_slice() {
-        [file] => open_file(file, options),
+        [file] => alone(folder, file, options),
         // A set without its first file is told by any of the others.
-        [] => files.first().map_or_else(|| Err(no_weights(folder)), |file| open_file(file, options)),
+        [] => files.first().map_or_else(|| onnx_in_folder(folder, options), |file| alone(folder, file, options)),
         [one, two, ..] => {
             let found =
                 format!("this folder has {} GGUF models, {} and {} among them", firsts.len(), shown(one), shown(two));
@@ -86,13 +112,37 @@ fn gguf_in_folder(folder: &Path, options: &OpenOptions) -> Result<Model, Error> 
     }
 }
 
+/// A folder with neither is opened by the one ONNX model in it.
+fn onnx_in_folder(folder: &Path, options: &OpenOptions) -> Result<Model, Error> {
+    match files_ending(folder, "onnx")?.as_slice() {
+        [] => Err(no_weights(folder)),
+        [file] => alone(folder, file, options),
+        files @ [one, two, ..] => {
+            let found =
+                format!("this folder has {} ONNX models, {} and {} among them", files.len(), shown(one), shown(two));
+            Err(Error::new(folder, ErrorKind::Stranger { found: found.into(), advice: "give one of the files" }))
+        }
+    }
+}
+
+/// The one model of a folder: what was given is the folder, and what is made of it is one too.
+fn alone(folder: &Path, file: &Path, options: &OpenOptions) -> Result<Model, Error> {
+    let model = open_file(file, options)?;
+    Ok(Model { origin: Origin::Folder(folder.to_path_buf()), ..model })
+}
+
 fn shown(file: &Path) -> String {
     quoted(&file.file_name().unwrap_or_default().to_string_lossy())
 }
 
-/// The folder's own safetensors files, by name.
-fn safetensors_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    files_ending(folder, "safetensors")
+impl Layout {
+    /// The folder's own files that are named like shards, by name.
+    fn files(&self, folder: &Path) -> Result<Vec<PathBuf>, Error> {
+        let (begin, end) = self.shards;
+        let mut files = files_ending(folder, end.trim_start_matches('.'))?;
+        files.retain(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(begin)));
+        Ok(files)
+    }
 }
 
 /// The folder's own files of an ending, by name.
@@ -111,22 +161,20 @@ fn files_ending(folder: &Path, ending: &str) -> Result<Vec<PathBuf>, Error> {
 
 /// What to say of a folder without weights that can be read.
 fn no_weights(folder: &Path) -> Error {
-    let pickles = ["pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth"];
-    let (found, advice) = match pickles.iter().find(|name| folder.join(name).is_file()) {
-        Some(name) => (
-            Cow::Owned(format!("this folder has no .safetensors or .gguf file, only PyTorch's {name}")),
-            "pickles can run code and are never opened; save the weights with save_pretrained(…, safe_serialization=True)",
-        ),
-        None => (
-            Cow::Borrowed("this folder has no .safetensors or .gguf file"),
-            "give the folder that holds the weights, or the file itself",
-        ),
+    let others: Vec<PathBuf> =
+        ["pt", "pth", "bin"].iter().filter_map(|end| files_ending(folder, end).ok()).flatten().collect();
+    let none = "this folder has no .safetensors, pytorch_model.bin, .gguf or .onnx file";
+    let (found, advice) = match others.first() {
+        Some(file) => {
+            (Cow::Owned(format!("{none}, but {}", shown(file))), "give that file itself, if it holds the weights")
+        }
+        None => (Cow::Borrowed(none), "give the folder that holds the weights, or the file itself"),
     };
     Error::new(folder, ErrorKind::Stranger { found, advice })
 }
 
 /// Opens the files one by one. An export gives each its name again, and an index is text: both need one that is.
-fn read_shards(files: &[PathBuf], options: &OpenOptions) -> Result<Vec<(Source, Table)>, Error> {
+fn read_shards(files: &[PathBuf], layout: &Layout, options: &OpenOptions) -> Result<Vec<(Source, Table)>, Error> {
     let mut shards = Vec::new();
     for file in files {
         if file.file_name().is_some_and(|name| name.to_str().is_none()) {
@@ -134,9 +182,9 @@ fn read_shards(files: &[PathBuf], options: &OpenOptions) -> Result<Vec<(Source, 
         }
         let source = Source::open(file, options.access)?;
         let (format, table) = read_table(&source, &options.limits)?;
-        if format != Format::Safetensors {
-            let (found, advice) =
-                ("this shard is not safetensors", "a folder holds safetensors shards only; open the file itself");
+        if format != layout.format {
+            let found = format!("this shard is not {}, but {}", layout.format.name(), format.name());
+            let advice = "the shards of a folder are all of one format; open the file itself";
             return Err(Error::new(file, ErrorKind::Stranger { found: found.into(), advice }));
         }
         shards.push((source, table));
@@ -145,7 +193,7 @@ fn read_shards(files: &[PathBuf], options: &OpenOptions) -> Result<Vec<(Source, 
 }
 
 /// The index, and its length. What is no index is named for what it looks like.
-fn read_index(path: &Path, options: &OpenOptions) -> Result<(Index, u64), Error> {
+fn read_index(path: &Path, layout: &Layout, options: &OpenOptions) -> Result<(Index, u64), Error> {
     let fail = |kind| Error::new(path, kind);
     let source = Source::open(path, options.access)?;
     if source.len() > index::LARGEST {
@@ -153,7 +201,7 @@ fn read_index(path: &Path, options: &OpenOptions) -> Result<(Index, u64), Error>
     }
     let mut scratch = Vec::new();
     let bytes = source.read(0..source.len(), &mut scratch)?;
-    let index = index::read_bytes(bytes, &options.limits).map_err(|kind| {
+    let index = index::read_bytes_of(bytes, layout.shards.1, &options.limits).map_err(|kind| {
         let head = bytes.get(..HEAD as usize).unwrap_or(bytes);
         let begins = bytes.trim_ascii_start().first();
         match sniff(head) {

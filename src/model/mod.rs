@@ -14,6 +14,7 @@ pub mod graph;
 pub mod modules;
 #[cfg(test)]
 mod named;
+mod onnx;
 mod open;
 mod product;
 pub mod roles;
@@ -121,7 +122,7 @@ pub struct Model {
     /// How it becomes a GGUF file, or why it does not; found when first asked for.
     conversion: OnceLock<Result<Conversion, String>>,
     /// Which tensors share a dimension; found when first asked for.
-    graph: OnceLock<(Graph, Option<Config>)>,
+    graph: OnceLock<Read>,
     /// Which tensors vLLM and MLX make one of; found when first asked for.
     joined: [OnceLock<Vec<Vec<usize>>>; 2],
 }
@@ -296,6 +297,11 @@ impl Model {
         self.read_graph().1.as_ref()
     }
 
+    /// Why the config that stands beside the weights is not read; `None` where it is, or none stands there.
+    pub fn config_trouble(&self) -> Option<&str> {
+        self.read_graph().2.as_deref()
+    }
+
     /// How a model that is not GGUF becomes a GGUF file.
     ///
     /// # Errors
@@ -304,10 +310,13 @@ impl Model {
         self.conversion.get_or_init(|| Conversion::of(self)).as_ref().map_err(String::as_str)
     }
 
-    fn read_graph(&self) -> &(Graph, Option<Config>) {
+    fn read_graph(&self) -> &Read {
         self.graph.get_or_init(|| {
-            let config = Config::beside(&self.origin);
-            (Graph::of(&self.tensors, config.as_ref()), config)
+            let (config, trouble) = match Config::beside(&self.origin) {
+                Ok(config) => (config, None),
+                Err(trouble) => (None, Some(trouble)),
+            };
+            (Graph::of(&self.tensors, config.as_ref()), config, trouble)
         })
     }
 
@@ -370,6 +379,9 @@ impl Model {
         result
     }
 }
+
+/// What is read of the names and the config: the graph, the config, and why one that is there is not read.
+type Read = (Graph, Option<Config>, Option<String>);
 
 /// The metadata key under which every artifact carries its recipe.
 pub const RECIPE_KEY: &str = "spokeshave.recipe";

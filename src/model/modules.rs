@@ -11,7 +11,23 @@ use std::collections::BTreeMap;
 
 /// Layers that vLLM makes one of, by the last parts of their names.
 const JOINED: &[&[&str]] =
-    &[&["q_proj", "k_proj", "v_proj"], &["gate_proj", "up_proj"], &["query", "key", "value"], &["w1", "w3"]];
+    &[
+        &["q_proj", "k_proj", "v_proj"],
+        &["q_a_proj", "kv_a_proj_with_mqa"],
+        &["gate_proj", "up_proj"],
+        &["query", "key", "value"],
+        &["w1", "w3"],
+    ];
+
+/// Layers that choose among the experts beside them, by name.
+const ROUTERS: &[&str] = &["gate", "shared_expert_gate"];
+
+/// Families whose quantized experts mlx-lm (0.32) puts together from one file tensor each; of others it stacks dense weights alone.
+const STACKED: &[&str] = &[
+    "afmoe", "bailing_hybrid", "bailing_moe", "bailing_moe_linear", "deepseek", "deepseek_v2", "deepseek_v3",
+    "deepseek_v32", "dots1", "exaone_moe", "glm4_moe", "glm4_moe_lite", "hunyuan", "jamba", "kimi_k2", "kimi_vl",
+    "longcat_flash", "mimo_v2_flash", "mixtral", "olmoe", "phimoe", "qwen2_moe",
+];
 
 /// Families whose layers of [`CONV1D`] names keep their weights as inputs × outputs.
 const TRANSPOSED: &[&str] = &["gpt2", "openai-gpt", "imagegpt", "decision_transformer"];
@@ -49,8 +65,64 @@ impl Model {
             () if self.is_transposed(index) => Some("its layer keeps inputs × outputs, and is no linear layer there"),
             () if runtime == Runtime::Vllm && tensor.role == Role::Embedding => Some("embeddings stay dense there"),
             () if runtime == Runtime::Vllm && tensor.role == Role::Head => Some("the output head stays dense there"),
+            () if self.is_router(index) => Some("it chooses among experts, and stays dense there"),
+            () if runtime == Runtime::Vllm && self.is_read_directly(index) => {
+                Some("transformers multiplies by its numbers without asking its layer")
+            }
+            () if runtime == Runtime::Mlx && self.is_tied_head(index) => {
+                Some("the config ties the head to the embedding (tie_word_embeddings), and no other is read there")
+            }
+            () if runtime == Runtime::Mlx && !self.stacks_codes(index) => {
+                Some("mlx-lm puts no quantized experts of this family together")
+            }
             () => None,
         }
+    }
+
+    /// Whether a tensor belongs to what chooses among experts: its codes would be read by nobody, and cost the choice.
+    fn is_router(&self, index: usize) -> bool {
+        let name = &self.tensors[index].name;
+        let has = |start: &str| {
+            let at = self.tensors.partition_point(|tensor| tensor.name.as_str() < start);
+            self.tensors.get(at).is_some_and(|tensor| tensor.name.starts_with(start))
+        };
+        let mut start = 0;
+        name.split('.').any(|part| {
+            let parent = &name[..start];
+            start += part.len() + 1;
+            part == "router" || (ROUTERS.contains(&part) && has(&[parent, "experts."].concat()))
+        })
+    }
+
+    /// Whether a layer's numbers are read past the layer: the last of T5's blocks by its dtype, the last of Mamba-2's by a kernel
+    /// of its own, and that of torch's own attention.
+    fn is_read_directly(&self, index: usize) -> bool {
+        let parent = self.module_of(index).and_then(|module| module.rsplit_once('.'));
+        match parent {
+            Some((parent, "wo")) => parent.ends_with("DenseReluDense"),
+            Some((parent, "out_proj")) => {
+                ["A_log", "in_proj_weight"].iter().any(|part| self.find(&[parent, ".", part].concat()).is_some())
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a tensor is a head that the config says is the embedding.
+    fn is_tied_head(&self, index: usize) -> bool {
+        let module = self.module_of(index).unwrap_or_default();
+        let said = |path: &[&str]| self.config()?.value(path)?.as_bool();
+        let tied = || said(&["tie_word_embeddings"]).or_else(|| said(&["text_config", "tie_word_embeddings"]));
+        module.rsplit('.').next() == Some("lm_head") && tied() == Some(true)
+    }
+
+    /// Whether mlx-lm finds the codes of a tensor where it is the matrix of one expert; unless the config says nothing of a family.
+    fn stacks_codes(&self, index: usize) -> bool {
+        let expert = self.module_of(index).and_then(|module| module.rsplit_once('.'));
+        if expert.is_none_or(|(expert, _)| experts_of(expert).is_none()) {
+            return true;
+        }
+        let family = self.config().map(super::Config::family).unwrap_or_default();
+        family.is_empty() || STACKED.contains(&family.as_str())
     }
 
     /// Whether a tensor is the weight of a layer that keeps inputs × outputs, as GPT-2's do.
@@ -132,6 +204,9 @@ mod tests {
         assert_eq!(found[0], ["model.layers.0.mlp.gate_proj.weight", "model.layers.0.mlp.up_proj.weight"]);
         assert_eq!(found[1].len(), 3);
         assert!(names(&model, Runtime::Mlx).is_empty());
+        let latent = ["kv_a_proj_with_mqa", "kv_b_proj", "q_a_proj"].map(|part| block(0, &format!("self_attn.{part}")));
+        let found = Model::named(&latent, None);
+        assert_eq!(names(&found, Runtime::Vllm), [[latent[0].0.as_str(), latent[2].0.as_str()]]);
     }
 
     #[test]
@@ -169,5 +244,39 @@ mod tests {
         // A family that keeps outputs × inputs under the same names.
         let star = Model::named(tensors, Some(r#"{"model_type": "gpt_bigcode"}"#));
         assert!(star.why_not_quantized(star.find("h.0.mlp.c_fc.weight").unwrap(), Runtime::Vllm).is_none());
+    }
+    #[test]
+    fn what_readers_go_past_the_layer_for_stays_dense() {
+        let m = &[64, 64][..];
+        let refused = |names: &[&str], config: &str, runtime| -> Vec<String> {
+            let tensors: Vec<(String, &[usize])> = names.iter().map(|name| (format!("{name}.weight"), m)).collect();
+            let model = Model::named(&tensors, Some(config));
+            let dense = |&i: &usize| model.why_not_quantized(i, runtime).is_some();
+            (0..names.len()).filter(dense).map(|i| model.module_of(i).unwrap().to_owned()).collect()
+        };
+        let block = "model.layers.1.mlp";
+        let parts = ["experts.0.up_proj", "gate", "gate_proj", "shared_expert_gate"].map(|part| format!("{block}.{part}"));
+        let dense = "model.layers.0.mlp.gate";
+        let names: Vec<&str> = [dense].into_iter().chain(parts.iter().map(String::as_str)).collect();
+        for runtime in [Runtime::Vllm, Runtime::Mlx] {
+            let found = refused(&names, r#"{"model_type": "qwen2_moe"}"#, runtime);
+            assert_eq!(found, [parts[1].as_str(), parts[3].as_str()], "{runtime:?}");
+            let router = ["a.layers.0.block_sparse_moe.router.layer"];
+            assert_eq!(refused(&router, "{}", runtime), router);
+        }
+        assert_eq!(refused(&names, r#"{"model_type": "qwen3_moe"}"#, Runtime::Mlx).len(), 3);
+        assert_eq!(refused(&names, r#"{"model_type": "qwen3_moe"}"#, Runtime::Vllm).len(), 2);
+        let tied = r#"{"model_type": "llama", "text_config": {"tie_word_embeddings": true}}"#;
+        assert_eq!(refused(&["lm_head", "model.embed_tokens"], tied, Runtime::Mlx), ["lm_head"]);
+        assert!(refused(&["lm_head"], r#"{"tie_word_embeddings": false}"#, Runtime::Mlx).is_empty());
+        let t5 = ["encoder.block.0.layer.1.DenseReluDense.wi", "encoder.block.0.layer.1.DenseReluDense.wo"];
+        assert_eq!(refused(&t5, "{}", Runtime::Vllm), &t5[1..]);
+        let mamba: &[(&str, &[usize])] = &[
+            ("backbone.layers.0.mixer.A_log", &[4]),
+            ("backbone.layers.0.mixer.in_proj.weight", m),
+            ("backbone.layers.0.mixer.out_proj.weight", m),
+        ];
+        let model = Model::named(mamba, None);
+        assert_eq!([1, 2].map(|i| model.why_not_quantized(i, Runtime::Vllm).is_some()), [false, true]);
     }
 }

@@ -21,7 +21,7 @@ impl Model {
         let model = assemble("named".into(), origin, Format::Safetensors, vec![shard], 0, Vec::new()).unwrap();
         let config = config.map(|text| Config::parse(text.as_bytes()).unwrap());
         let graph = Graph::of(&model.tensors, config.as_ref());
-        model.graph.set((graph, config)).unwrap();
+        model.graph.set((graph, config, None)).unwrap();
         model
     }
 }

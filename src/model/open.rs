@@ -3,12 +3,15 @@
 use super::gather::{Gathered, gather};
 use super::product::{Pairs, Product};
 use super::roles::{block_of, layer_of, role_of};
-use super::{Config, Format, Model, Origin, Role, Tensor, demo, folder, split};
+use super::{Config, Format, Model, Origin, Role, Tensor, demo, folder, onnx as onnx_model, split};
 use crate::formats::error::{display_path, printable};
 use crate::formats::sniff::{HEAD, Kind, sniff};
 use crate::formats::source::Access;
-use crate::formats::{Dtype, Entry, Error, ErrorKind, Limits, Source, Table, gguf, packed, safetensors};
+use crate::formats::{
+    Dtype, Entry, Error, ErrorKind, Limits, Source, Table, gguf, npy, npz, onnx, packed, pytorch, safetensors, zip,
+};
 use crate::kernels::svd::Shelf;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -68,6 +71,9 @@ pub(super) fn open_file(spec: &Path, options: &OpenOptions) -> Result<Model, Err
     if format == Format::Gguf {
         return split::open(spec, source, table, options);
     }
+    if format == Format::Onnx {
+        return onnx_model::open(spec, source, table, options);
+    }
     let stem = spec.file_stem().unwrap_or(spec.as_os_str()).to_string_lossy();
     let bytes = source.len();
     assemble(printable(&stem), Origin::File(spec.to_path_buf()), format, vec![(source, table)], bytes, Vec::new())
@@ -97,6 +103,10 @@ pub(super) fn read_table(source: &Source, limits: &Limits) -> Result<(Format, Ta
     match sniff(&head) {
         Kind::Packed => Ok((Format::Packed, packed::read_table(source, limits)?)),
         Kind::Gguf => Ok((Format::Gguf, gguf::read_table(source, limits)?)),
+        Kind::Onnx => Ok((Format::Onnx, onnx::read_table(source, limits)?)),
+        Kind::Npy => Ok((Format::Npy, npy::read_table(source, limits)?)),
+        Kind::Pickle => Ok((Format::PyTorch, pytorch::read_pickle(source, limits)?)),
+        Kind::Zip => read_archive(source, limits),
         Kind::Safetensors => Ok((Format::Safetensors, safetensors::read_table(source, limits)?)),
         // The first bytes of a legal header are a length, and any length may look like a stranger's magic: only a
         // file that is not safetensors either is called what it looks like.
@@ -105,6 +115,20 @@ pub(super) fn read_table(source: &Source, limits: &Limits) -> Result<(Format, Ta
             Err(_) => Err(Error::new(source.path(), ErrorKind::Stranger { found, advice })),
         },
     }
+}
+
+/// An archive is what its members make it.
+fn read_archive(source: &Source, limits: &Limits) -> Result<(Format, Table), Error> {
+    let members = zip::read(source, limits)?;
+    if pytorch::is_torch(&members) {
+        return Ok((Format::PyTorch, pytorch::read_archive(source, &members, limits)?));
+    }
+    if npz::is_npz(&members) {
+        return Ok((Format::Npz, npz::read_members(source, &members, limits)?));
+    }
+    let found = "this is a zip archive with neither PyTorch's data.pkl nor an array of NumPy (.npy) in it";
+    let (found, advice) = (Cow::Borrowed(found), "unpack it and open what is inside");
+    Err(Error::new(source.path(), ErrorKind::Stranger { found, advice }))
 }
 
 /// Joins the tables of all shards into a model.
@@ -138,7 +162,9 @@ pub(super) fn assemble(
         let at = sources.get(*second).map_or(Path::new(""), Source::path);
         return Err(Error::new(at, kind));
     }
-    let config = if format == Format::Safetensors { Config::beside(&origin) } else { None };
+    // Only these bear the names that a config speaks of.
+    let named = matches!(format, Format::Safetensors | Format::PyTorch);
+    let config = if named { Config::beside(&origin).ok().flatten() } else { None };
     let entries = gather(entries, &sources, config.as_ref());
     let beside = Beside::of(&entries);
     let mut roles = Roles::default();
@@ -224,7 +250,7 @@ impl Roles {
 }
 
 /// Suffixes of the scales and zero points that quantizers write beside their codes.
-const SIDE: [&str; 12] = [
+const SIDE: [&str; 13] = [
     "_scale",
     "_scale_inv",
     "_scale_2",
@@ -232,12 +258,20 @@ const SIDE: [&str; 12] = [
     ".scale",
     ".scales",
     "_zero_point",
+    "_zero_points",
     "_zeros",
     ".zeros",
     ".qzeros",
     ".biases",
     "_global_scale",
 ];
+
+/// Endings of the names of codes, where those of their scales stand in their place: of safetensors, then of ONNX, as
+/// onnxruntime.quantization gives them.
+const CODES: [&str; 7] = [".weight", "_packed", ".qweight", "_quantized", "_Q2", "_Q4", "_Q8"];
+
+/// What else gives a scale away: its zero point, of an activation too.
+const PARTNERS: [&str; 4] = ["", ".weight_packed", "_zero_point", "_zero_points"];
 
 /// Whether a dtype can hold codes.
 fn is_narrow(dtype: Dtype) -> bool {
@@ -279,11 +313,11 @@ impl<'e> Beside<'e> {
         self.entries.get(at).map(|(_, entry, _)| entry.dtype)
     }
 
-    /// Whether a tensor is somebody's codes: `X.weight`, `X.weight_packed` or `X.qweight` in at most 8 bits or integers,
-    /// with `X.weight_scale`, `X.scales`, … standing beside.
+    /// Whether a tensor is somebody's codes: `X.weight`, `X.weight_packed`, `X.qweight`, `X_quantized` or `X_Q4` in at most 8 bits
+    /// or integers, with `X.weight_scale`, `X.scales`, `X_scale`, … standing beside.
     fn is_codes(&self, entry: &Entry) -> bool {
         let name = entry.name.as_str();
-        let base = || [".weight", "_packed", ".qweight"].iter().find_map(|end| name.strip_suffix(end));
+        let base = || CODES.iter().find_map(|end| name.strip_suffix(end));
         !self.scaled.is_empty()
             && is_narrow(entry.dtype)
             && (self.scaled.contains(name) || base().is_some_and(|base| self.scaled.contains(base)))
@@ -291,8 +325,11 @@ impl<'e> Beside<'e> {
 
     /// Whether a tensor is a scale or zero point beside such codes.
     fn is_side(&self, name: &str) -> bool {
-        let partners = ["", ".weight", "_packed", ".qweight", ".weight_packed"];
-        let narrow = |stem: &str| partners.iter().any(|end| self.dtype(&[stem, end].concat()).is_some_and(is_narrow));
+        let partner = |stem: &str, end: &str| {
+            let other = [stem, end].concat();
+            other != name && self.dtype(&other).is_some_and(is_narrow)
+        };
+        let narrow = |stem: &str| CODES.iter().chain(&PARTNERS).any(|end| partner(stem, end));
         !self.scaled.is_empty() && SIDE.iter().filter_map(|suffix| name.strip_suffix(suffix)).any(narrow)
     }
 }

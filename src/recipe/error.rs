@@ -34,6 +34,8 @@ pub enum Error {
     LockedFollower { tensor: String, by: String, scheme: String },
     #[error("this model is not converted to GGUF here: {why}; {}", crate::model::conversion::ROAD)]
     NotConverted { why: String },
+    #[error("target {target}: {why}; {instead}")]
+    Source { target: &'static str, why: String, instead: String },
     #[error("{what} is not built yet; {instead}")]
     NotBuilt { what: String, instead: String },
     #[error(

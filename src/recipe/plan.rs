@@ -93,7 +93,6 @@ impl Plan {
     /// A pattern that touches nothing, a scheme or target that cannot be carried out or held.
     pub fn new(model: &Model, recipe: &Recipe, nearest: bool) -> Result<Self, Error> {
         let target = recipe.target.unwrap_or(default_target(model));
-        target.check_built()?;
         check_source(model, target)?;
         let mut plan = Self::unchecked(model, recipe, target)?;
         // What structured pruning removes does not depend on what the target holds; what it holds depends on what is left.
@@ -226,38 +225,33 @@ fn no_zero(tensor: &Tensor, scheme: &Scheme) -> Error {
 
 /// Refuses a target that needs a source of another kind, with what to do.
 fn check_source(model: &Model, target: Target) -> Result<(), Error> {
-    let (what, instead) = match (target, model.format) {
-        (Target::Gguf, Format::Gguf) => return Ok(()),
-        (Target::Gguf, _) => {
-            return model.conversion().map(drop).map_err(|why| Error::NotConverted { why: why.to_owned() });
-        }
-        (Target::CompressedTensors, Format::Gguf) => (
-            "target compressed-tensors for a GGUF model",
-            "its tensors have llama.cpp's names and order; open the folder that it was converted from",
-        ),
-        (Target::Mlx, Format::Gguf) => (
-            "target mlx for a GGUF model",
-            "its tensors have llama.cpp's names and order; open the folder that it was converted from",
-        ),
-        (Target::CompressedTensors, Format::Onnx | Format::Npz | Format::Npy) => (
-            "target compressed-tensors for a model that transformers does not load",
-            "its runtimes know the tensors by the names of a Hugging Face folder; open that, or take target safetensors",
-        ),
-        (Target::Mlx, Format::Onnx | Format::Npz | Format::Npy) => (
-            "target mlx for a model that mlx-lm does not load",
-            "its runtimes know the tensors by the names of a Hugging Face folder; open that, or take target safetensors",
-        ),
-        (Target::CompressedTensors, _) if model.tensors.iter().any(|tensor| tensor.beside_scale) => (
-            "target compressed-tensors for a model that is quantized in a layout which is not read here",
-            "open the checkpoint that it was quantized from",
-        ),
-        (Target::Mlx, _) if model.tensors.iter().any(|tensor| tensor.beside_scale) => (
-            "target mlx for a model that is quantized in a layout which is not read here",
-            "open the checkpoint that it was quantized from",
-        ),
-        _ => return Ok(()),
+    let refuse = |why: &str, instead: &str| {
+        Err(Error::Source { target: target.name(), why: why.to_owned(), instead: instead.to_owned() })
     };
-    Err(Error::NotBuilt { what: what.into(), instead: instead.into() })
+    if target == Target::Gguf && model.format != Format::Gguf {
+        return model.conversion().map(drop).map_err(|why| Error::NotConverted { why: why.to_owned() });
+    }
+    if !target.is_folder() {
+        return Ok(());
+    }
+    match model.format {
+        Format::Gguf => refuse(
+            "the tensors of a GGUF file have llama.cpp's names and order, which its readers do not know",
+            "open the folder that it was converted from",
+        ),
+        Format::Onnx | Format::Npz | Format::Npy => refuse(
+            "its readers know the tensors by the names of a Hugging Face folder",
+            "open that folder, or take target safetensors",
+        ),
+        _ if model.tensors.iter().any(|tensor| tensor.beside_scale) => refuse(
+            "this model is quantized in a layout which is not read here",
+            "open the checkpoint that it was quantized from",
+        ),
+        _ => match model.config_trouble() {
+            Some(trouble) => refuse("its readers need the config, which is not read here", trouble),
+            None => Ok(()),
+        },
+    }
 }
 
 /// The target when nothing names one: `packed` for a demo, `gguf` for a GGUF file, else `safetensors`.

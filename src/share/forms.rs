@@ -1,6 +1,6 @@
 //! Every form in which a choice is handed on as text, in one list: menus are made from it, and a new form is one line here.
 
-use super::{Error, Told, command, llama_cpp};
+use super::{Error, Told, command, llama_cpp, llm_compressor, mlx};
 use crate::recipe::file;
 
 /// One way to say a choice.
@@ -22,6 +22,12 @@ pub const FORMS: &[Form] = &[
     Form { name: "Command line", about: "The command that exports the same again", words: command_line },
     Form { name: "Recipe", about: "A recipe file, for the commands and for other models", words: recipe },
     Form { name: "llama.cpp tensor types", about: "The file for llama-quantize --tensor-type-file", words: types },
+    Form {
+        name: "llm-compressor recipe",
+        about: "For llmcompressor.oneshot, without data",
+        words: llm_compressor::recipe,
+    },
+    Form { name: "MLX quantization block", about: "What a config.json says for mlx-lm", words: mlx::block },
     Form { name: "llama.cpp command", about: "The llama-quantize command that takes that file", words: quantize },
 ];
 
@@ -36,9 +42,9 @@ fn recipe(told: Told<'_>) -> Result<String, Error> {
 }
 
 fn types(told: Told<'_>) -> Result<String, Error> {
-    llama_cpp::words(told).map(|words| words.file)
+    llama_cpp::words(told, llama_cpp::LIST).map(|words| words.file)
 }
 
 fn quantize(told: Told<'_>) -> Result<String, Error> {
-    llama_cpp::words(told).map(|words| words.command)
+    llama_cpp::words(told, llama_cpp::LIST).map(|words| words.command)
 }

@@ -12,7 +12,11 @@ import struct
 from pathlib import Path
 
 import make_gguf
+import make_numpy
+import make_onnx
+import make_pytorch_bad
 import make_runtimes
+import torch_files
 
 HERE = Path(__file__).resolve().parent
 DATA = struct.pack("<16f", *(0.25 * i - 2 for i in range(16)))
@@ -155,13 +159,14 @@ def strangers() -> list[tuple[str, bytes, str]]:
         ("list.json", b'[{"a": 1}]', "this is a JSON text"),
         ("index.json", b'{"weight_map": {"a": "x.safetensors"}}', "JSON index of a folder's shards"),
         ("recipe.toml", b'# mine\nversion = 1\n[[rule]]\nmatch = "*"\nscheme = "int4"\n', "looks like a recipe: give it with --recipe"),
-        ("checkpoint.bin", b"PK\x03\x04" + bytes(60), "this is a zip archive (a PyTorch"),
+        ("checkpoint.bin", b"PK\x03\x04" + bytes(60), "there is no directory of an archive"),
+        ("archive.zip", torch_files.archive({"a.txt": b"a"}), "this is a zip archive with neither PyTorch's data.pkl nor"),
         ("nothing.pt", b"PK\x05\x06" + bytes(18), "empty zip archive"),
-        ("old.pth", b"\x80\x02}q\x00.", "Python pickle"),
+        ("old.pth", b"\x80\x02}q\x00.", "it is an empty dict, and no tensor is in it"),
         ("llama.bin", b"lmgg" + bytes(60), "old GGML file"),
-        ("net.onnx", b"\x08\x07\x12\x07pytorch\x1a\x051.13.1", "ONNX"),
+        ("net.onnx", b"\x08\x07\x12\x07pytorch\x1a\x061.13.1", "ONNX file, the model: it has no graph"),
         ("net.tflite", b"\x1c\0\0\0TFL3" + bytes(20), "TensorFlow Lite"),
-        ("array.npy", b"\x93NUMPY\1\0v\0", "NumPy array"),
+        ("array.npy", b"\x93NUMPY\1\0v\0", "NumPy file, the array: it ends in its header"),
         ("keras.h5", b"\x89HDF\r\n\x1a\n" + bytes(20), "HDF5"),
         ("model.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\3", "gzip"),
         ("model.zst", b"\x28\xb5\x2f\xfd" + bytes(20), "zstd"),
@@ -370,6 +375,7 @@ def indexes() -> list[tuple[str, bytes | str, str]]:
 
 
 INDEX = "model.safetensors.index.json"
+PYTORCH_INDEX = "pytorch_model.bin.index.json"
 
 
 def folders() -> list[tuple[str, dict[str, bytes | str], str]]:
@@ -378,6 +384,10 @@ def folders() -> list[tuple[str, dict[str, bytes | str], str]]:
     both = tensors(DATA, **{"a.weight": entry(), "c.weight": entry(offsets=(32, 64))})
     index = lambda **to: json.dumps({"weight_map": {f"{k}.weight": f"{v}.safetensors" for k, v in to.items()}})
     own = listed(item("a.weight"), data=DATA)
+    torch = lambda *names: torch_files.saved({f"{name}.weight": torch_files.floats((2, 4)) for name in names})
+    bins = lambda **to: json.dumps({"weight_map": {f"{k}.weight": v for k, v in to.items()}})
+    first, second = "pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"
+    torch_index = {PYTORCH_INDEX: bins(a=first, b=second)}
     return [
         ("ok_single", {"model.safetensors": a, "config.json": "{"}, "ok"),
         ("ok_union", {"x.safetensors": a, "y.safetensors": b}, "ok"),
@@ -389,8 +399,19 @@ def folders() -> list[tuple[str, dict[str, bytes | str], str]]:
         ("packed_beside", {"model.spk": own, "x.safetensors": a}, 'ok: "x.safetensors" stands beside model.spk'),
         ("extra_shard", {INDEX: index(a="one"), "one.safetensors": a, "two.safetensors": b}, 'ok: "two.safetensors" is not in the index'),
         ("extra_tensor", {INDEX: index(a="one"), "one.safetensors": both}, 'ok: 1 tensor is not in the index and left alone, the first is "c.weight"'),
-        ("only_config", {"config.json": "{}"}, "this folder has no .safetensors or .gguf file: give the folder"),
-        ("only_pickle", {"pytorch_model.bin": b"PK\3\4"}, "only PyTorch's pytorch_model.bin"),
+        ("only_config", {"config.json": "{}"}, "this folder has no .safetensors, pytorch_model.bin, .gguf or .onnx file: give the folder"),
+        ("only_pickle", {"other.pt": b"PK\3\4"}, 'but "other.pt": give that file itself'),
+        ("ok_pytorch", {"pytorch_model.bin": torch("a", "b"), "training_args.bin": b"\x80\x02}."}, "ok"),
+        ("ok_pytorch_index", {**torch_index, first: torch("a"), second: torch("b")}, "ok"),
+        ("ok_pytorch_beside", {"model.safetensors": a, "pytorch_model.bin": torch("b")}, "ok"),
+        ("ok_pytorch_gguf", {"pytorch_model.bin": torch("a"), "m.gguf": make_gguf.one()}, "ok"),
+        ("pytorch_both", {**torch_index, "pytorch_model.bin": torch("a"), first: torch("a")}, "ok: pytorch_model.bin stands beside pytorch_model.bin.index.json; the single"),
+        ("pytorch_extra", {PYTORCH_INDEX: bins(a=first), first: torch("a"), second: torch("b")}, f'ok: "{second}" is not in the index'),
+        ("pytorch_missing", {**torch_index, first: torch("a")}, "the index: 1 of its 2 files are missing"),
+        ("pytorch_lost", {**torch_index, first: torch("a"), second: torch("c")}, f'tensor "b.weight" is not in "{second}"'),
+        ("pytorch_twice", {**torch_index, first: torch("a"), second: torch("b", "a")}, 'tensor "a.weight" is in'),
+        ("pytorch_shard", {**torch_index, first: torch("a"), second: b}, "this shard is not pytorch, but safetensors"),
+        ("pytorch_suffix", {PYTORCH_INDEX: bins(a="x.safetensors"), "y.bin": torch("a")}, '"x.safetensors"; only .bin files are opened'),
         ("missing_shard", {INDEX: index(a="one", b="two"), "one.safetensors": a}, "the index: 1 of its 2 files are missing"),
         ("missing_tensor", {INDEX: index(a="one", b="one"), "one.safetensors": a}, 'tensor "b.weight" is not in "one.safetensors"'),
         ("elsewhere", {INDEX: index(a="two", b="two"), "one.safetensors": a, "two.safetensors": b}, 'tensor "a.weight" is not in'),
@@ -403,7 +424,7 @@ def folders() -> list[tuple[str, dict[str, bytes | str], str]]:
         ("page_index", {INDEX: "<!DOCTYPE html>", "one.safetensors": a}, "the index: this is an HTML page"),
         ("shard_is_folder", {INDEX: index(a="one"), "one.safetensors/x": "y"}, "one.safetensors: is not a regular file"),
         ("single_is_folder", {"model.safetensors/x": "y", "x.safetensors": a}, "model.safetensors: is not a regular file"),
-        ("packed_shard", {"x.safetensors": own}, "this shard is not safetensors"),
+        ("packed_shard", {"x.safetensors": own}, "this shard is not safetensors, but packed"),
     ]
 
 
@@ -457,13 +478,16 @@ def main() -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content.encode() if isinstance(content, str) else content)
 
-    for folder in ("header", "stranger", "packed", "gguf", "index", "folder", "recipe", "tokenizer", "conversion", "runtimes"):
+    for folder in ("header", "stranger", "packed", "gguf", "onnx", "numpy", "pickle", "index", "folder", "recipe", "tokenizer", "conversion", "runtimes"):
         shutil.rmtree(HERE / folder, ignore_errors=True)
     for folder, suffix, cases in (
         ("header", ".safetensors", headers()),
         ("stranger", "", strangers()),
         ("packed", ".spk", packed() + blocked()),
         ("gguf", ".gguf", make_gguf.files()),
+        ("onnx", ".onnx", make_onnx.files()),
+        ("numpy", "", make_numpy.files()),
+        ("pickle", ".pt", make_pytorch_bad.files()),
         ("tokenizer", ".json", make_gguf.tokenizers()),
         ("index", ".json", indexes()),
         ("recipe", ".toml", recipes()),
@@ -471,7 +495,7 @@ def main() -> None:
         for name, content, expected in cases:
             put(f"{folder}/{name}{suffix}", content)
             lines.append(f"{folder}/{name}{suffix}\t{expected}")
-    cases = [("folder", folders() + make_gguf.sets()), ("conversion", make_gguf.conversions()), ("runtimes", make_runtimes.folders())]
+    cases = [("folder", folders() + make_gguf.sets() + make_onnx.folders()), ("conversion", make_gguf.conversions()), ("runtimes", make_runtimes.folders())]
     for folder, name, files, expected in ((folder, *case) for folder, cases in cases for case in cases):
         (HERE / folder / name).mkdir(parents=True)
         for file, content in files.items():

@@ -7,7 +7,10 @@ The rules are those of `gguf_init_from_file` in llama.cpp, and what has been don
 from __future__ import annotations
 
 import json
+import math
 import struct
+
+import torch_files
 
 U8, I8, U16, I16, U32, I32, F32, BOOL, TEXT, ARRAY, U64, I64, F64 = range(13)
 PACK = {U8: "<B", I8: "<b", U16: "<H", I16: "<h", U32: "<I", I32: "<i", F32: "<f", BOOL: "<B", U64: "<Q", I64: "<q", F64: "<d"}
@@ -382,6 +385,12 @@ def weights(dtype="F16", **changed) -> bytes:
     return struct.pack("<Q", len(spelled)) + spelled + bytes(at)
 
 
+def pytorch_weights() -> bytes:
+    """The base model's tensors as PyTorch saves them."""
+    half = lambda shape: torch_files.tensor(torch_files.Storage("Half", bytes(2 * math.prod(shape))), shape)
+    return torch_files.saved({name: half(shape) for name, shape in SHAPES.items() if shape is not None})
+
+
 def base() -> dict[str, bytes | str]:
     """What every folder below has where it says nothing else."""
     about = {"bos_token": "<|end|>", "eos_token": {"content": "<|end|>"}, "chat_template": "{{ messages }}"}
@@ -409,6 +418,7 @@ def conversions() -> list[tuple[str, dict[str, bytes | str], str]]:
     qwen2, qwen3 = config(model_type="qwen2"), config(model_type="qwen3", head_dim=HEAD)
     return [
         ("ok", {"README.md": "the base as it is"}, "ok"),
+        ("ok_pytorch", {"model.safetensors": b"", "pytorch_model.bin": pytorch_weights()}, "ok"),
         ("ok_mistral", config(model_type="mistral", sliding_window=None, head_dim=HEAD), "ok"),
         ("ok_qwen2", qwen2 | tensors(**BIASES), "ok"),
         ("ok_qwen3", qwen3 | tensors(**NORMS), "ok"),
@@ -427,20 +437,22 @@ def conversions() -> list[tuple[str, dict[str, bytes | str], str]]:
         ("no_family", config(model_type=gone, architectures=gone), 'its family is ""'),
         ("family_evil", config(model_type="\x1b[2J\u202e"), 'its family is "\\u{1b}[2J\\u{202e}"'),
         ("no_heads", config(num_attention_heads=gone), "config.json has no number num_attention_heads"),
+        ("hidden_0", config(hidden_size=0), "hidden_size is 0, and 1 to 1048576 is what is converted"),
+        ("tokens_without_end", tensors(**{"model.embed_tokens.weight": (2**62, 0)}), "its embedding has 4611686018427387904 rows, and 1 to 4000000 tokens"),
         ("heads_0", config(num_attention_heads=0), "its heads have 0 rows"),
         ("heads_2e63", config(num_attention_heads=2**63, head_dim=4), 'o_proj.weight" has the shape [8, 8]'),
         ("heads_text", config(num_attention_heads="2"), "config.json has no number num_attention_heads"),
         ("head_odd", config(head_dim=3), "its heads have 3 rows, and rotary positions need an even number of them"),
         ("head_other", config(head_dim=6), 'tensor "model.layers.0.self_attn.'),
-        ("head_2e62", config(head_dim=2**62), 'tensor "model.layers.0.self_attn.'),
+        ("head_2e62", config(head_dim=2**62), "its heads have 4611686018427387904 rows, and at most 1048576"),
         ("kv_heads_0", config(num_key_value_heads=0), "its 2 heads are not shared evenly by 0 key-value heads"),
         ("kv_heads_3", config(num_key_value_heads=3), "its 2 heads are not shared evenly by 3 key-value heads"),
         ("kv_heads_2", config(num_key_value_heads=2), 'has the shape [4, 8], and config.json makes it [8, 8]'),
         ("hidden_other", config(hidden_size=16, head_dim=HEAD), 'tensor "model.embed_tokens.weight" has the shape [8, 8], and config.json makes it [8, 16]'),
         ("inner_other", config(intermediate_size=16), "has the shape [8, 12], and config.json makes it [8, 16]"),
         ("blocks_2", config(num_hidden_layers=2), "there is no tensor model.layers.1."),
-        ("blocks_0", config(num_hidden_layers=0), 'is in block 0, and config.json has 0 blocks' ),
-        ("blocks_2e63", config(num_hidden_layers=2**63), "there is no tensor model.layers.1."),
+        ("blocks_0", config(num_hidden_layers=0), "num_hidden_layers is 0, and 1 to 10000 is what is converted"),
+        ("blocks_2e63", config(num_hidden_layers=2**63), "num_hidden_layers is 9223372036854775808, and 1 to 10000"),
         ("no_blocks", config(num_hidden_layers=gone), "config.json has no number num_hidden_layers"),
         ("no_q", tensors(**{BLOCK + "self_attn.q_proj.weight": None}), "there is no tensor model.layers.0.self_attn.q_proj.weight"),
         ("no_norm", tensors(**{"model.norm.weight": None}), "there is no tensor model.norm.weight"),

@@ -3,6 +3,7 @@
 //! `tests/corpus/make.py` writes the files and says what is expected of each; see the README beside it.
 
 use super::command::Folder;
+use spokeshave::formats::source::Access;
 use spokeshave::formats::{ErrorKind, Limits, index, tokenizer};
 use spokeshave::model::{Model, OpenOptions, Scratch, open};
 use spokeshave::recipe::{Plan, file};
@@ -52,7 +53,7 @@ fn answer(path: &str) -> Result<Vec<String>, String> {
         }
         _ => {
             let model = open(&whole, &OpenOptions::default()).map_err(|e| e.to_string())?;
-            if matches!(kind, "packed" | "gguf") {
+            if matches!(kind, "packed" | "gguf" | "onnx" | "numpy" | "pickle") {
                 read_all(&model)?;
             }
             Ok(model.warnings)
@@ -116,9 +117,21 @@ fn every_file_is_answered_with_the_right_words() {
 fn every_file_is_expected() {
     let expected: Vec<String> = expected().into_iter().map(|(path, _)| path).collect();
     let mut found = Vec::new();
-    let kinds =
-        ["conversion", "folder", "gguf", "header", "index", "packed", "recipe", "runtimes", "stranger", "tokenizer"];
-    for kind in kinds {
+    for kind in [
+        "conversion",
+        "folder",
+        "gguf",
+        "header",
+        "index",
+        "numpy",
+        "onnx",
+        "packed",
+        "pickle",
+        "recipe",
+        "runtimes",
+        "stranger",
+        "tokenizer",
+    ] {
         for item in fs::read_dir(corpus().join(kind)).expect("a folder of the corpus") {
             let name = item.expect("an item of the corpus").file_name().into_string().expect("a plain name");
             if (kind, name.as_str()) != ("conversion", "base") {
@@ -128,6 +141,66 @@ fn every_file_is_expected() {
     }
     let unexpected: Vec<&String> = found.iter().filter(|path| !expected.contains(path)).collect();
     assert!(unexpected.is_empty() && found.len() == expected.len(), "{unexpected:?}");
+}
+
+/// What ONNX and NumPy themselves wrote has the tensors that stand in safetensors beside it, to the byte.
+#[test]
+fn what_other_writers_made_is_read_as_it_was_meant() {
+    let (written, mut compared) = (corpus().join("written"), 0);
+    let files = [
+        "branches.onnx",
+        "deflated.npz",
+        "dynamic.onnx",
+        "external/external.onnx",
+        "listed.onnx",
+        "nbits.onnx",
+        "nbits_qdq.onnx",
+        "one.npy",
+        "qdq.onnx",
+        "qdq4.onnx",
+        "raw.onnx",
+        "stored.npz",
+        "turned.npy",
+    ];
+    for (file, access) in files.into_iter().flat_map(|file| [(file, Access::Map), (file, Access::Read)]) {
+        let options = OpenOptions { access, ..OpenOptions::default() };
+        let open = |name: &str| open(&written.join(name), &options).expect("it is a model");
+        let (model, twin) = (open(file), open(&format!("{file}.safetensors")));
+        let names = |model: &Model| model.tensors.iter().map(|tensor| tensor.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&model), names(&twin), "{file}");
+        assert_eq!(twin.metadata["notes"], model.warnings.len().to_string(), "{file}: {:?}", model.warnings);
+        let (mut one, mut other) = (Scratch::default(), Scratch::default());
+        for (tensor, wanted) in model.tensors.iter().zip(&twin.tensors) {
+            assert_eq!((tensor.dtype, &tensor.shape), (wanted.dtype, &wanted.shape), "{file}: {}", tensor.name);
+            let bytes = 0..wanted.bytes();
+            let found = model.payload(tensor, bytes.clone(), &mut one).expect("its bytes");
+            assert_eq!(found, twin.payload(wanted, bytes, &mut other).expect("its bytes"), "{file}: {}", tensor.name);
+            compared += 1;
+        }
+    }
+    assert!(compared > 250, "{compared}");
+}
+
+/// Codes and scales under the names of onnxruntime's quantizers are somebody's quantization, and what they left alone is not.
+#[test]
+fn what_onnxruntime_quantized_is_left_untouched() {
+    for (file, touchable) in [
+        ("dynamic.onnx", &["head.bias"][..]),
+        ("qdq.onnx", &[]),
+        ("qdq4.onnx", &[]),
+        ("nbits.onnx", &["conv.weight", "emb", "head.bias", "head.weight"]),
+        ("nbits_qdq.onnx", &["conv.weight", "emb", "head.bias", "head.weight"]),
+    ] {
+        let model = open(&corpus().join("written").join(file), &OpenOptions::default()).expect("it is a model");
+        let named: Vec<&str> = model.tensors.iter().filter(|t| t.is_touchable()).map(|t| t.name.as_str()).collect();
+        assert_eq!(named, touchable, "{file}");
+        for tensor in &model.tensors {
+            let ends = |ends: &[&str]| ends.iter().any(|end| tensor.name.ends_with(end));
+            assert_eq!(tensor.is_coded(), ends(&["_quantized", "_Q4"]), "{file}: {}", tensor.name);
+            let side = ends(&["_scale", "_scales"]) || ends(&["_zero_point", "_zero_points"]) && tensor.side_of_codes;
+            assert_eq!(tensor.side_of_codes, side, "{file}: {}", tensor.name);
+        }
+    }
 }
 
 #[test]

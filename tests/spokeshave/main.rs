@@ -22,6 +22,7 @@ mod live_blocks;
 mod masks;
 mod packed;
 mod pictures;
+mod pytorch;
 mod raster_renderer;
 mod runtimes;
 mod structured;

@@ -210,3 +210,28 @@ fn a_folder_of_somebody_else_is_never_replaced() {
     run(&[&words[..], &["--force"]].concat()).done();
     assert_eq!(run(&["verify", &model, &out, "--json"]).json()["ok"], true);
 }
+
+#[test]
+fn a_config_of_python_stays_as_it_is_written_and_an_unreadable_one_is_refused() {
+    let weight = format!("{DOWN}.weight");
+    let config = "{\"model_type\": \"mamba2\", \"time_step_limit\": [0.0, Infinity], \"big\": 123456789012345678901234567890}";
+    let (place, model) = folder("ct-python", config, &[(&weight, "F32", &[2, 32], floats(&[1.0; 64]))]);
+    let set = format!("{weight}=int4:g32");
+    for target in ["compressed-tensors", "mlx"] {
+        run(&["export", &model, "--set", &set, "--target", target, "-o", &place.at(target)]).done();
+        let text = String::from_utf8(place.read(&format!("{target}/config.json"))).unwrap();
+        assert!(text.contains("\"time_step_limit\": [0.0, Infinity]"), "{text}");
+        assert!(text.contains("123456789012345678901234567890") && text.contains("\"quantization_config\": {"));
+        run(&["verify", &model, &place.at(target)]).done();
+    }
+    let long = format!("{{\"a\": \"{}\"}}", "x".repeat(1 << 22));
+    for (bad, told) in [("[1]", "no JSON object"), ("{\"a\": 1e400}", "number out of range"), (&long, "4194304 allowed")] {
+        place.write("m/config.json", bad);
+        let refused = run(&["export", &model, "--set", &set, "--target", "mlx", "-o", &place.at("no")]);
+        refused.refused(1, told);
+        run(&["estimate", &model, "--set", &set, "--target", "compressed-tensors"]).refused(1, "config.json");
+        // A target that needs none leaves it as it is.
+        run(&["export", &model, "--target", "safetensors", "-o", &place.at("dense"), "--force"]).done();
+        assert_eq!(place.read("dense/config.json"), bad.as_bytes());
+    }
+}

@@ -123,7 +123,7 @@ fn target_ui(ui: &mut Ui, live: &Live, commands: &mut Vec<Command>) {
         .icon(combo_icon)
         .width(140.0)
         .show_ui(ui, |ui| {
-            for &target in Target::BUILT {
+            for target in Target::ALL {
                 let chosen = ui.selectable_label(target == current, target.name()).on_hover_text(target.describe());
                 if chosen.clicked() && target != current {
                     commands.push(Command::SetTarget(target));

@@ -101,15 +101,7 @@ pub fn unpack(source: &Source, member: &Member, most: u64) -> Result<Vec<u8>, Er
         Method::Stored => {
             source.with(member.data.clone(), &mut Vec::new(), |bytes| out.extend_from_slice(bytes))?;
         }
-        Method::Deflated => {
-            let stored = Stored { source, left: member.data.clone(), window: Vec::new(), at: 0, error: None };
-            let mut decoder = DeflateDecoder::new(stored).take(member.size.saturating_add(1));
-            let read = decoder.read_to_end(&mut out);
-            if let Some(error) = decoder.get_mut().get_mut().error.take() {
-                return Err(error);
-            }
-            read.map_err(|error| fail(format!("it cannot be unpacked: {error}; download the file again")))?;
-        }
+        Method::Deflated => inflate(source, member, member.size.saturating_add(1), &mut out)?,
     }
     if out.len() as u64 != member.size {
         let more = if out.len() as u64 > member.size { "more" } else { "less" };
@@ -122,6 +114,36 @@ pub fn unpack(source: &Source, member: &Member, most: u64) -> Result<Vec<u8>, Er
         return Err(fail(format!("its CRC-32 is {found:08x}, the directory says {said:08x}; download the file again")));
     }
     Ok(out)
+}
+
+/// The first bytes of a member, at most `most` of them. They are believed as they are: the checksum is one of the whole.
+///
+/// # Errors
+/// When they cannot be read or unpacked.
+pub fn peek(source: &Source, member: &Member, most: u64) -> Result<Vec<u8>, Error> {
+    let mut out = Vec::new();
+    let most = most.min(member.size);
+    match member.method {
+        Method::Stored => {
+            let start = member.data.start;
+            let end = start.saturating_add(most).min(member.data.end);
+            source.with(start..end, &mut Vec::new(), |bytes| out.extend_from_slice(bytes))?;
+        }
+        Method::Deflated => inflate(source, member, most, &mut out)?,
+    }
+    Ok(out)
+}
+
+/// Unpacks a deflated member as far as `most` bytes of it.
+fn inflate(source: &Source, member: &Member, most: u64, out: &mut Vec<u8>) -> Result<(), Error> {
+    let stored = Stored { source, left: member.data.clone(), window: Vec::new(), at: 0, error: None };
+    let mut decoder = DeflateDecoder::new(stored).take(most);
+    let read = decoder.read_to_end(out);
+    if let Some(error) = decoder.get_mut().get_mut().error.take() {
+        return Err(error);
+    }
+    let told = |error| format!("it cannot be unpacked: {error}; download the file again");
+    read.map(drop).map_err(|error| wrong(source, &place(&member.name), told(error)))
 }
 
 fn place(name: &str) -> String {

@@ -117,11 +117,9 @@ impl Conversion {
     /// Why it is not, as words for people.
     pub(super) fn of(model: &Model) -> Result<Self, String> {
         let Origin::Folder(folder) = &model.origin else {
-            return Err(
-                "a single safetensors file has no tokenizer beside it that could be relied on; give the folder".into(),
-            );
+            return Err("a single file has no tokenizer beside it that could be relied on; give the folder".into());
         };
-        if model.format != Format::Safetensors {
+        if !matches!(model.format, Format::Safetensors | Format::PyTorch) {
             return Err(format!("a {} model has lost what a GGUF file needs to know of it", model.format.name()));
         }
         let config = model.config().ok_or("there is no config.json that can be read")?;
@@ -151,7 +149,13 @@ impl Conversion {
 fn rows_of_embedding(model: &Model) -> Result<usize, String> {
     let names = ["model.embed_tokens.weight", "embed_tokens.weight"];
     let found = names.iter().find_map(|name| model.find(name)).map(|i| &model.tensors[i].shape);
-    found.and_then(|shape| shape.first().copied()).ok_or_else(|| "it has no model.embed_tokens.weight".into())
+    let rows = found.and_then(|shape| shape.first().copied());
+    let rows = rows.ok_or_else(|| String::from("it has no model.embed_tokens.weight"))?;
+    let most = crate::formats::tokenizer::MOST_TOKENS as usize;
+    if rows == 0 || rows > most {
+        return Err(format!("its embedding has {rows} rows, and 1 to {most} tokens are what is converted"));
+    }
+    Ok(rows)
 }
 
 /// What becomes of each tensor; all that llama.cpp asks for is there and as `config.json` says.

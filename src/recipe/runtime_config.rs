@@ -4,18 +4,18 @@
 //! is on a list of its own. MLX has one form for all layers, and beside it each layer that has another, `false` for a dense one. A
 //! block that the source had, and that is no longer true, goes.
 
+use super::{Plan, Target};
 use crate::formats::assembly::Assembly;
 use crate::kernels::layout::Unit;
 use crate::model::modules::experts_of;
 use crate::model::{Config, Model, Role};
-use crate::recipe::{Plan, Target};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The key of compressed-tensors, and of whoever else quantizes for transformers.
-const CONFIG_KEY: &str = "quantization_config";
+pub const CONFIG_KEY: &str = "quantization_config";
 /// MLX's own.
-const MLX_KEY: &str = "quantization";
+pub const MLX_KEY: &str = "quantization";
 
 /// What a config must say from now on, by key; `None` stands for a key that must not be there. Empty where it stays as it is.
 pub fn values(model: &Model, plan: &Plan) -> Vec<(&'static str, Option<Value>)> {
