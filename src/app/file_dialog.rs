@@ -12,7 +12,7 @@ use crate::session::Live;
 use egui::{Button, Key, Label, Role, ScrollArea, TextEdit, Ui, WidgetInfo, vec2};
 
 /// Height of a row.
-const ROW: f32 = 22.0;
+const ROW: f32 = 24.0;
 /// Width of the column of types.
 const KIND: f32 = 44.0;
 /// Width of the column of buttons.
@@ -90,7 +90,8 @@ fn origin_ui(ui: &mut Ui, model: &Model) {
         [("name", format::plain(&model.name)), ("place", place), ("format", model.format.name().to_owned() + &version)];
     for (name, value) in rows.into_iter().chain([("files", bytes)]) {
         ui.horizontal(|ui| {
-            ui.add_sized(vec2(KIND, 18.0), Label::new(theme::label(name)).halign(egui::Align::Min));
+            ui.set_height(18.0);
+            cell_ui(ui, KIND, 18.0, |ui| ui.label(theme::label(name)));
             ui.add(Label::new(theme::value(&value)).selectable(true).truncate()).on_hover_text(value);
         });
     }
@@ -141,7 +142,9 @@ fn rows_ui(ui: &mut Ui, file: &mut FileView, model: &Model, commands: &mut Vec<C
     let t = tokens(ui);
     let FileView { facts, filter, .. } = file;
     let found = facts.matching(model, filter).to_vec();
-    let height = (ui.ctx().content_rect().height() - 380.0).clamp(5.0 * ROW, 18.0 * ROW);
+    // Whatever the filter leaves, the dialog keeps its height.
+    let wanted = (facts.count() as f32 * ROW).clamp(3.0 * ROW, 20.0 * ROW);
+    let height = wanted.min((ui.ctx().content_rect().height() - 400.0).max(5.0 * ROW));
     let full = ui.available_width();
     let key_width = (0.36 * full).min(300.0);
     ui.spacing_mut().item_spacing.y = 0.0;
@@ -158,24 +161,24 @@ fn rows_ui(ui: &mut Ui, file: &mut FileView, model: &Model, commands: &mut Vec<C
                 ui.horizontal(|ui| {
                     ui.set_height(ROW);
                     let key = format::plain(facts.key(at));
-                    let left = egui::Layout::left_to_right(egui::Align::Center);
-                    ui.allocate_ui_with_layout(vec2(key_width, ROW), left, |ui| {
-                        ui.set_min_width(key_width);
-                        ui.add(Label::new(theme::label(&key)).truncate());
-                    });
-                    ui.allocate_ui_with_layout(vec2(KIND, ROW), left, |ui| {
-                        ui.set_min_width(KIND);
-                        ui.label(theme::label(facts.kind(model, at)).color(t.text3));
-                    });
+                    cell_ui(ui, key_width, ROW, |ui| ui.add(Label::new(theme::label(&key)).truncate()));
+                    cell_ui(ui, KIND, ROW, |ui| ui.label(theme::label(facts.kind(model, at)).color(t.text3)));
                     let value_width = full - key_width - KIND - COPY - 4.0 * ui.spacing().item_spacing.x;
-                    ui.allocate_ui_with_layout(vec2(value_width, ROW), left, |ui| {
-                        ui.set_min_width(value_width);
-                        ui.add(Label::new(theme::value(facts.shown(model, at))).truncate());
-                    });
+                    let value = theme::value(facts.shown(model, at));
+                    cell_ui(ui, value_width, ROW, |ui| ui.add(Label::new(value).truncate()));
                     copy_ui(ui, facts, model, (at, &key), commands);
                 });
             }
         });
+}
+
+/// A cell of this width, whatever is in it.
+fn cell_ui(ui: &mut Ui, width: f32, height: f32, add: impl FnOnce(&mut Ui) -> egui::Response) {
+    let layout = egui::Layout::left_to_right(egui::Align::Center);
+    ui.allocate_ui_with_layout(vec2(width, height), layout, |ui| {
+        ui.set_min_width(width);
+        add(ui);
+    });
 }
 
 /// The button that copies the value of a row whole.

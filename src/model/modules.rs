@@ -10,23 +10,41 @@ use crate::formats::assembly::WEIGHT;
 use std::collections::BTreeMap;
 
 /// Layers that vLLM makes one of, by the last parts of their names.
-const JOINED: &[&[&str]] =
-    &[
-        &["q_proj", "k_proj", "v_proj"],
-        &["q_a_proj", "kv_a_proj_with_mqa"],
-        &["gate_proj", "up_proj"],
-        &["query", "key", "value"],
-        &["w1", "w3"],
-    ];
+const JOINED: &[&[&str]] = &[
+    &["q_proj", "k_proj", "v_proj"],
+    &["q_a_proj", "kv_a_proj_with_mqa"],
+    &["gate_proj", "up_proj"],
+    &["query", "key", "value"],
+    &["w1", "w3"],
+];
 
 /// Layers that choose among the experts beside them, by name.
 const ROUTERS: &[&str] = &["gate", "shared_expert_gate"];
 
 /// Families whose quantized experts mlx-lm (0.32) puts together from one file tensor each; of others it stacks dense weights alone.
 const STACKED: &[&str] = &[
-    "afmoe", "bailing_hybrid", "bailing_moe", "bailing_moe_linear", "deepseek", "deepseek_v2", "deepseek_v3",
-    "deepseek_v32", "dots1", "exaone_moe", "glm4_moe", "glm4_moe_lite", "hunyuan", "jamba", "kimi_k2", "kimi_vl",
-    "longcat_flash", "mimo_v2_flash", "mixtral", "olmoe", "phimoe", "qwen2_moe",
+    "afmoe",
+    "bailing_hybrid",
+    "bailing_moe",
+    "bailing_moe_linear",
+    "deepseek",
+    "deepseek_v2",
+    "deepseek_v3",
+    "deepseek_v32",
+    "dots1",
+    "exaone_moe",
+    "glm4_moe",
+    "glm4_moe_lite",
+    "hunyuan",
+    "jamba",
+    "kimi_k2",
+    "kimi_vl",
+    "longcat_flash",
+    "mimo_v2_flash",
+    "mixtral",
+    "olmoe",
+    "phimoe",
+    "qwen2_moe",
 ];
 
 /// Families whose layers of [`CONV1D`] names keep their weights as inputs × outputs.
@@ -255,7 +273,8 @@ mod tests {
             (0..names.len()).filter(dense).map(|i| model.module_of(i).unwrap().to_owned()).collect()
         };
         let block = "model.layers.1.mlp";
-        let parts = ["experts.0.up_proj", "gate", "gate_proj", "shared_expert_gate"].map(|part| format!("{block}.{part}"));
+        let parts =
+            ["experts.0.up_proj", "gate", "gate_proj", "shared_expert_gate"].map(|part| format!("{block}.{part}"));
         let dense = "model.layers.0.mlp.gate";
         let names: Vec<&str> = [dense].into_iter().chain(parts.iter().map(String::as_str)).collect();
         for runtime in [Runtime::Vllm, Runtime::Mlx] {

@@ -22,13 +22,13 @@ pub const FORMS: &[Form] = &[
     Form { name: "Command line", about: "The command that exports the same again", words: command_line },
     Form { name: "Recipe", about: "A recipe file, for the commands and for other models", words: recipe },
     Form { name: "llama.cpp tensor types", about: "The file for llama-quantize --tensor-type-file", words: types },
+    Form { name: "llama.cpp command", about: "The llama-quantize command that takes that file", words: quantize },
     Form {
         name: "llm-compressor recipe",
         about: "For llmcompressor.oneshot, without data",
         words: llm_compressor::recipe,
     },
     Form { name: "MLX quantization block", about: "What a config.json says for mlx-lm", words: mlx::block },
-    Form { name: "llama.cpp command", about: "The llama-quantize command that takes that file", words: quantize },
 ];
 
 #[expect(clippy::unnecessary_wraps, reason = "the list wants one type, and others can refuse")]

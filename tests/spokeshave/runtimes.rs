@@ -214,7 +214,8 @@ fn a_folder_of_somebody_else_is_never_replaced() {
 #[test]
 fn a_config_of_python_stays_as_it_is_written_and_an_unreadable_one_is_refused() {
     let weight = format!("{DOWN}.weight");
-    let config = "{\"model_type\": \"mamba2\", \"time_step_limit\": [0.0, Infinity], \"big\": 123456789012345678901234567890}";
+    let config =
+        "{\"model_type\": \"mamba2\", \"time_step_limit\": [0.0, Infinity], \"big\": 123456789012345678901234567890}";
     let (place, model) = folder("ct-python", config, &[(&weight, "F32", &[2, 32], floats(&[1.0; 64]))]);
     let set = format!("{weight}=int4:g32");
     for target in ["compressed-tensors", "mlx"] {
@@ -225,7 +226,9 @@ fn a_config_of_python_stays_as_it_is_written_and_an_unreadable_one_is_refused() 
         run(&["verify", &model, &place.at(target)]).done();
     }
     let long = format!("{{\"a\": \"{}\"}}", "x".repeat(1 << 22));
-    for (bad, told) in [("[1]", "no JSON object"), ("{\"a\": 1e400}", "number out of range"), (&long, "4194304 allowed")] {
+    for (bad, told) in
+        [("[1]", "no JSON object"), ("{\"a\": 1e400}", "number out of range"), (&long, "4194304 allowed")]
+    {
         place.write("m/config.json", bad);
         let refused = run(&["export", &model, "--set", &set, "--target", "mlx", "-o", &place.at("no")]);
         refused.refused(1, told);

@@ -4,7 +4,7 @@
 use super::bench::{Bench, bench_on, demo, live, settle, wait_until};
 use super::command::{Folder, floats, run, safetensors};
 use egui::accesskit::Role;
-use egui::{Key, Modifiers, OutputCommand};
+use egui::{Event, Key, Modifiers, OutputCommand};
 use egui_kittest::kittest::{NodeT, Queryable};
 use spokeshave::formats::gguf::layout::{Listing, lay_out, prefix, text_pair, texts_pair, u32_pair};
 use spokeshave::kernels::ggml::BlockType;
@@ -13,13 +13,14 @@ use std::sync::Arc;
 
 const SIZE: [f32; 2] = [1280.0, 800.0];
 
-/// A GGUF file of one matrix that says this of itself.
+/// A GGUF file of one matrix that says this of itself, and ends in bytes that belong to nothing.
 fn write_gguf(path: &str, pairs: &[Vec<u8>]) {
     let listings = [Listing { name: "blk.0.ffn_up.weight", shape: &[64, 256], block_type: BlockType::F16 }];
     let pair_bytes: usize = pairs.iter().map(Vec::len).sum();
     let layout = lay_out(pair_bytes as u64, &listings, 32).expect("it can be listed");
     let mut file = [prefix(1, pairs.len() as u64), pairs.concat(), layout.infos].concat();
-    file.resize(file.len() + layout.padding as usize + layout.len as usize, 0);
+    file.resize(layout.len as usize, 0);
+    file.extend([0; 7]);
     std::fs::write(path, file).expect("the folder can be written to");
 }
 
@@ -52,6 +53,8 @@ fn copied(bench: &mut Bench) -> String {
             _ => None,
         });
         if let Some(text) = text {
+            // What was done is said in the next frame.
+            bench.step();
             return text;
         }
     }
@@ -89,7 +92,9 @@ fn what_is_copied_is_what_the_commands_print() {
     assert_eq!(choose(&mut bench, "Command line"), said("command"));
     assert!(shows(&bench, "Command line: copied, 3 lines"));
     assert_eq!(choose(&mut bench, "Recipe"), said("spokeshave"));
-    bench.key_press_modifiers(Modifiers::COMMAND | Modifiers::SHIFT, Key::C);
+    let modifiers = Modifiers::COMMAND | Modifiers::SHIFT;
+    let press = Event::Key { key: Key::C, physical_key: None, pressed: true, repeat: false, modifiers };
+    bench.input_mut().events.push(press);
     assert_eq!(copied(&mut bench), said("command"));
     // What was done last is said until something else is done.
     bench.get_by_role_and_label(Role::Button, "Undo").click();
@@ -108,9 +113,10 @@ fn llama_cpp_is_told_of_a_gguf_model_in_its_words() {
     let told = run(&["recipe", &path, "--set", "*=q4_k", "--for", "llama.cpp", "--json"]).json();
     assert_eq!(choose(&mut bench, "llama.cpp tensor types"), told["text"].as_str().expect("a text"));
     assert_eq!(choose(&mut bench, "llama.cpp command"), told["command"].as_str().expect("a text"));
-    // What llama.cpp has no words for is said of the recipe as it is now.
     bench.get_by_role_and_label(Role::Switch, "Prune").click();
     settle(&mut bench);
+    assert_eq!(live(&bench).scheme(0).to_string(), "prune:0.5+q4_k");
+    // What llama.cpp has no words for is said of the recipe as it is now.
     bench.get_by_role_and_label(Role::Button, "Copy as").click();
     settle(&mut bench);
     assert!(bench.get_by_role_and_label(Role::Button, "llama.cpp command").accesskit_node().is_disabled());
@@ -197,6 +203,8 @@ fn a_file_is_asked_what_it_says_of_itself() {
     bench.key_press_modifiers(Modifiers::COMMAND, Key::I);
     settle(&mut bench);
     assert!(shows(&bench, &path) && shows(&bench, "gguf, version 3") && shows(&bench, "4 key-values"));
+    // In the strip, and in the dialog with all others.
+    assert_eq!(bench.query_all_by_label_contains("7 bytes after the last tensor belong to nothing").count(), 2);
     assert!(bench.query_by_label("The first line and a <b>second</b> one").is_some(), "one line of it");
     let node = bench.get_by_label_contains("[150000 × text]");
     let list = node.accesskit_node().label().or(node.value()).expect("its text");

@@ -21,13 +21,8 @@ pub fn copy_as_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<
     let response = ui.add(Button::new(("Copy as", chevron())));
     response.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Copy as"));
     let keys = ui.ctx().format_shortcut(&COPY_COMMAND);
-    let menu = Popup::menu(&response);
-    if !menu.is_open() {
-        response.on_hover_text(format!("The choice as text on the clipboard; its command line  {keys}"));
-        return;
-    }
-    let refusals = refusals(live, view);
-    menu.show(|ui| {
+    Popup::menu(&response).show(|ui| {
+        let refusals = refusals(live, view);
         ui.set_min_width(200.0);
         for (at, (form, refusal)) in FORMS.iter().zip(&refusals).enumerate() {
             let button = Button::new(form.name);
@@ -41,6 +36,7 @@ pub fn copy_as_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<
             response.on_hover_text(form.about).on_disabled_hover_text(refusal.as_deref().unwrap_or_default());
         }
     });
+    response.on_hover_text(format!("The choice as text on the clipboard; its command line  {keys}"));
 }
 
 /// Why each form has no words for the recipe; putting a large model into words takes longer than a frame should.
