@@ -8,6 +8,7 @@ use crate::recipe::{Scheme, Target};
 use crate::session::dial::Dial;
 use crate::session::presets::Choice;
 use crate::session::trouble::Next;
+use crate::share::forms;
 use egui::{Key, KeyboardShortcut, Modifiers};
 use std::path::PathBuf;
 
@@ -96,6 +97,23 @@ pub enum Command {
     AskSaveRecipe,
     /// Save the recipe there.
     SaveRecipe(PathBuf),
+    /// Put the choice on the clipboard in the form at this position of [`FORMS`](crate::share::forms::FORMS).
+    CopyAs(usize),
+    /// Show what the file says of itself.
+    AskFile,
+    /// Put the value at this position, whole, on the clipboard.
+    CopyValue(usize),
+    /// Ask where to write a report to.
+    AskReport,
+    /// Write it there; `force` replaces what is there.
+    Report {
+        /// The file: a page or a table, by its ending.
+        out: PathBuf,
+        /// Replace what is there.
+        force: bool,
+    },
+    /// Stop the report.
+    CancelReport,
     /// Load a recipe from there.
     LoadRecipe(PathBuf),
     /// Between dark and light.
@@ -140,6 +158,10 @@ pub const OPEN: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND, Key
 pub const EXPORT: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND, Key::E);
 /// Ctrl+S.
 pub const SAVE: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND, Key::S);
+/// Ctrl+Shift+C.
+pub const COPY_COMMAND: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND.plus(Modifiers::SHIFT), Key::C);
+/// Ctrl+I.
+pub const FILE: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND, Key::I);
 /// Ctrl+A, when nothing is being typed.
 pub const SELECT_ALL: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND, Key::A);
 /// L, when nothing is being typed.
@@ -163,6 +185,8 @@ pub fn from_keys(ui: &egui::Ui, view: &View, in_front: Option<Command>) -> Vec<C
             (OPEN, Command::AskOpen),
             (EXPORT, Command::AskExport),
             (SAVE, Command::AskSaveRecipe),
+            (FILE, Command::AskFile),
+            (COPY_COMMAND, Command::CopyAs(forms::COMMAND)),
         ];
         for (shortcut, command) in table {
             if input.consume_shortcut(&shortcut) {

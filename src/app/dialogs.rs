@@ -1,4 +1,4 @@
-//! Questions in front of the window: which model, export where, save the recipe where; typed, or by the system's chooser.
+//! Questions in front of the window: which model, export or report where, save the recipe where; typed, or by the system's chooser.
 //!
 //! The system's chooser can take for ever to answer (a portal that hangs), so it runs on a thread of its own and the path
 //! field beside it always works.
@@ -6,7 +6,9 @@
 use super::beside::beside_ui;
 use super::command::Command;
 use super::export_dialog::export_ui;
+use super::file_dialog::{self, file_ui};
 use super::format;
+use super::report_dialog::report_ui;
 use super::state::{Chooser, Dialog, View};
 use super::taken::Taken;
 use super::target_dialog::target_ui;
@@ -25,7 +27,8 @@ pub fn dialog_ui(ctx: &Context, live: Option<&Live>, view: &mut View, commands: 
     let mut keep = true;
     let frame = egui::Frame::popup(&ctx.global_style()).inner_margin(20);
     let modal = egui::Modal::new(egui::Id::unique("dialog")).frame(frame).show(ctx, |ui| {
-        ui.set_width(460.0);
+        let wide = matches!(dialog, Dialog::File(_));
+        ui.set_width(if wide { file_dialog::width(ctx.content_rect().width()) } else { 460.0 });
         match &mut dialog {
             Dialog::Open { path } => keep = open_ui(ui, path, view, commands),
             Dialog::Export { path, force, taken, looking } => {
@@ -35,6 +38,8 @@ pub fn dialog_ui(ctx: &Context, live: Option<&Live>, view: &mut View, commands: 
             Dialog::Mask { path } => keep = mask_ui(ui, path, view, commands),
             Dialog::Beside { path } => keep = beside_ui(ui, path, live, view, commands),
             Dialog::Target { target, mapped } => keep = target_ui(ui, (*target, mapped), live, view, commands),
+            Dialog::File(file) => keep = file_ui(ui, file, live, view, commands),
+            Dialog::Report { path, force, taken } => keep = report_ui(ui, (path, force, taken), live, view, commands),
             Dialog::SaveRecipe { path, force, taken } => keep = save_ui(ui, (path, force, taken), view, commands),
         }
     });
@@ -99,12 +104,13 @@ pub fn poll_chooser(_ctx: &Context, view: &mut View) -> Vec<Command> {
             Dialog::Export { path, .. }
             | Dialog::Mask { path }
             | Dialog::Beside { path }
+            | Dialog::Report { path, .. }
             | Dialog::SaveRecipe { path, .. },
         ) => {
             *path = chosen.display().to_string();
             Vec::new()
         }
-        Some(Dialog::Preset { .. } | Dialog::Target { .. }) | None => Vec::new(),
+        Some(Dialog::Preset { .. } | Dialog::Target { .. } | Dialog::File(_)) | None => Vec::new(),
     }
 }
 
@@ -114,7 +120,7 @@ fn open_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<C
     ui.add_space(8.0);
     let choose = || {
         rfd::FileDialog::new()
-            .add_filter("Models and recipes", &["safetensors", "gguf", "spk", "toml"])
+            .add_filter("Models and recipes", &["safetensors", "gguf", "spk", "onnx", "npz", "npy", "toml"])
             .add_filter("All files", &["*"])
             .pick_file()
     };
@@ -216,7 +222,7 @@ fn mask_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<C
 
 /// The system's chooser for a model that another one is to be held against.
 pub(super) fn choose_model() -> Option<PathBuf> {
-    let dialog = rfd::FileDialog::new().add_filter("Models", &["safetensors", "spk", "gguf"]);
+    let dialog = rfd::FileDialog::new().add_filter("Models", &["safetensors", "spk", "gguf", "onnx", "npz", "npy"]);
     dialog.add_filter("All files", &["*"]).pick_file()
 }
 

@@ -1,6 +1,8 @@
 //! What the window remembers between frames that is not the model's: selection, filter, open dialog, where a drag began.
 
+use super::file_dialog::FileView;
 use super::hand::Hand;
+use super::panels::copy_as::Refusals;
 use super::recovery::Offer;
 use super::taken::Taken;
 use crate::model::Model;
@@ -137,6 +139,17 @@ pub enum Dialog {
         /// What would change.
         mapped: Vec<Mapped>,
     },
+    /// What the file says of itself.
+    File(FileView),
+    /// Where to write a report to.
+    Report {
+        /// The path as typed.
+        path: String,
+        /// Replace what is there.
+        force: bool,
+        /// Whether something is there.
+        taken: Taken,
+    },
     /// Where to save the recipe.
     SaveRecipe {
         /// The path as typed.
@@ -204,8 +217,12 @@ pub struct View {
     pub chooser: Option<Chooser>,
     /// Something that the last action could not do, in words.
     pub refusal: Option<String>,
-    /// What the last action did, in words.
+    /// What the last action did, in words; gone with the next one.
+    pub done: Option<String>,
+    /// What is worth knowing for longer.
     pub notice: Option<String>,
+    /// Which forms the recipe has no words in, when the menu of them was opened.
+    pub refusals: Option<Refusals>,
     /// Why no model is open.
     pub failure: Option<String>,
     /// What an earlier session left behind.
@@ -250,7 +267,9 @@ impl View {
             dialog: None,
             chooser: None,
             refusal: None,
+            done: None,
             notice: None,
+            refusals: None,
             failure: None,
             offer: None,
             saved_as: None,

@@ -7,6 +7,7 @@ use super::export_dialog::{file_stem, suggested_name};
 use super::hand;
 use super::panels;
 use super::recovery;
+use super::share;
 use super::state::{Dialog, Preferences, Tab, View};
 use super::taken::Taken;
 use super::theme::{self, tokens};
@@ -210,7 +211,11 @@ impl Workbench {
             }
             _ => {}
         }
-        self.view.refusal = None;
+        (self.view.refusal, self.view.done) = (None, None);
+        if share::carry_out(ctx, self.live.as_mut(), &mut self.view, &command) {
+            ctx.request_repaint();
+            return;
+        }
         match command {
             Command::AskOpen => self.view.dialog = Some(Dialog::Open { path: String::new() }),
             Command::Open(path) => self.open(ctx, &path),
@@ -270,6 +275,7 @@ impl Workbench {
             Command::Redo => live.redo(),
             Command::AskExport => {
                 live.outcome = None;
+                live.forget_report();
                 let path = suggested_name(live);
                 view.dialog = Some(Dialog::Export { path, force: false, taken: Taken::default(), looking: None });
             }

@@ -152,12 +152,8 @@ pub struct RecipeArgs {
 }
 
 fn target_parser() -> impl TypedValueParser<Value = Target> {
-    let all = [Target::Safetensors, Target::Packed, Target::Gguf, Target::CompressedTensors, Target::Mlx];
-    let value = |target: Target| {
-        let note = if Target::BUILT.contains(&target) { "" } else { " (not built yet)" };
-        PossibleValue::new(target.name()).help(format!("{}{note}", target.describe()))
-    };
-    PossibleValuesParser::new(all.map(value)).try_map(|text| Target::from_str(&text))
+    let value = |target: Target| PossibleValue::new(target.name()).help(target.describe());
+    PossibleValuesParser::new(Target::ALL.map(value)).try_map(|text| Target::from_str(&text))
 }
 
 impl RecipeArgs {
@@ -324,6 +320,10 @@ pub enum Whom {
     /// llama-quantize's --tensor-type-file, and its command line on stderr
     #[value(name = "llama.cpp")]
     LlamaCpp,
+    /// llm-compressor's recipe (YAML)
+    LlmCompressor,
+    /// The quantization block of MLX's config.json
+    Mlx,
 }
 
 /// `report`.

@@ -4,11 +4,11 @@ use super::args::{Global, RecipeCommandArgs, Whom};
 use super::estimate::open;
 use super::{Failure, json};
 use crate::export::atomic::write_whole;
-use crate::export::check_not_source;
+use crate::export::{check_not_source, check_replaced};
 use crate::formats::error::{display_path, printable_up_to};
 use crate::recipe::file;
 use crate::session::{Error, Request};
-use crate::share::{Told, command, llama_cpp};
+use crate::share::{Told, command, llama_cpp, llm_compressor, mlx};
 use serde_json::json;
 use std::io::Read;
 use std::path::Path;
@@ -32,19 +32,28 @@ pub fn run(args: &RecipeCommandArgs, global: &Global) -> Result<(), Failure> {
         Whom::Command => (command::command(model, recipe, plan), None),
         Whom::LlamaCpp => {
             let estimate = &request.bytes_only();
-            let words = llama_cpp::words(Told { model, recipe, plan, estimate });
+            let list = args.out.as_deref().map_or(llama_cpp::LIST.into(), Path::to_string_lossy);
+            let words = llama_cpp::words(Told { model, recipe, plan, estimate }, &list);
             let words = words.map_err(|error| Failure::Told(error.to_string()))?;
             (words.file, Some(words.command))
+        }
+        Whom::LlmCompressor | Whom::Mlx => {
+            let estimate = &request.bytes_only();
+            let words = if matches!(args.whom, Whom::Mlx) { mlx::block } else { llm_compressor::recipe };
+            let text = words(Told { model, recipe, plan, estimate });
+            (text.map_err(|error| Failure::Told(error.to_string()))?, None)
         }
     };
     if let Some(out) = &args.out {
         write_whole(out, text.as_bytes()).map_err(Error::from)?;
     }
-    global.notes(&beside.iter().map(|command| command.trim_end().to_owned()).collect::<Vec<_>>());
+    // Beside a text on the standard output there is no place for it but the other one.
+    let aside = beside.iter().filter(|_| args.out.is_none());
+    global.notes(&aside.map(|command| command.trim_end().to_owned()).collect::<Vec<_>>());
     global.tell(
         || json!({"out": args.out.as_deref().map(json::path), "text": text, "command": beside}),
         || match &args.out {
-            Some(out) => format!("wrote {}\n", display_path(out)),
+            Some(out) => format!("wrote {}\n{}", display_path(out), beside.as_deref().unwrap_or_default()),
             None => text.clone(),
         },
     )
@@ -66,7 +75,10 @@ fn from_types(args: &RecipeCommandArgs, list: &Path, global: &Global) -> Result<
     let opened = std::fs::File::open(list).map_err(|e| told(format!("cannot be opened: {e}")))?;
     opened.take(LARGEST).read_to_end(&mut bytes).map_err(|e| told(format!("cannot be read: {e}")))?;
     let text = String::from_utf8(bytes).map_err(|_| told("it is not UTF-8 text".into()))?;
-    let recipe = llama_cpp::recipe(&text).map_err(|error| told(printable_up_to(&error.to_string(), 400)))?;
+    let model = crate::model::open(&args.model, &global.open_options()).map_err(Error::from)?;
+    let read = llama_cpp::recipe(&text, &model);
+    let (recipe, messages) = read.map_err(|error| told(printable_up_to(&error.to_string(), 400)))?;
+    global.notes(&messages);
     let wish = args.recipe.wish()?;
     let request = Request::with_recipe(&args.model, &global.open_options(), recipe, &wish)?;
     global.notes(&request.messages);
@@ -75,9 +87,5 @@ fn from_types(args: &RecipeCommandArgs, list: &Path, global: &Global) -> Result<
 
 /// A file that is there is replaced only when told to.
 pub(super) fn check_out(out: &Path, force: bool) -> Result<(), Failure> {
-    match out.symlink_metadata() {
-        Ok(_) if out.is_dir() => Err(Error::from(crate::export::Error::Folder(out.to_path_buf())).into()),
-        Ok(_) if !force => Err(Error::from(crate::export::Error::Exists(out.to_path_buf())).into()),
-        _ => Ok(()),
-    }
+    Ok(check_replaced(out, force).map_err(Error::from)?)
 }

@@ -7,22 +7,14 @@ use super::{Failure, json, progress};
 use crate::export::atomic::write_whole;
 use crate::export::check_not_source;
 use crate::formats::error::display_path;
-use crate::session::Error;
-use crate::share::{Told, csv, report};
+use crate::session::{Error, unknown_ending};
+use crate::share::{Told, by_ending};
 use serde_json::json;
 
 /// Opens, estimates, writes a page or a table.
 pub fn run(args: &ReportArgs, global: &Global) -> Result<(), Failure> {
-    let ending = args.out.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase);
-    let make: fn(Told<'_>) -> String = match ending.as_deref() {
-        Some("html" | "htm") => report::html,
-        Some("csv") => csv::csv,
-        _ => {
-            let out = display_path(&args.out);
-            return Err(Failure::Usage(format!(
-                "{out}: its ending says what is written: .html for a page, .csv for a table"
-            )));
-        }
+    let Some(make) = by_ending(&args.out) else {
+        return Err(Failure::Usage(unknown_ending(&args.out)));
     };
     check_out(&args.out, args.force)?;
     let request = open(&args.model, &args.recipe, global)?;

@@ -11,13 +11,13 @@
 //!
 //! A folder inside the folder that is read would be a part of the model from then on, copied along by the next export.
 
-use super::{Error, config, others};
+use super::{Error, others};
 use crate::estimate::files::{INDEX, PYTORCH_INDEX};
 use crate::formats::source::Identity;
 use crate::formats::{Limits, index};
 use crate::model::config::CONFIG;
 use crate::model::{Model, OpenOptions, Origin, open};
-use crate::recipe::{Plan, Prune, Target};
+use crate::recipe::{Plan, Prune, Target, runtime_config};
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -75,6 +75,18 @@ pub(super) fn check_one_file(model: &Model, out: &Path, force: bool) -> Result<(
     check_not_source(model, out)?;
     check_is_file(out)?;
     if is_there(out)? && !force { Err(Error::Exists(out.to_path_buf())) } else { Ok(()) }
+}
+
+/// Refuses a path at which something stands that is not to be replaced, for a text beside models. A folder is never replaced.
+///
+/// # Errors
+/// When there is such a thing.
+pub fn check_replaced(out: &Path, force: bool) -> Result<(), Error> {
+    match out.symlink_metadata() {
+        Ok(_) if out.is_dir() => Err(Error::Folder(out.to_path_buf())),
+        Ok(_) if !force => Err(Error::Exists(out.to_path_buf())),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a path that is a file of the model in any disguise or a folder that holds one, whatever is to be written there.
@@ -332,7 +344,7 @@ fn is_made_config(path: &Path, model: &Model) -> bool {
     const MOST: u64 = 1 << 22;
     let small = std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= MOST);
     let named = path.file_name() == Some(OsStr::new(CONFIG));
-    named && small && std::fs::read(path).is_ok_and(|text| config::is_made_here(&text, model.config()))
+    named && small && std::fs::read(path).is_ok_and(|text| runtime_config::is_made_here(&text, model.config()))
 }
 
 #[cfg(test)]

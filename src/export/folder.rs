@@ -2,13 +2,13 @@
 //! any model whose runtime wants a config beside the weights.
 
 use super::atomic::{Temporary, TemporaryFolder};
-use super::{Artifact, Error, Job, config, others, space};
+use super::{Artifact, Error, Job, others, space};
 use crate::estimate::estimate_model;
 use crate::estimate::files::{FilePlan, INDEX, files, index_text};
 use crate::formats::Source;
 use crate::model::config::CONFIG;
 use crate::model::{Config, Origin, Tensor};
-use crate::recipe::Target;
+use crate::recipe::{Target, runtime_config};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -58,7 +58,7 @@ pub(super) fn export(job: &Job<'_>, needed: &mut u64) -> Result<Artifact, Error>
 /// Writes the config anew where something that stands in it changed, or where a runtime needs one: a new file, because the copy
 /// may be one that cannot be written to.
 fn write_config(job: &Job<'_>, folder: &TemporaryFolder) -> Result<(), Error> {
-    let values = config::values(job.model, job.plan);
+    let values = runtime_config::values(job.model, job.plan);
     let own = job.model.config();
     if values.is_empty() || (own.is_none() && !job.plan.target.is_folder()) {
         return Ok(());

@@ -8,6 +8,7 @@ use crate::control::Control;
 use crate::estimate::gguf_file::{GgufFile, Item, Pairs, conversion_of};
 use crate::estimate::size::{stored_dtype, stored_type};
 use crate::formats::Dtype;
+use crate::formats::error::quoted;
 use crate::formats::gguf::layout;
 use crate::kernels::Real;
 use crate::kernels::ggml::BlockType;
@@ -96,7 +97,7 @@ fn write_tensor<T: Real>(
     // A bias is a column: each of its elements is a row.
     let cols = if task.shape.len() < 2 { 1 } else { geometry.cols };
     let start = output.at();
-    let bytes_of = |elements: usize| kind.bytes_of(elements).unwrap_or_default();
+    let bytes_of = |elements: usize| kind.bytes_of(elements).ok_or_else(|| no_blocks(task, kind, elements));
     let spelled_out = kind == BlockType::F32 && stored_dtype(task.tensor.dtype, task.scheme) != Dtype::F32;
     let (mut scratch, mut bytes) = (Scratch::default(), Vec::new());
     stream_chunks(task, &prepared, |chunk| {
@@ -111,13 +112,19 @@ fn write_tensor<T: Real>(
         while at < chunk.range.end {
             let (row, within) = (at / cols, at % cols);
             let end = ((row + 1) * cols).min(chunk.range.end);
-            let place = bytes_of(interleaved(row, head) * cols + within);
-            let local = bytes_of(at - chunk.range.start)..bytes_of(end - chunk.range.start);
+            let place = bytes_of(interleaved(row, head) * cols + within)?;
+            let local = bytes_of(at - chunk.range.start)?..bytes_of(end - chunk.range.start)?;
             output.seek(start + place as u64)?;
             output.write(&bytes[local])?;
             at = end;
         }
         Ok(())
     })?;
-    output.seek(start + bytes_of(geometry.len()) as u64)
+    output.seek(start + bytes_of(geometry.len())? as u64)
+}
+
+/// A plan has whole blocks in every row, so nobody should see this; a row in the wrong place would be worse.
+fn no_blocks(task: &Task<'_>, kind: BlockType, elements: usize) -> Error {
+    let what = format!("{elements} elements of {} are no whole blocks of {kind}", quoted(&task.tensor.name));
+    Error::Layout { path: task.model.shards[task.tensor.shard()].path().to_path_buf(), what }
 }

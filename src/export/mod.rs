@@ -22,7 +22,6 @@
 
 mod assembled;
 pub mod atomic;
-mod config;
 mod dense;
 mod destination;
 mod folder;
@@ -38,7 +37,7 @@ mod stretch;
 mod verify;
 mod verify_gguf;
 
-pub use destination::{check_destination, check_not_input, check_not_source, is_folder};
+pub use destination::{check_destination, check_not_input, check_not_source, check_replaced, is_folder};
 pub use masks::{Masks, Rewound, export_masks, export_rewound};
 pub use space::Shortage;
 pub use verify::{TensorCheck, Verification, plan_of_artifact, verify};

@@ -13,6 +13,10 @@ use std::path::{Path, PathBuf};
 /// Folders within folders that are followed; deeper ones are nobody's model.
 const DEEPEST: usize = 16;
 
+/// Endings of weights that no loader of a folder like this asks for.
+const OTHER_WEIGHTS: [&str; 9] =
+    [".gguf", ".pth", ".pt", ".ckpt", ".onnx", ".onnx_data", ".onnx.data", ".h5", ".msgpack"];
+
 /// Bytes that are copied between two looks at whether the work was cancelled.
 const BLOCK: u64 = 64 << 20;
 
@@ -71,9 +75,11 @@ fn look_into(folder: &Path, inside: &Path, shards: &HashSet<&Path>, others: &mut
                 continue;
             }
             Ok(kind) if !kind.is_file() => "not a file",
-            Ok(_) if top && [".safetensors", ".spk", ".gguf"].iter().any(|end| text.ends_with(end)) => {
+            Ok(_) if top && [".safetensors", ".spk"].iter().any(|end| text.ends_with(end)) => {
                 "weights of another model"
             }
+            // The same weights again, wherever they lie: `original/consolidated.00.pth`, `onnx/model.onnx_data`.
+            Ok(_) if OTHER_WEIGHTS.iter().any(|end| text.ends_with(end)) => "weights in another format",
             Ok(_) if top && text.starts_with("pytorch_model") && text.ends_with(".bin") => {
                 "weights in PyTorch's own format"
             }

@@ -1,8 +1,8 @@
 //! Reading an artifact back: every tensor computed again from the source under the recipe inside, and compared.
 
+use super::Error;
 use super::output::by_arithmetic;
 use super::verify_gguf::{faults, is_extra};
-use super::{Error, config};
 use crate::compress::{Joint, Task, fold_chunks, prepare};
 use crate::control::Control;
 use crate::estimate::gguf_file::{conversion_of, name_of};
@@ -15,7 +15,7 @@ use crate::kernels::ggml::BlockType;
 use crate::model::config::CONFIG;
 use crate::model::conversion::interleaved;
 use crate::model::{Format, Model, Origin, Place, Scratch, Tensor};
-use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target};
+use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target, runtime_config};
 use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
@@ -170,7 +170,7 @@ fn layout_of(read: &Tensor) -> Option<Assembly> {
 fn says_what_changed(model: &Model, artifact: &Model, plan: &Plan) -> bool {
     let folder = matches!(artifact.origin, Origin::Folder(_));
     let expected = model.config().is_some() || plan.target.is_folder();
-    !folder || !expected || config::says(artifact.config(), &config::values(model, plan))
+    !folder || !expected || runtime_config::says(artifact.config(), &runtime_config::values(model, plan))
 }
 
 /// Whether what the header of a packed artifact says of a tensor's coding is what its scheme asks for: a kept one lies as
@@ -184,7 +184,7 @@ fn is_coded_for(artifact: &Model, read: &Tensor, of: Outcome<'_>) -> bool {
     }
 }
 
-/// Whether two values are one: equal, or NaN with the same bits. −0 and +0 are equal.
+/// Whether two values are one: equal, or both NaN, whatever its bits. −0 and +0 are equal.
 fn same<T: Real>(a: T, b: T) -> bool {
     a == b || (a.to_f64().is_nan() && b.to_f64().is_nan())
 }
@@ -237,7 +237,8 @@ fn check<T: Real>(task: &Task<'_>, written: &Written<'_>) -> Result<TensorCheck,
     let (ok, worst, sums) =
         spans.into_iter().fold(init(), |(o, w, s), (ok, worst, sums)| (o && ok, w.max(worst), s.merge(sums)));
     let sums = task.lost()?.merge(sums);
-    let t2 = sums.t2();
+    // What was codes before and stayed so has lost nothing that could be told, and nothing is said of it in an estimate either.
+    let t2 = if task.tensor.is_float_source() { sums.t2() } else { None };
     Ok(TensorCheck {
         name: task.tensor.name.clone(),
         ok,

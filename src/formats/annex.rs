@@ -28,7 +28,8 @@ pub struct View {
 #[derive(Clone, Debug)]
 enum Brick {
     View(View),
-    Held(Arc<[u8]>),
+    /// Shared as it is: to copy gigabytes into a slice of their own would take them twice.
+    Held(Arc<Vec<u8>>),
 }
 
 /// Everything behind the end of one file.
@@ -63,7 +64,7 @@ impl Annex {
     pub fn hold(&mut self, bytes: Vec<u8>) -> Option<Range<u64>> {
         let len = bytes.len() as u64;
         self.held = self.held.saturating_add(len);
-        self.push(len, Brick::Held(bytes.into()))
+        self.push(len, Brick::Held(Arc::new(bytes)))
     }
 
     fn push(&mut self, bytes: u64, brick: Brick) -> Option<Range<u64>> {

@@ -101,9 +101,9 @@ fn gguf_in_folder(folder: &Path, options: &OpenOptions) -> Result<Model, Error> 
     };
     let firsts: Vec<&PathBuf> = files.iter().filter(is_first).collect();
     match firsts.as_slice() {
-        [file] => open_file(file, options),
+        [file] => alone(folder, file, options),
         // A set without its first file is told by any of the others.
-        [] => files.first().map_or_else(|| onnx_in_folder(folder, options), |file| open_file(file, options)),
+        [] => files.first().map_or_else(|| onnx_in_folder(folder, options), |file| alone(folder, file, options)),
         [one, two, ..] => {
             let found =
                 format!("this folder has {} GGUF models, {} and {} among them", firsts.len(), shown(one), shown(two));
@@ -116,13 +116,19 @@ fn gguf_in_folder(folder: &Path, options: &OpenOptions) -> Result<Model, Error> 
 fn onnx_in_folder(folder: &Path, options: &OpenOptions) -> Result<Model, Error> {
     match files_ending(folder, "onnx")?.as_slice() {
         [] => Err(no_weights(folder)),
-        [file] => open_file(file, options),
+        [file] => alone(folder, file, options),
         files @ [one, two, ..] => {
             let found =
                 format!("this folder has {} ONNX models, {} and {} among them", files.len(), shown(one), shown(two));
             Err(Error::new(folder, ErrorKind::Stranger { found: found.into(), advice: "give one of the files" }))
         }
     }
+}
+
+/// The one model of a folder: what was given is the folder, and what is made of it is one too.
+fn alone(folder: &Path, file: &Path, options: &OpenOptions) -> Result<Model, Error> {
+    let model = open_file(file, options)?;
+    Ok(Model { origin: Origin::Folder(folder.to_path_buf()), ..model })
 }
 
 fn shown(file: &Path) -> String {

@@ -22,7 +22,7 @@ const REGEX_BYTES: usize = 1 << 20;
 /// The groups of a config.
 #[derive(Debug, Default)]
 pub struct Groups<'a> {
-    groups: Vec<&'a Value>,
+    listed: Vec<&'a Value>,
     /// Groups by the full names of modules.
     names: HashMap<&'a str, usize>,
     regexes: Vec<(Regex, usize)>,
@@ -41,8 +41,8 @@ impl<'a> Groups<'a> {
             return Ok(all);
         };
         for group in groups.values() {
-            let at = all.groups.len();
-            all.groups.push(group);
+            let at = all.listed.len();
+            all.listed.push(group);
             let targets = group.get("targets").and_then(Value::as_array).into_iter().flatten();
             for target in targets.filter_map(Value::as_str) {
                 if let Some(pattern) = target.strip_prefix("re:") {
@@ -60,12 +60,12 @@ impl<'a> Groups<'a> {
     /// The group of a module.
     #[must_use]
     pub fn group(&self, module: &str) -> Option<&'a Value> {
-        if let [group] = self.groups.as_slice() {
+        if let [group] = self.listed.as_slice() {
             return Some(group);
         }
         let matching = || self.regexes.iter().find(|(regex, _)| regex.is_match(module)).map(|&(_, at)| at);
         let at = self.names.get(module).copied().or_else(matching).or(self.linear)?;
-        self.groups.get(at).copied()
+        self.listed.get(at).copied()
     }
 }
 

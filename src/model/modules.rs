@@ -136,7 +136,7 @@ impl Model {
     /// Whether mlx-lm finds the codes of a tensor where it is the matrix of one expert; unless the config says nothing of a family.
     fn stacks_codes(&self, index: usize) -> bool {
         let expert = self.module_of(index).and_then(|module| module.rsplit_once('.'));
-        if !expert.is_some_and(|(expert, _)| experts_of(expert).is_some()) {
+        if expert.is_none_or(|(expert, _)| experts_of(expert).is_none()) {
             return true;
         }
         let family = self.config().map(super::Config::family).unwrap_or_default();

@@ -40,6 +40,9 @@ impl Target {
     /// [`nearest`](Self::nearest) for a tensor of a model that will have this shape, with the reason where the tensor is one.
     #[must_use]
     pub fn nearest_for(self, scheme: &Scheme, model: &Model, index: usize, shape: &[usize]) -> Option<Nearest> {
+        if self == Self::Gguf && scheme.quantize.is_some() && stays_as_it_is(&model.tensors[index].name) {
+            return Some((scheme.clone().with_quantize(None), Some("llama.cpp reads it in F32 alone")));
+        }
         if self.runtime().is_none() {
             return self.shaped(scheme, shape);
         }
@@ -50,6 +53,10 @@ impl Target {
 
     /// The nearest to a scheme for a shape, where nothing else about a tensor matters.
     fn shaped(self, scheme: &Scheme, shape: &[usize]) -> Option<Nearest> {
+        if self == Self::Gguf && shape.len() < 2 && scheme.quantize.is_some() {
+            let plain = Scheme { factorize: None, ..scheme.clone().with_quantize(None) };
+            return Some((plain, Some("llama.cpp computes norms and biases in F32")));
+        }
         let held = self.nearest(scheme);
         let as_held = held.as_ref().unwrap_or(scheme);
         match as_held.quantize.as_ref().and_then(|quantize| in_blocks(quantize, shape)) {
@@ -70,6 +77,32 @@ impl Scheme {
         };
         self.clone().with_quantize(quantize)
     }
+}
+
+/// Whether a tensor of a GGUF file is one of the matrices that llama.cpp computes with as they are
+/// (`tensor_allows_quantization` in `llama-quant.cpp`): small ones of state spaces, of mixing in time, of routers and positions.
+fn stays_as_it_is(name: &str) -> bool {
+    const PARTS: [&str; 12] = [
+        "_norm.weight",
+        "ffn_gate_inp",
+        "altup",
+        "laurel",
+        "per_layer_model_proj",
+        "ssm_conv1d",
+        "shortconv.conv",
+        "attn_rel_b",
+        "position_embd",
+        "token_types",
+        "time_mix_first",
+        "time_mix_lerp_fused",
+    ];
+    const MIXES: [&str; 10] = ["w0", "w1", "w2", "v0", "v1", "v2", "a0", "a1", "a2", "g1"];
+    let of_time = name.split_once("time_mix_").is_some_and(|(_, rest)| {
+        let part = rest.split('.').next().unwrap_or_default().trim_start_matches("decay_");
+        MIXES.contains(&part) || part == "g2"
+    });
+    let of_states = ["ssm_a", "ssm_d"].iter().any(|part| name.ends_with(part));
+    of_time || of_states || PARTS.iter().any(|part| name.contains(part))
 }
 
 /// What stands for a block type where rows are no whole blocks; `None` where they are, or there are none.
@@ -198,11 +231,26 @@ mod tests {
             assert_eq!(held(Target::Gguf, &pruned, 160), format!("prune:0.5+{of_32}"));
         }
         assert_eq!(held(Target::Gguf, "bf16", 33), "bf16");
-        // The last dimension counts, and a scalar has one element.
+        // The last dimension counts; norms and biases stay as they are.
         let shaped =
             |text: &str, shape: &[usize]| Target::Gguf.shaped(&scheme(text), shape).map(|(nearest, _)| nearest);
         assert_eq!(shaped("q4_k", &[256, 3, 1, 32]), Some(scheme("q5_0")));
-        assert_eq!(shaped("q4_0", &[]), Some(scheme("f16")));
+        assert_eq!(shaped("prune:0.5+q4_0", &[64]), Some(scheme("prune:0.5")));
+        assert_eq!(shaped("f16", &[]), Some(Scheme::keep()));
+    }
+
+    #[test]
+    fn what_llama_cpp_reads_in_f32_alone_stays() {
+        let names = ["blk.0.attn_q.weight", "blk.0.ffn_gate_inp.weight", "blk.0.ssm_conv1d.weight", "blk.0.ssm_a"];
+        let mixes = ["blk.0.time_mix_w1.weight", "blk.0.time_mix_decay_w2.weight", "blk.0.time_mix_output.weight"];
+        let stays = names.iter().chain(&mixes).map(|name| stays_as_it_is(name)).collect::<Vec<_>>();
+        assert_eq!(stays, [false, true, true, true, true, true, false]);
+        let shape = &[64_usize, 256][..];
+        let model = Model::named(&names.map(|name| (name.to_owned(), shape)), None);
+        let nearest =
+            |i| Target::Gguf.nearest_for(&scheme("prune:0.5+q8_0"), &model, i, shape).map(|(nearest, _)| nearest);
+        let at = |name| model.find(name).unwrap();
+        assert_eq!((nearest(at(names[0])), nearest(at(names[1]))), (None, Some(scheme("prune:0.5"))));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | the recipe inside an exported file | nothing: `mask:embedded`, the zeros of that file itself |
 
 use super::{Error, Prune, Recipe, Scheme, file};
+use crate::formats::gguf;
 use crate::formats::packed_layout::MAGIC;
 use crate::model::{Model, OpenOptions, Origin, open};
 use std::io::Read;
@@ -110,7 +111,7 @@ fn begins_like_a_model(path: &Path) -> bool {
     let mut head = [0; 9];
     let regular = std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
     let read = regular && std::fs::File::open(path).is_ok_and(|mut file| file.read_exact(&mut head).is_ok());
-    read && (head.starts_with(&MAGIC) || matches!(head, [.., 0, 0, 0, 0, b'{']))
+    read && (head.starts_with(&MAGIC) || head.starts_with(&gguf::MAGIC) || matches!(head, [.., 0, 0, 0, 0, b'{']))
 }
 
 #[cfg(test)]

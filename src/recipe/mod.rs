@@ -18,6 +18,7 @@ mod masks;
 pub mod pattern;
 pub mod plan;
 pub mod removals;
+pub mod runtime_config;
 mod runtimes;
 pub mod scheme;
 mod scheme_text;

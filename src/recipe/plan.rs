@@ -94,7 +94,6 @@ impl Plan {
     /// A pattern that touches nothing, a scheme or target that cannot be carried out or held.
     pub fn new(model: &Model, recipe: &Recipe, nearest: bool) -> Result<Self, Error> {
         let target = recipe.target.unwrap_or(default_target(model));
-        target.check_built()?;
         check_source(model, target)?;
         let mut plan = Self::unchecked(model, recipe, target)?;
         // What structured pruning removes does not depend on what the target holds; what it holds depends on what is left.

@@ -5,7 +5,8 @@ use crate::model::Model;
 
 impl Recipe {
     /// The recipe as a plan carries it out: its target named, schemes as the target holds them, with an override for each tensor
-    /// whose shape asked for another one than its line has, single tensors in order of name.
+    /// whose shape asked for another one than its line has, single tensors in order of name. What is ranked with other tensors
+    /// stays in its line, with which it would leave them: there a plan has to take the nearest again.
     #[must_use]
     pub fn settled(&self, model: &Model, plan: &Plan) -> Self {
         let mut out = self.clone();
@@ -19,6 +20,9 @@ impl Recipe {
         }
         for (tensor, assignment) in model.tensors.iter().zip(&plan.assignments) {
             let by_line = plan.target.nearest(&assignment.scheme);
+            if assignment.scheme.is_global() {
+                continue;
+            }
             if assignment.stored != *by_line.as_ref().unwrap_or(&assignment.scheme) {
                 out.set_one(&tensor.name, assignment.stored.clone());
             }
@@ -35,5 +39,34 @@ impl Recipe {
         let mut out = self.settled(model, plan);
         out.embed_masks();
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::Target;
+
+    #[test]
+    fn a_settled_recipe_is_planned_to_the_same_again() {
+        let names = ["blk.0.attn_q.weight", "blk.0.ffn_down.weight", "blk.1.ffn_down.weight"];
+        let shapes = [&[64_usize, 512][..], &[64, 160], &[64, 100]];
+        let model = Model::named(&names.map(str::to_owned).into_iter().zip(shapes).collect::<Vec<_>>(), None);
+        for (target, scheme) in [
+            (Target::Packed, "prune:0.5:global+q6_k"),
+            (Target::Safetensors, "prune:0.5:global+q6_k"),
+            (Target::Safetensors, "prune:0.5+q4_k"),
+            (Target::Mlx, "prune:0.5:global+int4:g64"),
+            (Target::Mlx, "int4:g64"),
+            (Target::CompressedTensors, "prune:0.5:global+int4:g64"),
+        ] {
+            let mut recipe = Recipe { target: Some(target), ..Recipe::default() };
+            recipe.set(&model, &format!("*={scheme}")).unwrap();
+            let plan = Plan::new(&model, &recipe, true).unwrap();
+            let again = Plan::new(&model, &recipe.settled(&model, &plan), true).unwrap();
+            let stored = |plan: &Plan| plan.assignments.iter().map(|a| a.stored.to_string()).collect::<Vec<_>>();
+            let pools = |plan: &Plan| plan.pools.values().cloned().collect::<Vec<_>>();
+            assert_eq!((stored(&again), pools(&again)), (stored(&plan), pools(&plan)), "{scheme} {}", target.name());
+        }
     }
 }

@@ -19,8 +19,8 @@ pub enum Target {
 }
 
 impl Target {
-    /// Targets that can be written now.
-    pub const BUILT: &[Self] = &[Self::Safetensors, Self::Packed, Self::Gguf, Self::CompressedTensors, Self::Mlx];
+    /// Every target, in the order of menus.
+    pub const ALL: [Self; 5] = [Self::Safetensors, Self::Packed, Self::Gguf, Self::CompressedTensors, Self::Mlx];
 
     /// Its word in commands and recipes.
     #[must_use]
@@ -69,27 +69,13 @@ impl Target {
             Self::CompressedTensors | Self::Mlx => "",
         }
     }
-
-    /// Refuses, by name, a target that cannot be written yet.
-    ///
-    /// # Errors
-    /// [`Error::NotBuilt`].
-    pub fn check_built(self) -> Result<(), Error> {
-        if Self::BUILT.contains(&self) {
-            return Ok(());
-        }
-        let instead =
-            "the targets that can be written are safetensors, packed, gguf, compressed-tensors and mlx".into();
-        Err(Error::NotBuilt { what: format!("target {}", self.name()), instead })
-    }
 }
 
 impl FromStr for Target {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let all = [Self::Safetensors, Self::Packed, Self::Gguf, Self::CompressedTensors, Self::Mlx];
-        let found = all.into_iter().find(|t| t.name() == text);
+        let found = Self::ALL.into_iter().find(|t| t.name() == text);
         found.ok_or_else(|| Error::Target { found: text.to_owned() })
     }
 }

@@ -15,6 +15,9 @@ impl Live {
         if work == Work::Export {
             self.outcome = Some(Outcome::Failed(cause.words()));
         }
+        if work == Work::Report {
+            self.report_failed(cause.words());
+        }
         if work == Work::Spectrum {
             self.spectrum_failed(cause.words());
         }
@@ -65,6 +68,7 @@ impl Live {
             }
             Work::Beside => self.open_beside_again(),
             Work::Compare => self.compare_again(),
+            Work::Report => self.report_again(),
             Work::Export => {
                 if let Some((out, force)) = self.last_export.clone() {
                     self.export(out, force);

@@ -79,6 +79,8 @@ pub enum Event {
     CheckpointChanged(u64, String),
     /// An export ended.
     Exported(Result<Box<Artifact>, Cause>),
+    /// A report ended: where it is, and its bytes.
+    Reported(Result<(PathBuf, u64), Cause>),
     /// A tensor could not be read.
     Unread(usize, Cause),
     /// The network of a generation cannot be run, and why.

@@ -17,6 +17,7 @@ use super::presets::Choice;
 use super::running::Running;
 use super::spectra::Spectra;
 use super::sweep::Swept;
+use super::telling::Telling;
 use super::trouble::{Troubles, Work};
 use super::view_types::Key;
 use super::waiting::Waiting;
@@ -82,6 +83,7 @@ pub struct Live {
     /// Why tensors could not be read.
     pub(super) unread: HashMap<usize, String>,
     pub(super) last_export: Option<(PathBuf, bool)>,
+    pub(super) telling: Telling,
     /// Counts baselines: what an earlier one still had to say is not of this one.
     pub(super) baselines: u64,
     pub(super) swept: RefCell<Option<Swept>>,
@@ -145,6 +147,7 @@ impl Live {
             beside: Beside::default(),
             unread: HashMap::new(),
             last_export: None,
+            telling: Telling::default(),
             baselines: 0,
             swept: RefCell::new(None),
             waiting: Waiting::default(),

@@ -18,6 +18,7 @@
 //! | [`trouble`], `failing` | what went wrong there, in words, and how it is begun again |
 //! | `watch` | whether the files of the model are still the ones that were opened |
 //! | [`autosave`] | the recipe kept on disk as it changes, found again after a crash |
+//! | `telling` | the choice as text for other people and programs, and as a report in a file |
 //! | [`leftovers`] | temporaries of exports that were killed |
 
 pub mod autosave;
@@ -35,12 +36,14 @@ pub mod presets;
 pub mod running;
 mod spectra;
 pub mod sweep;
+mod telling;
 pub mod trouble;
 mod view_types;
 mod waiting;
 mod watch;
 
 pub use live::Live;
+pub use telling::{Reported, unknown_ending};
 
 use crate::allocate;
 use crate::compress;

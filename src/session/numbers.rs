@@ -326,6 +326,7 @@ impl Live {
                 Ok(artifact) => self.outcome = Some(Outcome::Done(artifact)),
                 Err(cause) => self.fail(Work::Export, cause),
             },
+            Event::Reported(result) => self.take_report(result),
             Event::Unread(index, cause) => {
                 self.unread.insert(index, cause.words());
                 self.fail(Work::Profile, cause);

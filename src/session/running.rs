@@ -25,6 +25,8 @@ pub struct Running {
     pub compare: Option<Job>,
     /// Writes an artifact.
     pub export: Option<Job>,
+    /// Writes a report.
+    pub report: Option<Job>,
 }
 
 /// Which jobs ended since they were asked last.
@@ -51,14 +53,17 @@ pub struct Through {
     pub compare: bool,
     /// The export.
     pub export: bool,
+    /// The report.
+    pub report: bool,
 }
 
 impl Running {
     /// Whether anything runs.
     #[must_use]
     pub fn is_any(&self) -> bool {
-        let Self { profile, estimate, measure, source, baseline, spectrum, preset, beside, compare, export } = self;
-        let jobs = [profile, estimate, measure, source, baseline, spectrum, preset, beside, compare, export];
+        let Self { profile, estimate, measure, source, baseline, spectrum, preset, beside, compare, export, report } =
+            self;
+        let jobs = [profile, estimate, measure, source, baseline, spectrum, preset, beside, compare, export, report];
         jobs.iter().any(|job| job.is_some())
     }
 
@@ -77,6 +82,7 @@ impl Running {
             beside: ended(&self.beside),
             compare: ended(&self.compare),
             export: ended(&self.export),
+            report: ended(&self.report),
         }
     }
 
@@ -97,5 +103,6 @@ impl Running {
         clear(&mut self.beside, through.beside);
         clear(&mut self.compare, through.compare);
         clear(&mut self.export, through.export);
+        clear(&mut self.report, through.report);
     }
 }

@@ -34,6 +34,8 @@ pub enum Work {
     Compare,
     /// Writing an artifact.
     Export,
+    /// Writing a report.
+    Report,
 }
 
 impl Work {
@@ -51,6 +53,7 @@ impl Work {
             Self::Beside => "beside",
             Self::Compare => "compare",
             Self::Export => "export",
+            Self::Report => "report",
         }
     }
 
@@ -67,12 +70,13 @@ impl Work {
             Self::Beside => "Opening the other checkpoint",
             Self::Compare => "Comparing with the other checkpoint",
             Self::Export => "The export",
+            Self::Report => "The report",
         }
     }
 
     /// Whether it is about files beside those of the model, which may be there or change at another attempt.
     const fn is_of_the_world_outside(self) -> bool {
-        matches!(self, Self::Export | Self::Beside | Self::Compare)
+        matches!(self, Self::Export | Self::Report | Self::Beside | Self::Compare)
     }
 
     /// How it is begun again.

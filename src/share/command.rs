@@ -34,7 +34,7 @@ pub fn command(model: &Model, recipe: &Recipe, plan: &Plan) -> String {
     for setting in rules.chain(single) {
         out += &format!(" \\\n  --set {}", quoted(&setting));
     }
-    let folder = matches!(model.origin, Origin::Folder(_));
+    let folder = matches!(model.origin, Origin::Folder(_)) || plan.target.is_folder();
     let ending = if folder { String::new() } else { format!(".{}", plan.target.extension()) };
     out += &format!(" \\\n  -o {}", quoted(&format!("out{ending}")));
     out.push('\n');

@@ -5,19 +5,26 @@
 //! |---|---|
 //! | [`command`] | the command that exports the same again |
 //! | [`llama_cpp`] | `--tensor-type-file` and its command line; and such a file as a recipe |
+//! | [`llm_compressor`] | a recipe for its one-shot quantization |
+//! | [`mlx`] | the `quantization` block of a config |
 //! | [`report`] | one self-contained HTML page with its plots |
 //! | [`csv`] | a line per tensor |
+//! | [`forms`] | the list of the forms that are text to be pasted somewhere |
 //!
 //! Everything here is text from what was estimated; nothing is computed, and nothing is written.
 
 pub mod command;
 pub mod csv;
+pub mod forms;
 pub mod llama_cpp;
+pub mod llm_compressor;
+pub mod mlx;
 pub mod report;
 
 use crate::estimate::ModelEstimate;
 use crate::model::Model;
-use crate::recipe::{Plan, Recipe};
+use crate::recipe::{Plan, Quantize, Recipe};
+use std::path::Path;
 
 /// What is told: a plan with what it comes to.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +39,16 @@ pub struct Told<'a> {
     pub estimate: &'a ModelEstimate,
 }
 
+/// What a report's file is to hold, by its ending: a page for `.html` and `.htm`, a table for `.csv`, and nothing else.
+#[must_use]
+pub fn by_ending(out: &Path) -> Option<fn(Told<'_>) -> String> {
+    match out.extension()?.to_str()?.to_lowercase().as_str() {
+        "html" | "htm" => Some(report::html),
+        "csv" => Some(csv::csv),
+        _ => None,
+    }
+}
+
 /// Why a choice cannot be told to another program.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant's message is its documentation; fields are named in it")]
@@ -40,4 +57,54 @@ pub enum Error {
     NoWords { program: &'static str, what: String, instead: &'static str },
     #[error("line {line}: {what}")]
     Line { line: usize, what: String },
+}
+
+/// Refuses what a program that only chooses how weights are stored has no words for: pruning, factors, removals, casts, and codes
+/// that are there already.
+fn only_stored_otherwise(told: Told<'_>, program: &'static str, instead: &'static str) -> Result<(), Error> {
+    let Told { model, plan, .. } = told;
+    for (index, tensor) in model.tensors.iter().enumerate() {
+        let outcome = plan.outcome(model, index);
+        let scheme = outcome.scheme;
+        let cast = matches!(scheme.quantize, Some(Quantize::F16 | Quantize::Bf16));
+        let dtype = crate::estimate::size::stored_dtype(tensor.dtype, scheme);
+        let what = match () {
+            () if tensor.is_coded() => tensor.type_name().into_owned(),
+            () if scheme.prune.is_some() || scheme.factorize.is_some() => scheme.to_string(),
+            () if outcome.cut || outcome.zeroed => "what others remove".to_owned(),
+            () if cast && dtype != tensor.dtype => scheme.to_string(),
+            () => continue,
+        };
+        let what = format!("{what} on {}", crate::formats::error::printable(&tensor.name));
+        return Err(Error::NoWords { program, what, instead });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::estimate::total::bytes_only;
+    use crate::recipe::Target;
+
+    /// What a form says of some settings on a small llama.
+    pub(crate) fn told<T>(
+        target: Target,
+        settings: &[&str],
+        form: fn(Told<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let parts = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.up_proj", "mlp.down_proj"];
+        let shape = &[64_usize, 128][..];
+        let names = parts.map(|part| (format!("model.layers.0.{part}.weight"), shape));
+        let model = Model::named(&names, Some(r#"{"model_type": "llama"}"#));
+        let mut recipe = Recipe { target: Some(target), ..Recipe::default() };
+        settings.iter().for_each(|setting| drop(recipe.set(&model, setting).unwrap()));
+        let plan = match Plan::new(&model, &recipe, false) {
+            Ok(plan) => plan,
+            // What no file of this target can be made of has no words either, and the plan says so.
+            Err(error) => return Err(Error::NoWords { program: "a plan", what: error.to_string(), instead: "" }),
+        };
+        let estimate = bytes_only(&model, &plan, &recipe);
+        form(Told { model: &model, recipe: &recipe, plan: &plan, estimate: &estimate })
+    }
 }

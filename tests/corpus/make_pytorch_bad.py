@@ -150,6 +150,7 @@ def good_files() -> list[tuple[str, bytes, str]]:
         ("ok_protocol_1", saved({"w": w}, protocol=1), "ok"),
         ("ok_deflated", saved({"w": w, "t": tensor(eight(), (4, 2), (1, 4))}, deflated=("*",)), "ok"),
         ("ok_big_endian", saved({"w": w, "b": tensor(Storage("Byte", EIGHT), (4,))}, byteorder="big"), "ok"),
+        ("ok_big_endian_untyped", saved({"w": w, "u": tensor(Storage("Untyped", EIGHT), (4,), dtype="uint16")}, byteorder="big"), 'ok: "u" is left alone: it is a tensor in an untyped storage of a big-endian file'),
         ("ok_big_endian_deflated", saved({"w": w}, byteorder="big", deflated=("*",)), "ok"),
         ("ok_empty_past_end", saved({"w": w, "e": tensor(eight(), (0,), (1,), 99)}), "ok"),
         ("ok_size_class", saved({"w": tensor(eight(), Call(SIZE, (2, 4)), (4, 1))}), "ok"),

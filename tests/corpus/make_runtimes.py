@@ -36,7 +36,14 @@ def shape(rows: int, cols: int):
     return ("I64", [2], struct.pack("<qq", rows, cols))
 
 
-COMPRESSED = {"model_type": "llama", "quantization_config": {"quant_method": "compressed-tensors"}}
+def compressed(bits: int, kind: str = "int", **said) -> dict:
+    """The config of compressed-tensors with one group of all linear layers."""
+    group = {"targets": ["Linear"], "weights": {"num_bits": bits, "type": kind, "symmetric": True, **said}}
+    block = {"quant_method": "compressed-tensors", "config_groups": {"group_0": group}}
+    return {"model_type": "llama", "quantization_config": block}
+
+
+COMPRESSED = compressed(4)
 
 
 def mlx(**block) -> dict:
@@ -52,12 +59,12 @@ def folders() -> list[tuple[str, dict[str, bytes], str]]:
     cases = [
         ("int4_groups", COMPRESSED, int4, "int4:g32"),
         ("int4_rows", COMPRESSED, int4 | {"weight_scale": ("F32", [8, 1])}, "int4:row"),
-        ("int3", COMPRESSED, int4 | {"weight_packed": ("I32", [8, 6])}, "int3:g32"),
-        ("int8_bytes", COMPRESSED, dict(weight=("I8", [8, 64]), weight_scale=("BF16", [8, 1])), "int8:row"),
-        ("fp8_rows", COMPRESSED, dict(weight=("F8_E4M3", [8, 64]), weight_scale=("BF16", [8, 1])), "fp8_e4m3:row"),
-        ("fp8_tensor", COMPRESSED, dict(weight=("F8_E4M3", [8, 64]), weight_scale=("BF16", [1])), "fp8_e4m3:tensor"),
-        ("mxfp4", COMPRESSED, dict(weight_packed=("U8", [8, 32]), weight_scale=("U8", [8, 2])), "mxfp4"),
-        ("nvfp4", COMPRESSED, dict(weight_packed=("U8", [8, 32]), weight_scale=("F8_E4M3", [8, 4]), weight_global_scale=("F32", [1])), "nvfp4"),
+        ("int3", compressed(3), int4 | {"weight_packed": ("I32", [8, 6])}, "int3:g32"),
+        ("int8_bytes", compressed(8), dict(weight=("I8", [8, 64]), weight_scale=("BF16", [8, 1])), "int8:row"),
+        ("fp8_rows", compressed(8, "float"), dict(weight=("F8_E4M3", [8, 64]), weight_scale=("BF16", [8, 1])), "fp8_e4m3:row"),
+        ("fp8_tensor", compressed(8, "float"), dict(weight=("F8_E4M3", [8, 64]), weight_scale=("BF16", [1])), "fp8_e4m3:tensor"),
+        ("mxfp4", compressed(4, "float"), dict(weight_packed=("U8", [8, 32]), weight_scale=("U8", [8, 2])), "mxfp4"),
+        ("nvfp4", compressed(4, "float"), dict(weight_packed=("U8", [8, 32]), weight_scale=("F8_E4M3", [8, 4]), weight_global_scale=("F32", [1])), "nvfp4"),
         ("mlx4", mlx(bits=4, group_size=64), affine, "int4:g64 affine"),
         ("mlx_own", mlx(bits=8, group_size=32, **{Q: {"bits": 4, "group_size": 64}}), affine, "int4:g64 affine"),
         # What is off in one layer leaves all as they are.
@@ -74,8 +81,15 @@ def folders() -> list[tuple[str, dict[str, bytes], str]]:
         ("scales_that_are_whole", COMPRESSED, int4 | {"weight_scale": ("I32", [8, 2])}, "I32, I32, I64"),
         ("no_rows", COMPRESSED, dict(weight_packed=("I32", [0, 8]), weight_scale=("BF16", [0, 2]), weight_shape=shape(0, 64)), as_they_are),
         ("flat", COMPRESSED, int4 | {"weight_packed": ("I32", [64])}, as_they_are),
-        ("no_global", COMPRESSED, dict(weight_packed=("U8", [8, 32]), weight_scale=("F8_E4M3", [8, 4])), "U8, F8_E4M3"),
+        ("no_global", compressed(4, "float"), dict(weight_packed=("U8", [8, 32]), weight_scale=("F8_E4M3", [8, 4])), "U8, F8_E4M3"),
         ("named_twice", COMPRESSED, int4 | {"weight": ("BF16", [8, 64])}, "BF16, I32, BF16, I64"),
+        ("no_groups", {"quantization_config": {"quant_method": "compressed-tensors"}}, int4, as_they_are),
+        ("of_no_group", compressed(4) | {"quantization_config": {"quant_method": "compressed-tensors", "config_groups": {
+            name: {"targets": [name], "weights": {"num_bits": 4}} for name in ("lm_head", "re:.*mlp.*")}}}, int4, as_they_are),
+        ("bits_of_before", compressed(7), int4 | {"weight_packed": ("I32", [8, 16])}, as_they_are),
+        ("bits_of_others", compressed(8), int4, as_they_are),
+        ("groups_of_others", compressed(4, strategy="group", group_size=64), int4, as_they_are),
+        ("not_symmetric", compressed(4, symmetric=False), int4, as_they_are),
         ("mlx_other_mode", mlx(bits=4, group_size=32, mode="mxfp4"), affine, "F16, F16, U32"),
         ("mlx_seven_bits", mlx(bits=7, group_size=64), affine, "F16, F16, U32"),
         ("mlx_group_of_0", mlx(bits=4, group_size=0), affine, "F16, F16, U32"),

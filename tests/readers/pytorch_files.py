@@ -68,7 +68,7 @@ def made_tensor(rng: random.Random, storages: list, legacy: bool) -> torch_files
     if rng.random() < 0.05:
         size.append(0), stride.append(1)
     made = torch_files.tensor(storage, tuple(size), tuple(stride), offset, dtype=dtype)
-    return torch_files.Call(torch_files.rebuild("parameter"), made, True, {}) if rng.random() < 0.3 else made
+    return torch_files.Call(torch_files.rebuild("parameter"), made, False, {}) if rng.random() < 0.3 else made
 
 
 def made(rng: random.Random, legacy: bool):
@@ -97,7 +97,7 @@ def made(rng: random.Random, legacy: bool):
     return wrapped if rng.random() < 0.3 else {f"top{i}": tree(2) for i in range(4)}
 
 
-def made_files(rng: random.Random, work: Path, count: int) -> list[Path]:
+def made_files(rng: random.Random, work: Path, count: int, roots=("", "archive/", "a/b/")) -> list[Path]:
     files = []
     for at in range(count):
         file, legacy = work / f"made_{at}.pt", rng.random() < 0.25
@@ -105,7 +105,7 @@ def made_files(rng: random.Random, work: Path, count: int) -> list[Path]:
         if legacy:
             file.write_bytes(torch_files.legacy(thing, protocol=rng.choice([2, 3, 4])))
         else:
-            options = {"protocol": rng.choice([1, 2, 3, 4, 5]), "root": rng.choice(["", "archive/", "a/b/"])}
+            options = {"protocol": rng.choice([1, 2, 3, 4, 5]), "root": rng.choice(roots)}
             order = rng.choice(["little", "little", "big", None])
             deflated = ("*",) if rng.random() < 0.25 else ()
             file.write_bytes(torch_files.saved(thing, byteorder=order, deflated=deflated, **options))

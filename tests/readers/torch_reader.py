@@ -75,6 +75,8 @@ class Tensor:
         if self.strange or (self.dtype and self.dtype.name not in DTYPES) or self.storage.dtype == np.dtype("c16"):
             raise Strange
         dtype = np.dtype(DTYPES[self.dtype.name]) if self.dtype else self.storage.dtype
+        if big and self.dtype and dtype.itemsize > 1:
+            raise Strange
         # Bit patterns, for numpy has no strides for what it does not know; complex numbers it turns half by half.
         bits = dtype if dtype.kind == "c" else np.dtype(f"u{dtype.itemsize}")
         whole = np.frombuffer(self.storage.data, bits)
@@ -172,6 +174,8 @@ def flat(thing, name: str = "", inside: tuple = ()) -> dict[str, Tensor]:
             parts = [state.get(part) or {} for part in ("_parameters", "_buffers", "_modules")]
             parts[1] = {key: value for key, value in parts[1].items() if key not in passing}
             state = {key: value for part in parts for key, value in part.items()}
+        elif thing.of.module.startswith("__torch__"):  # lists and dicts in a script are neither parameters nor buffers
+            state = {key: value for key, value in state.items() if isinstance(value, (Tensor, Object))}
         thing = state
     if isinstance(thing, (list, tuple)):
         thing = dict(enumerate(thing))

@@ -32,4 +32,5 @@ mod window_compare;
 mod window_editor;
 mod window_gguf;
 mod window_rows;
+mod window_share;
 mod window_trust;

@@ -35,6 +35,8 @@ pub fn jobs_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut Vec<Command
         progress_ui(&mut left, "export", progress, Some(("Cancel export", Command::CancelExport)), commands);
     } else if let Some(progress) = live.profile_progress() {
         progress_ui(&mut left, "reading", progress, Some(("Cancel reading", Command::CancelProfile)), commands);
+    } else if let Some(progress) = live.report_progress() {
+        progress_ui(&mut left, "report", progress, Some(("Cancel report", Command::CancelReport)), commands);
     } else if let Some(progress) = live.estimate_progress().filter(|p| p.seconds > 0.15) {
         progress_ui(&mut left, "exact pass", progress, None, commands);
     } else if let Some(path) = live.opening_beside() {
@@ -94,6 +96,13 @@ fn message_ui(ui: &mut Ui, live: &Live, view: &View) {
     };
     if let Some(refusal) = &view.refusal {
         return say(ui, Some(Icon::Warning), refusal.clone(), t.warn);
+    }
+    if let Some(done) = &view.done {
+        return say(ui, Some(Icon::Check), done.clone(), t.accent);
+    }
+    if let Some(Ok((path, bytes))) = live.reported() {
+        let text = format!("report written as {}, {} bytes", path.display(), format::grouped(*bytes));
+        return say(ui, Some(Icon::Check), text, t.accent);
     }
     match &live.outcome {
         // What failed is said on top, until it is put away.

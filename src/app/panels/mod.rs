@@ -4,6 +4,7 @@ pub mod banner;
 mod bytes;
 mod clip;
 mod compare;
+pub mod copy_as;
 pub mod dials;
 pub mod digits;
 pub mod distribution;

@@ -11,9 +11,11 @@
 
 mod cursor;
 mod infos;
+mod items;
 pub mod layout;
 mod values;
 
+pub use items::each_item;
 pub use values::{KeyValue, KeyValues, Kind, Value};
 
 use super::error::ErrorKind;

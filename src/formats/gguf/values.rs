@@ -208,7 +208,12 @@ fn kind(cursor: &mut Cursor<'_>, place: &str) -> Result<Kind, Fault> {
 
 fn value(cursor: &mut Cursor<'_>, place: &str) -> Result<(Kind, Value), Fault> {
     let kind = kind(cursor, place)?;
-    let value = match kind {
+    if kind == K::Array { array(cursor, place) } else { scalar(cursor, kind, place).map(|value| (kind, value)) }
+}
+
+/// A value that is no list.
+pub(super) fn scalar(cursor: &mut Cursor<'_>, kind: Kind, place: &str) -> Result<Value, Fault> {
+    Ok(match kind {
         K::U8 => Value::Unsigned(cursor.fixed::<1>(place).map(u8::from_le_bytes)?.into()),
         K::U16 => Value::Unsigned(cursor.fixed(place).map(u16::from_le_bytes)?.into()),
         K::U32 => Value::Unsigned(cursor.u32(place)?.into()),
@@ -224,9 +229,8 @@ fn value(cursor: &mut Cursor<'_>, place: &str) -> Result<(Kind, Value), Fault> {
             let length = cursor.length(place)?;
             Value::Text(String::from_utf8_lossy(cursor.bytes(length, place)?).into_owned())
         }
-        K::Array => return array(cursor, place),
-    };
-    Ok((kind, value))
+        K::Array => return Err(says(place, "a list holds values and no lists")),
+    })
 }
 
 /// A list is passed over: a vocabulary has hundreds of thousands of texts, and most are only copied.

@@ -13,6 +13,12 @@ use std::ops::Range;
 /// Graphs inside one another; protobuf's own readers stop at about as many (100 messages, three for each graph).
 const DEEPEST: usize = 32;
 
+/// Graphs and functions of one model at most; the largest exports have some hundreds.
+const MOST_GRAPHS: usize = 1 << 16;
+
+/// Bytes of the path that a graph is called by; one with a longer path is called by its number.
+const MOST_PATH: usize = 400;
+
 /// Bytes of a text about the model at most; longer ones are left out of what is shown.
 const MOST_TEXT: u64 = 1 << 20;
 
@@ -108,7 +114,7 @@ impl Walk<'_> {
                 7 => {
                     let range = self.wire.bytes(field.value, "graph", place)?;
                     self.wire.once(&mut graph, (), "graph", place)?;
-                    self.graph(range, "", 1)?;
+                    self.graph(range, String::new(), 1)?;
                 }
                 8 => self.opset(field.value, place)?,
                 14 => self.metadata_prop(field.value, place)?,
@@ -193,13 +199,20 @@ impl Walk<'_> {
                 name = self.name(field.value, "its name", &place)?;
             }
         }
-        let scope = self.scope(name);
+        let scope = self.scope(name)?;
         self.nodes(message, scope, 7, 1)
     }
 
-    fn scope(&mut self, name: String) -> Scope {
-        self.scopes.push(name);
-        self.scopes.len() - 1
+    fn scope(&mut self, name: String) -> Result<Scope, Error> {
+        let scope = self.scopes.len();
+        if scope == MOST_GRAPHS {
+            let what = format!(
+                "it has more than {MOST_GRAPHS} graphs and functions, which are the most that are read; {AGAIN}"
+            );
+            return Err(self.wire.wrong("the model", what));
+        }
+        self.scopes.push(if name.len() > MOST_PATH { format!("graph {scope}") } else { name });
+        Ok(scope)
     }
 
     fn scope_name(&self, scope: Scope) -> &str {
@@ -207,13 +220,13 @@ impl Walk<'_> {
     }
 
     /// A graph: its initializers, then those in its nodes. `depth` counts the graphs around it, and itself.
-    fn graph(&mut self, message: Message, name: &str, depth: usize) -> Result<(), Error> {
-        let place = if name.is_empty() { "the graph".to_owned() } else { format!("graph {}", quoted(name)) };
+    fn graph(&mut self, message: Message, name: String, depth: usize) -> Result<(), Error> {
+        let place = if name.is_empty() { "the graph".to_owned() } else { format!("graph {}", quoted(&name)) };
         if depth > DEEPEST {
             let what = format!("it lies in {} others, at most {} are gone into; {AGAIN}", depth - 1, DEEPEST - 1);
             return Err(self.wire.wrong(&place, what));
         }
-        let scope = self.scope(name.to_owned());
+        let scope = self.scope(name)?;
         let mut rest = message.clone();
         let mut position = 0_usize;
         while let Some(field) = self.wire.next(&mut rest, &place)? {
@@ -278,6 +291,9 @@ impl Walk<'_> {
     }
 
     fn leave(&mut self, stranger: Stranger, name: String) {
+        // Types that nobody knows are told together, by the first.
+        let newer = |known: &Stranger| matches!((known, stranger), (Stranger::Newer(_), Stranger::Newer(_)));
+        let stranger = self.left_alone.keys().copied().find(newer).unwrap_or(stranger);
         count(self.left_alone.entry(stranger).or_default(), name);
     }
 
@@ -313,11 +329,12 @@ impl Walk<'_> {
         let node = Node::read(&mut self.wire, message.clone(), graph)?;
         let mut turned = false;
         if node.attributes {
+            let place = format!("an attribute of node {}", quoted(&node.name));
             let mut rest = message;
             while let Some(field) = self.wire.next(&mut rest, graph)? {
                 if field.number == 5 {
                     let range = self.wire.bytes(field.value, "attribute", graph)?;
-                    turned |= self.attribute(range, &node, scope, depth)?;
+                    turned |= self.attribute(range, &node, scope, depth, &place)?;
                 }
             }
         }
@@ -334,34 +351,40 @@ impl Walk<'_> {
     }
 
     /// One attribute of a node; whether it is a Gemm's word that its right factor is turned.
-    fn attribute(&mut self, mut message: Message, node: &Node, scope: Scope, depth: usize) -> Result<bool, Error> {
-        let place = format!("an attribute of node {}", quoted(&node.name));
+    fn attribute(
+        &mut self,
+        mut message: Message,
+        node: &Node,
+        scope: Scope,
+        depth: usize,
+        place: &str,
+    ) -> Result<bool, Error> {
         let (mut name, mut integer, mut value) = (String::new(), 0, None);
-        while let Some(field) = self.wire.next(&mut message, &place)? {
+        while let Some(field) = self.wire.next(&mut message, place)? {
             match field.number {
-                1 => name = self.name(field.value, "its name", &place)?,
-                3 => integer = self.wire.integer(&field.value, "i", &place)?,
+                1 => name = self.name(field.value, "its name", place)?,
+                3 => integer = self.wire.integer(&field.value, "i", place)?,
                 5 => {
-                    let range = self.wire.bytes(field.value, "t", &place)?;
-                    self.wire.once(&mut value, range, "t", &place)?;
+                    let range = self.wire.bytes(field.value, "t", place)?;
+                    self.wire.once(&mut value, range, "t", place)?;
                 }
                 6 | 11 => {
-                    let range = self.wire.bytes(field.value, "a graph", &place)?;
+                    let range = self.wire.bytes(field.value, "a graph", place)?;
                     let inner = match self.scope_name(scope) {
                         "" => format!("{}.{name}", node.name),
                         outer => format!("{outer}/{}.{name}", node.name),
                     };
-                    self.graph(range, &inner, depth + 1)?;
+                    self.graph(range, inner, depth + 1)?;
                 }
                 22 if node.op == "Constant" => {
-                    let range = self.wire.bytes(field.value, "sparse_tensor", &place)?;
-                    self.sparse(range, &place)?;
+                    let range = self.wire.bytes(field.value, "sparse_tensor", place)?;
+                    self.sparse(range, place)?;
                 }
                 _ => {}
             }
         }
         if let Some(range) = value.filter(|_| node.op == "Constant" && name == "value") {
-            self.constant(range, node, scope, &place)?;
+            self.constant(range, node, scope, place)?;
         }
         Ok(name == "transB" && integer != 0)
     }

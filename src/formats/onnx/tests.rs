@@ -186,6 +186,7 @@ fn what_has_no_dtype_is_left_alone_and_told() {
                 rest(15, "c"),
                 rest(27, "six"),
                 rest(99, "new"),
+                rest(98, "newer"),
                 tensor("f4", 23, &[3], &[raw(&[0; 2])]),
                 tensor("w", 3, &[1], &[raw(&[5])]),
             ],
@@ -203,7 +204,7 @@ fn what_has_no_dtype_is_left_alone_and_told() {
             "tensor \"six\" is left alone: no other format packs FLOAT6 as ONNX does",
             "tensor \"f4\" is left alone: an odd number of FLOAT4E2M1 does not end on a whole byte",
             "tensor \"thin\" is left alone: sparse initializers are not read",
-            "tensor \"new\" is left alone: data type 99 is newer than this program",
+            "2 tensors (first \"new\") are left alone: data type 99 is newer than this program",
         ]
     );
     // When that is all there is, it is an error.
@@ -277,6 +278,16 @@ fn names_and_graphs_are_held_to_their_rules() {
     let twice = [int(1, 10), bytes(7, graph(&[], &[one("w")])), bytes(7, graph(&[], &[]))].concat();
     assert!(read(&Source::in_memory("m", twice)).unwrap_err().contains("graph is given twice"));
     assert!(read(&Source::in_memory("m", int(1, 10))).unwrap_err().contains("it has no graph"));
+    // As many branches as are gone into, with names too long to be put together, and one more.
+    let branches = |count: usize| {
+        let branch = [bytes(1, "b".repeat(300)), bytes(6, graph(&[], &[one("w")]))].concat();
+        let node = [node("If", &[], &"n".repeat(300), &vec![branch; count])].concat();
+        read(&Source::in_memory("m", model(&graph(&[node], &[]))))
+    };
+    let table = branches(3).unwrap();
+    let names: Vec<&str> = table.tensors.iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(names, ["w", "graph 2/w", "graph 3/w"]);
+    assert!(branches(1 << 16).unwrap_err().contains("more than 65536 graphs and functions"));
     // One graph in another, on and on: 31 times is well, more is not.
     let nested = |depth: usize| {
         let attribute = |inner: Vec<u8>| [bytes(1, "body"), bytes(6, inner)].concat();

@@ -124,6 +124,10 @@ impl<'s> Found<'s> {
             let name = format!("{prefix}{name}");
             let read = rebuild::read(tree.pickle, id, self.limits);
             match read.map_err(|what| wrong(self.source.path(), format!("tensor {}", quoted(&name)), what))? {
+                // PyTorch turns what it knows the width of when it reads a storage, and not this: nobody can say what was meant.
+                Rebuilt::Tensor(tensor) if self.placing.is_unsure(&tensor) => {
+                    self.left.add(&name, "a tensor in an untyped storage of a big-endian file");
+                }
                 Rebuilt::Tensor(mut tensor) => {
                     tensor.storage.key.insert_str(0, folder);
                     self.placing.add(name, tensor)?;

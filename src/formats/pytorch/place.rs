@@ -1,5 +1,6 @@
 //! From what the pickle says of a tensor to where its bytes are: every number held against the storage and the file first.
 
+use super::dtypes::Element;
 use super::rebuild::{Storage, Tensor};
 use super::{FORMAT, wrong};
 use crate::formats::annex::{Annex, View};
@@ -66,6 +67,11 @@ impl<'s> Placing<'s> {
 
     fn fail(&self, name: &str, what: impl Into<String>) -> Error {
         wrong(self.source.path(), format!("tensor {}", quoted(name)), what)
+    }
+
+    /// Whether it is not known in which order the bytes of a tensor's numbers lie.
+    pub(super) fn is_unsure(&self, tensor: &Tensor) -> bool {
+        self.storages.big_endian && tensor.storage.element == Element::Untyped && tensor.dtype.bytes() > 1
     }
 
     /// Checks a tensor against its storage and takes it in.

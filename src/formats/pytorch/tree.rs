@@ -34,6 +34,9 @@ pub(super) struct Tree<'p> {
 /// The parts of a module that hold tensors and other modules, and are not part of a name.
 const PARTS: [&str; 3] = ["_parameters", "_buffers", "_modules"];
 
+/// What the modules of TorchScript's classes begin with.
+const SCRIPT: &str = "__torch__";
+
 /// Calls inside calls that only say a value's type; there is one, or two.
 const TAGGED: usize = 8;
 
@@ -165,6 +168,9 @@ impl<'p> Tree<'p> {
     pub(super) fn module(&self, object: &'p Object) -> Option<(Vec<Child<'p>>, LeftOut<'p>)> {
         let is_part = |child: &Child<'p>| matches!(child.name, Name::Text(name) if PARTS.contains(&name));
         let attributes = self.state(object);
+        if self.pickle.global(object.callable).is_some_and(|(module, _)| module.starts_with(SCRIPT)) {
+            return Some(self.script(attributes));
+        }
         if !attributes.iter().any(is_part) {
             return None;
         }
@@ -185,6 +191,18 @@ impl<'p> Tree<'p> {
         }));
         left.retain(|&(_, id)| is_tensor(self.pickle, id));
         Some((listed, LeftOut(left)))
+    }
+
+    /// The same of a module of TorchScript. Its parameters and buffers are attributes like any others, and so are its modules; what
+    /// lies in lists and dicts is neither.
+    fn script(&self, attributes: Vec<Child<'p>>) -> (Vec<Child<'p>>, LeftOut<'p>) {
+        let is_listed = |child: &Child<'p>| matches!(self.pickle.get(self.untagged(child.id)), Value::Object(_));
+        let (listed, left): (Vec<_>, Vec<_>) = attributes.into_iter().partition(is_listed);
+        let named = |child: Child<'p>| match child.name {
+            Name::Text(name) if self.leads(child.id) => Some((name, child.id)),
+            _ => None,
+        };
+        (listed, LeftOut(left.into_iter().filter_map(named).collect()))
     }
 
     /// Buffers that are not kept.

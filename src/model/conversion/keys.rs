@@ -6,6 +6,11 @@ use crate::formats::error::quoted;
 use crate::formats::gguf::layout::{bool_pair, f32_pair, text_pair, u32_pair};
 use crate::model::{Config, Model};
 
+/// The widest that a network or one of its heads may be: many times the widest there is, and nothing to run out of memory by.
+const MOST_WIDTH: usize = 1 << 20;
+/// Blocks at most.
+const MOST_BLOCKS: usize = 10_000;
+
 /// The numbers of a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Numbers {
@@ -35,9 +40,18 @@ impl Numbers {
         let need = |key: &'static str| config.number(key).ok_or_else(|| format!("config.json has no number {key}"));
         let heads = need("num_attention_heads")?;
         let width = need("hidden_size")?;
+        let blocks = need("num_hidden_layers")?;
+        for (key, number, most) in [("hidden_size", width, MOST_WIDTH), ("num_hidden_layers", blocks, MOST_BLOCKS)] {
+            if number == 0 || number > most {
+                return Err(format!("config.json: {key} is {number}, and 1 to {most} is what is converted"));
+            }
+        }
         let head = config.number("head_dim").or_else(|| width.checked_div(heads)).unwrap_or_default();
         if head < 2 || !head.is_multiple_of(2) {
             return Err(format!("its heads have {head} rows, and rotary positions need an even number of them"));
+        }
+        if head > MOST_WIDTH {
+            return Err(format!("its heads have {head} rows, and at most {MOST_WIDTH} is what is converted"));
         }
         let shared = config.number("num_key_value_heads").unwrap_or(heads);
         if shared == 0 || !heads.is_multiple_of(shared) {
@@ -52,7 +66,7 @@ impl Numbers {
         }
         let theta = real(config, &["rope_theta"])?.or(real(config, &["rope_parameters", "rope_theta"])?);
         let counts = vec![
-            ("block_count", "num_hidden_layers", need("num_hidden_layers")?),
+            ("block_count", "num_hidden_layers", blocks),
             ("context_length", "max_position_embeddings", config.number("max_position_embeddings").unwrap_or(2048)),
             ("embedding_length", "hidden_size", width),
             ("feed_forward_length", "intermediate_size", need("intermediate_size")?),

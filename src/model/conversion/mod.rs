@@ -149,7 +149,13 @@ impl Conversion {
 fn rows_of_embedding(model: &Model) -> Result<usize, String> {
     let names = ["model.embed_tokens.weight", "embed_tokens.weight"];
     let found = names.iter().find_map(|name| model.find(name)).map(|i| &model.tensors[i].shape);
-    found.and_then(|shape| shape.first().copied()).ok_or_else(|| "it has no model.embed_tokens.weight".into())
+    let rows = found.and_then(|shape| shape.first().copied());
+    let rows = rows.ok_or_else(|| String::from("it has no model.embed_tokens.weight"))?;
+    let most = crate::formats::tokenizer::MOST_TOKENS as usize;
+    if rows == 0 || rows > most {
+        return Err(format!("its embedding has {rows} rows, and 1 to {most} tokens are what is converted"));
+    }
+    Ok(rows)
 }
 
 /// What becomes of each tensor; all that llama.cpp asks for is there and as `config.json` says.

@@ -6,7 +6,8 @@ use crate::formats::gguf::layout::{bool_pair, i32s_pair, text_pair, texts_pair, 
 use crate::formats::tokenizer::{self, Tokenizer};
 use crate::model::Config;
 use crate::model::config;
-use std::collections::HashMap;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// The kind of a token that no text can contain: an embedding row without a token.
@@ -56,11 +57,31 @@ pub(super) fn read(folder: &Path, config: &Config, rows: usize) -> Result<Spelle
     let ends = surrounds(&about, ["add_eos_token", "eos_token"], read.ends_with.as_deref(), "behind")?;
     pairs.push(bool_pair("tokenizer.ggml.add_bos_token", begins));
     pairs.push(bool_pair("tokenizer.ggml.add_eos_token", ends));
-    let template = config::read_small(&folder.join("chat_template.jinja"), tokenizer::LARGEST)
-        .and_then(|text| String::from_utf8(text).ok())
-        .or_else(|| about.text(&["chat_template"]).map(str::to_owned));
-    pairs.extend(template.map(|template| text_pair("tokenizer.chat_template", &template)));
+    let own = config::read_small(&folder.join("chat_template.jinja"), tokenizer::LARGEST);
+    pairs.extend(templates(own.and_then(|text| String::from_utf8(text).ok()), &about));
     Ok(Spelled { count: pairs.len() as u64, bytes: pairs.concat().into() })
+}
+
+/// The chat template, `own` before the one that the config has; of a list that of the name `default`, the others under keys with
+/// their names, as `add_chat_template` of the gguf package writes them.
+fn templates(own: Option<String>, about: &Config) -> Vec<Vec<u8>> {
+    const KEY: &str = "tokenizer.chat_template";
+    let list = about.value(&["chat_template"]).and_then(Value::as_array);
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    let mut named: BTreeMap<String, &str> = BTreeMap::new();
+    for item in list.into_iter().flatten() {
+        let text = |key: &str| item.get(key).and_then(Value::as_str);
+        if let Some((name, template)) = text("name").filter(|name| !name.is_empty()).zip(text("template")) {
+            named.insert(name.chars().map(plain).collect(), template);
+        }
+    }
+    let default = named.remove("default").or(about.text(&["chat_template"])).map(str::to_owned);
+    let mut pairs: Vec<Vec<u8>> = own.or(default).iter().map(|template| text_pair(KEY, template)).collect();
+    if !named.is_empty() {
+        pairs.push(texts_pair("tokenizer.chat_templates", &named.keys().cloned().collect::<Vec<_>>()));
+    }
+    pairs.extend(named.iter().map(|(name, template)| text_pair(&format!("{KEY}.{name}"), template)));
+    pairs
 }
 
 /// The texts of all rows. llama.cpp finds tokens by their texts and ends where two have the same.
@@ -109,5 +130,26 @@ fn surrounds(about: &Config, [flag, key]: [&str; 2], token: Option<&str>, place:
             "the tokenizer puts {} {place} every text, which is not its {key}, and llama.cpp puts no other there",
             quoted(token)
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_in_a_list_have_keys_of_their_own() {
+        let of =
+            |own: Option<&str>, text: &str| templates(own.map(str::to_owned), &Config::parse(text.as_bytes()).unwrap());
+        let list = r#"{"chat_template": [{"name": "tool use", "template": "t"}, {"name": "default", "template": "d"}, {"name": 3}, {"template": "x"}]}"#;
+        let wanted = [
+            text_pair("tokenizer.chat_template", "d"),
+            texts_pair("tokenizer.chat_templates", &["tool_use".into()]),
+            text_pair("tokenizer.chat_template.tool_use", "t"),
+        ];
+        assert_eq!(of(None, list), wanted);
+        assert_eq!(of(Some("own"), list)[0], text_pair("tokenizer.chat_template", "own"));
+        assert_eq!(of(None, r#"{"chat_template": "one"}"#), [text_pair("tokenizer.chat_template", "one")]);
+        assert!(of(None, "{}").is_empty());
     }
 }

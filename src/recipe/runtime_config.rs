@@ -7,12 +7,12 @@
 //! Layers are targets by name, because a class would also mean layers that have no weight of their own, as tied heads. Only experts
 //! are meant by their class: vLLM asks for the group of all linear layers there.
 
+use super::{Plan, Target};
 use crate::formats::assembly::Assembly;
 use crate::kernels::layout::Unit;
 use crate::model::groups::{CONFIG_KEY, Groups, MLX_KEY, python_regex};
 use crate::model::modules::experts_of;
 use crate::model::{Config, Model};
-use crate::recipe::{Plan, Target};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
