@@ -81,7 +81,7 @@ def read_weight(tensors: dict, module: str, scheme) -> Coded:
         assert words.shape[1] * 32 == cols * scheme.bits
         u = unpacked(words, scheme.bits, cols)
         s, b = (repeated(wide(x).reshape(x.shape), cols) for x in (scales, biases))
-        zero = np.full(s.shape, 1 << (scheme.bits - 1)) if not scheme.asym else np.rint(-b / np.where(s == 0, 1, s))
+        zero = 0 if scheme.asym else 1 << (scheme.bits - 1)
         size = words.nbytes + scales.nbytes + biases.nbytes
         # What the numbers say, without a rounding on the way.
         exact = (s.astype("f8") * u + b.astype("f8")).astype(F32)
@@ -211,7 +211,8 @@ CASES = [
             ("bf16", "int4:g32:asym"),
             ("f16", "int8:g64:asym"),
             ("bf16", "int8:g64:asym"),
-            ("bf16", "prune:0.5+int4:g64:asym"),
+            ("bf16", "int6:g64:asym"),
+            ("bf16", "prune:0.5+int4:g64"),
             ("f32", "prune:0.7+int3:g64"),
         ]
     ),
@@ -269,21 +270,13 @@ def check_weights(checks: Checks, case: Case, source: dict, tensors: dict, estim
         expected = wanted(weight, scheme, name)
         own = wide(round_to(coded.values.reshape(-1), weight.dtype)).reshape(weight.shape)
         final = coded.values if scheme.form in ("mxfp4", "nvfp4") else own
-        # 8 bits beside a bias of bf16: what the numbers say is what there is.
-        told_by_bias = not (case.target == "mlx" and scheme.asym and weight.dtype == DTYPES["BF16"] and scheme.bits == 8)
-        wrong = int(np.count_nonzero(coded.codes != expected.codes))
-        if told_by_bias:
-            checks.equal(case.name, f"{name}: codes that are not the contract's", wrong, 0)
         if case.target == CT or not scheme.asym:
+            wrong = int(np.count_nonzero(coded.codes != expected.codes))
+            checks.equal(case.name, f"{name}: codes that are not the contract's", wrong, 0)
             checks.equal(case.name, f"{name}: values that are not q", int(np.count_nonzero(final != expected.values)), 0)
         else:
-            # An asymmetric bias rounds: by half a place of the dtype at most.
-            eps = 2.0 ** -{"BF16": 8, "F16": 11, "F32": 24}[DTYPE_NAMES[weight.dtype]]
-            bound = np.abs(repeated(wide(coded.biases).reshape(coded.biases.shape), weight.shape[1])) * eps
-            bound = 1.01 * bound + 2 * np.abs(expected.values) * eps
-            off = np.abs(coded.values.astype("f8") - expected.values.astype("f8"))
-            checks.check(bool((off <= bound + 1e-30).all()), case.name, f"{name}: values within half a place of the bias", (off - bound).max())
-        final = expected.values if told_by_bias else final
+            check_biases(checks, f"{case.name}: {name}", coded, expected.codes, weight.dtype, scheme)
+        # What the numbers of the file come to, whatever the grid was meant to be.
         read[name] = final
         found = errors(weight, final)
         checks.equal(case.name, f"{name}: zeros", told["zeros"], found["zeros"])
@@ -293,6 +286,19 @@ def check_weights(checks: Checks, case: Case, source: dict, tensors: dict, estim
         checks.equal(case.name, f"{name}: scales of the tensor's dtype", coded.scales.dtype in (weight.dtype, DTYPES["U8"], DTYPES["F8_E4M3"]), True)
     checks.equal(case.name, "tensors that nobody asked for", sorted(rest), [])
     return read
+
+
+def check_biases(checks: Checks, case: str, coded: Coded, codes: np.ndarray, dtype, scheme) -> None:
+    """Codes without a sign are the contract's about one zero point for each group, and its bias is -z times the scale, rounded."""
+    zero = (coded.unsigned.astype("i4") - codes).reshape(*coded.scales.shape, -1)
+    scales = wide(coded.scales).reshape(coded.scales.shape)
+    z = zero[..., 0]
+    one = (zero == z[..., None]).all(axis=-1) & (z >= 0) & (z < 1 << scheme.bits)
+    # Of a group of nothing the scale is 0, and any zero point would do.
+    checks.equal(case, "codes that are not the contract's", int(np.count_nonzero(~one & (scales != 0))), 0)
+    wanted_biases = wide(round_to((-(z.astype(F32) * scales)).reshape(-1), dtype)).reshape(scales.shape)
+    found = wide(coded.biases).reshape(coded.biases.shape)
+    checks.equal(case, "biases that are not -z times the scale", int(np.count_nonzero(found != wanted_biases)), 0)
 
 
 def check_config(checks: Checks, case: Case, model: Path, out: Path) -> None:
@@ -456,6 +462,7 @@ def check_refusals(checks: Checks, models: Path, work: Path) -> None:
         ("mlx", [f"{PROJ}=int7:g64"], "int8:g64"),
         ("mlx", [f"{PROJ}=nvfp4"], "int4:g32"),
         ("mlx", [f"{PROJ}=prune:0.5+int8:g64:asym"], "prune:0.5+int8:g64"),
+        ("mlx", [f"{PROJ}=prune:0.5+int4:g64:asym"], "prune:0.5+int4:g64"),
     ]:
         case = f"refusals {target} {' '.join(lines)}"
         if not checks.wants(case):
