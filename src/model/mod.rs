@@ -11,6 +11,7 @@ mod demo;
 mod folder;
 mod gather;
 pub mod graph;
+pub mod groups;
 pub mod modules;
 #[cfg(test)]
 mod named;
