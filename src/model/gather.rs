@@ -5,9 +5,9 @@
 //! of order, blocks of FP8, MLX's other modes and its experts in one array), or otherwise than its config says, all tensors stay as
 //! they are in the files: codes that nothing touches.
 
+use super::Config;
 use super::assembled::{Assembled, Place};
 use super::groups::{self, CONFIG_KEY, Groups, MLX_KEY};
-use super::Config;
 use crate::formats::assembly::{Assembly, Holds, WEIGHT};
 use crate::formats::error::printable;
 use crate::formats::{Dtype, Entry, Source};

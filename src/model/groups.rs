@@ -22,7 +22,7 @@ const REGEX_BYTES: usize = 1 << 20;
 /// The groups of a config.
 #[derive(Debug, Default)]
 pub struct Groups<'a> {
-    groups: Vec<&'a Value>,
+    listed: Vec<&'a Value>,
     /// Groups by the full names of modules.
     names: HashMap<&'a str, usize>,
     regexes: Vec<(Regex, usize)>,
@@ -41,8 +41,8 @@ impl<'a> Groups<'a> {
             return Ok(all);
         };
         for group in groups.values() {
-            let at = all.groups.len();
-            all.groups.push(group);
+            let at = all.listed.len();
+            all.listed.push(group);
             let targets = group.get("targets").and_then(Value::as_array).into_iter().flatten();
             for target in targets.filter_map(Value::as_str) {
                 if let Some(pattern) = target.strip_prefix("re:") {
@@ -60,12 +60,12 @@ impl<'a> Groups<'a> {
     /// The group of a module.
     #[must_use]
     pub fn group(&self, module: &str) -> Option<&'a Value> {
-        if let [group] = self.groups.as_slice() {
+        if let [group] = self.listed.as_slice() {
             return Some(group);
         }
         let matching = || self.regexes.iter().find(|(regex, _)| regex.is_match(module)).map(|&(_, at)| at);
         let at = self.names.get(module).copied().or_else(matching).or(self.linear)?;
-        self.groups.get(at).copied()
+        self.listed.get(at).copied()
     }
 }
 
@@ -78,9 +78,8 @@ pub fn python_regex(pattern: &str) -> Result<Regex, String> {
 /// Whether the block of a config says that weights were changed in other ways too, which are not undone here.
 pub fn also_changed(config: &Config) -> Option<&'static str> {
     let part = |key: &str| config.value(&[CONFIG_KEY, key]).and_then(Value::as_object).filter(|map| !map.is_empty());
-    let transformed = part("transform_config").is_some_and(|map| {
-        map.values().any(|value| value.as_object().is_none_or(|groups| !groups.is_empty()))
-    });
+    let transformed = part("transform_config")
+        .is_some_and(|map| map.values().any(|value| value.as_object().is_none_or(|groups| !groups.is_empty())));
     let sparse = part("sparsity_config").is_some_and(|map| map.get("format").and_then(Value::as_str) != Some("dense"));
     match () {
         () if transformed => Some("its config has a transform_config, and its weights are turned by matrices"),
@@ -137,7 +136,9 @@ pub fn packed_bits(group: &Value, cols: usize, words: usize) -> Result<u32, Stri
         return Err(format!("its rows take {words} words, and {cols} codes of num_bits {bits} take {dense}"));
     }
     if 32 % bits != 0 && words > 1 && cols.div_ceil(32 / bits) == words {
-        return Err(format!("its {words} words a row hold {cols} codes of num_bits {bits} in two orders, one of them old"));
+        return Err(format!(
+            "its {words} words a row hold {cols} codes of num_bits {bits} in two orders, one of them old"
+        ));
     }
     Ok(bits as u32)
 }
