@@ -5,8 +5,7 @@
 //! prunes by, it prunes by data or in training; magnitude in one shot is not among its modifiers.
 
 use super::{Error, Told, only_stored_otherwise};
-use crate::model::groups::CONFIG_KEY;
-use crate::recipe::runtime_config;
+use crate::recipe::runtime_config::{self, CONFIG_KEY};
 use crate::recipe::{Quantize, Range, Target};
 use serde_json::Value;
 

@@ -2,9 +2,8 @@
 //! has another.
 
 use super::{Error, Told, only_stored_otherwise};
-use crate::model::groups::MLX_KEY;
 use crate::recipe::Target;
-use crate::recipe::runtime_config;
+use crate::recipe::runtime_config::{self, MLX_KEY};
 use serde_json::json;
 
 const PROGRAM: &str = "MLX";
