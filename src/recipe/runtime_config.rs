@@ -10,7 +10,8 @@
 use super::{Plan, Target};
 use crate::formats::assembly::Assembly;
 use crate::kernels::layout::Unit;
-use crate::model::groups::{CONFIG_KEY, Groups, MLX_KEY, python_regex};
+pub use crate::model::groups::{CONFIG_KEY, MLX_KEY};
+use crate::model::groups::{Groups, python_regex};
 use crate::model::modules::experts_of;
 use crate::model::{Config, Model};
 use serde_json::{Map, Value, json};
