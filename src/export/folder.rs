@@ -12,6 +12,20 @@ use crate::recipe::{Target, runtime_config};
 use std::io::Write;
 use std::path::PathBuf;
 
+/// What readers ask for beside the weights and the config.
+const TOKENIZERS: &[&str] = &[
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "chat_template.jinja",
+    "generation_config.json",
+    "preprocessor_config.json",
+];
+
 /// Writes a folder beside `out`, reads it back, compares, and gives it its name.
 pub(super) fn export(job: &Job<'_>, needed: &mut u64) -> Result<Artifact, Error> {
     let Job { model, plan, out, control, .. } = *job;
@@ -51,7 +65,7 @@ pub(super) fn export(job: &Job<'_>, needed: &mut u64) -> Result<Artifact, Error>
         (path, bytes)
     };
     let files: Vec<(PathBuf, u64)> = written.into_iter().map(size).collect();
-    notes.extend(others.note().into_iter().chain(config_missing(job)));
+    notes.extend(others.note().into_iter().chain(config_missing(job)).chain(left_beside(job)));
     Ok(Artifact { out: out.to_path_buf(), files, verification, estimate, notes, shortage: None })
 }
 
@@ -88,6 +102,19 @@ fn config_missing(job: &Job<'_>) -> Option<String> {
     let alone = job.plan.target.is_folder() && job.model.config().is_none();
     alone.then(|| {
         "no config.json stands beside this model: the one that was written says only how its codes are to be read; add it to the model's own".to_owned()
+    })
+}
+
+/// What should be told of a folder that is made of one file: its readers ask for a tokenizer too.
+fn left_beside(job: &Job<'_>) -> Option<String> {
+    let Origin::File(file) = &job.model.origin else { return None };
+    let there = |name: &&str| file.with_file_name(name).is_file();
+    let names: Vec<&str> = TOKENIZERS.iter().copied().filter(there).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "not copied along: {}, which stand beside this file; open the folder to have them in it",
+            names.join(", ")
+        )
     })
 }
 

@@ -85,7 +85,7 @@ impl Model {
             () if runtime == Runtime::Vllm && tensor.role == Role::Head => Some("the output head stays dense there"),
             () if self.is_router(index) => Some("it chooses among experts, and stays dense there"),
             () if runtime == Runtime::Vllm && self.is_read_directly(index) => {
-                Some("transformers multiplies by its numbers without asking its layer")
+                Some("transformers asks for its numbers past its layer")
             }
             () if runtime == Runtime::Mlx && self.is_tied_head(index) => {
                 Some("the config ties the head to the embedding (tie_word_embeddings), and no other is read there")
@@ -112,17 +112,17 @@ impl Model {
         })
     }
 
-    /// Whether a layer's numbers are read past the layer: the last of T5's blocks by its dtype, the last of Mamba-2's by a kernel
-    /// of its own, and that of torch's own attention.
+    /// Whether a layer's numbers are read past the layer: in T5's blocks, whose parts transformers sets up by their weights and asks for
+    /// their dtype, in the last of Mamba-2's by a kernel of its own, and in that of torch's own attention.
     fn is_read_directly(&self, index: usize) -> bool {
+        let name = &self.tensors[index].name;
+        let of_t5 = |part: &str| matches!(part, "SelfAttention" | "EncDecAttention" | "DenseReluDense");
         let parent = self.module_of(index).and_then(|module| module.rsplit_once('.'));
-        match parent {
-            Some((parent, "wo")) => parent.ends_with("DenseReluDense"),
-            Some((parent, "out_proj")) => {
-                ["A_log", "in_proj_weight"].iter().any(|part| self.find(&[parent, ".", part].concat()).is_some())
-            }
-            _ => false,
-        }
+        name.split('.').any(of_t5)
+            || parent.is_some_and(|(parent, part)| {
+                let beside = |part: &str| self.find(&[parent, ".", part].concat()).is_some();
+                part == "out_proj" && (beside("A_log") || beside("in_proj_weight"))
+            })
     }
 
     /// Whether a tensor is a head that the config says is the embedding.
@@ -288,8 +288,9 @@ mod tests {
         let tied = r#"{"model_type": "llama", "text_config": {"tie_word_embeddings": true}}"#;
         assert_eq!(refused(&["lm_head", "model.embed_tokens"], tied, Runtime::Mlx), ["lm_head"]);
         assert!(refused(&["lm_head"], r#"{"tie_word_embeddings": false}"#, Runtime::Mlx).is_empty());
-        let t5 = ["encoder.block.0.layer.1.DenseReluDense.wi", "encoder.block.0.layer.1.DenseReluDense.wo"];
-        assert_eq!(refused(&t5, "{}", Runtime::Vllm), &t5[1..]);
+        let t5 = ["encoder.block.0.layer.0.SelfAttention.q", "encoder.block.0.layer.1.DenseReluDense.wo"];
+        assert_eq!(refused(&t5, "{}", Runtime::Vllm), t5);
+        assert!(refused(&t5, "{}", Runtime::Mlx).is_empty());
         let mamba: &[(&str, &[usize])] = &[
             ("backbone.layers.0.mixer.A_log", &[4]),
             ("backbone.layers.0.mixer.in_proj.weight", m),

@@ -4,8 +4,9 @@
 //! is on a list of its own. MLX has one form for all layers, and beside it each layer that has another, `false` for a dense one. A
 //! block that the source had, and that is no longer true, goes; a layer that is kept as it was keeps the group that it was in.
 //!
-//! Layers are targets by name, because a class would also mean layers that have no weight of their own, as tied heads. Only experts
-//! are meant by their class: vLLM asks for the group of all linear layers there.
+//! Where all codes have one form their layers are meant by their class, because transformers may call them otherwise than the files
+//! do, and vLLM asks for the group of that class where it has experts. Then heads that have no weight of their own, being tied to an
+//! embedding, are among the dense ones.
 
 use super::{Plan, Target};
 use crate::formats::assembly::Assembly;
@@ -16,6 +17,37 @@ use crate::model::modules::experts_of;
 use crate::model::{Config, Model};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Heads that transformers (5.24) may tie to an embedding, beside parts of theirs that are in the files: the part that these are in,
+/// and the head.
+const TIED_BESIDE: &[(&str, &str)] = &[
+    ("cls.predictions", "cls.predictions.decoder"),
+    ("predictions", "predictions.decoder"),
+    ("lm_head", "lm_head.decoder"),
+    ("lm_head", "lm_head.out_proj"),
+    ("head", "head.decoder"),
+    ("mlm_score", "mlm_score.decoder"),
+    ("pred_layer", "pred_layer.proj"),
+];
+/// The same for families of whose head nothing else is in the files.
+const TIED_IN: &[(&str, &str)] = &[
+    ("biogpt", "output_projection"),
+    ("canary", "proj_out"),
+    ("cohere_asr", "proj_out"),
+    ("convbert", "generator_lm_head"),
+    ("distilbert", "vocab_projector"),
+    ("electra", "generator_lm_head"),
+    ("git", "output"),
+    ("gpt_neox_japanese", "embed_out"),
+    ("modernbert", "decoder"),
+    ("modernbert-decoder", "decoder"),
+    ("moonshine", "proj_out"),
+    ("moonshine_streaming", "proj_out"),
+    ("rwkv", "head"),
+    ("trocr", "output_projection"),
+    ("whisper", "proj_out"),
+    ("xlnet", "lm_loss"),
+];
 
 /// What a config must say from now on, by key; `None` stands for a key that must not be there. Empty where it stays as it is.
 pub fn values(model: &Model, plan: &Plan) -> Vec<(&'static str, Option<Value>)> {
@@ -62,13 +94,15 @@ struct Layers<'a> {
     coded: Vec<(&'a str, Assembly, Option<&'a Value>)>,
     /// Other matrices that a runtime would take for quantized ones if it were not told.
     dense: Vec<&'a str>,
+    /// Heads that have no weight of their own, by name.
+    tied: Vec<String>,
     /// The block of the source, where some layer is kept as it was there.
     source: Option<&'a Map<String, Value>>,
 }
 
 impl<'a> Layers<'a> {
     fn of(model: &'a Model, plan: &Plan) -> Self {
-        let mut layers = Self { coded: Vec::new(), dense: Vec::new(), source: None };
+        let mut layers = Self { coded: Vec::new(), dense: Vec::new(), tied: Vec::new(), source: None };
         let config = model.config().filter(|_| plan.target == Target::CompressedTensors);
         let groups = config.and_then(|config| Groups::of(config).ok()).unwrap_or_default();
         for (index, tensor) in model.tensors.iter().enumerate() {
@@ -86,10 +120,8 @@ impl<'a> Layers<'a> {
         if layers.coded.iter().any(|(_, _, group)| group.is_some()) {
             layers.source = config.and_then(|config| config.value(&[CONFIG_KEY])?.as_object());
         }
-        // A tied head is a layer all the same, and has no weight of its own.
-        let head = "lm_head";
-        if plan.target == Target::CompressedTensors && model.find("lm_head.weight").is_none() {
-            layers.dense.push(head);
+        if plan.target == Target::CompressedTensors {
+            layers.tied = tied_heads(model);
         }
         layers
     }
@@ -108,8 +140,7 @@ impl<'a> Layers<'a> {
             Some(format) if formats.len() == 1 => format,
             _ => "mixed-precision",
         };
-        let of_expert = |module: &str| module.rsplit_once('.').is_some_and(|(expert, _)| experts_of(expert).is_some());
-        let by_class = groups.len() == 1 && self.coded.iter().any(|&(module, _, _)| of_expert(module));
+        let by_class = groups.len() == 1;
         let names = self.names();
         let mut blocks = Map::new();
         for (number, (assembly, source, modules)) in groups.into_iter().enumerate() {
@@ -124,6 +155,7 @@ impl<'a> Layers<'a> {
                 .collect()
         });
         let mut ignore = names.of(&self.dense);
+        ignore.extend(self.tied.iter().filter(|head| self.is_of_no_codes(head)).cloned());
         let others = block.get("ignore").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
         let others: Vec<String> = others.filter(|item| self.is_of_no_codes(item)).map(str::to_owned).collect();
         others.into_iter().for_each(|item| {
@@ -187,6 +219,32 @@ impl<'a> Layers<'a> {
         }
         Value::Object(block)
     }
+}
+
+/// The heads that a model has beside its files: layers all the same, and tied to an embedding.
+fn tied_heads(model: &Model) -> Vec<String> {
+    let mut out = Vec::new();
+    if model.find("lm_head.weight").is_none() {
+        out.push("lm_head".to_owned());
+    }
+    let family = model.config().map(Config::family).unwrap_or_default();
+    let of_family = TIED_IN.iter().filter(|(of, _)| *of == family).map(|(_, head)| *head);
+    let beside = TIED_BESIDE.iter().filter(|(part, _)| {
+        let inside = [".", part, "."].concat();
+        // Something that has a part of its own is no layer itself.
+        let rest = |name: &str| {
+            let after = name.strip_prefix(&inside[1..]).or(name.split_once(&inside).map(|split| split.1));
+            after.is_some_and(|after| after.contains('.'))
+        };
+        model.tensors.iter().any(|tensor| rest(&tensor.name))
+    });
+    for head in beside.map(|(_, head)| *head).chain(of_family) {
+        let weight = [".", head, ".weight"].concat();
+        if !model.tensors.iter().any(|tensor| tensor.name == weight[1..] || tensor.name.ends_with(&weight)) {
+            out.push(format!("re:(?:.*\\.)?{}$", head.replace('.', "\\.")));
+        }
+    }
+    out
 }
 
 /// How the modules of a model are named in few words: by the last parts of their names, with numbers opened, where these mean no
@@ -354,10 +412,7 @@ mod tests {
         let dense = ["model.embed_tokens", "layers.1.mlp.down_proj", "layers.1.mlp.up_proj"].map(end);
         assert_eq!(config["ignore"], json!([dense[0], dense[1], dense[2], "lm_head"]));
         let group = &config["config_groups"]["group_0"];
-        let coded = ["layers.0.mlp.down_proj", "layers.0.mlp.up_proj"].map(end);
-        let joined =
-            ["k_proj", "q_proj", "v_proj"].map(|part| format!("re:(?:.*\\.)?layers\\.\\d+\\.self_attn\\.{part}$"));
-        assert_eq!(group["targets"], json!([coded[0], coded[1], joined[0], joined[1], joined[2]]));
+        assert_eq!(group["targets"], json!(["Linear"]));
         let weights = json!({"num_bits": 4, "type": "int", "symmetric": true, "dynamic": false, "strategy": "group", "group_size": 128});
         assert_eq!((&group["weights"], &group["input_activations"]), (&weights, &Value::Null));
         assert_eq!(block(&values, MLX_KEY), Value::Null);
@@ -406,6 +461,24 @@ mod tests {
         assert_eq!(values, [(MLX_KEY, None), (CONFIG_KEY, None)]);
         assert!(says(None, &values) && !says(None, &[("a", Some(Value::Null))]));
         assert!(planned(Target::Safetensors, &["*=bf16"]).1.is_empty());
+    }
+
+    #[test]
+    fn heads_without_a_weight_of_their_own_are_told() {
+        let m = &[64_usize, 64][..];
+        let of = |names: &[&str], family: &str| {
+            let tensors: Vec<(&str, &[usize])> = names.iter().map(|name| (*name, m)).collect();
+            tied_heads(&Model::named(&tensors, Some(&format!("{{\"model_type\": \"{family}\"}}")))).join(" ")
+        };
+        let bert = ["bert.embeddings.word_embeddings.weight", "cls.predictions.transform.dense.weight"];
+        let decoder = "re:(?:.*\\.)?predictions\\.decoder$";
+        assert_eq!(of(&bert, "bert"), format!("lm_head re:(?:.*\\.)?cls\\.predictions\\.decoder$ {decoder}"));
+        assert_eq!(of(&[bert[0], bert[1], "cls.predictions.decoder.weight"], "bert"), "lm_head");
+        assert_eq!(of(&["model.decoder.embed_tokens.weight"], "whisper"), "lm_head re:(?:.*\\.)?proj_out$");
+        assert_eq!(of(&["lm_head.weight", "model.embed_tokens.weight"], "llama"), "");
+        assert_eq!(of(&["model.embed_tokens.weight"], "llama"), "lm_head");
+        let roberta = ["lm_head.dense.weight", "roberta.embeddings.word_embeddings.weight"];
+        assert!(of(&roberta, "roberta").contains("lm_head\\.decoder$"));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! token, which is what it is taken for.
 
 use super::holds::grid_of;
-use super::scheme::{Quantize, Range, Scheme};
+use super::scheme::{Prune, Quantize, Range, Scheme};
 use super::{Outcome, Target};
 use crate::formats::Dtype;
 use crate::formats::assembly::Assembly;
@@ -148,17 +148,22 @@ pub(super) fn nearest_for(
         return Some((held.clone().with_quantize(dense(tensor)), Some(why)));
     }
     if let Some(Instead(instead)) = in_groups(target, assembly, quantize, shape) {
-        let bare = |quantize: Quantize| match held.prune.is_some().then(|| without_zero_point(target, &quantize)) {
+        let bare = |quantize: Quantize| match zeroes(held).then(|| without_zero_point(target, &quantize)) {
             Some(Some(symmetric)) => symmetric,
             _ => quantize,
         };
         let instead = instead.map(bare);
         return Some((held.clone().with_quantize(instead.or(dense(tensor))), Some("its rows are no whole groups")));
     }
-    if let (true, Some(symmetric)) = (held.prune.is_some(), without_zero_point(target, quantize)) {
+    if let (true, Some(symmetric)) = (zeroes(held), without_zero_point(target, quantize)) {
         return Some((held.clone().with_quantize(Some(symmetric)), Some(MOVES_ZERO)));
     }
     None
+}
+
+/// Whether a scheme makes elements 0 that stay where they are; what structured pruning zeroes is known by the tensors.
+const fn zeroes(scheme: &Scheme) -> bool {
+    !matches!(scheme.prune, None | Some(Prune::Structured { .. }))
 }
 
 /// Why what is pruned would not stay 0 in MLX beside a zero point.
@@ -208,7 +213,7 @@ fn in_groups(target: Target, assembly: Assembly, quantize: &Quantize, shape: &[u
 /// The scheme as a target holds it on a matrix of this shape; without its quantize step where none fits.
 pub(super) fn usable(target: Target, scheme: &Scheme, shape: &[usize]) -> Scheme {
     let mut held = nearest(target, scheme).unwrap_or_else(|| scheme.clone());
-    if let (true, Some(quantize)) = (held.prune.is_some(), &held.quantize)
+    if let (true, Some(quantize)) = (zeroes(&held), &held.quantize)
         && let Some(symmetric) = without_zero_point(target, quantize)
     {
         held = held.with_quantize(Some(symmetric));
@@ -355,6 +360,8 @@ mod tests {
         // A bias that rounds moves all levels of its group, 0 among them.
         assert_eq!(fitted(mlx, "int3:g64:asym", up, &[8, 64]), "held");
         assert_eq!(fitted(mlx, "prune:0.5+int3:g64:asym", up, &[8, 64]), "prune:0.5+int3:g64");
+        // What is removed is no 0 that has to stay.
+        assert_eq!(fitted(mlx, "rows:0.5+int3:g64:asym", up, &[8, 64]), "held");
         let pruned: Scheme = "prune:0.5+int3:g64:asym".parse().unwrap();
         assert_eq!(usable(mlx, &pruned, &[8, 64]).to_string(), "prune:0.5+int3:g64");
         assert_eq!(fitted(mlx, "int3:g128", up, &[8, 100]), "bf16");

@@ -496,6 +496,10 @@ def check_single_file(checks: Checks, models: Path, work: Path) -> None:
         checks.run(case, "export", model / "model.safetensors", *recipe)
         config = json.loads((out / "config.json").read_text())
         checks.check("quantization_config" in config and config["model_type"] == "llama", case, "the config beside it is taken")
+        # That config is the model's own: nothing replaces it for a model without one.
+        checks.run(case, "export", lone / "m.safetensors", *recipe, "--force", code=1)
+        shutil.rmtree(out)
+        checks.run(case, "export", lone / "m.safetensors", *recipe)
         checks.run(case, "export", lone / "m.safetensors", *recipe, code=1)
         run = checks.run(case, "export", lone / "m.safetensors", *recipe, "--force")
         checks.check("config.json" in run.stderr, case, "is told of the config", run.stderr)

@@ -375,3 +375,26 @@ fn profiles_are_kept_and_not_believed_once_the_file_differs() {
     std::fs::write(&path, file(&halved)).expect("it is written");
     assert!((estimate() / first - 1.0).abs() > 0.01);
 }
+
+#[test]
+fn grids_of_mlx_are_told_live_as_their_biases_are_read() {
+    let folder = Folder::new("live-bias");
+    let mut noise = Noise(5);
+    let weights = matrix(|_, _| noise.gauss() * 0.02 + 0.003);
+    let shape: &[usize] = &[ROWS * COLS / 128, 128];
+    let name = |part: &str| format!("model.layers.0.mlp.{part}.weight");
+    let (half, single) = (name("down_proj"), name("up_proj"));
+    let tensors = [(half.as_str(), "BF16", shape, bf16(&weights)), (single.as_str(), "F32", shape, floats(&weights))];
+    let path = folder.write("bias.safetensors", safetensors(&tensors));
+    let model = open(Path::new(&path), &OpenOptions::default()).expect("a model");
+    let control = Control::default();
+    let mut engine = Engine::of(profile_model(&model, &control).expect("profiles"));
+    let mut faults = Vec::new();
+    for setting in ["*=int8:g64:asym", "*=int6:g32:asym", "*=int4:g128:asym:mse", "*=int2:g64:asym", "*=int8:g64"] {
+        let (recipe, plan) = recipe(&model, setting, Target::Mlx);
+        let live = estimate_model_live(&model, &plan, &recipe, &mut engine, &control).expect("live numbers");
+        let exact = estimate_model(&model, &plan, &recipe, &control).expect("exact numbers");
+        judge(&model, &live, &exact, setting, &mut faults);
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}

@@ -466,3 +466,30 @@ fn zeros_that_a_bias_would_move_are_refused_and_values_are_those_that_are_read()
     let compared = run(&["compare", &model, &dense, "--json"]).json();
     assert_eq!(tensor(&compared, &weight)["t2"], tensor(&told, &weight)["t2"]);
 }
+
+#[test]
+fn what_stands_beside_one_file_and_does_not_come_along_is_told() {
+    let (place, _) = folder_of("ct-beside", CONFIG, &dense(DOWN));
+    place.write("m/tokenizer.json", "{}");
+    let words = ["--set", "*=int4:g32", "--target", "mlx"];
+    let one = run(&[&["export", &place.at("m/model.safetensors"), "-o", &place.at("one")][..], &words].concat());
+    assert!(one.stderr.contains("tokenizer.json"), "{}", one.stderr);
+    let all = run(&[&["export", &place.at("m"), "-o", &place.at("all")][..], &words].concat());
+    assert!(place.0.join("all/tokenizer.json").exists() && !all.stderr.contains("tokenizer.json"), "{}", all.stderr);
+}
+
+#[test]
+fn a_config_of_the_users_own_is_never_replaced() {
+    let place = Folder::new("ct-own-config");
+    let model = demo_file(&place, "own.safetensors");
+    let out = place.at("out");
+    let words = ["export", &model, "--set", "fc1.weight=int4:row", "--target", "compressed-tensors", "-o", &out];
+    run(&words).done();
+    // What readers were told by hand stays; what is written here may be written anew.
+    run(&[&words[..], &["--force"]].concat()).done();
+    let mut config = config_of(&place, "out");
+    config["architectures"] = json!(["Mine"]);
+    place.write("out/config.json", config.to_string());
+    run(&[&words[..], &["--force"]].concat()).refused(1, "config.json");
+    assert_eq!(config_of(&place, "out"), config);
+}
