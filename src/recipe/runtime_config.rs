@@ -160,7 +160,7 @@ impl<'a> Layers<'a> {
         let others: Vec<String> = others.filter(|item| self.is_of_no_codes(item)).map(str::to_owned).collect();
         others.into_iter().for_each(|item| {
             if !ignore.contains(&item) {
-                ignore.push(item)
+                ignore.push(item);
             }
         });
         let said: [(&str, Value); 5] = [
