@@ -47,6 +47,7 @@ pub mod safetensors;
 pub mod sniff;
 pub mod source;
 pub mod tokenizer;
+mod window;
 pub mod zip;
 
 pub use dtype::Dtype;

@@ -1,28 +1,17 @@
 //! Reading a GGUF header from front to back: every length is held against the bytes that are left before it is used.
 
 use crate::formats::error::ErrorKind;
+use crate::formats::window::Window;
 use crate::formats::{Error, Limits, Source};
 use std::path::Path;
 
-/// Bytes that are fetched at a time; a string may need more.
-const WINDOW: u64 = 1 << 16;
-
-/// Where the bytes come from.
-#[derive(Clone, Copy)]
-enum From<'s> {
-    File(&'s Source),
-    Memory(&'s [u8]),
-}
-
 /// A place in a header, with a window of bytes around it.
 pub(super) struct Cursor<'s> {
-    from: From<'s>,
+    window: Window<'s>,
     at: u64,
     end: u64,
     /// Where the header must have ended: the file's end, or the most that a header may take.
     bound: u64,
-    window: Vec<u8>,
-    window_at: u64,
 }
 
 /// Why a step was not taken.
@@ -50,15 +39,16 @@ pub(super) fn says(place: impl Into<String>, what: impl Into<String>) -> Fault {
 
 impl<'s> Cursor<'s> {
     pub(super) fn of_file(source: &'s Source, limits: &Limits) -> Self {
-        Self::new(From::File(source), source.len(), limits)
+        Self::new(Window::of_file(source), limits)
     }
 
     pub(super) fn of_memory(file: &'s [u8], limits: &Limits) -> Self {
-        Self::new(From::Memory(file), file.len() as u64, limits)
+        Self::new(Window::of_memory(file), limits)
     }
 
-    fn new(from: From<'s>, end: u64, limits: &Limits) -> Self {
-        Self { from, at: 0, end, bound: end.min(limits.header_bytes), window: Vec::new(), window_at: 0 }
+    fn new(window: Window<'s>, limits: &Limits) -> Self {
+        let end = window.len();
+        Self { window, at: 0, end, bound: end.min(limits.header_bytes) }
     }
 
     /// Bytes before the next one.
@@ -109,24 +99,8 @@ impl<'s> Cursor<'s> {
         self.check(count, place)?;
         let start = self.at;
         self.at = start.saturating_add(count);
-        let missing = || says(place, "the file cannot be read here");
-        if let From::Memory(file) = self.from {
-            return slice(file, start, count).ok_or_else(missing);
-        }
-        let held = self.window_at..self.window_at.saturating_add(self.window.len() as u64);
-        if start < held.start || self.at > held.end {
-            self.fetch(start, count)?;
-        }
-        slice(&self.window, start - self.window_at, count).ok_or_else(missing)
-    }
-
-    fn fetch(&mut self, start: u64, count: u64) -> Result<(), Fault> {
-        let From::File(source) = self.from else { return Ok(()) };
-        let stop = start.saturating_add(count.max(WINDOW)).min(self.end);
-        let mut scratch = std::mem::take(&mut self.window);
-        let read = source.read(start..stop, &mut scratch).map(<[u8]>::to_vec).map_err(Fault::Read)?;
-        (self.window, self.window_at) = (read, start);
-        Ok(())
+        let found = self.window.get(start..self.at, self.end).map_err(Fault::Read)?;
+        found.ok_or_else(|| says(place, "the file cannot be read here"))
     }
 
     /// Passes over `count` bytes.
@@ -175,9 +149,4 @@ impl<'s> Cursor<'s> {
             }
         }
     }
-}
-
-fn slice(bytes: &[u8], start: u64, count: u64) -> Option<&[u8]> {
-    let start = usize::try_from(start).ok()?;
-    bytes.get(start..start.checked_add(usize::try_from(count).ok()?)?)
 }

@@ -10,10 +10,11 @@
 //! structure costs no more than a header may. (Encoding: protobuf.dev/programming-guides/encoding)
 
 use crate::formats::error::Error;
+use crate::formats::window::Window;
 use crate::formats::{Limits, Source};
 use std::ops::Range;
 
-/// Bytes that are fetched at a time.
+/// Bytes that are fetched at a time: between two fields there may be megabytes that nobody looks at.
 const WINDOW: u64 = 1 << 12;
 
 /// Bytes of a varint at most.
@@ -55,8 +56,7 @@ pub(super) struct Field {
 /// A file that is read as protobuf.
 pub(super) struct Wire<'s> {
     source: &'s Source,
-    window: Vec<u8>,
-    window_at: u64,
+    window: Window<'s>,
     /// Bytes that may still be looked at.
     left: u64,
     allowed: u64,
@@ -64,7 +64,7 @@ pub(super) struct Wire<'s> {
 
 impl<'s> Wire<'s> {
     pub(super) fn new(source: &'s Source, limits: &Limits) -> Self {
-        Self { source, window: Vec::new(), window_at: 0, left: limits.header_bytes, allowed: limits.header_bytes }
+        Self { source, window: Window::of_file(source), left: limits.header_bytes, allowed: limits.header_bytes }
     }
 
     pub(super) fn source(&self) -> &'s Source {
@@ -141,7 +141,7 @@ impl<'s> Wire<'s> {
         let mut out = 0_u64;
         // A message that is looked at by its first bytes alone may be said to go on behind them.
         let end = numbers.end.min(start.saturating_add(LONGEST)).min(self.source.len());
-        let bytes = self.fetch(start..end.max(start))?;
+        let bytes = self.window.get(start..end.max(start), start.saturating_add(WINDOW))?.unwrap_or_default();
         for (count, &byte) in (1_u64..).zip(bytes) {
             let bits = u64::from(byte & 0x7f);
             let shift = 7 * (count - 1);
@@ -195,20 +195,6 @@ impl<'s> Wire<'s> {
             self.wrong(place, what)
         })?;
         Ok(())
-    }
-
-    /// Bytes of at most a window.
-    fn fetch(&mut self, range: Range<u64>) -> Result<&[u8], Error> {
-        let held = self.window_at..self.window_at.saturating_add(self.window.len() as u64);
-        if range.start < held.start || range.end > held.end {
-            let stop = range.start.saturating_add(WINDOW).min(self.source.len()).max(range.end);
-            let mut window = std::mem::take(&mut self.window);
-            window.clear();
-            self.source.with(range.start..stop, &mut Vec::new(), |bytes| window.extend_from_slice(bytes))?;
-            (self.window, self.window_at) = (window, range.start);
-        }
-        let inside = |address: u64| usize::try_from(address.saturating_sub(self.window_at)).unwrap_or(usize::MAX);
-        Ok(self.window.get(inside(range.start)..inside(range.end)).unwrap_or_default())
     }
 
     /// What a field of bytes holds.

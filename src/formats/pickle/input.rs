@@ -2,26 +2,15 @@
 
 use super::Fault;
 use crate::formats::Source;
-
-/// Bytes that are fetched at a time; a text may need more.
-const WINDOW: u64 = 1 << 16;
-
-/// Where the bytes come from.
-#[derive(Clone, Copy)]
-enum From<'s> {
-    File(&'s Source),
-    Memory(&'s [u8]),
-}
+use crate::formats::window::{self, Window};
 
 /// A place in a pickle, with a window of bytes around it.
 pub struct Input<'s> {
-    from: From<'s>,
+    window: Window<'s>,
     at: u64,
     end: u64,
     /// The last byte that may be fetched: that of the file, or of the most that its pickles may take.
     bound: u64,
-    window: Vec<u8>,
-    window_at: u64,
 }
 
 impl<'s> Input<'s> {
@@ -29,14 +18,14 @@ impl<'s> Input<'s> {
     #[must_use]
     pub fn of_file(source: &'s Source, at: u64, most: u64) -> Self {
         let bound = at.saturating_add(most).min(source.len());
-        Self { from: From::File(source), at, end: source.len(), bound, window: Vec::new(), window_at: 0 }
+        Self { window: Window::of_file(source), at, end: source.len(), bound }
     }
 
     /// Bytes that are there already.
     #[must_use]
     pub fn of_memory(bytes: &'s [u8]) -> Self {
         let end = bytes.len() as u64;
-        Self { from: From::Memory(bytes), at: 0, end, bound: end, window: Vec::new(), window_at: 0 }
+        Self { window: Window::of_memory(bytes), at: 0, end, bound: end }
     }
 
     /// Bytes before the next one.
@@ -50,14 +39,8 @@ impl<'s> Input<'s> {
         let start = self.at;
         self.check(count)?;
         self.at = start.saturating_add(count);
-        if let From::Memory(bytes) = self.from {
-            return slice(bytes, start, count).ok_or_else(|| gone(start));
-        }
-        let held = self.window_at..self.window_at.saturating_add(self.window.len() as u64);
-        if start < held.start || self.at > held.end {
-            self.fetch(start, count)?;
-        }
-        slice(&self.window, start.saturating_sub(self.window_at), count).ok_or_else(|| gone(start))
+        let found = self.window.get(start..self.at, self.bound).map_err(Fault::Read)?;
+        found.ok_or_else(|| gone(start))
     }
 
     /// Refuses to go on where so many bytes do not follow.
@@ -73,16 +56,6 @@ impl<'s> Input<'s> {
             let what = format!("its pickles go on for more than the {} bytes allowed", self.bound);
             return Err(Fault::Says { at, what });
         }
-        Ok(())
-    }
-
-    /// Brings at least `count` bytes from `start` on into the window.
-    fn fetch(&mut self, start: u64, count: u64) -> Result<(), Fault> {
-        let From::File(source) = self.from else { return Ok(()) };
-        let stop = start.saturating_add(count.max(WINDOW)).min(self.bound);
-        let mut scratch = std::mem::take(&mut self.window);
-        let read = source.read(start..stop, &mut scratch).map(<[u8]>::to_vec).map_err(Fault::Read)?;
-        (self.window, self.window_at) = (read, start);
         Ok(())
     }
 
@@ -107,7 +80,7 @@ impl<'s> Input<'s> {
 
     /// Bytes up to the end of the line, which is passed over.
     pub(super) fn line(&mut self) -> Result<&[u8], Fault> {
-        let (start, mut asked) = (self.at, WINDOW);
+        let (start, mut asked) = (self.at, window::SIZE);
         let length = loop {
             let there = asked.min(self.bound.saturating_sub(start));
             let bytes = self.bytes(there)?;
@@ -128,9 +101,4 @@ impl<'s> Input<'s> {
 #[cold]
 fn gone(at: u64) -> Fault {
     Fault::Says { at, what: "the file cannot be read here".into() }
-}
-
-fn slice(bytes: &[u8], start: u64, count: u64) -> Option<&[u8]> {
-    let start = usize::try_from(start).ok()?;
-    bytes.get(start..start.checked_add(usize::try_from(count).ok()?)?)
 }
