@@ -6,9 +6,8 @@ use super::{Failure, json};
 use crate::export::atomic::write_whole;
 use crate::export::{check_not_source, check_replaced};
 use crate::formats::error::{display_path, printable_up_to};
-use crate::recipe::file;
 use crate::session::{Error, Request};
-use crate::share::{Told, command, llama_cpp, llm_compressor, mlx};
+use crate::share::{Choice, forms, llama_cpp, llm_compressor, mlx};
 use serde_json::json;
 use std::io::Read;
 use std::path::Path;
@@ -26,24 +25,16 @@ pub fn run(args: &RecipeCommandArgs, global: &Global) -> Result<(), Failure> {
         check_out(out, args.force)?;
         check_not_source(&request.model, out).map_err(Error::from)?;
     }
-    let Request { model, recipe, plan, .. } = &request;
-    let (text, beside) = match args.whom {
-        Whom::Spokeshave => (file::print(&recipe.settled(model, plan)), None),
-        Whom::Command => (command::command(model, recipe, plan), None),
-        Whom::LlamaCpp => {
-            let estimate = &request.bytes_only();
-            let list = args.out.as_deref().map_or(llama_cpp::LIST.into(), Path::to_string_lossy);
-            let words = llama_cpp::words(Told { model, recipe, plan, estimate }, &list);
-            let words = words.map_err(|error| Failure::Told(error.to_string()))?;
-            (words.file, Some(words.command))
-        }
-        Whom::LlmCompressor | Whom::Mlx => {
-            let estimate = &request.bytes_only();
-            let words = if matches!(args.whom, Whom::Mlx) { mlx::block } else { llm_compressor::recipe };
-            let text = words(Told { model, recipe, plan, estimate });
-            (text.map_err(|error| Failure::Told(error.to_string()))?, None)
-        }
+    let choice = Choice { model: &request.model, recipe: &request.recipe, plan: &request.plan };
+    let list = args.out.as_deref().map_or(llama_cpp::LIST.into(), Path::to_string_lossy);
+    let words = match args.whom {
+        Whom::Spokeshave => forms::recipe(choice).map(|text| (text, None)),
+        Whom::Command => forms::command_line(choice).map(|text| (text, None)),
+        Whom::LlamaCpp => llama_cpp::words(choice, &list).map(|words| (words.file, Some(words.command))),
+        Whom::LlmCompressor => llm_compressor::recipe(choice).map(|text| (text, None)),
+        Whom::Mlx => mlx::block(choice).map(|text| (text, None)),
     };
+    let (text, beside) = words.map_err(|error| Failure::Told(error.to_string()))?;
     if let Some(out) = &args.out {
         write_whole(out, text.as_bytes()).map_err(Error::from)?;
     }

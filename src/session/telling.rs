@@ -5,14 +5,14 @@ use super::jobs::{Event, Job, Reporter, spawn};
 use super::live::Live;
 use super::trouble::{Cause, Work};
 use crate::control::Progress;
-use crate::estimate::total::{bytes_only, estimate_model};
+use crate::estimate::total::estimate_model;
 use crate::export::atomic::write_whole;
 use crate::export::{check_not_source, check_replaced};
 use crate::formats::error::display_path;
 use crate::model::Model;
 use crate::recipe::{Plan, Recipe};
 use crate::share::forms::Form;
-use crate::share::{Told, by_ending};
+use crate::share::{Choice, Told, by_ending};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,9 +34,8 @@ impl Live {
     /// # Errors
     /// Why the model or the recipe has no words in it, in a sentence.
     pub fn words(&self, form: &Form) -> Result<String, String> {
-        let (model, recipe, plan) = (&self.model, &self.recipe, &self.plan);
-        let estimate = &bytes_only(model, plan, recipe);
-        (form.words)(Told { model, recipe, plan, estimate }).map_err(|error| error.to_string())
+        let choice = Choice { model: &self.model, recipe: &self.recipe, plan: &self.plan };
+        (form.words)(choice).map_err(|error| error.to_string())
     }
 
     /// Starts to write a report, unless one is being written. Whatever is on the screen, its numbers are exact.

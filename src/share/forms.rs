@@ -1,6 +1,6 @@
 //! Every form in which a choice is handed on as text, in one list: menus are made from it, and a new form is one line here.
 
-use super::{Error, Told, command, llama_cpp, llm_compressor, mlx};
+use super::{Choice, Error, command, llama_cpp, llm_compressor, mlx};
 use crate::recipe::file;
 
 /// One way to say a choice.
@@ -10,8 +10,8 @@ pub struct Form {
     pub name: &'static str,
     /// What it is good for, in a sentence.
     pub about: &'static str,
-    /// The text, or why this choice has none in this form. It looks at the model, the recipe and the plan, never at an error.
-    pub words: fn(Told<'_>) -> Result<String, Error>,
+    /// The text, or why this choice has none in this form.
+    pub words: fn(Choice<'_>) -> Result<String, Error>,
 }
 
 /// Position of our own command line, which has a key of its own.
@@ -31,20 +31,26 @@ pub const FORMS: &[Form] = &[
     Form { name: "MLX quantization block", about: "What a config.json says for mlx-lm", words: mlx::block },
 ];
 
-#[expect(clippy::unnecessary_wraps, reason = "the list wants one type, and others can refuse")]
-fn command_line(told: Told<'_>) -> Result<String, Error> {
-    Ok(command::command(told.model, told.recipe, told.plan))
+/// Our own command line, as every form is asked for.
+///
+/// # Errors
+/// None; other forms have some.
+pub fn command_line(choice: Choice<'_>) -> Result<String, Error> {
+    Ok(command::command(choice.model, choice.recipe, choice.plan))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the list wants one type, and others can refuse")]
-fn recipe(told: Told<'_>) -> Result<String, Error> {
-    Ok(file::print(&told.recipe.settled(told.model, told.plan)))
+/// A recipe file, in its settled form.
+///
+/// # Errors
+/// None; other forms have some.
+pub fn recipe(choice: Choice<'_>) -> Result<String, Error> {
+    Ok(file::print(&choice.recipe.settled(choice.model, choice.plan)))
 }
 
-fn types(told: Told<'_>) -> Result<String, Error> {
-    llama_cpp::words(told, llama_cpp::LIST).map(|words| words.file)
+fn types(choice: Choice<'_>) -> Result<String, Error> {
+    llama_cpp::words(choice, llama_cpp::LIST).map(|words| words.file)
 }
 
-fn quantize(told: Told<'_>) -> Result<String, Error> {
-    llama_cpp::words(told, llama_cpp::LIST).map(|words| words.command)
+fn quantize(choice: Choice<'_>) -> Result<String, Error> {
+    llama_cpp::words(choice, llama_cpp::LIST).map(|words| words.command)
 }

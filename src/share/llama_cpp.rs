@@ -5,7 +5,7 @@
 //! Q8_0 is the one that its own mixes leave as it is (`src/llama-quant.cpp`): so the command ends in Q8_0, whatever the list says.
 
 use super::command::quoted;
-use super::{Error, Told};
+use super::{Choice, Error};
 use crate::formats::Dtype;
 use crate::kernels::ggml::BlockType;
 use crate::model::{Format, Model, Origin, Tensor};
@@ -27,8 +27,8 @@ pub struct Words {
 ///
 /// # Errors
 /// A scheme that it has no words for: pruning, factors, or another kind of levels.
-pub fn words(told: Told<'_>, list: &str) -> Result<Words, Error> {
-    let Told { model, plan, recipe, .. } = told;
+pub fn words(choice: Choice<'_>, list: &str) -> Result<Words, Error> {
+    let Choice { model, plan, recipe } = choice;
     if model.format != Format::Gguf {
         return Err(Error::NoWords {
             program: "llama-quantize",

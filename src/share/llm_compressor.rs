@@ -4,7 +4,7 @@
 //! its own: of a symmetric grid it takes max|w| over half the codes (7.5 at four bits), Spokeshave over the largest code (7). What it
 //! prunes by, it prunes by data or in training; magnitude in one shot is not among its modifiers.
 
-use super::{Error, Told, only_stored_otherwise};
+use super::{Choice, Error, only_stored_otherwise};
 use crate::recipe::runtime_config::{self, CONFIG_KEY};
 use crate::recipe::{Quantize, Range, Target};
 use serde_json::Value;
@@ -15,21 +15,20 @@ const PROGRAM: &str = "llm-compressor";
 ///
 /// # Errors
 /// What it has no words for.
-pub fn recipe(told: Told<'_>) -> Result<String, Error> {
-    let Told { model, plan, .. } = told;
+pub fn recipe(choice: Choice<'_>) -> Result<String, Error> {
+    let Choice { model, plan, .. } = choice;
     let refused = |what: &str, instead| Err(Error::NoWords { program: PROGRAM, what: what.to_owned(), instead });
     if plan.target != Target::CompressedTensors {
         return refused(&format!("target {}", plan.target.name()), "take target compressed-tensors, which it writes");
     }
-    only_stored_otherwise(told, PROGRAM, "export it, and give the exported folder to llm-compressor")?;
-    let searched = |range: &Range| matches!(range, Range::Mse);
+    only_stored_otherwise(choice, PROGRAM, "export it, and give the exported folder to llm-compressor")?;
     for (tensor, assignment) in model.tensors.iter().zip(&plan.assignments) {
         match &assignment.stored.quantize {
             Some(Quantize::Int { range: Range::Percentile(_), .. }) => {
                 let what = format!("a percentile range on {}", crate::formats::error::printable(&tensor.name));
                 return refused(&what, "take the largest magnitude, or mse");
             }
-            Some(Quantize::Int { range, .. }) if searched(range) => {
+            Some(Quantize::Int { range: Range::Mse, .. }) => {
                 let what = format!(
                     "a searched clip on {} as Spokeshave searches it",
                     crate::formats::error::printable(&tensor.name)

@@ -1,7 +1,7 @@
 //! MLX's own words for a choice: the `quantization` block of a `config.json`, one form for all layers and beside it each layer that
 //! has another.
 
-use super::{Error, Told, only_stored_otherwise};
+use super::{Choice, Error, only_stored_otherwise};
 use crate::recipe::Target;
 use crate::recipe::runtime_config::{self, MLX_KEY};
 use serde_json::json;
@@ -12,13 +12,13 @@ const PROGRAM: &str = "MLX";
 ///
 /// # Errors
 /// What it has no words for.
-pub fn block(told: Told<'_>) -> Result<String, Error> {
-    let Told { model, plan, .. } = told;
+pub fn block(choice: Choice<'_>) -> Result<String, Error> {
+    let Choice { model, plan, .. } = choice;
     let refused = |what: String, instead| Err(Error::NoWords { program: PROGRAM, what, instead });
     if plan.target != Target::Mlx {
         return refused(format!("target {}", plan.target.name()), "take target mlx");
     }
-    only_stored_otherwise(told, PROGRAM, "export it with --target mlx, whose files hold the zeros")?;
+    only_stored_otherwise(choice, PROGRAM, "export it with --target mlx, whose files hold the zeros")?;
     let values = runtime_config::values(model, plan);
     match values.into_iter().find(|(key, _)| *key == MLX_KEY).and_then(|(_, value)| value) {
         Some(block) => Ok(format!("{:#}\n", json!({ MLX_KEY: block }))),

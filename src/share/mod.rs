@@ -26,7 +26,18 @@ use crate::model::Model;
 use crate::recipe::{Plan, Quantize, Recipe};
 use std::path::Path;
 
-/// What is told: a plan with what it comes to.
+/// A choice on the model that it is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice<'a> {
+    /// What was opened.
+    pub model: &'a Model,
+    /// The choice.
+    pub recipe: &'a Recipe,
+    /// The choice on this model.
+    pub plan: &'a Plan,
+}
+
+/// What a report tells: a plan with what it comes to.
 #[derive(Clone, Copy, Debug)]
 pub struct Told<'a> {
     /// What was opened.
@@ -61,8 +72,8 @@ pub enum Error {
 
 /// Refuses what a program that only chooses how weights are stored has no words for: pruning, factors, removals, casts, and codes
 /// that are there already.
-fn only_stored_otherwise(told: Told<'_>, program: &'static str, instead: &'static str) -> Result<(), Error> {
-    let Told { model, plan, .. } = told;
+fn only_stored_otherwise(choice: Choice<'_>, program: &'static str, instead: &'static str) -> Result<(), Error> {
+    let Choice { model, plan, .. } = choice;
     for (index, tensor) in model.tensors.iter().enumerate() {
         let outcome = plan.outcome(model, index);
         let scheme = outcome.scheme;
@@ -84,15 +95,14 @@ fn only_stored_otherwise(told: Told<'_>, program: &'static str, instead: &'stati
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::estimate::total::bytes_only;
     use crate::recipe::Target;
 
     /// What a form says of some settings on a small llama.
-    pub(crate) fn told<T>(
+    pub(crate) fn told(
         target: Target,
         settings: &[&str],
-        form: fn(Told<'_>) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+        form: fn(Choice<'_>) -> Result<String, Error>,
+    ) -> Result<String, Error> {
         let parts = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.up_proj", "mlp.down_proj"];
         let shape = &[64_usize, 128][..];
         let names = parts.map(|part| (format!("model.layers.0.{part}.weight"), shape));
@@ -104,7 +114,6 @@ pub(crate) mod tests {
             // What no file of this target can be made of has no words either, and the plan says so.
             Err(error) => return Err(Error::NoWords { program: "a plan", what: error.to_string(), instead: "" }),
         };
-        let estimate = bytes_only(&model, &plan, &recipe);
-        form(Told { model: &model, recipe: &recipe, plan: &plan, estimate: &estimate })
+        form(Choice { model: &model, recipe: &recipe, plan: &plan })
     }
 }

@@ -39,7 +39,7 @@ pub fn copy_as_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec<
     response.on_hover_text(format!("The choice as text on the clipboard; its command line  {keys}"));
 }
 
-/// Why each form has no words for the recipe; putting a large model into words takes longer than a frame should.
+/// Why each form has no words for the recipe; on a large model that is too much to be found in every frame.
 fn refusals(live: &Live, view: &mut View) -> Vec<Option<String>> {
     let known = view.refusals.take().filter(|known| known.revision == live.revision());
     let found = known.unwrap_or_else(|| Refusals {
