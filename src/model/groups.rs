@@ -6,6 +6,7 @@
 
 use super::Config;
 use crate::formats::assembly::Assembly;
+use crate::formats::error::quoted;
 use crate::kernels::layout::Unit;
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
@@ -18,6 +19,8 @@ pub const MLX_KEY: &str = "quantization";
 
 /// Bytes that a compiled regex may take.
 const REGEX_BYTES: usize = 1 << 20;
+/// Regexes of a config at most: each is tried on the name of every layer.
+const MOST_REGEXES: usize = 1000;
 
 /// The groups of a config.
 #[derive(Debug, Default)]
@@ -46,6 +49,11 @@ impl<'a> Groups<'a> {
             let targets = group.get("targets").and_then(Value::as_array).into_iter().flatten();
             for target in targets.filter_map(Value::as_str) {
                 if let Some(pattern) = target.strip_prefix("re:") {
+                    if all.regexes.len() == MOST_REGEXES {
+                        return Err(format!(
+                            "its config has more than {MOST_REGEXES} regexes, which are the most that are read"
+                        ));
+                    }
                     all.regexes.push((python_regex(pattern)?, at));
                 } else if target == "Linear" {
                     all.linear.get_or_insert(at);
@@ -72,7 +80,7 @@ impl<'a> Groups<'a> {
 /// A regex that must match from the first letter of a name on, as Python's `re.match` does.
 pub fn python_regex(pattern: &str) -> Result<Regex, String> {
     let built = RegexBuilder::new(&format!("^(?:{pattern})")).size_limit(REGEX_BYTES).build();
-    built.map_err(|_| format!("its config has the regex {pattern:?}, which is not read here"))
+    built.map_err(|_| format!("its config has the regex {}, which is not read here", quoted(pattern)))
 }
 
 /// Whether the block of a config says that weights were changed in other ways too, which are not undone here.
@@ -159,6 +167,11 @@ mod tests {
         assert_eq!(["a.up_proj", "a.down_proj", "lm_head", "x.lm_head"].map(bits), [4, 8, 8, 4]);
         let bad = Config::parse(br#"{"quantization_config": {"config_groups": {"a": {"targets": ["re:(?!x)"]}}}}"#);
         assert!(Groups::of(&bad.unwrap()).unwrap_err().contains("(?!x)"));
+        let many = format!(
+            r#"{{"quantization_config": {{"config_groups": {{"a": {{"targets": [{}"re:b"]}}}}}}}}"#,
+            r#""re:a", "#.repeat(1000)
+        );
+        assert!(Groups::of(&Config::parse(many.as_bytes()).unwrap()).unwrap_err().contains("more than 1000 regexes"));
         let none = Config::parse(b"{}").unwrap();
         assert!(Groups::of(&none).unwrap().group("a").is_none());
     }

@@ -263,6 +263,7 @@ mod tests {
         let star = Model::named(tensors, Some(r#"{"model_type": "gpt_bigcode"}"#));
         assert!(star.why_not_quantized(star.find("h.0.mlp.c_fc.weight").unwrap(), Runtime::Vllm).is_none());
     }
+
     #[test]
     fn what_readers_go_past_the_layer_for_stays_dense() {
         let m = &[64, 64][..];

@@ -50,6 +50,101 @@ impl Recipe {
     }
 }
 
+/// Tensors that a runtime makes one of, and what a plan makes of each.
+struct Set<'a> {
+    target: Target,
+    model: &'a Model,
+    members: &'a [usize],
+    outcomes: Vec<Outcome<'a>>,
+    forms: Vec<Form>,
+    /// Which of them stay as they are because they are locked.
+    locked: Vec<bool>,
+}
+
+impl<'a> Set<'a> {
+    fn of(plan: &'a Plan, model: &'a Model, members: &'a [usize], locked: &HashSet<&str>) -> Self {
+        let target = plan.target;
+        let outcomes: Vec<Outcome<'a>> = members.iter().map(|&i| plan.outcome(model, i)).collect();
+        let forms = outcomes.iter().map(|of| runtimes::form(target, of)).collect();
+        let locked = members.iter().map(|&i| locked.contains(model.tensors[i].name.as_str())).collect();
+        Self { target, model, members, outcomes, forms, locked }
+    }
+
+    /// Whether a member stays as it is.
+    fn is_fixed(&self, at: usize) -> bool {
+        self.locked[at] || !self.model.tensors[self.members[at]].is_touchable()
+    }
+
+    /// The schemes that give all members one form; `None` where there is no such form.
+    fn alike(&self) -> Option<Vec<Scheme>> {
+        let all = |form: Form| (0..self.members.len()).map(|at| self.given(at, form)).collect::<Option<Vec<Scheme>>>();
+        runtimes::in_order(&self.forms).into_iter().find_map(all)
+    }
+
+    /// The scheme that gives one member a form.
+    fn given(&self, at: usize, form: Form) -> Option<Scheme> {
+        if self.forms[at] == form {
+            return Some(self.outcomes[at].scheme.clone());
+        }
+        if self.is_fixed(at) {
+            return None;
+        }
+        // Whoever has the form lends the step, with its choice of range.
+        let lender = self.forms.iter().position(|of| *of == form);
+        let step = lender.and_then(|lender| self.outcomes[lender].scheme.quantize.clone());
+        runtimes::given(self.target, self.model, self.members[at], &self.outcomes[at], form, step)
+    }
+
+    fn name(&self, at: usize) -> String {
+        self.model.tensors[self.members[at]].name.clone()
+    }
+
+    /// What a member is given, or, where it is kept in codes, what these are.
+    fn shown(&self, at: usize) -> String {
+        match (self.outcomes[at].scheme, self.forms[at]) {
+            (scheme, Some(form)) if scheme.is_keep() => form.to_string(),
+            (scheme, _) => scheme.to_string(),
+        }
+    }
+
+    /// The first member of another form than this one has.
+    fn unlike(&self, at: usize) -> Option<usize> {
+        self.forms.iter().position(|form| *form != self.forms[at])
+    }
+
+    /// Two that stay as they are and differ, or one that no other can be like. `first` is the first that differs from the first.
+    fn cannot(&self, first: usize) -> Error {
+        let stays = (0..self.members.len()).find(|&at| self.is_fixed(at)).unwrap_or_default();
+        let other = self.unlike(stays).unwrap_or(first);
+        let instead = if self.locked[stays] {
+            "unlock it, or set all of them alike"
+        } else {
+            "--requantize takes its values, with a second loss; or leave all of them as they are"
+        };
+        Error::JoinedFixed {
+            tensor: self.name(other),
+            with: self.name(stays),
+            target: self.target.name(),
+            apart: format!("{} is not {}", self.shown(other), self.shown(stays)),
+            instead,
+        }
+    }
+
+    /// What would have to change, which nobody asked for.
+    fn could(&self, first: usize, stored: &[Scheme]) -> Error {
+        let changed = |at: &usize| stored[*at] != *self.outcomes[*at].scheme;
+        let at = (0..self.members.len()).find(changed).unwrap_or(first);
+        let other = self.unlike(at).unwrap_or_default();
+        Error::Joined {
+            tensor: self.name(at),
+            with: self.name(other),
+            target: self.target.name(),
+            apart: format!("{} is not {}", self.shown(at), self.shown(other)),
+            nearest: stored[at].to_string(),
+        }
+    }
+}
+
 impl Plan {
     /// Sees to it that tensors which a runtime makes one of are stored alike: in the widest form that one of them has and all of
     /// them can have, else dense. What is locked, and what is coded already and may not be coded anew, stays as it is.
@@ -57,59 +152,11 @@ impl Plan {
         let Some(runtime) = self.target.runtime() else { return Ok(()) };
         let locked: HashSet<&str> = locked.iter().map(String::as_str).collect();
         for members in model.joined(runtime) {
-            let outcomes: Vec<Outcome<'_>> = members.iter().map(|&i| self.outcome(model, i)).collect();
-            let forms: Vec<Form> = outcomes.iter().map(|of| runtimes::form(self.target, of)).collect();
-            let Some(first) = forms.iter().position(|form| Some(form) != forms.first()) else { continue };
-            let fixed = |index: usize| {
-                let tensor = &model.tensors[index];
-                locked.contains(tensor.name.as_str()) || !tensor.is_touchable()
-            };
-            let held = runtimes::in_order(&forms).into_iter().find_map(|form| {
-                let of = |at: usize| {
-                    if forms[at] == form {
-                        return Some(outcomes[at].scheme.clone());
-                    }
-                    // Whoever has the form lends the step, with its choice of range.
-                    let lender = forms.iter().position(|of| *of == form);
-                    let step = lender.and_then(|lender| outcomes[lender].scheme.quantize.clone());
-                    let given = || runtimes::given(self.target, model, members[at], &outcomes[at], form, step);
-                    if fixed(members[at]) { None } else { given() }
-                };
-                (0..members.len()).map(of).collect::<Option<Vec<Scheme>>>()
-            });
-            let name = |at: usize| model.tensors[members[at]].name.clone();
-            let shown = |at: usize| match (outcomes[at].scheme, forms[at]) {
-                (scheme, Some(form)) if scheme.is_keep() => form.to_string(),
-                (scheme, _) => scheme.to_string(),
-            };
-            let Some(stored) = held else {
-                // Two that stay as they are and differ, or one that no other can be like.
-                let stays = (0..members.len()).find(|&at| fixed(members[at])).unwrap_or_default();
-                let other = (0..members.len()).find(|&at| forms[at] != forms[stays]).unwrap_or(first);
-                let instead = if locked.contains(name(stays).as_str()) {
-                    "unlock it, or set all of them alike"
-                } else {
-                    "--requantize takes its values, with a second loss; or leave all of them as they are"
-                };
-                return Err(Error::JoinedFixed {
-                    tensor: name(other),
-                    with: name(stays),
-                    target: self.target.name(),
-                    apart: format!("{} is not {}", shown(other), shown(stays)),
-                    instead,
-                });
-            };
+            let set = Set::of(self, model, members, &locked);
+            let Some(first) = set.forms.iter().position(|form| Some(form) != set.forms.first()) else { continue };
+            let stored = set.alike().ok_or_else(|| set.cannot(first))?;
             if !nearest {
-                let changed = |at: &usize| stored[*at] != *outcomes[*at].scheme;
-                let at = (0..members.len()).find(changed).unwrap_or(first);
-                let other = (0..members.len()).find(|&o| forms[o] != forms[at]).unwrap_or_default();
-                return Err(Error::Joined {
-                    tensor: name(at),
-                    with: name(other),
-                    target: self.target.name(),
-                    apart: format!("{} is not {}", shown(at), shown(other)),
-                    nearest: stored[at].to_string(),
-                });
+                return Err(set.could(first, &stored));
             }
             for (&index, stored) in members.iter().zip(stored) {
                 self.assignments[index].stored = stored;

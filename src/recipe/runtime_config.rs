@@ -16,7 +16,7 @@ use crate::model::groups::{Groups, python_regex};
 use crate::model::modules::experts_of;
 use crate::model::{Config, Model};
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Heads that transformers (5.24) may tie to an embedding, beside parts of theirs that are in the files: the part that these are in,
 /// and the head.
@@ -155,14 +155,10 @@ impl<'a> Layers<'a> {
                 .collect()
         });
         let mut ignore = names.of(&self.dense);
-        ignore.extend(self.tied.iter().filter(|head| self.is_of_no_codes(head)).cloned());
         let others = block.get("ignore").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-        let others: Vec<String> = others.filter(|item| self.is_of_no_codes(item)).map(str::to_owned).collect();
-        others.into_iter().for_each(|item| {
-            if !ignore.contains(&item) {
-                ignore.push(item);
-            }
-        });
+        let others = self.of_no_codes(self.tied.iter().map(String::as_str).chain(others));
+        let mut known: HashSet<String> = ignore.iter().cloned().collect();
+        ignore.extend(others.into_iter().filter(|item| known.insert(item.clone())));
         let said: [(&str, Value); 5] = [
             ("quant_method", "compressed-tensors".into()),
             ("format", (*format).into()),
@@ -174,15 +170,16 @@ impl<'a> Layers<'a> {
         Value::Object(block)
     }
 
-    /// Whether an item of a source's list of dense layers means none that has codes.
-    fn is_of_no_codes(&self, item: &str) -> bool {
-        let regex = item.strip_prefix("re:").map(python_regex);
-        let hit = |module: &str| match &regex {
-            Some(Ok(regex)) => regex.is_match(module),
-            Some(Err(_)) => true,
-            None => module == item || item == "Linear",
+    /// The items of a source's list of dense layers, and of tied heads, that mean none that has codes.
+    fn of_no_codes<'i>(&self, items: impl Iterator<Item = &'i str>) -> Vec<String> {
+        let coded: HashSet<&str> = self.coded.iter().map(|&(module, _, _)| module).collect();
+        let means_none = |item: &&str| match item.strip_prefix("re:").map(python_regex) {
+            Some(Ok(regex)) => !coded.iter().any(|module| regex.is_match(module)),
+            // What is not read here may mean any.
+            Some(Err(_)) => false,
+            None => *item != "Linear" && !coded.contains(item),
         };
-        !self.coded.iter().any(|&(module, _, _)| hit(module))
+        items.filter(means_none).map(str::to_owned).collect()
     }
 
     fn names(&self) -> Names<'a> {
