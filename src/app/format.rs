@@ -42,6 +42,11 @@ pub fn grouped(n: u64) -> String {
     out
 }
 
+/// How many tensors there are, in words.
+pub fn tensors(n: usize) -> String {
+    if n == 1 { "1 tensor".to_owned() } else { format!("{} tensors", grouped(n as u64)) }
+}
+
 /// A count in short: `721 k`, `22.7 M`.
 #[must_use]
 pub fn count(n: u64) -> String {

@@ -365,7 +365,7 @@ impl Workbench {
         let base = self.autosave.as_ref().map(|autosave| autosave.base().clone());
         let names = recovery::selected(&live.model, &self.view);
         let (tab, checkpoint) = (self.view.tab, live.path_beside().map(Path::to_path_buf));
-        let (tensors, history) = (names_of(&live.model), live.take_history());
+        let (before, history) = (live.model.clone(), live.take_history());
         let mut lost = None;
         if let Err(why) = self.take_over(ctx, model.clone(), recipe, base) {
             lost = Some(format!("The recipe no longer fits the model: {why}"));
@@ -376,7 +376,7 @@ impl Workbench {
             self.view.select_names(&live.model, &names);
             self.view.tab = tab;
             // What was done can be taken back as long as it is the same tensors that it was done to.
-            if lost.is_none() && names_of(&live.model) == tensors {
+            if lost.is_none() && names_of(&live.model).eq(names_of(&before)) {
                 live.follow(history);
             }
             checkpoint.into_iter().for_each(|path| live.open_beside(path, self.options));
@@ -495,8 +495,8 @@ fn opened_from(live: &Live) -> PathBuf {
     }
 }
 
-fn names_of(model: &crate::model::Model) -> Vec<String> {
-    model.tensors.iter().map(|tensor| tensor.name.clone()).collect()
+fn names_of(model: &crate::model::Model) -> impl Iterator<Item = &str> {
+    model.tensors.iter().map(|tensor| tensor.name.as_str())
 }
 
 /// Another target, at once where it holds what is chosen; else what it would hold is shown first.

@@ -99,10 +99,12 @@ impl TensorEstimate {
         let sizes = size::stored(outcome, target, None);
         let float = tensor.is_float_source();
         let content = stats.map(|s| Content { gaps: s.gaps, code_entropy: None });
-        let bound = |of: fn(Outcome<'_>, &Content) -> u64| match (&content, float) {
-            (Some(content), true) => Some(of(outcome, content)),
-            (_, false) => Some(sizes.total()),
-            (None, true) => None,
+        // What stays in codes has its payload, also where these might be touched.
+        let by_formula = float && !tensor.is_coded();
+        let bound = |of: fn(Outcome<'_>, &Content) -> u64| match &content {
+            _ if !by_formula => Some(sizes.total()),
+            Some(content) => Some(of(outcome, content)).filter(|_| read),
+            None => None,
         };
         let errors = stats.filter(|_| float).map(|s| ErrorSums {
             finite: s.moments.finite,
@@ -114,8 +116,8 @@ impl TensorEstimate {
         });
         let label = if stats.is_some_and(|s| s.coarse && float) { Label::Sampled } else { Label::Exact };
         Self {
-            sparse_bytes: bound(size::sparse_bytes).filter(|_| read || !float),
-            entropy_bytes: bound(size::entropy_bytes).filter(|_| read || !float),
+            sparse_bytes: bound(size::sparse_bytes),
+            entropy_bytes: bound(size::entropy_bytes),
             errors,
             ..Self::of_sizes(outcome, label, sizes)
         }

@@ -22,7 +22,7 @@ use crate::profile::build::is_wide;
 use crate::profile::{self, Cache, Profile, coarse_profile, profile_tensor};
 use crate::recipe::{Plan, Quantize, Recipe};
 use rayon::prelude::*;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -92,7 +92,7 @@ pub enum Event {
 /// Every weight matrix at the same bits: what the hand has to beat.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BaselinePoint {
-    /// What most weights are stored as: bits of a code, or the target's own type.
+    /// What weights are stored as: bits of a code, the target's own type, or of a mixture the bits that a weight takes.
     pub label: String,
     /// Bytes of the artifact.
     pub bytes: u64,
@@ -471,7 +471,7 @@ pub fn baseline(
             // Of tensors that are not read yet there is no sum, and then no baseline: it is computed again when they are.
             let (Some(bytes), Some(fidelity)) = (estimate.bytes, estimate.fidelity) else { return Ok(()) };
             let accuracy = accuracy.map(|a| a.percent());
-            let label = uniform_label(&model, &plan);
+            let label = uniform_label(&plan).unwrap_or_else(|| mixed_label(estimate.bits_per_weight));
             reporter.send(Event::Baseline(number, BaselinePoint { label, bytes, fidelity, accuracy }));
             before = Some(plan);
         }
@@ -479,19 +479,24 @@ pub fn baseline(
     })
 }
 
-/// What a plan that was meant to be uniform makes of most weights, in as few letters as a plot has room for.
-fn uniform_label(model: &Model, plan: &Plan) -> String {
-    let mut elements: BTreeMap<String, usize> = BTreeMap::new();
-    for (tensor, assignment) in model.tensors.iter().zip(&plan.assignments) {
-        let label = match &assignment.stored.quantize {
-            Some(Quantize::Int { bits, .. }) => format!("{bits} b"),
-            Some(other) => other.to_string(),
-            None => continue,
-        };
-        *elements.entry(label).or_default() += tensor.elements();
+/// What a plan that was meant to be uniform makes of all weights that it touches, in as few letters as a plot has room for; `None`
+/// where it is not the same for all: rows that are no whole blocks get another type.
+fn uniform_label(plan: &Plan) -> Option<String> {
+    let mut stored = plan.assignments.iter().filter_map(|assignment| assignment.stored.quantize.as_ref());
+    let first = stored.next()?;
+    let bits = |quantize: &Quantize| match quantize {
+        Quantize::Int { bits, .. } => Some(*bits),
+        _ => None,
+    };
+    match bits(first) {
+        Some(width) => stored.all(|other| bits(other) == Some(width)).then(|| format!("{width} b")),
+        None => stored.all(|other| other == first).then(|| first.to_string()),
     }
-    let most = elements.into_iter().max_by_key(|(_, elements)| *elements);
-    most.map_or_else(|| "as it is".to_owned(), |(label, _)| label)
+}
+
+/// The same for a mixture: what it comes to.
+fn mixed_label(bits_per_weight: Option<f64>) -> String {
+    bits_per_weight.map_or_else(|| "mixed".to_owned(), |bits| format!("{bits:.1} b"))
 }
 
 /// The singular values of one tensor. Where its vectors come along they stay with the model, for the exact pass.

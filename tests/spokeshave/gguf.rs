@@ -189,3 +189,15 @@ fn a_folder_becomes_one_gguf_file_with_its_tokenizer() {
         (Some(&"token_embd.weight"), Some(&"output_norm.weight"), 11)
     );
 }
+
+#[test]
+fn what_stays_in_blocks_has_its_own_bytes_as_bounds() {
+    let folder = Folder::new("gguf-bounds");
+    let path = folder.write("m.gguf", source());
+    for words in [&["estimate", &path, "--json"][..], &["estimate", &path, "--requantize", "--json"]] {
+        let document = run(words).json();
+        let q = tensor(&document, "q.weight");
+        let bytes = |key: &str| q[key].as_u64().unwrap();
+        assert_eq!((bytes("bytes"), bytes("sparse_bytes"), bytes("entropy_bytes")), (68, 68, 68), "{words:?}");
+    }
+}

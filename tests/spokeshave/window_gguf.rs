@@ -154,3 +154,14 @@ fn an_export_is_named_by_its_target_and_the_baseline_by_its_types() {
     let path = bench.get_by_role_and_label(Role::TextInput, "Export path").value();
     assert_eq!(path.as_deref(), Some("model-spokeshave.gguf"));
 }
+
+#[test]
+fn a_baseline_of_several_types_is_named_by_its_bits() {
+    let folder = Folder::new("window-gguf-mixture");
+    let bench = bench(&folder, &PLAIN);
+    let labels: Vec<&str> = live(&bench).baseline.iter().map(|point| point.label.as_str()).collect();
+    // Rows of 160 are no whole blocks of 256: q8_0 for both, then mixtures.
+    assert_eq!((labels.len(), labels[0]), (6, "q8_0"));
+    let bits: Vec<f64> = labels[1..].iter().map(|label| label.trim_end_matches(" b").parse().unwrap()).collect();
+    assert!(bits.windows(2).all(|pair| pair[0] >= pair[1]) && bits[0] < 8.6, "{labels:?}");
+}

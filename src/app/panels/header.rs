@@ -58,7 +58,7 @@ fn facts(live: &Live) -> Vec<String> {
         format!("{} weights", format::count(model.parameters())),
         format::bytes_text(model.bytes),
         dtypes,
-        format!("{} tensors", format::grouped(model.tensors.len() as u64)),
+        format::tensors(model.tensors.len()),
     ]
 }
 

@@ -100,7 +100,7 @@ fn filter_ui(ui: &mut Ui, live: &Live, view: &mut View) {
         }
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
             let text = match view.chosen_count() {
-                1 => format!("{} tensors", format::grouped(live.model.tensors.len() as u64)),
+                1 => format::tensors(live.model.tensors.len()),
                 several => format!("{} selected", format::grouped(several as u64)),
             };
             ui.label(theme::label(text));

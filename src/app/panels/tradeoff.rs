@@ -18,8 +18,15 @@ struct Axes {
 }
 
 impl Axes {
+    /// A point; one that leaves the plot stands at its border.
     fn at(&self, bytes: f64, quality: f64) -> Pos2 {
-        let share = |value: f64, (low, high): (f64, f64)| ((value - low) / (high - low)).clamp(-0.02, 1.02) as f32;
+        self.within(0.02, bytes, quality)
+    }
+
+    /// A point that may leave the plot by some of its size, so that lines to it keep their slope.
+    fn within(&self, slack: f64, bytes: f64, quality: f64) -> Pos2 {
+        let share =
+            |value: f64, (low, high): (f64, f64)| ((value - low) / (high - low)).clamp(-slack, 1.0 + slack) as f32;
         let x = self.area.left() + share(bytes, self.bytes) * self.area.width();
         pos2(x, self.area.bottom() - share(quality, self.quality) * self.area.height())
     }
@@ -137,7 +144,9 @@ fn baseline_ui(ui: &mut Ui, axes: &Axes, live: &Live, measured: bool, t: &Tokens
     let points: Vec<(&str, Pos2, bool)> = live
         .baseline
         .iter()
-        .filter_map(|b| quality(b).map(|q| (b.label.as_str(), axes.at(b.bytes as f64, q), q >= axes.quality.0)))
+        .filter_map(|b| {
+            quality(b).map(|q| (b.label.as_str(), axes.within(20.0, b.bytes as f64, q), q >= axes.quality.0))
+        })
         .collect();
     let painter = ui.painter_at(axes.area.expand(6.0));
     let line: Vec<Pos2> = points.iter().map(|p| p.1).collect();
