@@ -508,6 +508,12 @@ impl Live {
         }
     }
 
+    /// Whether there is something that a uniform baseline could be made of: a weight matrix that may be touched.
+    #[must_use]
+    pub fn has_baseline(&self) -> bool {
+        self.model.tensors.iter().any(crate::model::Tensor::is_weight_matrix)
+    }
+
     /// Whether the uniform baseline is being computed.
     #[must_use]
     pub fn baseline_runs(&self) -> bool {

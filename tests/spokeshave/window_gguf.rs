@@ -102,6 +102,7 @@ fn what_is_quantized_is_re_tuned_on_purpose_only() {
     let mut bench = bench(&folder, &[("blk.0.ffn_up.weight", BlockType::Q8_0, [64, 256])]);
     assert!(bench.query_by_role_and_label(Role::Switch, "Quantize").is_none(), "codes are kept");
     assert!(!live(&bench).model.tensors[0].is_touchable());
+    assert!(bench.query_by_label("Compute uniform baseline").is_none(), "there is nothing to make one of");
     bench.get_by_role_and_label(Role::Button, "Lock layer").click();
     settle(&mut bench);
     bench.get_by_role_and_label(Role::Button, "Unlock layer").click();

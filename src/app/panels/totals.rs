@@ -178,7 +178,7 @@ fn bytes_ui(ui: &mut Ui, totals: &Totals, fresh: bool) {
     let bars: Vec<Part<'_>> =
         parts.iter().map(|&(name, bytes, colour)| Part { name, amount: bytes as f64, colour }).collect();
     StackedBar::new("Where the bytes went", &bars).height(14.0).show(ui);
-    let width = (ui.available_width() - 12.0) / 2.0;
+    let width = (ui.available_width() - 8.0) / 2.0;
     for pair in parts.chunks(2) {
         if ui.available_height() < 16.0 {
             break;
@@ -187,7 +187,7 @@ fn bytes_ui(ui: &mut Ui, totals: &Totals, fresh: bool) {
             ui.spacing_mut().item_spacing.x = 0.0;
             for (i, &(name, bytes, colour)) in pair.iter().enumerate() {
                 if i == 1 {
-                    ui.add_space(12.0);
+                    ui.add_space(8.0);
                 }
                 let (cell, _) = ui.allocate_exact_size(vec2(width, 16.0), Sense::hover());
                 paint_part(ui, cell, name, bytes, colour, if fresh { t.text1 } else { t.text3 });
@@ -203,10 +203,10 @@ fn paint_part(ui: &Ui, cell: egui::Rect, name: &str, bytes: u64, colour: egui::C
     let (t, painter) = (tokens(ui), ui.painter());
     let dot = egui::Rect::from_center_size(cell.left_center() + vec2(4.0, 0.0), vec2(8.0, 8.0));
     painter.rect_filled(dot, 1.0, colour);
-    let at = cell.left_center() + vec2(14.0, 0.0);
+    let at = cell.left_center() + vec2(12.0, 0.0);
     paint_text(painter, at, Align2::LEFT_CENTER, name, size::LABEL, weight::TEXT, t.text2);
     let (value, unit) = format::bytes(bytes);
     let unit = paint_text(painter, cell.right_center(), Align2::RIGHT_CENTER, unit, size::HINT, weight::TEXT, t.text3);
-    let at = unit.left_center() - vec2(4.0, 0.0);
+    let at = unit.left_center() - vec2(3.0, 0.0);
     paint_text(painter, at, Align2::RIGHT_CENTER, value, size::BODY, weight::VALUE, ink);
 }

@@ -145,7 +145,7 @@ fn baseline_ui(ui: &mut Ui, axes: &Axes, live: &Live, measured: bool, t: &Tokens
         .baseline
         .iter()
         .filter_map(|b| {
-            quality(b).map(|q| (b.label.as_str(), axes.within(20.0, b.bytes as f64, q), q >= axes.quality.0))
+            quality(b).map(|q| (b.label.as_str(), axes.within(100.0, b.bytes as f64, q), q >= axes.quality.0))
         })
         .collect();
     let painter = ui.painter_at(axes.area.expand(6.0));
@@ -171,7 +171,7 @@ fn baseline_ui(ui: &mut Ui, axes: &Axes, live: &Live, measured: bool, t: &Tokens
             (axes.area.left_top() + vec2(6.0, 8.0), Align2::LEFT_CENTER)
         };
         paint_text(&painter, at, anchor, "dashed: uniform bits", size::TICK, weight::TEXT, t.text3);
-    } else if !live.baseline_runs() && live.profile_progress().is_none() {
+    } else if !live.baseline_runs() && live.profile_progress().is_none() && live.has_baseline() {
         let at = Rect::from_center_size(axes.area.center(), vec2(170.0, 24.0));
         let button = egui::Button::new(theme::label("Compute uniform baseline"));
         if ui
