@@ -28,7 +28,14 @@ pub fn run(args: &RecipeCommandArgs, global: &Global) -> Result<(), Failure> {
     }
     let Request { model, recipe, plan, .. } = &request;
     let (text, beside) = match args.whom {
-        Whom::Spokeshave => (file::print(&recipe.settled(model, plan)), None),
+        Whom::Spokeshave => {
+            let settled = recipe.settled(model, plan);
+            if settled.needs_nearest(model) {
+                let note = "what is pruned together stays in one line, and some of it takes the nearest: give --nearest with it";
+                global.notes(&[note.to_owned()]);
+            }
+            (file::print(&settled), None)
+        }
         Whom::Command => (command::command(model, recipe, plan), None),
         Whom::LlamaCpp => {
             let estimate = &request.bytes_only();

@@ -244,6 +244,9 @@ impl Job<'_> {
         let written = model::open(path, &options)?;
         let verification = verify(self.model, &written, self.plan, self.control)?;
         let mismatch = |tensor: String, what| Error::Mismatch { path: self.out.to_path_buf(), tensor, what };
+        if let Some(tensor) = self.other_by_recipe(&written)? {
+            return Err(mismatch(tensor, "the recipe inside makes another one of it".into()));
+        }
         if let Some(bad) = verification.tensors.iter().find(|t| !t.ok) {
             let by = bad.max_abs_difference.map(|difference| format!(", by {difference:e} at most"));
             let what = format!("{}{}", bad.note.unwrap_or_default(), by.unwrap_or_default());
@@ -255,6 +258,24 @@ impl Job<'_> {
         }
         let told = assembled::joined_scales(&written)?;
         Ok((verification, told.into_iter().collect()))
+    }
+
+    /// The first tensor of which the recipe inside what was written would make something else than the plan does: whoever verifies
+    /// it later has that recipe alone.
+    fn other_by_recipe(&self, written: &Model) -> Result<Option<String>, Error> {
+        let (_, again) = plan_of_artifact(self.model, written)?;
+        let (ours, theirs) = (&self.plan.assignments, &again.assignments);
+        let pool_of = |plan: &Plan, i: usize| plan.pools.values().find(|pool| pool.binary_search(&i).is_ok()).cloned();
+        let same = |&i: &usize| {
+            ours[i].stored.embedded() == theirs[i].stored.embedded()
+                && pool_of(self.plan, i) == pool_of(&again, i)
+                && self.plan.removals.fingerprint(i) == again.removals.fingerprint(i)
+        };
+        let other = (0..self.model.tensors.len()).find(|i| !same(i));
+        // Masks must be found again in what was written, under the names that it has there.
+        let masked = |i: usize| matches!(again.assignments[i].stored.prune, Some(recipe::Prune::Mask { .. }));
+        drop(compress::Joint::masks_alone(self.model, &again, masked)?);
+        Ok(other.map(|i| self.model.tensors[i].name.clone()))
     }
 
     /// The last look before the name is given: at the destination, the source, and whether this is still wanted.
