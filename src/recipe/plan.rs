@@ -198,6 +198,13 @@ impl Plan {
         Ok(Self { target, assignments, pools, removals: Removals::default() })
     }
 
+    /// Whether a rule prunes a tensor together with others, in one pool.
+    #[must_use]
+    pub fn is_pooled(&self, index: usize) -> bool {
+        let Assignment { scheme, line, .. } = &self.assignments[index];
+        scheme.is_global() && matches!(line, Some(Line::Rule(_)))
+    }
+
     /// Whether a tensor's bytes change.
     #[must_use]
     pub fn is_touched(&self, index: usize) -> bool {
@@ -295,6 +302,13 @@ impl Recipe {
         // A rule would reach the locked tensors too; an override keeps each at what it has now.
         if !skipped.is_empty() {
             let now = Plan::unchecked(model, self, Target::Packed)?;
+            // One that is pruned together with the others of its rule would leave their pool by that, so the new rule names the
+            // others instead.
+            if skipped.iter().any(|&i| now.is_pooled(i)) {
+                self.rules.push(Rule { pattern: Pattern::naming(model, &touched)?, scheme });
+                self.overrides.retain(|o| !touched.iter().any(|i| o.tensor == name(i)));
+                return Ok(skipped.iter().map(|i| name(i).to_owned()).collect());
+            }
             for i in &skipped {
                 if !self.overrides.iter().any(|o| o.tensor == name(i)) {
                     self.set_one(name(i), now.assignments[*i].scheme.clone());

@@ -48,3 +48,23 @@ fn tensors_of_one_pool_keep_it_whatever_type_their_shapes_ask_for() {
     let command = run(&[&["recipe", &path, "--for", "command"], &words[..]].concat()).done().text();
     assert!(command.contains(" --nearest") && command.matches("--set").count() == 1, "{command}");
 }
+
+#[test]
+fn a_locked_tensor_stays_in_its_pool() {
+    let folder = Folder::new("gguf-locked");
+    let path = model(&folder);
+    let recipe = folder.write(
+        "r.toml",
+        "version = 1\nlocked = ['blk.1.ffn_down.weight']\n[[rule]]\nmatch = '*'\nscheme = 'prune:0.5:global'\n",
+    );
+    let words = ["estimate", &path, "--recipe", &recipe, "--set", "*down*=q8_0", "--json"];
+    let estimate = run(&words).json();
+    assert_eq!(tensor(&estimate, "blk.0.ffn_down.weight")["stored_as"], "q8_0");
+    let locked = tensor(&estimate, "blk.1.ffn_down.weight");
+    assert_eq!(locked["stored_as"], "prune:0.5:global");
+    // Half of its pool goes, and what goes is the smaller tensor's: alone it would lose half of itself.
+    let zeros = locked["zeros"].as_u64().unwrap();
+    assert!(zeros < 1600, "{zeros} of 4096");
+    let both = tensor(&estimate, "blk.0.ffn_up.weight")["zeros"].as_u64().unwrap() + zeros;
+    assert_eq!(both, 4096);
+}
