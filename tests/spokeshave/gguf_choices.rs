@@ -1,10 +1,12 @@
 //! Choices whose GGUF file is easily another than the one that was meant: shared pools, masks under other names, what llama.cpp
 //! cannot hold. llama.cpp's own judgement is in `tests/readers/gguf_models.py`.
 
-use super::command::{Folder, floats, run, tensor};
+use super::command::{Folder, floats, run, safetensors, tensor};
 use super::gguf::{Tensor, file};
 use spokeshave::formats::gguf::layout::text_pair;
 use spokeshave::kernels::ggml::BlockType;
+use std::fs;
+use std::path::Path;
 
 /// Values in no order, none of them 0; those of another seed are larger.
 fn values(n: usize, seed: usize) -> Vec<u8> {
@@ -25,6 +27,49 @@ fn model(folder: &Folder) -> String {
         of("output_norm.weight", &[32], 3),
     ];
     folder.write("m.gguf", file(&[text_pair("general.architecture", "llama")], &tensors, 32))
+}
+
+/// A folder in the Hugging Face layout with four heads of 8 rows, two of them for keys.
+fn network(folder: &Folder, kind: &str) -> String {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/conversion/base");
+    let out = folder.0.join(kind);
+    fs::create_dir(&out).unwrap();
+    for name in ["tokenizer.json", "tokenizer_config.json"] {
+        fs::copy(base.join(name), out.join(name)).unwrap();
+    }
+    let config = format!(
+        r#"{{"model_type": "{kind}", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
+            "hidden_act": "silu", "tie_word_embeddings": true, "vocab_size": 8}}"#
+    );
+    fs::write(out.join("config.json"), config).unwrap();
+    let mut shapes: Vec<(&str, Vec<usize>)> = vec![
+        ("model.embed_tokens.weight", vec![8, 32]),
+        ("model.layers.0.input_layernorm.weight", vec![32]),
+        ("model.layers.0.mlp.down_proj.weight", vec![32, 64]),
+        ("model.layers.0.mlp.gate_proj.weight", vec![64, 32]),
+        ("model.layers.0.mlp.up_proj.weight", vec![64, 32]),
+        ("model.layers.0.post_attention_layernorm.weight", vec![32]),
+        ("model.layers.0.self_attn.k_proj.weight", vec![16, 32]),
+        ("model.layers.0.self_attn.o_proj.weight", vec![32, 32]),
+        ("model.layers.0.self_attn.q_proj.weight", vec![32, 32]),
+        ("model.layers.0.self_attn.v_proj.weight", vec![16, 32]),
+        ("model.norm.weight", vec![32]),
+    ];
+    if kind == "qwen2" {
+        shapes.extend([
+            ("model.layers.0.self_attn.k_proj.bias", vec![16]),
+            ("model.layers.0.self_attn.q_proj.bias", vec![32]),
+            ("model.layers.0.self_attn.v_proj.bias", vec![16]),
+        ]);
+        shapes.sort();
+    }
+    let tensors: Vec<(&str, &str, &[usize], Vec<u8>)> = shapes
+        .iter()
+        .map(|(name, shape)| (*name, "F32", shape.as_slice(), values(shape.iter().product(), 0)))
+        .collect();
+    fs::write(out.join("model.safetensors"), safetensors(&tensors)).unwrap();
+    out.to_str().unwrap().to_owned()
 }
 
 #[test]
@@ -67,4 +112,20 @@ fn a_locked_tensor_stays_in_its_pool() {
     assert!(zeros < 1600, "{zeros} of 4096");
     let both = tensor(&estimate, "blk.0.ffn_up.weight")["zeros"].as_u64().unwrap() + zeros;
     assert_eq!(both, 4096);
+}
+
+#[test]
+fn a_mask_is_found_again_under_the_names_of_a_converted_file() {
+    let folder = Folder::new("gguf-converted-mask");
+    let source = network(&folder, "llama");
+    let pruned = folder.at("pruned");
+    run(&["export", &source, "--set", "*=prune:0.5", "-o", &pruned]).done();
+    // Zeros that tell the mask, in rows that are interleaved, and masks that are carried.
+    for (i, scheme) in ["keep", "f16", "q8_0", "q4_0"].into_iter().enumerate() {
+        let out = folder.at(&format!("out-{i}"));
+        let step = if scheme == "keep" { String::new() } else { format!("+{scheme}") };
+        let line = format!("*_proj*=mask:{pruned}{step}");
+        run(&["export", &source, "--target", "gguf", "--set", &line, "-o", &out]).done();
+        run(&["verify", &source, &out]).done();
+    }
 }
