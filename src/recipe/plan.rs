@@ -96,7 +96,7 @@ impl Plan {
         check_source(model, target)?;
         let mut plan = Self::unchecked(model, recipe, target)?;
         // What structured pruning removes does not depend on what the target holds; what it holds depends on what is left.
-        plan.removals = Removals::of(model, &plan.assignments, &recipe.locked)?;
+        plan.removals = Removals::of(model, &plan.assignments, &recipe.locked, target)?;
         for index in 0..model.tensors.len() {
             plan.hold(model, index, nearest)?;
         }

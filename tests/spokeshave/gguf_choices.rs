@@ -129,3 +129,19 @@ fn a_mask_is_found_again_under_the_names_of_a_converted_file() {
         run(&["verify", &source, &out]).done();
     }
 }
+
+#[test]
+fn heads_that_llama_cpp_cannot_be_told_of_are_zeroed() {
+    let folder = Folder::new("gguf-heads");
+    for (kind, rows) in [("qwen2", 32), ("llama", 16)] {
+        let source = network(&folder, kind);
+        let out = folder.at(&format!("{kind}-out"));
+        let words = ["--target", "gguf", "--set", "*attn*=heads:0.5", "--json"];
+        let estimate = run(&[&["estimate", &source], &words[..]].concat()).json();
+        let q = tensor(&estimate, "model.layers.0.self_attn.q_proj.weight");
+        assert_eq!(q["stored_shape"].get(0).or(q["shape"].get(0)).unwrap(), rows, "{q}");
+        assert_eq!(q.to_string().contains("llama.cpp's qwen2"), kind == "qwen2", "{q}");
+        run(&[&["export", &source, "-o", &out], &words[..]].concat()).done();
+        run(&["verify", &source, &out]).done();
+    }
+}
