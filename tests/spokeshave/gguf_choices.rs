@@ -145,3 +145,25 @@ fn heads_that_llama_cpp_cannot_be_told_of_are_zeroed() {
         run(&["verify", &source, &out]).done();
     }
 }
+
+#[test]
+fn what_llama_cpp_computes_in_f32_is_left_alone() {
+    let folder = Folder::new("gguf-f32");
+    let path = model(&folder);
+    for scheme in ["f16", "q8_0", "q4_k"] {
+        for name in ["output_norm.weight", "blk.0.ssm_conv1d.weight"] {
+            let line = format!("{name}={scheme}");
+            run(&["estimate", &path, "--set", &line]).refused(1, "the nearest it can hold is keep");
+        }
+    }
+    let nearest = run(&["estimate", &path, "--set", "output_norm.weight=q4_k", "--nearest", "--json"]).json();
+    assert_eq!(tensor(&nearest, "output_norm.weight")["stored_as"], "keep");
+    let all = run(&["estimate", &path, "--set", "*=f16", "--nearest", "--json"]).json();
+    assert_eq!(tensor(&all, "blk.0.ssm_conv1d.weight")["stored_as"], "keep");
+    assert_eq!(tensor(&all, "blk.0.ffn_up.weight")["stored_as"], "f16");
+    let source = network(&folder, "llama");
+    for scheme in ["f16", "q8_0"] {
+        let line = format!("model.norm.weight={scheme}");
+        run(&["estimate", &source, "--target", "gguf", "--set", &line]).refused(1, "norms and biases in F32");
+    }
+}
