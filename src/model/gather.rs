@@ -2,14 +2,11 @@
 //! says that it is theirs.
 //!
 //! It is all or nothing. Where one quantized layer lies in a way that is not read here (zero points of compressed-tensors, groups out
-//! of order, blocks of FP8, MLX's other modes and its experts in one array), or otherwise than its config says, all tensors stay as
-//! they are in the files: codes that nothing touches.
+//! of order, blocks of FP8, MLX's other modes), all tensors stay as they are in the files: codes that nothing touches.
 
 use super::Config;
 use super::assembled::{Assembled, Place};
-use super::groups::{self, CONFIG_KEY, Groups, MLX_KEY};
 use crate::formats::assembly::{Assembly, Holds, WEIGHT};
-use crate::formats::error::printable;
 use crate::formats::{Dtype, Entry, Source};
 use crate::kernels::layout::{Geometry, Unit};
 use serde_json::Value;
@@ -18,25 +15,16 @@ use std::collections::HashSet;
 /// A tensor of a file, or a weight put together from several.
 pub(super) type Gathered = (usize, Entry, Option<Box<Assembled>>);
 
-/// Puts together what belongs together. `entries` are in order of name, and so is what comes back, with a sentence about what is
-/// not put together although the config says that it is quantized.
-pub(super) fn gather(
-    entries: Vec<(usize, Entry)>,
-    sources: &[Source],
-    config: Option<&Config>,
-) -> (Vec<Gathered>, Option<String>) {
-    let found = config.map_or(Ok(Vec::new()), |config| Finder { entries: &entries, sources, config }.weights());
-    let (weights, note) = match found {
-        Ok(weights) => (weights, None),
-        Err(why) => (Vec::new(), Some(format!("{why}; all tensors are listed as they lie in the files"))),
-    };
+/// Puts together what belongs together. `entries` are in order of name, and so is what comes back.
+pub(super) fn gather(entries: Vec<(usize, Entry)>, sources: &[Source], config: Option<&Config>) -> Vec<Gathered> {
+    let weights = config.and_then(|config| Finder { entries: &entries, sources, config }.weights()).unwrap_or_default();
     let taken: HashSet<usize> = weights.iter().flat_map(|weight| weight.parts.iter().map(|&(_, at)| at)).collect();
     let mut out: Vec<Gathered> = weights.into_iter().map(|weight| weight.gathered(&entries)).collect();
     out.extend(
         entries.into_iter().enumerate().filter(|(at, _)| !taken.contains(at)).map(|(_, (shard, e))| (shard, e, None)),
     );
     out.sort_unstable_by(|a, b| a.1.name.cmp(&b.1.name));
-    (out, note)
+    out
 }
 
 /// A weight that was found.
@@ -70,39 +58,19 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// All quantized weights.
-    ///
-    /// # Errors
-    /// Why one of them cannot be read.
-    fn weights(&self) -> Result<Vec<Weight>, String> {
-        let told = |module: &str, why: String| format!("{} is quantized: {why}", printable(module));
-        let unread = || "its tensors lie in a way that is not read here".to_owned();
-        let method = self.config.text(&[CONFIG_KEY, "quant_method"]);
-        let found: Vec<Weight> = if method == Some("compressed-tensors") {
-            let mut modules = self.modules(&["weight_packed", "weight_scale"]).peekable();
-            let Some(first) = modules.peek().copied() else { return Ok(Vec::new()) };
-            if let Some(why) = groups::also_changed(self.config) {
-                return Err(told(first, why.to_owned()));
-            }
-            let groups = Groups::of(self.config).map_err(|why| told(first, why))?;
-            let weight = |module| {
-                let group = groups.group(module).ok_or("no group of its config has it as a target")?;
-                self.compressed(module, group)?.ok_or_else(unread)
-            };
-            modules.map(|module| weight(module).map_err(|why| told(module, why))).collect::<Result<_, _>>()?
+    /// All quantized weights; `None` where there are none, or one of them cannot be read.
+    fn weights(&self) -> Option<Vec<Weight>> {
+        let method = self.config.text(&["quantization_config", "quant_method"]);
+        let found: Option<Vec<Weight>> = if method == Some("compressed-tensors") {
+            self.modules(&["weight_packed", "weight_scale"]).map(|module| self.compressed(module)).collect()
         } else {
-            let Some(block) = self.config.value(&[MLX_KEY]).and_then(Value::as_object) else { return Ok(Vec::new()) };
+            let block = self.config.value(&["quantization"])?.as_object()?;
             let params = |module: &str| Affine::of(block.get(module).unwrap_or(&Value::Null), Affine::of_map(block));
-            let weight = |module| self.affine(module, params(module)?);
-            let modules = self.modules(&["scales"]);
-            modules.map(|module| weight(module).ok_or_else(|| told(module, unread()))).collect::<Result<_, _>>()?
+            self.modules(&["scales"]).map(|module| self.affine(module, params(module)?)).collect()
         };
         // A name that would come twice is nobody's layout.
         let own = |weight: &Weight| weight.parts.iter().any(|&(_, at)| self.entries[at].1.name == weight.name);
-        match found.iter().find(|weight| !own(weight) && self.find(&weight.name).is_some()) {
-            Some(twice) => Err(told(&twice.name, "a weight of its name stands beside its codes".to_owned())),
-            None => Ok(found),
-        }
+        found.filter(|all| all.iter().all(|weight| own(weight) || self.find(&weight.name).is_none()))
     }
 
     /// The modules that have a part of one of these names, each once.
@@ -122,47 +90,34 @@ impl Finder<'_> {
         Some(&self.entries[self.find(&format!("{module}.{part}"))?].1)
     }
 
-    /// A weight of compressed-tensors, of this group of the config; `None` where it lies in a way that is not read here.
-    ///
-    /// # Errors
-    /// What the config says of it that is not so.
-    fn compressed(&self, module: &str, group: &Value) -> Result<Option<Weight>, String> {
-        let Some((codes, scales)) = self.codes_and_scales(module) else { return Ok(None) };
-        let &[rows, width] = codes.shape.as_slice() else { return Ok(None) };
-        let (cols, packed) = match codes.dtype {
-            Dtype::I32 => match self.columns(module, rows) {
-                Some(cols) => (cols, groups::packed_bits(group, cols, width)?),
-                None => return Ok(None),
-            },
-            Dtype::U8 => (width.saturating_mul(2), 4),
-            _ => (width, 8),
-        };
-        let unit = match *scales.shape.as_slice() {
-            [] | [1] => Unit::Tensor,
-            [r, 1] if r == rows => Unit::Row,
-            [r, units] if r == rows && units > 0 && cols.is_multiple_of(units) => Unit::Group(cols / units),
-            _ => return Ok(None),
-        };
-        let assembly = match (codes.dtype, scales.dtype) {
-            (Dtype::I32, _) => Assembly::Packed { bits: packed, unit },
-            (Dtype::I8, _) => Assembly::Bytes { unit },
-            (Dtype::F8_E4M3, _) => Assembly::Fp8 { unit },
-            (Dtype::U8, Dtype::U8) => Assembly::Mxfp4,
-            (Dtype::U8, Dtype::F8_E4M3) => Assembly::Nvfp4,
-            _ => return Ok(None),
-        };
-        groups::check(group, assembly, cols)?;
-        let dtype = if assembly.is_single() { Dtype::F32 } else { scales.dtype };
-        Ok(self.weight(module, assembly, dtype, Geometry { rows, cols }))
-    }
-
-    /// The codes of a module and what they are multiplied by, where nothing else is done to them.
-    fn codes_and_scales(&self, module: &str) -> Option<(&Entry, &Entry)> {
+    /// A weight of compressed-tensors.
+    fn compressed(&self, module: &str) -> Option<Weight> {
         if ["weight_zero_point", "weight_g_idx"].iter().any(|part| self.part(module, part).is_some()) {
             return None;
         }
+        let scales = self.part(module, "weight_scale")?;
         let codes = self.part(module, "weight_packed").or_else(|| self.part(module, "weight"))?;
-        Some((codes, self.part(module, "weight_scale")?))
+        let &[rows, width] = codes.shape.as_slice() else { return None };
+        let unit = |cols: usize| match *scales.shape.as_slice() {
+            [] | [1] => Some(Unit::Tensor),
+            [r, 1] if r == rows => Some(Unit::Row),
+            [r, units] if r == rows && units > 0 && cols.is_multiple_of(units) => Some(Unit::Group(cols / units)),
+            _ => None,
+        };
+        let (assembly, cols) = match (codes.dtype, scales.dtype) {
+            (Dtype::I32, _) => {
+                let cols = self.columns(module, rows)?;
+                let bits = bits_of(cols, width)?;
+                (Assembly::Packed { bits, unit: unit(cols)? }, cols)
+            }
+            (Dtype::I8, _) => (Assembly::Bytes { unit: unit(width)? }, width),
+            (Dtype::F8_E4M3, _) => (Assembly::Fp8 { unit: unit(width)? }, width),
+            (Dtype::U8, Dtype::U8) => (Assembly::Mxfp4, width.checked_mul(2)?),
+            (Dtype::U8, Dtype::F8_E4M3) => (Assembly::Nvfp4, width.checked_mul(2)?),
+            _ => return None,
+        };
+        let dtype = if assembly.is_single() { Dtype::F32 } else { scales.dtype };
+        self.weight(module, assembly, dtype, Geometry { rows, cols })
     }
 
     /// The columns of a packed weight, as its `weight_shape` has them.
@@ -207,6 +162,12 @@ impl Finder<'_> {
         }
         Some(Weight { name: [module, WEIGHT].concat(), assembly, dtype, geometry, parts })
     }
+}
+
+/// Bits of a code where so many columns take `words` of 32 bits. Short rows may leave a choice: 4 and 8 are what is written most.
+fn bits_of(cols: usize, words: usize) -> Option<u32> {
+    let fits = |bits: &u32| cols.checked_mul(*bits as usize).is_some_and(|all| all.div_ceil(32) == words);
+    [4, 8, 2, 3, 5, 6, 7].into_iter().find(fits)
 }
 
 /// What MLX's config says of one layer.

@@ -11,7 +11,6 @@ mod demo;
 mod folder;
 mod gather;
 pub mod graph;
-pub mod groups;
 pub mod modules;
 #[cfg(test)]
 mod named;

@@ -165,8 +165,7 @@ pub(super) fn assemble(
     // Only these bear the names that a config speaks of.
     let named = matches!(format, Format::Safetensors | Format::PyTorch);
     let config = if named { Config::beside(&origin).ok().flatten() } else { None };
-    let (entries, note) = gather(entries, &sources, config.as_ref());
-    warnings.extend(note);
+    let entries = gather(entries, &sources, config.as_ref());
     let beside = Beside::of(&entries);
     let mut roles = Roles::default();
     let parts: Vec<Part> = entries.iter().map(|(_, entry, _)| beside.part(entry, &mut roles)).collect();

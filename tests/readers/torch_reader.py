@@ -174,7 +174,7 @@ def flat(thing, name: str = "", inside: tuple = ()) -> dict[str, Tensor]:
             parts = [state.get(part) or {} for part in ("_parameters", "_buffers", "_modules")]
             parts[1] = {key: value for key, value in parts[1].items() if key not in passing}
             state = {key: value for part in parts for key, value in part.items()}
-        elif thing.of.module.startswith("__torch__"):  # lists and dicts in a script are neither parameters nor buffers
+        elif getattr(thing, "of", None) is not None and thing.of.module.startswith("__torch__"):  # lists and dicts in a script are neither parameters nor buffers
             state = {key: value for key, value in state.items() if isinstance(value, (Tensor, Object))}
         thing = state
     if isinstance(thing, (list, tuple)):

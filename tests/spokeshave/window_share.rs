@@ -113,9 +113,14 @@ fn llama_cpp_is_told_of_a_gguf_model_in_its_words() {
     let told = run(&["recipe", &path, "--set", "*=q4_k", "--for", "llama.cpp", "--json"]).json();
     assert_eq!(choose(&mut bench, "llama.cpp tensor types"), told["text"].as_str().expect("a text"));
     assert_eq!(choose(&mut bench, "llama.cpp command"), told["command"].as_str().expect("a text"));
-    bench.get_by_role_and_label(Role::Switch, "Prune").click();
+    let field = "Scheme as text";
+    bench.get_by_label(field).focus();
     settle(&mut bench);
-    assert_eq!(live(&bench).scheme(0).to_string(), "prune:0.5+q4_k");
+    bench.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::A);
+    bench.get_by_label(field).type_text("prune:0.5+q8_0");
+    bench.key_press(egui::Key::Enter);
+    settle(&mut bench);
+    assert_eq!(live(&bench).scheme(0).to_string(), "prune:0.5+q8_0");
     // What llama.cpp has no words for is said of the recipe as it is now.
     bench.get_by_role_and_label(Role::Button, "Copy as").click();
     settle(&mut bench);
