@@ -27,6 +27,11 @@ pub fn run(args: &RecipeCommandArgs, global: &Global) -> Result<(), Failure> {
     }
     let choice = Choice { model: &request.model, recipe: &request.recipe, plan: &request.plan };
     let list = args.out.as_deref().map_or(llama_cpp::LIST.into(), Path::to_string_lossy);
+    if args.whom == Whom::Spokeshave && choice.recipe.settled(choice.model, choice.plan).needs_nearest(choice.model) {
+        let note =
+            "what is pruned together stays in one line, and some of it takes the nearest: give --nearest with it";
+        global.notes(&[note.to_owned()]);
+    }
     let words = match args.whom {
         Whom::Spokeshave => forms::recipe(choice).map(|text| (text, None)),
         Whom::Command => forms::command_line(choice).map(|text| (text, None)),

@@ -56,6 +56,14 @@ impl Joint {
         Ok(joint)
     }
 
+    /// The masks of the `wanted` tensors and nothing else, to see that they are there.
+    ///
+    /// # Errors
+    /// When one is not there or does not fit.
+    pub fn masks_alone(model: &Model, plan: &Plan, wanted: impl Fn(usize) -> bool) -> Result<Self, Error> {
+        Ok(Self { masks: find_masks(model, plan, wanted)?, ..Self::default() })
+    }
+
     /// What structured pruning leaves where it is known which units go, cut by cut. Nothing else is settled; and a tensor with
     /// a cut that is not known has no [`Joint::leaves`], so that its task would be another's.
     #[must_use]

@@ -7,7 +7,8 @@ use super::{Error, Input, Task};
 use crate::formats::base64;
 use crate::formats::error::printable;
 use crate::kernels::bits::BitWriter;
-use crate::model::{Model, OpenOptions, Scratch, open};
+use crate::model::conversion::{Place, in_gguf_order};
+use crate::model::{Format, Model, OpenOptions, Scratch, open};
 use crate::recipe::{Outcome, Plan, Prune};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -27,6 +28,8 @@ enum Zeros {
         /// Whether it is of what structured pruning leaves, as the zeros inside an artifact are, rather than of the whole
         /// tensor.
         of_rest: bool,
+        /// Rows of a head, where a GGUF file has them in llama.cpp's rotary order.
+        head: Option<usize>,
     },
     /// A bit per element of what structured pruning leaves, 1 where it stays: the mask that an artifact carries.
     Carried(Arc<[u8]>),
@@ -45,7 +48,19 @@ impl Mask {
         scratch: &mut Scratch,
     ) -> Result<(), Error> {
         match &self.0 {
-            Zeros::Of { model, index, of_rest } => {
+            Zeros::Of { model, index, head: Some(head), .. } => {
+                let tensor = &model.tensors[*index];
+                let mut some = Vec::new();
+                out.clear();
+                for place in
+                    in_gguf_order(range, if tensor.shape.len() < 2 { 1 } else { tensor.geometry().cols }, *head)
+                {
+                    model.zeros(tensor, place, &mut some, scratch)?;
+                    out.append(&mut some);
+                }
+                Ok(())
+            }
+            Zeros::Of { model, index, of_rest, head: None } => {
                 let input = if *of_rest { &Input::Whole } else { task.input };
                 Ok(input.zeros(model, &model.tensors[*index], range, out, scratch)?)
             }
@@ -103,17 +118,24 @@ pub(super) fn find_masks(
             opened.insert(file, found.clone());
             found
         };
-        masks.insert(index, fitting(plan.outcome(model, index), file, other)?);
+        let converted = other.format == Format::Gguf && model.format != Format::Gguf;
+        let place = model.conversion().ok().filter(|_| converted).map(|conversion| &conversion.places[index]);
+        masks.insert(index, fitting(plan.outcome(model, index), file, other, place)?);
     }
     Ok(masks)
 }
 
-fn fitting(of: Outcome<'_>, file: &str, model: Arc<Model>) -> Result<Mask, Error> {
+/// The mask that `model` has for a tensor; `place` is the one that llama.cpp gives it, where `model` is a GGUF file and the tensor's
+/// is not.
+fn fitting(of: Outcome<'_>, file: &str, model: Arc<Model>, place: Option<&Place>) -> Result<Mask, Error> {
     let tensor = of.tensor;
     let (name, shown) = (printable(&tensor.name), printable(file));
-    let Some(index) = model.find(&tensor.name) else { return Err(Error::MaskMissing { tensor: name, file: shown }) };
+    let by_name = model.find(&tensor.name).map(|index| (index, None));
+    let found = by_name.or_else(|| place.and_then(|place| Some((model.find(&place.name)?, place.interleaved))));
+    let Some((index, head)) = found else { return Err(Error::MaskMissing { tensor: name, file: shown }) };
     let found = &model.tensors[index];
-    if found.shape != tensor.shape && found.shape != of.shape {
+    // Rows that were interleaved are told apart in what is left of them alone.
+    if found.shape != of.shape && (found.shape != tensor.shape || head.is_some()) {
         return Err(Error::MaskShape {
             tensor: name,
             file: shown,
@@ -126,7 +148,7 @@ fn fitting(of: Outcome<'_>, file: &str, model: Arc<Model>) -> Result<Mask, Error
     }
     let Some(text) = model.carried_mask(&tensor.name) else {
         let of_rest = found.shape == of.shape;
-        return Ok(Mask(Zeros::Of { model, index, of_rest }));
+        return Ok(Mask(Zeros::Of { model, index, of_rest, head }));
     };
     let elements: usize = of.shape.iter().product();
     let bits = base64::decode(text).filter(|bits| bits.len() == elements.div_ceil(8));

@@ -50,6 +50,7 @@ use crate::formats;
 use crate::formats::error::{display_path, quoted};
 use crate::model::{self, Model, OpenOptions, Origin};
 use crate::recipe::{self, Plan, Recipe, Target};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Why nothing was written. Whatever failed, OUT is as it was.
@@ -244,6 +245,9 @@ impl Job<'_> {
         let written = model::open(path, &options)?;
         let verification = verify(self.model, &written, self.plan, self.control)?;
         let mismatch = |tensor: String, what| Error::Mismatch { path: self.out.to_path_buf(), tensor, what };
+        if let Some(tensor) = self.other_by_recipe(&written)? {
+            return Err(mismatch(tensor, "the recipe inside makes another one of it".into()));
+        }
         if let Some(bad) = verification.tensors.iter().find(|t| !t.ok) {
             let by = bad.max_abs_difference.map(|difference| format!(", by {difference:e} at most"));
             let what = format!("{}{}", bad.note.unwrap_or_default(), by.unwrap_or_default());
@@ -255,6 +259,24 @@ impl Job<'_> {
         }
         let told = assembled::joined_scales(&written)?;
         Ok((verification, told.into_iter().collect()))
+    }
+
+    /// The first tensor of which the recipe inside what was written would make something else than the plan does: whoever verifies
+    /// it later has that recipe alone.
+    fn other_by_recipe(&self, written: &Model) -> Result<Option<String>, Error> {
+        let (_, again) = plan_of_artifact(self.model, written)?;
+        let (ours, theirs) = (&self.plan.assignments, &again.assignments);
+        let pools = |plan: &'_ Plan| -> BTreeSet<Vec<usize>> { plan.pools.values().cloned().collect() };
+        let repooled = pools(self.plan).symmetric_difference(&pools(&again)).find_map(|pool| pool.first().copied());
+        let same = |&i: &usize| {
+            ours[i].stored.embedded() == theirs[i].stored.embedded()
+                && self.plan.removals.fingerprint(i) == again.removals.fingerprint(i)
+        };
+        let other = repooled.or_else(|| (0..self.model.tensors.len()).find(|i| !same(i)));
+        // Masks must be found again in what was written, under the names that it has there.
+        let masked = |i: usize| matches!(again.assignments[i].stored.prune, Some(recipe::Prune::Mask { .. }));
+        drop(compress::Joint::masks_alone(self.model, &again, masked)?);
+        Ok(other.map(|i| self.model.tensors[i].name.clone()))
     }
 
     /// The last look before the name is given: at the destination, the source, and whether this is still wanted.

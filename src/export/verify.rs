@@ -13,7 +13,7 @@ use crate::kernels::Real;
 use crate::kernels::error::{ErrorSums, error_sums, sqnr_db};
 use crate::kernels::ggml::BlockType;
 use crate::model::config::CONFIG;
-use crate::model::conversion::interleaved;
+use crate::model::conversion::in_gguf_order;
 use crate::model::{Format, Model, Origin, Place, Scratch, Tensor};
 use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target, runtime_config};
 use std::collections::HashSet;
@@ -204,15 +204,11 @@ impl Written<'_> {
         let mut scratch = Scratch::default();
         let Some(head) = self.head else { return self.artifact.values(self.tensor, range, out, &mut scratch) };
         let cols = if self.tensor.shape.len() < 2 { 1 } else { self.tensor.geometry().cols };
-        let (mut at, mut some) = (range.start, Vec::<T>::new());
+        let mut some = Vec::<T>::new();
         out.clear();
-        while at < range.end {
-            let (row, within) = (at / cols, at % cols);
-            let end = ((row + 1) * cols).min(range.end);
-            let place = interleaved(row, head) * cols + within;
-            self.artifact.values(self.tensor, place..place + end - at, &mut some, &mut scratch)?;
+        for place in in_gguf_order(range, cols, head) {
+            self.artifact.values(self.tensor, place, &mut some, &mut scratch)?;
             out.append(&mut some);
-            at = end;
         }
         Ok(())
     }

@@ -160,7 +160,15 @@ impl Pattern {
         {
             return Ok(glob);
         }
-        let names: Vec<String> = members.iter().map(|&i| regex::escape(&model.tensors[i].name)).collect();
+        Self::naming(model, &members)
+    }
+
+    /// A pattern for these tensors, which names them one by one.
+    ///
+    /// # Errors
+    /// When the names make no pattern that can be compiled.
+    pub fn naming(model: &Model, tensors: &[usize]) -> Result<Self, Error> {
+        let names: Vec<String> = tensors.iter().map(|&i| regex::escape(&model.tensors[i].name)).collect();
         Self::new(&format!("re:{}", names.join("|")))
     }
 

@@ -97,7 +97,7 @@ impl Plan {
         check_source(model, target)?;
         let mut plan = Self::unchecked(model, recipe, target)?;
         // What structured pruning removes does not depend on what the target holds; what it holds depends on what is left.
-        plan.removals = Removals::of(model, &plan.assignments, &recipe.locked)?;
+        plan.removals = Removals::of(model, &plan.assignments, &recipe.locked, target)?;
         for index in 0..model.tensors.len() {
             plan.hold(model, index, nearest)?;
         }
@@ -184,6 +184,13 @@ impl Plan {
             pools.entry(assignment.line.unwrap_or(Line::Rule(0))).or_default().push(index);
         }
         Ok(Self { target, assignments, pools, removals: Removals::default() })
+    }
+
+    /// Whether a rule prunes a tensor together with others, in one pool.
+    #[must_use]
+    pub fn is_pooled(&self, index: usize) -> bool {
+        let Assignment { scheme, line, .. } = &self.assignments[index];
+        scheme.is_global() && matches!(line, Some(Line::Rule(_)))
     }
 
     /// Whether a tensor's bytes change.
@@ -292,6 +299,13 @@ impl Recipe {
         // A rule would reach the locked tensors too; an override keeps each at what it has now.
         if !skipped.is_empty() {
             let now = Plan::unchecked(model, self, Target::Packed)?;
+            // One that is pruned together with the others of its rule would leave their pool by that, so the new rule names the
+            // others instead.
+            if skipped.iter().any(|&i| now.is_pooled(i)) {
+                self.rules.push(Rule { pattern: Pattern::naming(model, &touched)?, scheme });
+                self.overrides.retain(|o| !touched.iter().any(|i| o.tensor == name(i)));
+                return Ok(skipped.iter().map(|i| name(i).to_owned()).collect());
+            }
             for i in &skipped {
                 if !self.overrides.iter().any(|o| o.tensor == name(i)) {
                     self.set_one(name(i), now.assignments[*i].scheme.clone());

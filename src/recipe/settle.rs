@@ -33,6 +33,12 @@ impl Recipe {
         out
     }
 
+    /// Whether the target holds some of this only in a nearest form.
+    #[must_use]
+    pub fn needs_nearest(&self, model: &Model) -> bool {
+        Plan::new(model, self, false).is_err() && Plan::new(model, self, true).is_ok()
+    }
+
     /// The form that an artifact carries: [`settled`](Self::settled), with masks that are in the artifact itself.
     #[must_use]
     pub fn canonical(&self, model: &Model, plan: &Plan) -> Self {

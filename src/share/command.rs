@@ -29,6 +29,9 @@ pub fn command(model: &Model, recipe: &Recipe, plan: &Plan) -> String {
     if recipe.requantize {
         out.push_str(" --requantize");
     }
+    if settled.needs_nearest(model) {
+        out.push_str(" --nearest");
+    }
     let rules = settled.rules.iter().map(|rule| format!("{}={}", rule.pattern.text(), rule.scheme));
     let single = settled.overrides.iter().map(|item| format!("{}={}", item.tensor, item.scheme));
     for setting in rules.chain(single) {

@@ -450,6 +450,7 @@ def conversions() -> list[tuple[str, dict[str, bytes | str], str]]:
         ("kv_heads_2", config(num_key_value_heads=2), 'has the shape [4, 8], and config.json makes it [8, 8]'),
         ("hidden_other", config(hidden_size=16, head_dim=HEAD), 'tensor "model.embed_tokens.weight" has the shape [8, 8], and config.json makes it [8, 16]'),
         ("inner_other", config(intermediate_size=16), "has the shape [8, 12], and config.json makes it [8, 16]"),
+        ("qwen2_heads_other", config(model_type="qwen2", head_dim=2) | tensors(**BIASES), "its 2 heads of 2 rows are not as wide as its hidden_size 8, and llama.cpp's qwen2 has no others"),
         ("blocks_2", config(num_hidden_layers=2), "there is no tensor model.layers.1."),
         ("blocks_0", config(num_hidden_layers=0), "num_hidden_layers is 0, and 1 to 10000 is what is converted"),
         ("blocks_2e63", config(num_hidden_layers=2**63), "num_hidden_layers is 9223372036854775808, and 1 to 10000"),

@@ -358,6 +358,25 @@ def check_removed(checks: Checks, work: Path) -> None:
                         checks.equal(f"{case} {scheme}", f"{key}: blocks", t.rows.tobytes(), stored(t.kind, cut[key]).rows.tobytes())
 
 
+def check_heads_of_qwen2(checks: Checks, work: Path) -> None:
+    """llama.cpp's qwen2 has no size of a head of its own, so heads are zeroed and stay, and it loads the file."""
+    case = "heads of qwen2"
+    name = next(name for name, family in make_hf.FAMILIES.items() if family.kind == "qwen2")
+    if not checks.wants(case):
+        return
+    folder, out = work / name, work / f"{name}-heads"
+    make_hf.save_wide(folder, make_hf.write(folder, name))
+    lines = ["--target", "gguf", "--set", "*self_attn*=heads:0.5", "-o", out, "--force", "--json"]
+    if checks.run(case, "export", folder, *lines).json is None:
+        return
+    (path,) = out.glob("*.gguf")
+    config = make_hf.config_of(make_hf.FAMILIES[name])
+    wanted = make_hf.forward(config, as_in_hf(config, read(path)), IDS)
+    with Network(path) as network:
+        difference = np.abs(network.log_probabilities(IDS) - wanted).max()
+    checks.check(difference < NEAR, case, "log-probabilities with half of the heads at 0", difference, f"numpy's within {NEAR}")
+
+
 def grouped(gone: list[int], head: int) -> list[int]:
     """Columns of o_proj that belong to the queries of removed key-value heads, two to each."""
     return sorted({(2 * (i // head) + q) * head + j for i in gone for q in range(2) for j in range(head)})
@@ -382,4 +401,4 @@ def check_not_converted(checks: Checks, work: Path) -> None:
 
 
 JOBS = {f"models {name}": lambda checks, work, name=name: check_family(checks, work, name) for name in make_hf.FAMILIES}
-JOBS |= {"parts": check_parts, "removed": check_removed, "not-converted": check_not_converted}
+JOBS |= {"parts": check_parts, "removed": check_removed, "heads-of-qwen2": check_heads_of_qwen2, "not-converted": check_not_converted}

@@ -13,6 +13,7 @@ mod factorized;
 mod faults;
 mod ggml;
 mod gguf;
+mod gguf_choices;
 mod gguf_headers;
 mod headers;
 mod json_text;

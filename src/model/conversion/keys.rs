@@ -53,6 +53,11 @@ impl Numbers {
         if head > MOST_WIDTH {
             return Err(format!("its heads have {head} rows, and at most {MOST_WIDTH} is what is converted"));
         }
+        if architecture == Architecture::Qwen2 && heads.checked_mul(head) != Some(width) {
+            return Err(format!(
+                "its {heads} heads of {head} rows are not as wide as its hidden_size {width}, and llama.cpp's qwen2 has no others"
+            ));
+        }
         let shared = config.number("num_key_value_heads").unwrap_or(heads);
         if shared == 0 || !heads.is_multiple_of(shared) {
             return Err(format!("its {heads} heads are not shared evenly by {shared} key-value heads"));

@@ -22,6 +22,7 @@ use crate::formats::Dtype;
 use crate::formats::error::quoted;
 use names::{Known, Length};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The next step for a model that is not converted here.
@@ -108,6 +109,21 @@ pub const fn interleaved(row: usize, size: usize) -> usize {
     let (head, within) = (row / size, row % size);
     let half = size / 2;
     head * size + 2 * (within % half) + within / half
+}
+
+/// Where elements `range` lie in a GGUF file, in the order of the source, of a matrix of `cols` columns with heads of `head` rows.
+pub fn in_gguf_order(range: Range<usize>, cols: usize, head: usize) -> impl Iterator<Item = Range<usize>> {
+    let mut at = range.start;
+    std::iter::from_fn(move || {
+        (at < range.end).then(|| {
+            let (row, within) = (at / cols, at % cols);
+            let end = ((row + 1) * cols).min(range.end);
+            let place = interleaved(row, head) * cols + within;
+            let run = place..place + end - at;
+            at = end;
+            run
+        })
+    })
 }
 
 impl Conversion {

@@ -15,7 +15,7 @@
 
 mod work;
 
-use super::{Assignment, Error, Prune};
+use super::{Assignment, Error, Prune, Target};
 use crate::model::Model;
 use crate::model::graph::Section;
 use std::collections::{BTreeMap, HashMap};
@@ -69,16 +69,17 @@ pub struct Removals {
 }
 
 impl Removals {
-    /// Works out what the assignments of a plan remove. `locked` tensors may not lose anything that others ask for.
+    /// Works out what the assignments of a plan remove, as far as `target` can hold it. `locked` tensors may not lose anything
+    /// that others ask for.
     ///
     /// # Errors
     /// When a locked tensor would have to follow, or a line asks for heads or hidden units and none of its tensors is known
     /// to have any.
-    pub fn of(model: &Model, assignments: &[Assignment], locked: &[String]) -> Result<Self, Error> {
+    pub fn of(model: &Model, assignments: &[Assignment], locked: &[String], target: Target) -> Result<Self, Error> {
         if !assignments.iter().any(|a| matches!(a.stored.prune, Some(Prune::Structured { .. }))) {
             return Ok(Self::default());
         }
-        work::removals(model, assignments, locked)
+        work::removals(model, assignments, locked, target)
     }
 
     /// The shape that a tensor has afterwards.

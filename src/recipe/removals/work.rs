@@ -2,9 +2,10 @@
 
 use super::{Part, Removal, Removals};
 use crate::formats::error::quoted;
+use crate::model::conversion::Architecture;
 use crate::model::graph::{Dimension, Graph, Kind, Law, Member, Section, Side};
-use crate::model::{Model, Tensor};
-use crate::recipe::{Assignment, Decimal, Error, Line, Prune, Structure};
+use crate::model::{Format, Model, Tensor};
+use crate::recipe::{Assignment, Decimal, Error, Line, Prune, Structure, Target};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Names that a note lists before it counts.
@@ -46,13 +47,19 @@ struct Work<'a> {
     model: &'a Model,
     graph: &'a Graph,
     assignments: &'a [Assignment],
+    target: Target,
     asks: BTreeMap<usize, Vec<Ask>>,
     out: Removals,
 }
 
-pub(super) fn removals(model: &Model, assignments: &[Assignment], locked: &[String]) -> Result<Removals, Error> {
+pub(super) fn removals(
+    model: &Model,
+    assignments: &[Assignment],
+    locked: &[String],
+    target: Target,
+) -> Result<Removals, Error> {
     let (asks, out) = (BTreeMap::new(), Removals::default());
-    let mut work = Work { model, graph: model.graph(), assignments, asks, out };
+    let mut work = Work { model, graph: model.graph(), assignments, target, asks, out };
     work.hear()?;
     let asks = std::mem::take(&mut work.asks);
     let decided: Vec<Decided> = asks.iter().filter_map(|(&at, asks)| work.decide(at, asks)).collect();
@@ -266,6 +273,13 @@ impl<'a> Work<'a> {
         classes
     }
 
+    /// Whether the file will be one of llama.cpp's qwen2, which knows no size of a head but the width shared by their number
+    /// (`load_arch_tensors` in `models/qwen2.cpp`).
+    fn has_fixed_heads(&self) -> bool {
+        let converted = self.target == Target::Gguf && self.model.format != Format::Gguf;
+        converted && self.model.conversion().is_ok_and(|made| made.architecture == Architecture::Qwen2)
+    }
+
     /// Why a cut of a shared dimension can only be zeroed.
     fn why_held(&self, cut: &Decided, classes: &HashMap<&'static str, Vec<Class<'a>>>) -> Option<String> {
         let dimension = &self.graph.dimensions[cut.dimension];
@@ -274,6 +288,9 @@ impl<'a> Work<'a> {
         }
         if let Law::Never(why) = dimension.law {
             return Some(why.into());
+        }
+        if dimension.kind == Kind::Heads && self.has_fixed_heads() {
+            return Some("llama.cpp's qwen2 has as many rows in attn_q as the embedding has columns".into());
         }
         let key = dimension.law.key()?;
         let own = Class { dimension, removed: cut.removed };

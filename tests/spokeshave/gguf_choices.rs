@@ -1,0 +1,169 @@
+//! Choices whose GGUF file is easily another than the one that was meant: shared pools, masks under other names, what llama.cpp
+//! cannot hold. llama.cpp's own judgement is in `tests/readers/gguf_models.py`.
+
+use super::command::{Folder, floats, run, safetensors, tensor};
+use super::gguf::{Tensor, file};
+use spokeshave::formats::gguf::layout::text_pair;
+use spokeshave::kernels::ggml::BlockType;
+use std::fs;
+use std::path::Path;
+
+/// Values in no order, none of them 0; those of another seed are larger.
+fn values(n: usize, seed: usize) -> Vec<u8> {
+    let one = |i: usize| ((i * 37 + seed * 11) % 101) as f32 / 64.0 - 0.79;
+    floats(&(0..n).map(|i| one(i) * (1 + seed) as f32).collect::<Vec<_>>())
+}
+
+/// A GGUF file of three matrices, one of them with rows of 160 elements, a norm and a convolution of llama.cpp's kind.
+fn model(folder: &Folder) -> String {
+    let of = |name: &'static str, shape: &'static [usize], seed| -> Tensor<'static> {
+        (name, shape, BlockType::F32, values(shape.iter().product(), seed))
+    };
+    let tensors = [
+        of("blk.0.ffn_down.weight", &[8, 160], 0),
+        of("blk.0.ffn_up.weight", &[8, 512], 1),
+        of("blk.1.ffn_down.weight", &[8, 512], 7),
+        of("blk.0.ssm_conv1d.weight", &[8, 32], 2),
+        of("output_norm.weight", &[32], 3),
+    ];
+    folder.write("m.gguf", file(&[text_pair("general.architecture", "llama")], &tensors, 32))
+}
+
+/// A folder in the Hugging Face layout with four heads of 8 rows, two of them for keys.
+fn network(folder: &Folder, kind: &str) -> String {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/conversion/base");
+    let out = folder.0.join(kind);
+    fs::create_dir(&out).unwrap();
+    for name in ["tokenizer.json", "tokenizer_config.json"] {
+        fs::copy(base.join(name), out.join(name)).unwrap();
+    }
+    let config = format!(
+        r#"{{"model_type": "{kind}", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
+            "hidden_act": "silu", "tie_word_embeddings": true, "vocab_size": 8}}"#
+    );
+    fs::write(out.join("config.json"), config).unwrap();
+    let mut shapes: Vec<(&str, Vec<usize>)> = vec![
+        ("model.embed_tokens.weight", vec![8, 32]),
+        ("model.layers.0.input_layernorm.weight", vec![32]),
+        ("model.layers.0.mlp.down_proj.weight", vec![32, 64]),
+        ("model.layers.0.mlp.gate_proj.weight", vec![64, 32]),
+        ("model.layers.0.mlp.up_proj.weight", vec![64, 32]),
+        ("model.layers.0.post_attention_layernorm.weight", vec![32]),
+        ("model.layers.0.self_attn.k_proj.weight", vec![16, 32]),
+        ("model.layers.0.self_attn.o_proj.weight", vec![32, 32]),
+        ("model.layers.0.self_attn.q_proj.weight", vec![32, 32]),
+        ("model.layers.0.self_attn.v_proj.weight", vec![16, 32]),
+        ("model.norm.weight", vec![32]),
+    ];
+    if kind == "qwen2" {
+        shapes.extend([
+            ("model.layers.0.self_attn.k_proj.bias", vec![16]),
+            ("model.layers.0.self_attn.q_proj.bias", vec![32]),
+            ("model.layers.0.self_attn.v_proj.bias", vec![16]),
+        ]);
+        shapes.sort();
+    }
+    let tensors: Vec<(&str, &str, &[usize], Vec<u8>)> = shapes
+        .iter()
+        .map(|(name, shape)| (*name, "F32", shape.as_slice(), values(shape.iter().product(), 0)))
+        .collect();
+    fs::write(out.join("model.safetensors"), safetensors(&tensors)).unwrap();
+    out.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn tensors_of_one_pool_keep_it_whatever_type_their_shapes_ask_for() {
+    let folder = Folder::new("gguf-pool");
+    let (path, out) = (model(&folder), folder.at("out.gguf"));
+    let words = ["--set", "*=prune:0.5:global+q6_k", "--nearest"];
+    run(&[&["export", &path, "-o", &out], &words[..]].concat()).done();
+    run(&["verify", &path, &out]).done();
+
+    // As a recipe file, as the file itself, and as a command.
+    let estimate = run(&[&["estimate", &path, "--json"], &words[..]].concat()).json();
+    assert_eq!(tensor(&estimate, "blk.0.ffn_down.weight")["stored_as"], "prune:0.5:global+q8_0");
+    let recipe = folder.at("mine.toml");
+    let said = run(&[&["recipe", &path, "-o", &recipe], &words[..]].concat()).done();
+    assert!(said.stderr.contains("give --nearest with it"), "{}", said.stderr);
+    for recipe in [&recipe, &out] {
+        let again = run(&["estimate", &path, "--recipe", recipe, "--nearest", "--json"]).json();
+        assert_eq!(again, estimate, "{recipe}");
+    }
+    let command = run(&[&["recipe", &path, "--for", "command"], &words[..]].concat()).done().text();
+    assert!(command.contains(" --nearest") && command.matches("--set").count() == 1, "{command}");
+}
+
+#[test]
+fn a_locked_tensor_stays_in_its_pool() {
+    let folder = Folder::new("gguf-locked");
+    let path = model(&folder);
+    let recipe = folder.write(
+        "r.toml",
+        "version = 1\nlocked = ['blk.1.ffn_down.weight']\n[[rule]]\nmatch = '*'\nscheme = 'prune:0.5:global'\n",
+    );
+    let words = ["estimate", &path, "--recipe", &recipe, "--set", "*down*=q8_0", "--json"];
+    let estimate = run(&words).json();
+    assert_eq!(tensor(&estimate, "blk.0.ffn_down.weight")["stored_as"], "q8_0");
+    let locked = tensor(&estimate, "blk.1.ffn_down.weight");
+    assert_eq!(locked["stored_as"], "prune:0.5:global");
+    // Half of its pool goes, and what goes is the smaller tensor's: alone it would lose half of itself.
+    let zeros = locked["zeros"].as_u64().unwrap();
+    assert!(zeros < 1600, "{zeros} of 4096");
+    let of = |name: &str| tensor(&estimate, name)["zeros"].as_u64().unwrap();
+    assert_eq!(zeros + of("blk.0.ffn_up.weight") + of("blk.0.ssm_conv1d.weight"), (4096 + 4096 + 256) / 2);
+}
+
+#[test]
+fn a_mask_is_found_again_under_the_names_of_a_converted_file() {
+    let folder = Folder::new("gguf-converted-mask");
+    let source = network(&folder, "llama");
+    let pruned = folder.at("pruned");
+    run(&["export", &source, "--set", "*=prune:0.5", "-o", &pruned]).done();
+    // Zeros that tell the mask, in rows that are interleaved, and masks that are carried.
+    for (i, scheme) in ["keep", "f16", "q8_0", "q4_0"].into_iter().enumerate() {
+        let out = folder.at(&format!("out-{i}"));
+        let step = if scheme == "keep" { String::new() } else { format!("+{scheme}") };
+        let line = format!("*_proj*=mask:{pruned}{step}");
+        run(&["export", &source, "--target", "gguf", "--set", &line, "-o", &out]).done();
+        run(&["verify", &source, &out]).done();
+    }
+}
+
+#[test]
+fn heads_that_llama_cpp_cannot_be_told_of_are_zeroed() {
+    let folder = Folder::new("gguf-heads");
+    for (kind, rows) in [("qwen2", 32), ("llama", 16)] {
+        let source = network(&folder, kind);
+        let out = folder.at(&format!("{kind}-out"));
+        let words = ["--target", "gguf", "--set", "*attn*=heads:0.5", "--json"];
+        let estimate = run(&[&["estimate", &source], &words[..]].concat()).json();
+        let q = tensor(&estimate, "model.layers.0.self_attn.q_proj.weight");
+        assert_eq!(q["stored_shape"].get(0).or(q["shape"].get(0)).unwrap(), rows, "{q}");
+        assert_eq!(q.to_string().contains("llama.cpp's qwen2"), kind == "qwen2", "{q}");
+        run(&[&["export", &source, "-o", &out], &words[..]].concat()).done();
+        run(&["verify", &source, &out]).done();
+    }
+}
+
+#[test]
+fn what_llama_cpp_computes_in_f32_is_left_alone() {
+    let folder = Folder::new("gguf-f32");
+    let path = model(&folder);
+    for scheme in ["f16", "q8_0", "q4_k"] {
+        for name in ["output_norm.weight", "blk.0.ssm_conv1d.weight"] {
+            let line = format!("{name}={scheme}");
+            run(&["estimate", &path, "--set", &line]).refused(1, "the nearest it can hold is keep");
+        }
+    }
+    let nearest = run(&["estimate", &path, "--set", "output_norm.weight=q4_k", "--nearest", "--json"]).json();
+    assert_eq!(tensor(&nearest, "output_norm.weight")["stored_as"], "keep");
+    let all = run(&["estimate", &path, "--set", "*=f16", "--nearest", "--json"]).json();
+    assert_eq!(tensor(&all, "blk.0.ssm_conv1d.weight")["stored_as"], "keep");
+    assert_eq!(tensor(&all, "blk.0.ffn_up.weight")["stored_as"], "f16");
+    let source = network(&folder, "llama");
+    for scheme in ["f16", "q8_0"] {
+        let line = format!("model.norm.weight={scheme}");
+        run(&["estimate", &source, "--target", "gguf", "--set", &line]).refused(1, "norms and biases in F32");
+    }
+}
