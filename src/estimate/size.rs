@@ -35,8 +35,22 @@ impl Sizes {
     /// The payload.
     #[must_use]
     pub fn total(&self) -> u64 {
-        let codes = self.values + self.mask + self.indices;
-        codes + self.scales + self.zero_points + self.codebook + self.factors + self.untouched
+        self.parts().iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// The parts by name, in the order in which they are shown.
+    #[must_use]
+    pub fn parts(&self) -> [(&'static str, u64); 8] {
+        [
+            ("values", self.values),
+            ("scales", self.scales),
+            ("zero points", self.zero_points),
+            ("mask", self.mask),
+            ("indices", self.indices),
+            ("codebook", self.codebook),
+            ("factors", self.factors),
+            ("untouched", self.untouched),
+        ]
     }
 
     /// Sums part by part.

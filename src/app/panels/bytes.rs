@@ -17,16 +17,8 @@ const MOST_BITS: f64 = 16.0;
 
 /// The parts of a payload in the order of a stacked bar.
 pub(super) fn parts(sizes: &Sizes, t: &Tokens) -> [(&'static str, u64, Color32); 8] {
-    [
-        ("values", sizes.values, t.values),
-        ("scales", sizes.scales, t.scales),
-        ("zero points", sizes.zero_points, t.zero_points),
-        ("mask", sizes.mask, t.mask),
-        ("indices", sizes.indices, t.indices),
-        ("codebook", sizes.codebook, t.codebook),
-        ("factors", sizes.factors, t.factors),
-        ("untouched", sizes.untouched, t.untouched),
-    ]
+    let (parts, colours) = (sizes.parts(), t.bytes());
+    std::array::from_fn(|i| (parts[i].0, parts[i].1, colours[i]))
 }
 
 /// Draws the tab.

@@ -88,18 +88,8 @@ fn figures(Told { model, estimate: e, .. }: Told<'_>) -> String {
 
 /// The parts of the file.
 fn parts(sizes: &Sizes, overhead: Option<u64>) -> Vec<(&'static str, u64)> {
-    let all = [
-        ("values", sizes.values),
-        ("scales", sizes.scales),
-        ("zero points", sizes.zero_points),
-        ("mask", sizes.mask),
-        ("indices", sizes.indices),
-        ("codebooks", sizes.codebook),
-        ("factors", sizes.factors),
-        ("untouched", sizes.untouched),
-        ("header", overhead.unwrap_or_default()),
-    ];
-    all.into_iter().filter(|(_, bytes)| *bytes > 0).collect()
+    let all = sizes.parts().into_iter().chain([("header", overhead.unwrap_or_default())]);
+    all.filter(|(_, bytes)| *bytes > 0).collect()
 }
 
 fn plots_of(Told { model, plan, estimate, .. }: Told<'_>) -> String {
@@ -118,7 +108,7 @@ fn plots_of(Told { model, plan, estimate, .. }: Told<'_>) -> String {
     });
     format!(
         "<h2>Bits per weight, layer by layer</h2>\n{}<h2>SQNR in dB, layer by layer</h2>\n\
-         <p>No bar: nothing is lost.</p>\n{}<h2>Zeros in %, layer by layer</h2>\n{}",
+         <p>Where there is no bar, nothing is lost.</p>\n{}<h2>Zeros in %, layer by layer</h2>\n{}",
         bars(&bits, "bits"),
         bars(&sqnr, "dB"),
         bars(&zeros, "%")
@@ -127,7 +117,7 @@ fn plots_of(Told { model, plan, estimate, .. }: Told<'_>) -> String {
 
 fn table(Told { model, plan, estimate, .. }: Told<'_>) -> String {
     let mut out = String::from(
-        "<h2>Every tensor</h2>\n<table><thead><tr><th>tensor</th><th>shape</th><th>scheme</th><th>bytes</th>\
+        "<h2>Every tensor</h2>\n<div class=\"wide\"><table><thead><tr><th>tensor</th><th>shape</th><th>scheme</th><th>bytes</th>\
          <th>zeros</th><th>t²</th><th>SQNR dB</th><th>kind</th></tr></thead><tbody>\n",
     );
     for (i, (tensor, e)) in model.tensors.iter().zip(&estimate.tensors).enumerate() {
@@ -148,7 +138,7 @@ fn table(Told { model, plan, estimate, .. }: Told<'_>) -> String {
             e.label.name()
         );
     }
-    out + "</tbody></table>\n"
+    out + "</tbody></table></div>\n"
 }
 
 #[cfg(test)]

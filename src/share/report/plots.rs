@@ -22,7 +22,11 @@ pub(super) struct Bar {
 /// Parts of a whole as one bar, with their bytes under it.
 pub(super) fn stacked(parts: &[(&str, u64)]) -> String {
     let total = parts.iter().map(|(_, bytes)| bytes).sum::<u64>().max(1) as f64;
-    let mut out = format!("<svg viewBox=\"0 0 {WIDTH} 64\" role=\"img\" aria-label=\"Where the bytes go\">");
+    let mut out = format!(
+        "<svg viewBox=\"0 0 {WIDTH} 22\" preserveAspectRatio=\"none\" class=\"stacked\" role=\"img\" aria-label=\"Where the bytes go\">"
+    );
+    // Their names and sizes stay letters of the page: in a narrow window a drawing gets too small to be read.
+    let mut legend = String::from("<ul>");
     let mut x = 0.0;
     for ((name, bytes), colour) in parts.iter().zip(COLOURS.iter().cycle()) {
         let width = WIDTH * *bytes as f64 / total;
@@ -30,19 +34,10 @@ pub(super) fn stacked(parts: &[(&str, u64)]) -> String {
             "<rect x=\"{x:.2}\" y=\"0\" width=\"{width:.2}\" height=\"22\" fill=\"{colour}\"><title>{name}: {} bytes</title></rect>",
             count(*bytes)
         );
+        legend += &format!("<li><i style=\"background:{colour}\"></i>{name} <b>{}</b></li>", size(*bytes));
         x += width;
     }
-    let step = WIDTH / parts.len().max(1) as f64;
-    for (i, ((name, bytes), colour)) in parts.iter().zip(COLOURS.iter().cycle()).enumerate() {
-        let x = i as f64 * step;
-        out += &format!(
-            "<rect x=\"{x:.1}\" y=\"32\" width=\"9\" height=\"9\" fill=\"{colour}\"/><text x=\"{:.1}\" y=\"41\">{name}</text><text x=\"{:.1}\" y=\"56\">{}</text>",
-            x + 14.0,
-            x + 14.0,
-            size(*bytes)
-        );
-    }
-    out + "</svg>\n"
+    format!("{out}</svg>\n{legend}</ul>\n")
 }
 
 /// A bar for each layer, from 0 up to a round number.
