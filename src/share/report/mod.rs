@@ -133,7 +133,7 @@ fn table(Told { model, plan, estimate, .. }: Told<'_>) -> String {
             text(&scheme),
             count(e.bytes()),
             errors.map(|s| share(s.zeros)).unwrap_or_default(),
-            e.t2().map(|t2| format!("{t2:.3e}")).unwrap_or_default(),
+            e.t2().map(|t2| if t2 == 0.0 { "0".into() } else { format!("{t2:.3e}") }).unwrap_or_default(),
             errors.and_then(ErrorSums::sqnr_db).map(|db| format!("{db:.2}")).unwrap_or_default(),
             e.label.name()
         );
