@@ -62,7 +62,9 @@ pub fn html(told: Told<'_>) -> String {
     out += &table(told);
     let recipe = file::print(&told.recipe.settled(model, told.plan));
     out += &format!("<h2>The recipe</h2>\n<pre>{}</pre>\n", lines(&recipe));
-    out += &format!("<h2>The same by command</h2>\n<pre>{}</pre>\n", lines(&command(model, told.recipe, told.plan)));
+    if let Ok(words) = command(model, told.recipe, told.plan) {
+        out += &format!("<h2>The same by command</h2>\n<pre>{}</pre>\n", lines(&words));
+    }
     out += &format!("<footer>Spokeshave {}</footer>\n</main></body></html>\n", env!("CARGO_PKG_VERSION"));
     out
 }
