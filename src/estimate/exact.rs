@@ -13,7 +13,7 @@ use crate::kernels::error::{ErrorSums, error_sums};
 use crate::kernels::histogram::Histogram;
 use crate::kernels::levels::{Levels, SYMBOLS};
 use crate::model::Scratch;
-use crate::recipe::{Outcome, Quantize, Scheme, Target};
+use crate::recipe::{Outcome, Quantize, Target};
 
 /// What a tensor comes to under a scheme.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,7 +75,7 @@ impl TensorEstimate {
     /// Its sizes alone, before anything else is known of what it comes to.
     pub(super) fn of_sizes(of: Outcome<'_>, label: Label, sizes: Sizes) -> Self {
         Self {
-            stored_as: of.scheme.to_string(),
+            stored_as: if of.left_out { "left out".into() } else { of.scheme.to_string() },
             label,
             elements: of.elements(),
             sizes,
@@ -93,14 +93,13 @@ impl TensorEstimate {
 
     /// A tensor that nothing is done to, from its statistics (`None`: not a float source, or not read).
     #[must_use]
-    pub fn kept(tensor: &crate::model::Tensor, target: Target, stats: Option<&TensorStats>, read: bool) -> Self {
-        let keep = Scheme::keep();
-        let outcome = Outcome::whole(tensor, &keep);
+    pub fn kept(outcome: Outcome<'_>, target: Target, stats: Option<&TensorStats>, read: bool) -> Self {
+        let tensor = outcome.tensor;
         let sizes = size::stored(outcome, target, None);
         let float = tensor.is_float_source();
         let content = stats.map(|s| Content { gaps: s.gaps, code_entropy: None });
         // What stays in codes has its payload, also where these might be touched.
-        let by_formula = float && !tensor.is_coded();
+        let by_formula = float && !tensor.is_coded() && !outcome.left_out;
         let bound = |of: fn(Outcome<'_>, &Content) -> u64| match &content {
             _ if !by_formula => Some(sizes.total()),
             Some(content) => Some(of(outcome, content)).filter(|_| read),

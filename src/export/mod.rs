@@ -44,7 +44,6 @@ pub use verify::{TensorCheck, Verification, plan_of_artifact, verify};
 
 use crate::compress;
 use crate::control::Control;
-use crate::estimate::total::{carrying, mask_letters};
 use crate::estimate::{ModelEstimate, estimate_model};
 use crate::formats;
 use crate::formats::error::{display_path, quoted};
@@ -163,7 +162,6 @@ pub fn export(job: &Job<'_>) -> Result<Artifact, Error> {
     let out = &destination::bare(job.out);
     let job = &Job { out, ..*job };
     let Job { model, plan, recipe, .. } = *job;
-    check_masks(model, plan, out)?;
     let link = destination::link_note(out);
     let shortage = space::foresee(model, plan, recipe, out)?;
     let mut needed = 0;
@@ -181,22 +179,6 @@ fn config_note(model: &Model, plan: &Plan) -> Option<String> {
     let numbers: Vec<String> = plan.removals.config.iter().map(|(key, number)| format!("{key} {number}")).collect();
     let alone = !is_folder(model, plan.target) && matches!(model.origin, Origin::File(_)) && !numbers.is_empty();
     alone.then(|| format!("a config.json beside this file must say {}", numbers.join(", ")))
-}
-
-/// Letters of carried masks that a header may hold: readers of either container take 100 MB at most.
-const MOST_LETTERS: usize = 64 << 20;
-
-/// Refuses masks that no header can carry before anything is read.
-fn check_masks(model: &Model, plan: &Plan, out: &Path) -> Result<(), Error> {
-    let all: Vec<usize> = (0..model.tensors.len()).collect();
-    let letters: usize = carrying(plan, &all).map(|i| mask_letters(plan.outcome(model, i))).sum();
-    if letters <= MOST_LETTERS {
-        return Ok(());
-    }
-    let what = format!(
-        "its masks take {letters} letters in the header, at most {MOST_LETTERS} fit; quantize fewer masked tensors with fits over survivors, or use symmetric int grids or casts, whose zeros tell the mask"
-    );
-    Err(Error::Layout { path: out.to_path_buf(), what })
 }
 
 impl Job<'_> {

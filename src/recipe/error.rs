@@ -21,6 +21,10 @@ pub enum Error {
     NoSuchTensor { name: String, why: String },
     #[error("tensor {} cannot be touched: {why}", quoted(tensor))]
     Untouchable { tensor: String, why: String },
+    #[error(
+        "masks take {letters} letters in the header of a {target} file, and at most {most} fit; quantize fewer masked tensors, or use symmetric grids or casts for them, whose zeros tell the mask"
+    )]
+    Masks { target: &'static str, letters: u64, most: u64 },
     #[error("tensor {} is locked; unlock it or choose another", quoted(.0))]
     Locked(String),
     #[error("{} on tensor {}: {why}", quoted(scheme), quoted(tensor))]

@@ -2,6 +2,7 @@
 
 use super::pattern::{named, touchable};
 use super::{Error, Override, Pattern, Recipe, Removals, Rule, Scheme, Target, runtimes};
+use crate::formats::base64;
 use crate::kernels::layout::Geometry;
 use crate::model::groups::{CONFIG_KEY, MLX_KEY};
 use crate::model::{Format, Model, Tensor};
@@ -40,6 +41,9 @@ pub struct Plan {
     pub removals: Removals,
 }
 
+/// Letters of carried masks that a header may hold: readers of either container take 100 MB at most.
+const MOST_LETTERS: u64 = 64 << 20;
+
 /// One tensor as a plan leaves it: what sizes and listings are about.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome<'a> {
@@ -53,13 +57,15 @@ pub struct Outcome<'a> {
     pub cut: bool,
     /// Whether it zeroes something.
     pub zeroed: bool,
+    /// Whether the target has no place for it, as its reader computes it.
+    pub left_out: bool,
 }
 
 impl<'a> Outcome<'a> {
     /// A tensor that loses nothing to structured pruning.
     #[must_use]
     pub fn whole(tensor: &'a Tensor, scheme: &'a Scheme) -> Self {
-        Self { tensor, scheme, shape: &tensor.shape, cut: false, zeroed: false }
+        Self { tensor, scheme, shape: &tensor.shape, cut: false, zeroed: false, left_out: false }
     }
 
     /// Whether it is stored as it was: nothing is asked of it, or it has no elements.
@@ -108,7 +114,24 @@ impl Plan {
         if let Some(i) = { followers }.find(|&i| !plan.assignments[i].stored.holds_zero()) {
             return Err(no_zero(&model.tensors[i], &plan.assignments[i].scheme));
         }
+        plan.check_masks(model)?;
         Ok(plan)
+    }
+
+    /// Letters of the mask that an artifact carries beside a tensor's zeros.
+    #[must_use]
+    pub fn mask_letters(of: Outcome<'_>) -> usize {
+        base64::len((of.elements() as usize).div_ceil(8))
+    }
+
+    /// Refuses masks that no header can carry.
+    fn check_masks(&self, model: &Model) -> Result<(), Error> {
+        let carried = (0..model.tensors.len()).filter(|&i| self.assignments[i].stored.carries_mask());
+        let letters = carried.map(|i| Self::mask_letters(self.outcome(model, i)) as u64).sum();
+        if letters <= MOST_LETTERS {
+            return Ok(());
+        }
+        Err(Error::Masks { target: self.target.name(), letters, most: MOST_LETTERS })
     }
 
     /// Settles what the target stores of a tensor: what was asked, or with `nearest` what comes nearest.
@@ -208,6 +231,7 @@ impl Plan {
             shape: self.removals.shape(model, index),
             cut: self.removals.touches(index),
             zeroed: self.removals.zeroes(index),
+            left_out: self.target.leaves_out(model, index),
         }
     }
 }
