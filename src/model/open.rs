@@ -8,7 +8,7 @@ use crate::formats::error::{display_path, printable};
 use crate::formats::sniff::{HEAD, Kind, sniff};
 use crate::formats::source::Access;
 use crate::formats::{
-    Dtype, Entry, Error, ErrorKind, Limits, Source, Table, gguf, npy, npz, onnx, packed, pytorch, safetensors, zip,
+    Dtype, Entry, Error, ErrorKind, Limits, Source, Table, Use, gguf, npy, npz, onnx, packed, pytorch, safetensors, zip,
 };
 use crate::kernels::svd::Shelf;
 use std::borrow::Cow;
@@ -97,6 +97,10 @@ pub(super) fn packed_in_folder(
     assemble(printable(&name), origin, Format::Packed, vec![(source, table)], bytes, warnings)
 }
 
+/// The next step where nothing is known of a file but that it is none of ours.
+const ONE_OF_OURS: &str =
+    "open safetensors, GGUF, PyTorch (.pt, .pth, .bin), ONNX, NumPy (.npy, .npz) or .spk, or a folder with one of them";
+
 /// Reads the header of one file. A file that is no model is named for what it looks like, where that is known.
 pub(super) fn read_table(source: &Source, limits: &Limits) -> Result<(Format, Table), Error> {
     let head = source.read(0..source.len().min(HEAD), &mut Vec::new()).map(<[u8]>::to_vec)?;
@@ -108,6 +112,13 @@ pub(super) fn read_table(source: &Source, limits: &Limits) -> Result<(Format, Ta
         Kind::Pickle => Ok((Format::PyTorch, pytorch::read_pickle(source, limits)?)),
         Kind::Zip => read_archive(source, limits),
         Kind::Safetensors => Ok((Format::Safetensors, safetensors::read_table(source, limits)?)),
+        Kind::Unknown => match safetensors::read_table(source, limits) {
+            Err(_) if source.path().extension().is_none_or(|ending| ending != "safetensors") => {
+                let found = Cow::Borrowed("this begins like none of the files that are read");
+                Err(Error::new(source.path(), ErrorKind::Stranger { found, advice: ONE_OF_OURS }))
+            }
+            read => Ok((Format::Safetensors, read?)),
+        },
         // The first bytes of a legal header are a length, and any length may look like a stranger's magic: only a
         // file that is not safetensors either is called what it looks like.
         Kind::Stranger { found, advice } => match safetensors::read_table(source, limits) {
@@ -143,6 +154,7 @@ pub(super) fn assemble(
     let mut metadata = BTreeMap::new();
     let mut head = None;
     let mut entries: Vec<(usize, Entry)> = Vec::new();
+    let mut uses = BTreeMap::new();
     let mut sources = Vec::new();
     let mut warnings = warnings;
     for (shard, (mut source, table)) in shards.into_iter().enumerate() {
@@ -150,6 +162,7 @@ pub(super) fn assemble(
         warnings.extend(table.notes);
         source.attach(table.annex);
         head = head.or(table.gguf);
+        uses.extend(table.uses);
         entries.extend(table.tensors.into_iter().map(|entry| (shard, entry)));
         sources.push(source);
     }
@@ -167,7 +180,7 @@ pub(super) fn assemble(
     let config = if named { Config::beside(&origin).ok().flatten() } else { None };
     let (entries, note) = gather(entries, &sources, config.as_ref());
     warnings.extend(note);
-    let beside = Beside::of(&entries);
+    let beside = Beside::of(&entries, &uses);
     let mut roles = Roles::default();
     let parts: Vec<Part> = entries.iter().map(|(_, entry, _)| beside.part(entry, &mut roles)).collect();
     let tensors = entries.into_iter().zip(parts).map(|(entry, part)| tensor(entry, part, format)).collect();
@@ -269,7 +282,7 @@ const SIDE: [&str; 13] = [
 
 /// Endings of the names of codes, where those of their scales stand in their place: of safetensors, then of ONNX, as
 /// onnxruntime.quantization gives them.
-const CODES: [&str; 7] = [".weight", "_packed", ".qweight", "_quantized", "_Q2", "_Q4", "_Q8"];
+const CODES: [&str; 8] = [".weight", "_packed", ".qweight", "_quantized", "_q", "_Q2", "_Q4", "_Q8"];
 
 /// What else gives a scale away: its zero point, of an activation too.
 const PARTNERS: [&str; 4] = ["", ".weight_packed", "_zero_point", "_zero_points"];
@@ -288,24 +301,28 @@ struct Beside<'e> {
     scaled: HashSet<&'e str>,
     /// Layers with a running mean.
     averaged: HashSet<&'e str>,
+    /// What a graph says.
+    uses: &'e BTreeMap<String, Use>,
 }
 
 impl<'e> Beside<'e> {
     /// `entries` are in order of name.
-    fn of(entries: &'e [Gathered]) -> Self {
+    fn of(entries: &'e [Gathered], uses: &'e BTreeMap<String, Use>) -> Self {
         let names = || entries.iter().map(|(_, entry, _)| entry.name.as_str());
         let stems = |name: &'e str| SIDE.iter().filter_map(move |suffix| name.strip_suffix(suffix));
         let scaled = names().flat_map(stems).collect();
         let averaged = names().filter_map(|name| name.strip_suffix(".running_mean")).collect();
-        Self { entries, scaled, averaged }
+        Self { entries, scaled, averaged, uses }
     }
 
     fn part(&self, entry: &Entry, roles: &mut Roles) -> Part {
         let averaged = !self.averaged.is_empty() && self.averaged.contains(layer_of(&entry.name));
+        let role = roles.of(&entry.name, &entry.shape, averaged);
+        let used = if self.uses.is_empty() { None } else { self.uses.get(&entry.name) };
         Part {
-            role: roles.of(&entry.name, &entry.shape, averaged),
-            beside_scale: self.is_codes(entry),
-            side_of_codes: self.is_side(&entry.name),
+            role: if used == Some(&Use::Bias) { Role::Bias } else { role },
+            beside_scale: self.is_codes(entry) || used == Some(&Use::Codes) && is_narrow(entry.dtype),
+            side_of_codes: self.is_side(&entry.name) || used == Some(&Use::Side),
         }
     }
 
