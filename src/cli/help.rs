@@ -67,6 +67,16 @@ Schemes (steps joined by +, in this order, at most one of each):
   --recipe takes an exported file, too: what made it is done again, and its own
   zeros are what mask:embedded in it means.
 
+Models (MODEL):
+  .safetensors        or a folder of them in the Hugging Face layout
+  .gguf               any of the files of a split one, or a folder
+  .pt .pth .bin       PyTorch's, also TorchScript; nothing in them is run
+  .onnx               with the files beside it that hold its weights
+  .npy .npz           NumPy's
+  .spk                what --target packed has written
+  Compressed folders of compressed-tensors and MLX open as what they are; what is
+  in codes is touched under --requantize only.
+
 Targets (--target):
   packed              Spokeshave's own container, where zeros and low bits
                       become bytes; the default for a demo
