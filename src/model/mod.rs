@@ -249,6 +249,12 @@ impl Tensor {
         self.shape.len() >= 2 && self.is_touchable() && self.role.is_weight()
     }
 
+    /// Whether it is a weight matrix to look at: one that may be touched, or the codes of one with the values that they stand for.
+    #[must_use]
+    pub fn shows_weights(&self) -> bool {
+        self.shape.len() >= 2 && self.dtype.is_float() && !self.side_of_codes && self.role.is_weight()
+    }
+
     /// Why a glob or regex leaves it alone, in words; `None` for a weight matrix.
     #[must_use]
     pub fn why_left_alone(&self) -> Option<&'static str> {

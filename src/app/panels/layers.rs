@@ -440,7 +440,7 @@ fn paint_name(ui: &Ui, line: Rect, live: &Live, index: usize, pill: Option<Rect>
     if end - at.x > 16.0 {
         paint_elided(ui, at, end - at.x, &shown, size::BODY, colour);
     }
-    let matrix = live.model.tensors[index].is_weight_matrix();
+    let matrix = live.model.tensors[index].shows_weights();
     let stats = live.stats[index].as_ref().filter(|_| matrix && pill.is_none());
     if let (Some(spark), Some(histogram)) = (columns.spark, stats.and_then(|s| s.histogram.as_ref())) {
         let area = Rect::from_min_size(pos2(line.right() - spark, line.top() + 5.0), vec2(SPARK_WIDTH, 14.0));
