@@ -85,7 +85,8 @@ Targets (--target):
   gguf                llama.cpp's: its own blocks, f16 and bf16, from a GGUF file
                       or a folder of llama, mistral, qwen2 or qwen3
   compressed-tensors  a folder for vLLM and transformers: int4 and int8, fp8,
-                      mxfp4, nvfp4, mixed as you like
+                      mxfp4, nvfp4, mixed as you like; int8:row:a8 has it round
+                      activations to 8 bits too (W8A8), which no number tells of
   mlx                 a folder for mlx-lm: 2 to 6 and 8 bits in groups
 
 Numbers:

@@ -15,8 +15,15 @@ impl Target {
             Self::Gguf => nearest_in_gguf(scheme),
             Self::CompressedTensors | Self::Mlx => runtimes::nearest(self, scheme),
             Self::Safetensors | Self::Packed => {
-                let Some(Quantize::Gguf(block_type)) = scheme.quantize else { return None };
-                Some(scheme.clone().with_quantize(Some(grid_of(block_type))))
+                let instead = match scheme.quantize {
+                    Some(Quantize::Gguf(block_type)) => grid_of(block_type),
+                    // The numbers are the same; that activations are rounded too has no place in these files.
+                    Some(Quantize::Int { bits, unit, asymmetric, range, a8: true }) => {
+                        Quantize::Int { bits, unit, asymmetric, range, a8: false }
+                    }
+                    _ => return None,
+                };
+                Some(scheme.clone().with_quantize(Some(instead)))
             }
         }
     }
@@ -138,7 +145,7 @@ pub(super) fn grid_of(block_type: BlockType) -> Quantize {
         T::MXFP4 => return Quantize::Mxfp4,
         _ => (4, false),
     };
-    Quantize::Int { bits, unit: Unit::Group(32), asymmetric, range: Range::Max }
+    Quantize::Int { bits, unit: Unit::Group(32), asymmetric, range: Range::Max, a8: false }
 }
 
 /// GGUF holds casts and its own block types. A product of quantized factors has no levels of its own, so the factors go and
