@@ -170,6 +170,7 @@ pub fn export(job: &Job<'_>) -> Result<Artifact, Error> {
     let mut artifact = artifact.map_err(|error| space::told(error, out, needed))?;
     artifact.notes.extend(link);
     artifact.notes.extend(config_note(model, plan));
+    artifact.notes.extend(name_note(model, plan.target, out));
     artifact.shortage = shortage;
     Ok(artifact)
 }
@@ -179,6 +180,22 @@ fn config_note(model: &Model, plan: &Plan) -> Option<String> {
     let numbers: Vec<String> = plan.removals.config.iter().map(|(key, number)| format!("{key} {number}")).collect();
     let alone = !is_folder(model, plan.target) && matches!(model.origin, Origin::File(_)) && !numbers.is_empty();
     alone.then(|| format!("a config.json beside this file must say {}", numbers.join(", ")))
+}
+
+/// What a name promises that the artifact is not: readers go by it.
+fn name_note(model: &Model, target: Target, out: &Path) -> Option<String> {
+    const KNOWN: [&str; 9] = ["safetensors", "spk", "gguf", "onnx", "pt", "pth", "bin", "npy", "npz"];
+    let ending = out.extension()?.to_str()?.to_ascii_lowercase();
+    let shown = display_path(out);
+    match KNOWN.contains(&ending.as_str()) {
+        true if is_folder(model, target) => Some(format!(
+            "{shown} is a folder whatever its name says, as the model is one or the target needs a config"
+        )),
+        true if ending != target.extension() => {
+            Some(format!("{shown} holds {}, whatever its name says", target.name()))
+        }
+        _ => None,
+    }
 }
 
 impl Job<'_> {
