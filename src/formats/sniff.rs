@@ -92,12 +92,9 @@ pub fn sniff(head: &[u8]) -> Kind {
     if super::onnx::looks_like(head) {
         return Kind::Onnx;
     }
-    text(head).unwrap_or_else(|| match head {
-        // No header is longer than what the first four bytes of its length can say.
-        [_, _, _, _, 0, 0, 0, 0, ..] => Kind::Safetensors,
-        _ if head.len() < 8 => Kind::Safetensors,
-        _ => Kind::Unknown,
-    })
+    // No header is longer than what the first four bytes of its length can say.
+    let may_be = matches!(head, [_, _, _, _, 0, 0, 0, 0, ..]);
+    text(head).unwrap_or(if may_be { Kind::Safetensors } else { Kind::Unknown })
 }
 
 /// Whether eight bytes that can be a header's length stand before what can be its beginning. Short magics are legal
@@ -132,15 +129,18 @@ fn text(head: &[u8]) -> Option<Kind> {
     if text.starts_with('{') && text.contains("\"weight_map\"") {
         return stranger("this is the JSON index of a folder's shards", "give the folder instead");
     }
-    if text.starts_with(['{', '[']) {
-        return stranger("this is a JSON text, not a weight file", "give the file of the weights or its folder");
-    }
     let of_recipe = |line: &str| {
         let line = line.trim();
         line.starts_with("[[rule]]") || line.starts_with("[[override]]") || line.replace(' ', "") == "version=1"
     };
     if text.lines().any(of_recipe) {
         return stranger("this looks like a recipe", "give it with --recipe, and a model before it");
+    }
+    // `[package]` begins a TOML text.
+    let list = text.strip_prefix('[').map(str::trim_start);
+    let items = ['{', '[', ']', '"', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'];
+    if text.starts_with('{') || list.is_some_and(|list| list.is_empty() || list.starts_with(items)) {
+        return stranger("this is a JSON text, not a weight file", "give the file of the weights or its folder");
     }
     let begins: String = text.lines().next().unwrap_or_default().chars().take(40).collect();
     let found = format!("this is a text file that begins {}", quoted(begins.trim_end()));
@@ -164,6 +164,9 @@ mod tests {
             (b"{\"weight_map\": {", "index"),
             (b"{\n  \"a\": 1", "JSON"),
             (b"[1]", "JSON"),
+            (b"[ {", "JSON"),
+            (b"[package]\nname", "begins \"[package]\""),
+            (b"[[rule]]\nmatch", "recipe"),
             (b"lmgg\0\0\0\0", "GGML"),
             (b"\x1c\0\0\0TFL3\0", "TensorFlow Lite"),
             (b"\x28\xb5\x2f\xfd\0", "zstd"),
@@ -195,7 +198,7 @@ mod tests {
             assert_eq!(sniff(onnx), Kind::Onnx);
         }
         assert_eq!(sniff(b"\x10\0\0\0\0\0\0\0{\"a\":"), Kind::Safetensors);
-        assert_eq!(sniff(b""), Kind::Safetensors);
+        assert_eq!(sniff(b""), Kind::Unknown);
         assert_eq!(sniff(&[0xff; 64]), Kind::Unknown);
         assert_eq!(sniff(b"\x06\0\0\0\x0c\0WhisperSpec\0"), Kind::Unknown);
         assert_eq!(sniff(&[0x10, 0, 0, 0, 0, 0, 0, 0, 0xff]), Kind::Safetensors);
