@@ -76,7 +76,8 @@ pub(super) fn open_file(spec: &Path, options: &OpenOptions) -> Result<Model, Err
     }
     let stem = spec.file_stem().unwrap_or(spec.as_os_str()).to_string_lossy();
     let bytes = source.len();
-    assemble(printable(&stem), Origin::File(spec.to_path_buf()), format, vec![(source, table)], bytes, Vec::new())
+    let warnings = Vec::from_iter(folder::told_missing_parts(&[spec]));
+    assemble(printable(&stem), Origin::File(spec.to_path_buf()), format, vec![(source, table)], bytes, warnings)
 }
 
 fn demo_name(index: usize) -> Option<&'static str> {
@@ -114,7 +115,10 @@ pub(super) fn read_table(source: &Source, limits: &Limits) -> Result<(Format, Ta
         Kind::Safetensors => Ok((Format::Safetensors, safetensors::read_table(source, limits)?)),
         Kind::Unknown => match safetensors::read_table(source, limits) {
             Err(_) if source.path().extension().is_none_or(|ending| ending != "safetensors") => {
-                let found = Cow::Borrowed("this begins like none of the files that are read");
+                let empty = source.is_empty();
+                let found =
+                    if empty { "this file is empty" } else { "this begins like none of the files that are read" };
+                let found = Cow::Borrowed(found);
                 Err(Error::new(source.path(), ErrorKind::Stranger { found, advice: ONE_OF_OURS }))
             }
             read => Ok((Format::Safetensors, read?)),
@@ -264,7 +268,7 @@ impl Roles {
 }
 
 /// Suffixes of the scales and zero points that quantizers write beside their codes.
-const SIDE: [&str; 13] = [
+const SIDE: [&str; 20] = [
     "_scale",
     "_scale_inv",
     "_scale_2",
@@ -278,11 +282,20 @@ const SIDE: [&str; 13] = [
     ".qzeros",
     ".biases",
     "_global_scale",
+    // Half-Quadratic Quantization, AQLM, Nunchaku, ComfyUI's FP8, bitsandbytes.
+    ".zero",
+    ".codebooks",
+    ".wscales",
+    ".scale_weight",
+    ".scale_input",
+    ".absmax",
+    ".nested_absmax",
 ];
 
 /// Endings of the names of codes, where those of their scales stand in their place: of safetensors, then of ONNX, as
-/// onnxruntime.quantization gives them.
-const CODES: [&str; 8] = [".weight", "_packed", ".qweight", "_quantized", "_q", "_Q2", "_Q4", "_Q8"];
+/// onnxruntime.quantization gives them, then of optimum-quanto, torchao, Half-Quadratic Quantization and AQLM.
+const CODES: [&str; 12] =
+    [".weight", "_packed", ".qweight", "_quantized", "_q", "_Q2", "_Q4", "_Q8", "_data", "_qdata", ".W_q", ".codes"];
 
 /// What else gives a scale away: its zero point, of an activation too.
 const PARTNERS: [&str; 4] = ["", ".weight_packed", "_zero_point", "_zero_points"];
@@ -331,14 +344,14 @@ impl<'e> Beside<'e> {
         self.entries.get(at).map(|(_, entry, _)| entry.dtype)
     }
 
-    /// Whether a tensor is somebody's codes: `X.weight`, `X.weight_packed`, `X.qweight`, `X_quantized` or `X_Q4` in at most 8 bits
+    /// Whether a tensor is somebody's codes: `X.weight`, `X.weight_packed`, `X.qweight`, `X_quantized` and their kin in at most 8 bits
     /// or integers, with `X.weight_scale`, `X.scales`, `X_scale`, … standing beside.
     fn is_codes(&self, entry: &Entry) -> bool {
         let name = entry.name.as_str();
-        let base = || CODES.iter().find_map(|end| name.strip_suffix(end));
+        let mut bases = CODES.iter().filter_map(|end| name.strip_suffix(end));
         !self.scaled.is_empty()
             && is_narrow(entry.dtype)
-            && (self.scaled.contains(name) || base().is_some_and(|base| self.scaled.contains(base)))
+            && (self.scaled.contains(name) || bases.any(|base| self.scaled.contains(base)))
     }
 
     /// Whether a tensor is a scale or zero point beside such codes.
