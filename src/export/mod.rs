@@ -256,8 +256,8 @@ impl Job<'_> {
             let planned = estimate.bytes.unwrap_or_default();
             return Err(mismatch("(all)".into(), format!("{planned} bytes were planned, {} written", written.bytes)));
         }
-        let told = assembled::joined_scales(&written)?;
-        Ok((verification, told.into_iter().collect()))
+        let told = [assembled::joined_scales(&written)?, assembled::read_as_bf16(self.model, self.plan)];
+        Ok((verification, told.into_iter().flatten().collect()))
     }
 
     /// The first tensor of which the recipe inside what was written would make something else than the plan does: whoever verifies

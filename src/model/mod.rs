@@ -199,9 +199,10 @@ impl Tensor {
     /// What its file calls the type of its elements: GGML's block type, what a runtime's codes are, or the dtype.
     #[must_use]
     pub fn type_name(&self) -> Cow<'static, str> {
-        match self.assembly() {
-            Some(assembly) => assembly.to_string().into(),
-            None => self.block_type.map_or(self.dtype.name(), BlockType::name).into(),
+        match (self.assembly(), &self.coding) {
+            (Some(assembly), _) => assembly.to_string().into(),
+            (None, Some(coding)) if self.is_coded() => coding.scheme.clone().into(),
+            _ => self.block_type.map_or(self.dtype.name(), BlockType::name).into(),
         }
     }
 

@@ -36,8 +36,8 @@ pub enum Error {
         quoted(by)
     )]
     LockedFollower { tensor: String, by: String, scheme: String },
-    #[error("this model is not converted to GGUF here: {why}; {}", crate::model::conversion::ROAD)]
-    NotConverted { why: String },
+    #[error("this model is not converted to GGUF here: {why}; {road}")]
+    NotConverted { why: String, road: &'static str },
     #[error("target {target}: {why}; {instead}")]
     Source { target: &'static str, why: String, instead: String },
     #[error("{what} is not built yet; {instead}")]

@@ -4,8 +4,9 @@ use super::pattern::{named, touchable};
 use super::{Error, Override, Pattern, Recipe, Removals, Rule, Scheme, Target, runtimes};
 use crate::formats::base64;
 use crate::kernels::layout::Geometry;
+use crate::model::conversion::ROAD;
 use crate::model::groups::{CONFIG_KEY, MLX_KEY};
-use crate::model::{Format, Model, Tensor};
+use crate::model::{Format, Model, Origin, Tensor};
 use std::collections::BTreeMap;
 
 /// The line of a recipe that decided a tensor's scheme.
@@ -242,13 +243,27 @@ fn no_zero(tensor: &Tensor, scheme: &Scheme) -> Error {
     Error::NoZero { tensor: tensor.name.clone(), scheme: scheme.to_string(), instead }
 }
 
+/// The next step for a model that is not converted to GGUF.
+fn road_to_gguf(model: &Model) -> &'static str {
+    match (&model.origin, model.format) {
+        (_, Format::Onnx | Format::Npy | Format::Npz) => "open the folder of the model that it was made from",
+        (Origin::Folder(_), Format::Safetensors | Format::Packed)
+            if model.tensors.iter().any(|tensor| tensor.is_coded() && tensor.dtype.is_float()) =>
+        {
+            "export it with --target safetensors first, and convert that folder"
+        }
+        _ => ROAD,
+    }
+}
+
 /// Refuses a target that needs a source of another kind, with what to do.
 fn check_source(model: &Model, target: Target) -> Result<(), Error> {
     let refuse = |why: &str, instead: &str| {
         Err(Error::Source { target: target.name(), why: why.to_owned(), instead: instead.to_owned() })
     };
     if target == Target::Gguf && model.format != Format::Gguf {
-        return model.conversion().map(drop).map_err(|why| Error::NotConverted { why: why.to_owned() });
+        let refused = |why: &str| Error::NotConverted { why: why.to_owned(), road: road_to_gguf(model) };
+        return model.conversion().map(drop).map_err(refused);
     }
     if !target.is_folder() {
         return Ok(());

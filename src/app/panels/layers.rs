@@ -451,6 +451,12 @@ fn paint_name(ui: &Ui, line: Rect, live: &Live, index: usize, pill: Option<Rect>
     }
 }
 
+/// The name of a type as far as a column has room: of a scheme the word of its last step.
+fn short_type(name: &str) -> String {
+    let step = name.rsplit('+').next().unwrap_or(name);
+    step.split([':', ' ']).next().unwrap_or(step).to_lowercase()
+}
+
 /// Words in the room there is; what is too long ends in an ellipsis.
 pub(super) fn paint_elided(ui: &Ui, at: egui::Pos2, width: f32, text: &str, size: f32, colour: Color32) {
     let format = theme::text_format(size, weight::TEXT, colour);
@@ -473,7 +479,7 @@ fn paint_numbers(ui: &Ui, line: Rect, live: &Live, view: &View, [bits, kept]: [C
     };
     let columns = Columns::of(line.width());
     if !dials::paint_typed(ui, bits, right - columns.bits, view, t) {
-        let text = scheme.bits().map_or_else(|| tensor.type_name().to_lowercase(), |bits| format!("{bits} b"));
+        let text = scheme.bits().map_or_else(|| short_type(&tensor.type_name()), |bits| format!("{bits} b"));
         put(columns.bits, text, if scheme.bits().is_some() { t.text1 } else { dim });
     }
     if !dials::paint_typed(ui, kept, right - columns.kept, view, t) {
