@@ -130,7 +130,7 @@ pub(super) fn find_masks(
 fn fitting(of: Outcome<'_>, file: &str, model: Arc<Model>, place: Option<&Place>) -> Result<Mask, Error> {
     let tensor = of.tensor;
     let (name, shown) = (printable(&tensor.name), printable(file));
-    let by_name = model.find(&tensor.name).map(|index| (index, None));
+    let by_name = model.counterpart(tensor).map(|index| (index, None));
     let found = by_name.or_else(|| place.and_then(|place| Some((model.find(&place.name)?, place.interleaved))));
     let Some((index, head)) = found else { return Err(Error::MaskMissing { tensor: name, file: shown }) };
     let found = &model.tensors[index];
@@ -146,7 +146,7 @@ fn fitting(of: Outcome<'_>, file: &str, model: Arc<Model>, place: Option<&Place>
     if found.dtype.bytes() == 0 {
         return Err(Error::MaskDtype { tensor: name, file: shown, found: found.dtype });
     }
-    let Some(text) = model.carried_mask(&tensor.name) else {
+    let Some(text) = tensor.names().find_map(|name| model.carried_mask(name)) else {
         let of_rest = found.shape == of.shape;
         return Ok(Mask(Zeros::Of { model, index, of_rest, head }));
     };

@@ -8,6 +8,7 @@ use crate::kernels::error::{ErrorSums, error_sums};
 use crate::kernels::masks::{MaskCounts, mask_counts, zero_counts};
 use crate::model::{Model, Scratch, Tensor};
 use rayon::prelude::*;
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// One tensor that both models have.
@@ -100,18 +101,33 @@ impl Comparison {
 /// # Errors
 /// When one cannot be read, or the work is cancelled.
 pub fn compare(a: &Model, b: &Model, control: &Control) -> Result<Comparison, Error> {
-    let pairs: Vec<(&Tensor, &Tensor)> =
-        a.tensors.iter().filter_map(|t| b.find(&t.name).map(|i| (t, &b.tensors[i]))).collect();
-    control.expect(pairs.iter().map(|(t, _)| t.bytes()).sum());
-    let all = || pairs.par_iter().map(|(t, u)| compare_tensors(a, t, b, u, control)).collect::<Result<Vec<_>, Error>>();
+    let pairs = pairs(a, b);
+    control.expect(pairs.iter().map(|(_, t, _)| t.bytes()).sum());
+    let one = |&(name, t, u): &(&str, _, _)| {
+        let compared = compare_tensors(a, t, b, u, control)?;
+        Ok(TensorComparison { name: name.to_owned(), ..compared })
+    };
+    let all = || pairs.par_iter().map(one).collect::<Result<Vec<_>, Error>>();
     let tensors = a.steadily(|| b.steadily(all))?;
     Ok(Comparison { tensors, only_a: only_in(a, b), only_b: only_in(b, a) })
+}
+
+/// The tensors of both models, in order of the name that each pair goes by: every tensor of A with its counterpart, and of B those that A
+/// has under another name only, where it ties what B keeps apart.
+fn pairs<'a>(a: &'a Model, b: &'a Model) -> Vec<(&'a str, &'a Tensor, &'a Tensor)> {
+    let of_a = a.tensors.iter().filter_map(|t| Some((t.name.as_str(), t, &b.tensors[b.counterpart(t)?])));
+    let mut pairs: Vec<_> = of_a.collect();
+    let met: HashSet<&str> = pairs.iter().map(|(_, _, u)| u.name.as_str()).collect();
+    let others = b.tensors.iter().filter(|u| !met.contains(u.name.as_str()));
+    pairs.extend(others.filter_map(|u| Some((u.name.as_str(), &a.tensors[a.counterpart(u)?], u))));
+    pairs.sort_unstable_by_key(|&(name, ..)| name);
+    pairs
 }
 
 /// Names of tensors that one model has and another has not, bytewise.
 #[must_use]
 pub fn only_in(one: &Model, other: &Model) -> Vec<String> {
-    let only = one.tensors.iter().filter(|tensor| other.find(&tensor.name).is_none());
+    let only = one.tensors.iter().filter(|tensor| other.counterpart(tensor).is_none());
     only.map(|tensor| tensor.name.clone()).collect()
 }
 

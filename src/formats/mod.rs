@@ -72,6 +72,8 @@ pub struct Table {
     pub onnx: Option<Box<onnx::Head>>,
     /// What tensors with a place behind the file's end are made of.
     pub annex: annex::Annex,
+    /// Names beside those of the tensors: each with the tensor that it is another name of.
+    pub aliases: BTreeMap<String, String>,
     /// What was left alone or is shared, a sentence each.
     pub notes: Vec<String>,
 }

@@ -322,7 +322,7 @@ impl Live {
         let ours = &self.model.tensors;
         self.beside.checkpoint = Some(Checkpoint {
             only_there: only_in(&model, &self.model),
-            counterparts: ours.iter().map(|tensor| model.find(&tensor.name)).collect(),
+            counterparts: ours.iter().map(|tensor| model.counterpart(tensor)).collect(),
             sources: vec![None; ours.len()],
             latest: vec![Latest::default(); ours.len()],
             kept: HashMap::new(),
