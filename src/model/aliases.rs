@@ -32,7 +32,7 @@ pub(super) fn prefer_embeddings(aliases: &mut Aliases, entries: &mut [(usize, En
     for (alias, own) in &*aliases {
         others.entry(own).or_default().push(alias);
     }
-    let mut renamed: HashMap<String, String> = HashMap::new();
+    let mut renamed = Aliases::new();
     for (_, entry) in &mut *entries {
         let better = others.get(entry.name.as_str()).filter(|_| !is_embedding(&entry.name, entry));
         if let Some(&better) = better.and_then(|others| others.iter().find(|other| is_embedding(other, entry))) {

@@ -352,7 +352,7 @@ const fn format_of(assembly: Assembly) -> &'static str {
     match assembly {
         Assembly::Packed { .. } | Assembly::Affine { .. } => "pack-quantized",
         Assembly::Bytes { .. } => "int-quantized",
-        Assembly::Fp8 { .. } => "float-quantized",
+        Assembly::Fp8 { .. } | Assembly::Fp8Blocks { .. } => "float-quantized",
         Assembly::Mxfp4 => "mxfp4-pack-quantized",
         Assembly::Nvfp4 => "nvfp4-pack-quantized",
     }
@@ -360,14 +360,17 @@ const fn format_of(assembly: Assembly) -> &'static str {
 
 /// A group of layers of one form. Its reader refuses keys that it does not know.
 fn group_of(assembly: Assembly) -> Value {
-    let float = matches!(assembly, Assembly::Fp8 { .. } | Assembly::Mxfp4 | Assembly::Nvfp4);
-    let kind = if float { "float" } else { "int" };
+    let kind = if assembly.is_float() { "float" } else { "int" };
     let mut weights = Map::new();
     weights.insert("num_bits".into(), assembly.bits().into());
     weights.insert("type".into(), kind.into());
     weights.insert("symmetric".into(), true.into());
     weights.insert("dynamic".into(), false.into());
     let strategy = match assembly.unit() {
+        Unit::Group(_) if let Assembly::Fp8Blocks { block, .. } = assembly => {
+            weights.insert("block_structure".into(), block.to_vec().into());
+            "block"
+        }
         Unit::Tensor => "tensor",
         Unit::Row => "channel",
         Unit::Group(size) => {
@@ -380,9 +383,16 @@ fn group_of(assembly: Assembly) -> Value {
         weights.insert("scale_dtype".into(), "torch.uint8".into());
         weights.insert("zp_dtype".into(), "torch.uint8".into());
     }
-    // What is served in 8 bits multiplies in them: activations are rounded as they come, token by token.
-    let activations = matches!(assembly, Assembly::Fp8 { .. } | Assembly::Bytes { .. })
-        .then(|| json!({"num_bits": 8, "type": kind, "symmetric": true, "strategy": "token", "dynamic": true}));
+    // What is served in 8 bits multiplies in them: activations are rounded as they come, token by token or in groups as wide as a block.
+    let activations = match assembly {
+        Assembly::Fp8 { .. } | Assembly::Bytes { .. } => {
+            json!({"num_bits": 8, "type": kind, "symmetric": true, "strategy": "token", "dynamic": true})
+        }
+        Assembly::Fp8Blocks { block: [_, width], .. } => {
+            json!({"num_bits": 8, "type": kind, "symmetric": true, "strategy": "group", "group_size": width, "dynamic": true})
+        }
+        _ => Value::Null,
+    };
     json!({
         "weights": weights,
         "input_activations": activations,
