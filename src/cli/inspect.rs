@@ -42,6 +42,9 @@ struct Document<'a, T> {
 #[derive(Serialize)]
 struct Line<'a> {
     name: &'a str,
+    /// Other names of the same tensor, where a file ties them.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    also: &'a [String],
     dtype: Cow<'a, str>,
     shape: &'a [usize],
     parameters: usize,
@@ -78,6 +81,7 @@ fn line<'a>(tensor: &'a Tensor, stats: Option<&TensorStats>) -> Line<'a> {
     let moments = stats.map(|s| &s.moments);
     Line {
         name: &tensor.name,
+        also: &tensor.also,
         dtype: tensor.type_name(),
         shape: &tensor.shape,
         parameters: tensor.elements(),
@@ -113,6 +117,9 @@ fn table<'a>(path: &'a Path, model: &'a Model, stats: &'a [Option<TensorStats>])
             .iter()
             .flat_map(|head| &head.pairs.0)
             .try_for_each(|pair| writeln!(f, "  {} = {}", printable(&pair.key), printable(&pair.value.to_string())))?;
+        model.tensors.iter().flat_map(|tensor| tensor.also.iter().map(move |also| (also, tensor))).try_for_each(
+            |(also, tensor)| writeln!(f, "{}: the same tensor as {}", printable(also), printable(&tensor.name)),
+        )?;
         model.tensors.iter().zip(stats).try_for_each(|(tensor, stats)| stranger(f, tensor, stats.as_ref()))
     })
 }

@@ -125,7 +125,7 @@ fn fitting(of: Outcome<'_>, file: &str, model: Arc<Model>, there: Option<Counter
     if found.dtype.bytes() == 0 {
         return Err(Error::MaskDtype { tensor: name, file: shown, found: found.dtype });
     }
-    let Some(text) = model.carried_mask(&tensor.name) else {
+    let Some(text) = tensor.names().find_map(|name| model.carried_mask(name)) else {
         let of_rest = found.shape == of.shape;
         return Ok(Mask(Zeros::Of { model, there, of_rest }));
     };

@@ -102,22 +102,41 @@ impl Comparison {
 /// When one cannot be read, or the work is cancelled.
 pub fn compare(a: &Model, b: &Model, control: &Control) -> Result<Comparison, Error> {
     let there = counterparts(a, b);
-    let pairs: Vec<(&Tensor, Beside<'_>)> =
-        a.tensors.iter().zip(&there).filter_map(|(t, there)| Some((t, (*there)?.of(b)))).collect();
-    control.expect(pairs.iter().map(|(t, _)| t.bytes()).sum());
-    let all = || pairs.par_iter().map(|&(t, u)| compare_tensors(a, t, u, control)).collect::<Result<Vec<_>, Error>>();
+    let pairs = pairs(a, b, &there);
+    control.expect(pairs.iter().map(|(_, t, _)| t.bytes()).sum());
+    let one = |&(name, t, u): &(&str, _, _)| {
+        let compared = compare_tensors(a, t, u, control)?;
+        Ok(TensorComparison { name: name.to_owned(), ..compared })
+    };
+    let all = || pairs.par_iter().map(one).collect::<Result<Vec<_>, Error>>();
     let tensors = a.steadily(|| b.steadily(all))?;
     let alone = a.tensors.iter().zip(&there).filter(|(_, there)| there.is_none());
     let only_a = alone.map(|(tensor, _)| tensor.name.clone()).collect();
-    Ok(Comparison { tensors, only_a, only_b: only_there(b, &there) })
+    Ok(Comparison { tensors, only_a, only_b: only_there(a, b, &there) })
 }
 
-/// Names of tensors of a model that are nobody's counterparts, bytewise.
+/// The tensors of both models, in order of the name that each pair goes by: every tensor of A with its counterpart, and of B those that A
+/// has under another name only, where it ties what B keeps apart.
+fn pairs<'a>(a: &'a Model, b: &'a Model, there: &[Option<Counterpart>]) -> Vec<(&'a str, &'a Tensor, Beside<'a>)> {
+    let of_a = a.tensors.iter().zip(there).filter_map(|(t, there)| Some((t.name.as_str(), t, (*there)?.of(b))));
+    let mut pairs: Vec<_> = of_a.collect();
+    let beside = |u| Beside { model: b, tensor: u, order: RowOrder::Same };
+    pairs.extend(unmet(b, there).filter_map(|u| Some((u.name.as_str(), &a.tensors[a.counterpart(u)?], beside(u)))));
+    pairs.sort_unstable_by_key(|&(name, ..)| name);
+    pairs
+}
+
+/// Tensors of a model that are nobody's counterparts, bytewise by name.
+fn unmet<'a>(there: &'a Model, counterparts: &[Option<Counterpart>]) -> impl Iterator<Item = &'a Tensor> {
+    let met: HashSet<usize> = counterparts.iter().flatten().map(|counterpart| counterpart.index).collect();
+    there.tensors.iter().enumerate().filter(move |(index, _)| !met.contains(index)).map(|(_, tensor)| tensor)
+}
+
+/// Names of tensors of a model `there` that one `here` has under no name, bytewise.
 #[must_use]
-pub fn only_there(model: &Model, counterparts: &[Option<Counterpart>]) -> Vec<String> {
-    let found: HashSet<usize> = counterparts.iter().flatten().map(|counterpart| counterpart.index).collect();
-    let only = model.tensors.iter().enumerate().filter(|(index, _)| !found.contains(index));
-    only.map(|(_, tensor)| tensor.name.clone()).collect()
+pub fn only_there(here: &Model, there: &Model, counterparts: &[Option<Counterpart>]) -> Vec<String> {
+    let only = unmet(there, counterparts).filter(|tensor| here.counterpart(tensor).is_none());
+    only.map(|tensor| tensor.name.clone()).collect()
 }
 
 /// How two tensors of one shape can be compared.

@@ -35,5 +35,5 @@ fn stored_of(model: &Model, plan: &Plan, tensor: usize) -> Vec<Stored> {
         let listing = Listing { name: part.name(module), dtype: part.dtype, shape: part.shape.clone() };
         Stored { tensor, part: Some(part), listing }
     };
-    assembly.parts(of.tensor.dtype, of.geometry()).into_iter().map(one).collect()
+    assembly.parts(of.tensor.dtype, of.shape).into_iter().map(one).collect()
 }

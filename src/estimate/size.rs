@@ -162,7 +162,7 @@ pub fn stored(of: Outcome<'_>, target: Target, packing: Option<&Packing>) -> Siz
 /// Bytes of a weight in a runtime's layout. Its shape is told beside the codes, and counts with them.
 fn assembled(assembly: Assembly, of: Outcome<'_>) -> Sizes {
     let mut sizes = Sizes::default();
-    for part in assembly.parts(of.tensor.dtype, of.geometry()) {
+    for part in assembly.parts(of.tensor.dtype, of.shape) {
         let place = match part.holds {
             Holds::Codes | Holds::Shape => &mut sizes.values,
             Holds::Scales | Holds::Global => &mut sizes.scales,

@@ -46,8 +46,8 @@ pub struct ModelEstimate {
     pub tensors: Vec<TensorEstimate>,
 }
 
-/// The metadata that a file of an artifact carries: the source's own text, `format` for readers that want it, the recipe, and
-/// those masks of its `tensors` that its zeros do not tell, as `mask` spells them.
+/// The metadata that a file of an artifact carries: the source's own text, `format` for readers that want it, the recipe, those masks
+/// of its `tensors` that its zeros do not tell, as `mask` spells them, and the other names of those `tensors`.
 #[must_use]
 pub fn artifact_metadata(
     model: &Model,
@@ -65,6 +65,12 @@ pub fn artifact_metadata(
     }
     metadata.insert(RECIPE_KEY.into(), file::print(&recipe.canonical(model, plan)));
     metadata.extend(carrying(plan, tensors).map(|i| (mask_key(&model.tensors[i].name), mask(i))));
+    // As `safetensors.torch.save_model` does it: the file has one of the names, and text that is there already stays.
+    for tensor in tensors.iter().map(|&i| &model.tensors[i]) {
+        for alias in &tensor.also {
+            metadata.entry(alias.clone()).or_insert_with(|| tensor.name.clone());
+        }
+    }
     metadata
 }
 

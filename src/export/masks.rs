@@ -221,7 +221,7 @@ fn check_same_network(model: &Model, original: &Model) -> Result<(), Error> {
     let path = original.shards.first().map_or_else(String::new, |shard| display_path(shard.path()));
     for tensor in &model.tensors {
         let name = printable(&tensor.name);
-        let what = match original.find(&tensor.name).map(|i| &original.tensors[i].shape) {
+        let what = match original.counterpart(tensor).map(|i| &original.tensors[i].shape) {
             None => format!("tensor {name:?} is missing"),
             Some(shape) if *shape != tensor.shape => {
                 format!("tensor {name:?} has shape {shape:?}, and {:?} in the pruned model", tensor.shape)

@@ -5,17 +5,22 @@
 //! pack-quantized   M.weight_packed I32 [out, ⌈in·b/32⌉]   M.weight_scale [out, units]   M.weight_shape I64 [2]
 //! int-quantized    M.weight I8 [out, in]                  M.weight_scale [out, 1]
 //! float-quantized  M.weight F8_E4M3 [out, in]             M.weight_scale [out, 1]
+//!  in blocks       M.weight F8_E4M3 [out, in]             M.weight_scale [⌈out/h⌉, ⌈in/w⌉]
+//! fp8              M.weight F8_E4M3 [out, in]             M.weight_scale_inv [⌈out/h⌉, ⌈in/w⌉]
 //! mxfp4-pack-…     M.weight_packed U8 [out, in/2]         M.weight_scale U8 [out, in/32]
 //! nvfp4-pack-…     M.weight_packed U8 [out, in/2]         M.weight_scale F8_E4M3 [out, in/16]   M.weight_global_scale F32 [1]
 //! MLX affine       M.weight U32 [out, in·b/32]            M.scales [out, in/g]   M.biases [out, in/g]
 //! ```
+//!
+//! What is called fp8 is transformers' own (`quant_method: "fp8"`), as DeepSeek-V3 and Qwen3 are released. MLX stacks the same matrix of
+//! all experts: its parts then have the number of experts before their rows.
 //!
 //! Codes of b bits lie in each row as one little-endian stream: element i in bits i·b … i·b + b − 1, as compressed-tensors
 //! packs since 0.18 and MLX always did. Those of pack-quantized are signed, plus 2^(b−1); 4-bit floats are the even column in the low half
 //! of a byte. Scales, and what is nowhere given a dtype, are of the tensor's own.
 
 use super::Dtype;
-use crate::kernels::layout::{Geometry, Unit};
+use crate::kernels::layout::Unit;
 
 /// How a weight is put together from several tensors of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +42,13 @@ pub enum Assembly {
         /// Which elements share a scale.
         unit: Unit,
     },
+    /// E4M3 patterns with a scale for each block of rows and columns; those at the edges may be smaller.
+    Fp8Blocks {
+        /// Rows and columns of a block.
+        block: [usize; 2],
+        /// Whose it is.
+        of: BlocksOf,
+    },
     /// compressed-tensors' mxfp4-pack-quantized.
     Mxfp4,
     /// compressed-tensors' nvfp4-pack-quantized.
@@ -48,6 +60,15 @@ pub enum Assembly {
         /// Elements of a row that share a scale and a bias: 32, 64 or 128.
         group: usize,
     },
+}
+
+/// Whose blocks of FP8 they are: they differ in the name of the scales alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BlocksOf {
+    /// compressed-tensors' float-quantized, strategy block.
+    CompressedTensors,
+    /// transformers' fp8.
+    Transformers,
 }
 
 /// What one of the tensors holds.
@@ -105,12 +126,12 @@ impl Assembly {
     pub const fn bits(self) -> u32 {
         match self {
             Self::Packed { bits, .. } | Self::Affine { bits, .. } => bits,
-            Self::Bytes { .. } | Self::Fp8 { .. } => 8,
+            Self::Bytes { .. } | Self::Fp8 { .. } | Self::Fp8Blocks { .. } => 8,
             Self::Mxfp4 | Self::Nvfp4 => 4,
         }
     }
 
-    /// Which elements share a scale.
+    /// Which elements of a row share a scale.
     #[must_use]
     pub const fn unit(self) -> Unit {
         match self {
@@ -118,13 +139,38 @@ impl Assembly {
             Self::Mxfp4 => Unit::Group(32),
             Self::Nvfp4 => Unit::Group(16),
             Self::Affine { group, .. } => Unit::Group(group),
+            Self::Fp8Blocks { block: [_, width], .. } => Unit::Group(width),
         }
     }
 
-    /// Whether compressed-tensors reads it; else MLX does.
+    /// Neighbouring rows that share their scales.
+    #[must_use]
+    pub const fn rows_in_unit(self) -> usize {
+        match self {
+            Self::Fp8Blocks { block: [height, _], .. } if height > 0 => height,
+            _ => 1,
+        }
+    }
+
+    /// Whether compressed-tensors reads it, under its own names of the parts; else MLX does.
     #[must_use]
     pub const fn is_of_compressed_tensors(self) -> bool {
         !matches!(self, Self::Affine { .. })
+    }
+
+    /// The same codes and scales under the names of compressed-tensors.
+    #[must_use]
+    pub const fn in_compressed_tensors(self) -> Self {
+        match self {
+            Self::Fp8Blocks { block, .. } => Self::Fp8Blocks { block, of: BlocksOf::CompressedTensors },
+            other => other,
+        }
+    }
+
+    /// Whether its codes are floats of few bits; else they are integers.
+    #[must_use]
+    pub const fn is_float(self) -> bool {
+        matches!(self, Self::Fp8 { .. } | Self::Fp8Blocks { .. } | Self::Mxfp4 | Self::Nvfp4)
     }
 
     /// Whether values are numbers of F32 whatever the network computes in: their scales are of no float dtype of their own.
@@ -149,14 +195,22 @@ impl Assembly {
         if let Unit::Group(size) = self.unit() { cols.div_ceil(size.max(1)) } else { 1 }
     }
 
-    /// The tensors of a weight of this dtype with these rows and columns, its codes first.
+    /// The tensors of a weight of this dtype and shape, its codes first. Rows are those of the last dimension.
     #[must_use]
-    pub fn parts(self, dtype: Dtype, Geometry { rows, cols }: Geometry) -> Vec<Part> {
-        let units = [rows, self.units_in_row(cols)];
+    pub fn parts(self, dtype: Dtype, shape: &[usize]) -> Vec<Part> {
+        let (&cols, lead) = shape.split_last().unwrap_or((&1, &[]));
+        let with = |last: usize| [lead, &[last]].concat();
+        let units = match self {
+            Self::Fp8Blocks { .. } => {
+                let rows = lead.iter().product::<usize>();
+                vec![rows.div_ceil(self.rows_in_unit()), self.units_in_row(cols)]
+            }
+            _ => with(self.units_in_row(cols)),
+        };
         let scales = if self.unit() == Unit::Tensor { &[1][..] } else { &units };
         let scale = |dtype| Part::new(Holds::Scales, "weight_scale", dtype, scales);
         let codes = |dtype: Dtype, suffix| {
-            Part::new(Holds::Codes, suffix, dtype, &[rows, self.row_bytes(cols) / dtype.bytes().max(1)])
+            Part::new(Holds::Codes, suffix, dtype, &with(self.row_bytes(cols) / dtype.bytes().max(1)))
         };
         match self {
             Self::Packed { .. } => {
@@ -165,6 +219,13 @@ impl Assembly {
             }
             Self::Bytes { .. } => vec![codes(Dtype::I8, "weight"), scale(dtype)],
             Self::Fp8 { .. } => vec![codes(Dtype::F8_E4M3, "weight"), scale(dtype)],
+            Self::Fp8Blocks { of, .. } => {
+                let suffix = match of {
+                    BlocksOf::CompressedTensors => "weight_scale",
+                    BlocksOf::Transformers => "weight_scale_inv",
+                };
+                vec![codes(Dtype::F8_E4M3, "weight"), Part::new(Holds::Scales, suffix, dtype, &units)]
+            }
             Self::Mxfp4 => vec![codes(Dtype::U8, "weight_packed"), scale(Dtype::U8)],
             Self::Nvfp4 => {
                 let global = Part::new(Holds::Global, "weight_global_scale", Dtype::F32, &[1]);
@@ -201,6 +262,7 @@ impl std::fmt::Display for Assembly {
             Self::Packed { bits, unit: of } => write!(f, "int{bits}{}", unit(of)),
             Self::Bytes { unit: of } => write!(f, "int8{}", unit(of)),
             Self::Fp8 { unit: of } => write!(f, "fp8_e4m3{}", unit(of)),
+            Self::Fp8Blocks { block: [height, width], .. } => write!(f, "fp8_e4m3:{height}x{width}"),
             Self::Mxfp4 => f.write_str("mxfp4"),
             Self::Nvfp4 => f.write_str("nvfp4"),
             Self::Affine { bits, group } => write!(f, "int{bits}:g{group} affine"),
@@ -214,10 +276,9 @@ mod tests {
 
     #[test]
     fn parts_are_those_that_the_readers_ask_for() {
-        let geometry = Geometry { rows: 3, cols: 64 };
         let shown = |assembly: Assembly, dtype| -> Vec<String> {
             let one = |p: Part| format!("{} {} {:?} {}", p.name("M"), p.dtype, p.shape, p.bytes());
-            assembly.parts(dtype, geometry).into_iter().map(one).collect()
+            assembly.parts(dtype, &[3, 64]).into_iter().map(one).collect()
         };
         assert_eq!(
             shown(Assembly::Packed { bits: 4, unit: Unit::Group(32) }, Dtype::BF16),
@@ -240,6 +301,15 @@ mod tests {
             shown(Assembly::Affine { bits: 3, group: 32 }, Dtype::F16),
             ["M.weight U32 [3, 6] 72", "M.scales F16 [3, 2] 12", "M.biases F16 [3, 2] 12"]
         );
+        let blocks = |of| shown(Assembly::Fp8Blocks { block: [2, 48], of }, Dtype::F32);
+        assert_eq!(
+            blocks(BlocksOf::Transformers),
+            ["M.weight F8_E4M3 [3, 64] 192", "M.weight_scale_inv F32 [2, 2] 16"]
+        );
+        assert_eq!(blocks(BlocksOf::CompressedTensors)[1], "M.weight_scale F32 [2, 2] 16");
+        let experts = Assembly::Affine { bits: 4, group: 32 }.parts(Dtype::F16, &[5, 3, 64]);
+        let shapes: Vec<&[usize]> = experts.iter().map(|part| &part.shape[..]).collect();
+        assert_eq!(shapes, [&[5, 3, 8][..], &[5, 3, 2], &[5, 3, 2]]);
         // Rows that are no whole words are filled up to one.
         let row = Assembly::Packed { bits: 4, unit: Unit::Row };
         assert_eq!([1, 8, 9, 784].map(|cols| row.row_bytes(cols)), [4, 4, 8, 392]);

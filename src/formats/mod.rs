@@ -74,6 +74,8 @@ pub struct Table {
     pub annex: annex::Annex,
     /// What a graph in the file uses tensors for, by name.
     pub uses: BTreeMap<String, Use>,
+    /// Names beside those of the tensors: each with the tensor that it is another name of.
+    pub aliases: BTreeMap<String, String>,
     /// What was left alone or is shared, a sentence each.
     pub notes: Vec<String>,
 }

@@ -17,7 +17,7 @@ const CLOSE: usize = 8;
 const PIECE: usize = 1 << 16;
 
 /// How an array lies in its storage.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Strided {
     /// Dimensions, outermost first; empty for a scalar.
     pub shape: Vec<usize>,

@@ -157,6 +157,9 @@ impl Model {
     ) -> Result<Vec<Step>, Error> {
         let (assembly, cols) = (assembled.assembly, tensor.geometry().cols);
         let in_row = assembly.units_in_row(cols);
+        if matches!(assembly, Assembly::Fp8Blocks { .. }) {
+            return self.steps_of_blocks(tensor, assembled, rows, columns, scratch);
+        }
         let units = match assembly.unit() {
             Unit::Tensor => 0..1,
             Unit::Row => rows,
@@ -197,6 +200,29 @@ impl Model {
             _ => floats(&side(Holds::Scales, tensor.dtype)?).into_iter().map(plain).collect(),
         })
     }
+
+    /// The same where neighbouring rows share their scales: those of a row are told again for each.
+    fn steps_of_blocks(
+        &self,
+        tensor: &Tensor,
+        assembled: &Assembled,
+        rows: Range<usize>,
+        columns: Range<usize>,
+        scratch: &mut Scratch,
+    ) -> Result<Vec<Step>, Error> {
+        let (assembly, cols) = (assembled.assembly, tensor.geometry().cols);
+        let (height, in_row) = (assembly.rows_in_unit(), assembly.units_in_row(cols));
+        let Unit::Group(width) = assembly.unit() else { return Ok(Vec::new()) };
+        let Some(place) = assembled.place(Holds::Scales) else { return Ok(Vec::new()) };
+        let (first, last) = (rows.start / height, (rows.end - 1) / height);
+        let bytes = tensor.dtype.bytes();
+        let range = (first * in_row * bytes) as u64..((last + 1) * in_row * bytes) as u64;
+        let mut scales = Vec::<f32>::new();
+        tensor.dtype.decode(self.part(place, range, scratch)?, &mut scales);
+        let touched = columns.start / width..columns.end.div_ceil(width);
+        let of_row = |row: usize| &scales[(row / height - first) * in_row..][touched.clone()];
+        Ok(rows.flat_map(of_row).map(|&scale| Step { scale, bias: 0.0 }).collect())
+    }
 }
 
 impl Assembled {
@@ -217,7 +243,7 @@ fn append(assembly: Assembly, dtype: Dtype, step: Step, codes: &[u8], out: &mut 
         Assembly::Bytes { .. } => {
             out.extend(codes.iter().map(|&u| rounded(f32::from(u.cast_signed()) * scale)));
         }
-        Assembly::Fp8 { .. } => {
+        Assembly::Fp8 { .. } | Assembly::Fp8Blocks { .. } => {
             let table = table_of_f8(F8_E4M3);
             out.extend(codes.iter().map(|&u| rounded(table[usize::from(u)] * scale)));
         }

@@ -131,7 +131,7 @@ impl Counterpart {
 /// For each tensor of `here`, where `there` has it: by its name, else by the one that a conversion to GGUF gives it.
 #[must_use]
 pub fn counterparts(here: &Model, there: &Model) -> Vec<Option<Counterpart>> {
-    let by_name = |tensor: &Tensor| Some(Counterpart { index: there.find(&tensor.name)?, order: RowOrder::Same });
+    let by_name = |tensor: &Tensor| Some(Counterpart { index: there.counterpart(tensor)?, order: RowOrder::Same });
     let mut found: Vec<Option<Counterpart>> = here.tensors.iter().map(by_name).collect();
     match (here.format == Format::Gguf, there.format == Format::Gguf) {
         (false, true) => {

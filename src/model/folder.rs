@@ -272,6 +272,7 @@ fn keep_mapped(
     let mut found = 0;
     let (mut elsewhere, mut unnamed) = (Vec::new(), Vec::new());
     for (shard, (_, table)) in shards.iter_mut().enumerate() {
+        found += keep_other_names(table, index, shard);
         table.tensors.retain(|tensor| {
             let mapped = index.tensors.get(&tensor.name);
             match mapped {
@@ -285,8 +286,9 @@ fn keep_mapped(
     let shown = |shard: usize| shards.get(shard).map_or_else(String::new, |(source, _)| display_path(source.path()));
     if found < index.tensors.len() {
         // What is still listed is where the index says.
-        let placed = shards.iter().flat_map(|(_, table)| &table.tensors).map(|tensor| tensor.name.as_str());
-        let placed: HashSet<&str> = placed.collect();
+        let own = shards.iter().flat_map(|(_, table)| &table.tensors).map(|tensor| tensor.name.as_str());
+        let other = shards.iter().flat_map(|(_, table)| table.aliases.keys()).map(String::as_str);
+        let placed: HashSet<&str> = own.chain(other).collect();
         let what = match elsewhere.iter().find(|(name, ..)| !placed.contains(name.as_str())) {
             Some((name, file, shard)) => {
                 format!("tensor {} is not in {}, but in {}", quoted(name), shown(*file), shown(*shard))
@@ -305,6 +307,22 @@ fn keep_mapped(
         warnings.push(format!("{are} not in the index and left alone, the first is {name} in {file}"));
     }
     Ok(shards)
+}
+
+/// Keeps those other names of a shard's tensors that the index has there too, and answers how many they are. A tensor that the index
+/// has under another name alone is called by that.
+fn keep_other_names(table: &mut Table, index: &Index, shard: usize) -> usize {
+    table.aliases.retain(|alias, _| index.tensors.get(alias) == Some(&shard));
+    for tensor in &mut table.tensors {
+        let is_named = index.tensors.contains_key(&tensor.name);
+        let mapped = || table.aliases.iter().find(|(_, own)| **own == tensor.name).map(|(alias, _)| alias.clone());
+        if let Some(alias) = if is_named { None } else { mapped() } {
+            table.aliases.remove(&alias);
+            table.aliases.values_mut().filter(|own| **own == tensor.name).for_each(|own| own.clone_from(&alias));
+            tensor.name = alias;
+        }
+    }
+    table.aliases.len()
 }
 
 /// The first tensor that the index names and no file has.

@@ -2,16 +2,16 @@
 //! says that it is theirs.
 //!
 //! It is all or nothing. Where one quantized layer lies in a way that is not read here (zero points of compressed-tensors, groups out
-//! of order, blocks of FP8, MLX's other modes and its experts in one array), or otherwise than its config says, all tensors stay as
-//! they are in the files: codes that nothing touches.
+//! of order, MLX's other modes), or otherwise than its config says, all tensors stay as they are in the files: codes that nothing
+//! touches.
 
 use super::Config;
 use super::assembled::{Assembled, Place};
 use super::groups::{self, CONFIG_KEY, Groups, MLX_KEY};
-use crate::formats::assembly::{Assembly, Holds, WEIGHT};
+use crate::formats::assembly::{Assembly, BlocksOf, Holds, WEIGHT};
 use crate::formats::error::printable;
 use crate::formats::{Dtype, Entry, Source};
-use crate::kernels::layout::{Geometry, Unit};
+use crate::kernels::layout::Unit;
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -44,7 +44,7 @@ struct Weight {
     name: String,
     assembly: Assembly,
     dtype: Dtype,
-    geometry: Geometry,
+    shape: Vec<usize>,
     /// What each part holds, and its position among the entries; the codes first.
     parts: Vec<(Holds, usize)>,
 }
@@ -57,8 +57,8 @@ impl Weight {
         };
         let parts: Vec<Place> = self.parts.iter().map(place).collect();
         let (shard, range) = parts.first().map_or((0, 0..0), |codes| (codes.shard, codes.range.clone()));
-        let shape = vec![self.geometry.rows, self.geometry.cols];
-        let entry = Entry { name: self.name, dtype: self.dtype, shape, range, packed: None, block_type: None };
+        let entry =
+            Entry { name: self.name, dtype: self.dtype, shape: self.shape, range, packed: None, block_type: None };
         (shard, entry, Some(Box::new(Assembled { assembly: self.assembly, parts })))
     }
 }
@@ -89,6 +89,12 @@ impl Finder<'_> {
                 let group = groups.group(module).ok_or("no group of its config has it as a target")?;
                 self.compressed(module, group)?.ok_or_else(unread)
             };
+            modules.map(|module| weight(module).map_err(|why| told(module, why))).collect::<Result<_, _>>()?
+        } else if method == Some("fp8") {
+            let block = groups::block_of(self.config.value(&[CONFIG_KEY, "weight_block_size"]));
+            let no_block = || "its config has no weight_block_size of two numbers".to_owned();
+            let weight = |module| self.blocks(module, block.ok_or_else(no_block)?).ok_or_else(unread);
+            let modules = self.modules(&["weight_scale_inv"]);
             modules.map(|module| weight(module).map_err(|why| told(module, why))).collect::<Result<_, _>>()?
         } else {
             let Some(block) = self.config.value(&[MLX_KEY]).and_then(Value::as_object) else { return Ok(Vec::new()) };
@@ -137,6 +143,14 @@ impl Finder<'_> {
             Dtype::U8 => (width.saturating_mul(2), 4),
             _ => (width, 8),
         };
+        if let Some(block) = group.get("weights").and_then(|weights| weights.get("block_structure"))
+            && !block.is_null()
+        {
+            let Some(block) = groups::block_of(Some(block)) else { return Ok(None) };
+            let assembly = Assembly::Fp8Blocks { block, of: BlocksOf::CompressedTensors };
+            groups::check(group, assembly, cols)?;
+            return Ok(self.weight(module, assembly, scales.dtype, &[rows, cols]));
+        }
         let unit = match *scales.shape.as_slice() {
             [] | [1] => Unit::Tensor,
             [r, 1] if r == rows => Unit::Row,
@@ -153,7 +167,7 @@ impl Finder<'_> {
         };
         groups::check(group, assembly, cols)?;
         let dtype = if assembly.is_single() { Dtype::F32 } else { scales.dtype };
-        Ok(self.weight(module, assembly, dtype, Geometry { rows, cols }))
+        Ok(self.weight(module, assembly, dtype, &[rows, cols]))
     }
 
     /// The codes of a module and what they are multiplied by, where nothing else is done to them.
@@ -178,25 +192,41 @@ impl Finder<'_> {
         (number(bytes)? == rows && cols <= 1 << 40).then_some(cols)
     }
 
-    /// A weight of MLX.
+    /// A weight of transformers' fp8.
+    fn blocks(&self, module: &str, block: [usize; 2]) -> Option<Weight> {
+        let (codes, scales) = (self.part(module, "weight")?, self.part(module, "weight_scale_inv")?);
+        let assembly = Assembly::Fp8Blocks { block, of: BlocksOf::Transformers };
+        if codes.shape.len() == 2 { self.weight(module, assembly, scales.dtype, &codes.shape) } else { None }
+    }
+
+    /// A weight of MLX: a matrix, or those of all experts one after the other.
     fn affine(&self, module: &str, Affine { bits, group }: Affine) -> Option<Weight> {
         let (codes, scales) = (self.part(module, "weight")?, self.part(module, "scales")?);
-        let (&[rows, _], &[_, units]) = (codes.shape.as_slice(), scales.shape.as_slice()) else { return None };
-        let geometry = Geometry { rows, cols: units.checked_mul(group)? };
-        self.weight(module, Assembly::Affine { bits, group }, scales.dtype, geometry)
+        let ([lead @ .., _], &[.., units]) = (codes.shape.as_slice(), scales.shape.as_slice()) else { return None };
+        if !matches!(lead.len(), 1 | 2) {
+            return None;
+        }
+        let shape = [lead, &[units.checked_mul(group)?]].concat();
+        self.weight(module, Assembly::Affine { bits, group }, scales.dtype, &shape)
     }
 
     /// The weight, where every part of it is there and has the dtype and shape that it should have.
-    fn weight(&self, module: &str, assembly: Assembly, dtype: Dtype, geometry: Geometry) -> Option<Weight> {
-        if !matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) || geometry.rows == 0 || geometry.cols == 0 {
+    fn weight(&self, module: &str, assembly: Assembly, dtype: Dtype, shape: &[usize]) -> Option<Weight> {
+        let cols = shape.last().copied().unwrap_or_default();
+        if !matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) || shape.contains(&0) || cols > 1 << 40 {
             return None;
         }
-        let size = if let Unit::Group(size) = assembly.unit() { size } else { 1 };
-        if !geometry.cols.is_multiple_of(size) || geometry.cols > 1 << 40 {
+        // Only blocks may end where a row does.
+        let size = match (assembly, assembly.unit()) {
+            (Assembly::Fp8Blocks { .. }, _) => 1,
+            (_, Unit::Group(size)) => size,
+            (_, Unit::Row | Unit::Tensor) => 1,
+        };
+        if !cols.is_multiple_of(size) {
             return None;
         }
         let mut parts = Vec::new();
-        for part in assembly.parts(dtype, geometry) {
+        for part in assembly.parts(dtype, shape) {
             let at = self.find(&part.name(module))?;
             let entry = &self.entries[at].1;
             let one = part.shape == [1] && entry.shape.is_empty();
@@ -205,7 +235,7 @@ impl Finder<'_> {
             }
             parts.push((part.holds, at));
         }
-        Some(Weight { name: [module, WEIGHT].concat(), assembly, dtype, geometry, parts })
+        Some(Weight { name: [module, WEIGHT].concat(), assembly, dtype, shape: shape.to_vec(), parts })
     }
 }
 

@@ -109,16 +109,15 @@ pub fn check(group: &Value, assembly: Assembly, cols: usize) -> Result<(), Strin
         let said = weights.get("num_bits").map_or("none".to_owned(), Value::to_string);
         return Err(format!("its group says num_bits {said}, and its tensors are those of {bits} bits"));
     }
-    let float = matches!(assembly, Assembly::Fp8 { .. } | Assembly::Mxfp4 | Assembly::Nvfp4);
-    let wanted = if float { "float" } else { "int" };
+    let wanted = if assembly.is_float() { "float" } else { "int" };
     if text("type").is_some_and(|found| found != wanted) {
         return Err(format!("its group says type {}, and its tensors hold {wanted}", text("type").unwrap_or_default()));
     }
     if weights.get("symmetric").and_then(Value::as_bool) == Some(false) {
         return Err("its group says symmetric false, and no zero points stand beside its codes".to_owned());
     }
-    if text("strategy") == Some("block") {
-        return Err("its group says strategy block, which is not read here".to_owned());
+    if text("strategy") == Some("block") && !matches!(assembly, Assembly::Fp8Blocks { .. }) {
+        return Err("its group says strategy block, which is read of float codes of 8 bits alone".to_owned());
     }
     let size = match assembly.unit() {
         Unit::Group(size) => size,
@@ -130,6 +129,15 @@ pub fn check(group: &Value, assembly: Assembly, cols: usize) -> Result<(), Strin
         return Err(format!("its group says group_size {said}, and {size} columns share a scale"));
     }
     Ok(())
+}
+
+/// Rows and columns of a block, as a list of two numbers has them; `None` where they are no such list.
+pub fn block_of(value: Option<&Value>) -> Option<[usize; 2]> {
+    let side = |side: &Value| side.as_u64().and_then(|side| usize::try_from(side).ok()).filter(|&side| side > 0);
+    match value?.as_array()?.as_slice() {
+        [height, width] => Some([side(height)?, side(width)?]),
+        _ => None,
+    }
 }
 
 /// The bits of a code of pack-quantized, as its group says, where so many `words` of 32 bits take a row of so many columns.

@@ -3,6 +3,7 @@
 //! A [`Model`] is read-only and never copied whole: its bytes stay in the file and come in chunk by chunk. Names give a
 //! tensor its [`Role`], its layer and its block; a name that nobody knows is role *other* and works like any other.
 
+mod aliases;
 mod assembled;
 mod blocks;
 pub mod config;
@@ -116,6 +117,8 @@ pub struct Model {
     pub bytes: u64,
     /// What was odd but not wrong when it was opened.
     pub warnings: Vec<String>,
+    /// Positions of tensors by their other names.
+    aliases: BTreeMap<String, usize>,
     /// How it was asked to be read; what is made of it is read back in the same way.
     pub access: Access,
     /// Decompositions of its matrices that are kept for the next question.
@@ -135,6 +138,8 @@ pub struct Model {
 pub struct Tensor {
     /// Its full name.
     pub name: String,
+    /// Its other names, bytewise: weights that a file ties to it.
+    pub also: Vec<String>,
     /// Element type; for integer-coded tensors of `packed`, the one it had before; F32 for GGML's blocks; that of the scales for
     /// a weight that lies in several tensors of the files.
     pub dtype: Dtype,
@@ -291,10 +296,11 @@ impl Model {
         self.tensors.iter().map(|t| t.elements() as u64).sum()
     }
 
-    /// The position of a tensor by its full name.
+    /// The position of a tensor by its full name, or by another of its names.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<usize> {
-        self.tensors.binary_search_by(|t| t.name.as_str().cmp(name)).ok()
+        let own = self.tensors.binary_search_by(|t| t.name.as_str().cmp(name)).ok();
+        own.or_else(|| self.aliases.get(name).copied())
     }
 
     /// Which tensors share a dimension, as far as names, shapes and a config beside the weights tell.

@@ -1,5 +1,6 @@
 //! From what the user typed to a [`Model`]: a file, a folder, or a demo; checked whole before anything is shown.
 
+use super::aliases::{self, Aliases};
 use super::gather::{Gathered, gather};
 use super::product::{Pairs, Product};
 use super::roles::{block_of, layer_of, role_of};
@@ -156,6 +157,7 @@ pub(super) fn assemble(
     warnings: Vec<String>,
 ) -> Result<Model, Error> {
     let mut metadata = BTreeMap::new();
+    let mut aliases = Aliases::new();
     let mut head = None;
     let mut entries: Vec<(usize, Entry)> = Vec::new();
     let mut uses = BTreeMap::new();
@@ -163,6 +165,7 @@ pub(super) fn assemble(
     let mut warnings = warnings;
     for (shard, (mut source, table)) in shards.into_iter().enumerate() {
         metadata.extend(table.metadata);
+        aliases.extend(table.aliases);
         warnings.extend(table.notes);
         source.attach(table.annex);
         head = head.or(table.gguf);
@@ -182,12 +185,22 @@ pub(super) fn assemble(
     // Only these bear the names that a config speaks of.
     let named = matches!(format, Format::Safetensors | Format::PyTorch);
     let config = if named { Config::beside(&origin).ok().flatten() } else { None };
+    if matches!(format, Format::Safetensors | Format::Packed) {
+        aliases.extend(aliases::said(&metadata));
+    }
+    if let Some(config) = &config {
+        aliases::prefer_embeddings(&mut aliases, &mut entries, config);
+    }
     let (entries, note) = gather(entries, &sources, config.as_ref());
     warnings.extend(note);
     let beside = Beside::of(&entries, &uses);
     let mut roles = Roles::default();
     let parts: Vec<Part> = entries.iter().map(|(_, entry, _)| beside.part(entry, &mut roles)).collect();
-    let tensors = entries.into_iter().zip(parts).map(|(entry, part)| tensor(entry, part, format)).collect();
+    let mut tensors: Vec<Tensor> =
+        entries.into_iter().zip(parts).map(|(entry, part)| tensor(entry, part, format)).collect();
+    let (aliases, note) = aliases::settle(aliases, &mut tensors);
+    warnings.extend(note);
+    metadata.retain(|key, _| !aliases.contains_key(key));
     Ok(Model {
         name,
         origin,
@@ -196,6 +209,7 @@ pub(super) fn assemble(
         metadata,
         gguf: head,
         tensors,
+        aliases,
         bytes,
         warnings,
         access: Access::default(),
@@ -233,6 +247,7 @@ fn tensor((shard, entry, assembled): Gathered, part: Part, container: Format) ->
         shard,
         range: entry.range,
         blocks: OnceLock::new(),
+        also: Vec::new(),
         name: entry.name,
     }
 }

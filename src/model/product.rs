@@ -64,6 +64,7 @@ impl Product {
         let whole = crate::kernels::layout::Geometry::of(&entry.shape);
         let (ranges, geometries) = (factors.ranges(whole), factors.geometries(whole));
         let part = |at: usize| Tensor {
+            also: Vec::new(),
             name: entry.name.clone(),
             dtype: factors.dtype,
             shape: vec![geometries[at].rows, geometries[at].cols],

@@ -326,10 +326,11 @@ impl Recipe {
     pub fn set_parsed(&mut self, model: &Model, pattern: Pattern, scheme: Scheme) -> Result<Vec<String>, Error> {
         let touched = pattern.touched(model)?;
         if pattern.is_exact() {
-            if self.locked.iter().any(|name| name == pattern.text()) {
-                return Err(Error::Locked(pattern.text().to_owned()));
+            let name = model.own_name(pattern.text());
+            if self.locked.iter().any(|locked| locked == name) {
+                return Err(Error::Locked(name.to_owned()));
             }
-            self.set_one(pattern.text(), scheme);
+            self.set_one(name, scheme);
             return Ok(Vec::new());
         }
         let name = |&i: &usize| model.tensors[i].name.as_str();
@@ -356,6 +357,12 @@ impl Recipe {
         self.rules.retain(|rule| rule.pattern != pattern);
         self.rules.push(Rule { pattern, scheme });
         Ok(skipped.iter().map(|i| name(i).to_owned()).collect())
+    }
+
+    /// Calls every tensor of a model that it names by the tensor's own name, as all that comes after does.
+    pub fn call_by_own_names(&mut self, model: &Model) {
+        let names = self.overrides.iter_mut().map(|item| &mut item.tensor).chain(&mut self.locked);
+        names.for_each(|name| *name = model.own_name(name).to_owned());
     }
 
     /// Gives one tensor its own scheme.

@@ -14,7 +14,8 @@ use crate::kernels::layout::Unit;
 pub use crate::model::groups::{CONFIG_KEY, MLX_KEY};
 use crate::model::groups::{Groups, python_regex};
 use crate::model::modules::experts_of;
-use crate::model::{Config, Model};
+use crate::model::roles::role_of;
+use crate::model::{Config, Model, Role};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -49,12 +50,27 @@ const TIED_IN: &[(&str, &str)] = &[
     ("xlnet", "lm_loss"),
 ];
 
+/// The key that says whether a head is the embedding.
+const TIE_KEY: &str = "tie_word_embeddings";
+
+/// Whether a head has an embedding's storage, and the config does not say so: written once, its loaders would miss it.
+fn is_tied_unsaid(model: &Model) -> bool {
+    let Some(config) = model.config().filter(|config| config.names_an_architecture()) else { return false };
+    let said = |path: &[&str]| config.value(path).and_then(Value::as_bool) == Some(true);
+    let is_head = |name: &String| role_of(name, &[0, 0], false) == Role::Head;
+    let tied = model.tensors.iter().any(|t| t.role == Role::Embedding && t.also.iter().any(is_head));
+    tied && !said(&[TIE_KEY]) && !said(&["text_config", TIE_KEY])
+}
+
 /// What a config must say from now on, by key; `None` stands for a key that must not be there. Empty where it stays as it is.
 pub fn values(model: &Model, plan: &Plan) -> Vec<(&'static str, Option<Value>)> {
     let mut values: BTreeMap<&'static str, Option<Value>> =
         plan.removals.config.iter().map(|(&key, &number)| (key, Some(number.into()))).collect();
     if model.is_assembled() || plan.target.is_folder() {
         values.extend([CONFIG_KEY, MLX_KEY].map(|key| (key, None)));
+    }
+    if is_tied_unsaid(model) {
+        values.insert(TIE_KEY, Some(true.into()));
     }
     let layers = Layers::of(model, plan);
     if !layers.coded.is_empty() {
@@ -221,7 +237,7 @@ impl<'a> Layers<'a> {
 /// The heads that a model has beside its files: layers all the same, and tied to an embedding.
 fn tied_heads(model: &Model) -> Vec<String> {
     let mut out = Vec::new();
-    if model.find("lm_head.weight").is_none() {
+    if !model.tensors.iter().any(|tensor| tensor.name == "lm_head.weight") {
         out.push("lm_head".to_owned());
     }
     let family = model.config().map(Config::family).unwrap_or_default();
@@ -336,7 +352,7 @@ const fn format_of(assembly: Assembly) -> &'static str {
     match assembly {
         Assembly::Packed { .. } | Assembly::Affine { .. } => "pack-quantized",
         Assembly::Bytes { .. } => "int-quantized",
-        Assembly::Fp8 { .. } => "float-quantized",
+        Assembly::Fp8 { .. } | Assembly::Fp8Blocks { .. } => "float-quantized",
         Assembly::Mxfp4 => "mxfp4-pack-quantized",
         Assembly::Nvfp4 => "nvfp4-pack-quantized",
     }
@@ -344,14 +360,17 @@ const fn format_of(assembly: Assembly) -> &'static str {
 
 /// A group of layers of one form. Its reader refuses keys that it does not know.
 fn group_of(assembly: Assembly) -> Value {
-    let float = matches!(assembly, Assembly::Fp8 { .. } | Assembly::Mxfp4 | Assembly::Nvfp4);
-    let kind = if float { "float" } else { "int" };
+    let kind = if assembly.is_float() { "float" } else { "int" };
     let mut weights = Map::new();
     weights.insert("num_bits".into(), assembly.bits().into());
     weights.insert("type".into(), kind.into());
     weights.insert("symmetric".into(), true.into());
     weights.insert("dynamic".into(), false.into());
     let strategy = match assembly.unit() {
+        Unit::Group(_) if let Assembly::Fp8Blocks { block, .. } = assembly => {
+            weights.insert("block_structure".into(), block.to_vec().into());
+            "block"
+        }
         Unit::Tensor => "tensor",
         Unit::Row => "channel",
         Unit::Group(size) => {
@@ -364,9 +383,16 @@ fn group_of(assembly: Assembly) -> Value {
         weights.insert("scale_dtype".into(), "torch.uint8".into());
         weights.insert("zp_dtype".into(), "torch.uint8".into());
     }
-    // What is served in 8 bits multiplies in them: activations are rounded as they come, token by token.
-    let activations = matches!(assembly, Assembly::Fp8 { .. } | Assembly::Bytes { .. })
-        .then(|| json!({"num_bits": 8, "type": kind, "symmetric": true, "strategy": "token", "dynamic": true}));
+    // What is served in 8 bits multiplies in them: activations are rounded as they come, token by token or in groups as wide as a block.
+    let activations = match assembly {
+        Assembly::Fp8 { .. } | Assembly::Bytes { .. } => {
+            json!({"num_bits": 8, "type": kind, "symmetric": true, "strategy": "token", "dynamic": true})
+        }
+        Assembly::Fp8Blocks { block: [_, width], .. } => {
+            json!({"num_bits": 8, "type": kind, "symmetric": true, "strategy": "group", "group_size": width, "dynamic": true})
+        }
+        _ => Value::Null,
+    };
     json!({
         "weights": weights,
         "input_activations": activations,

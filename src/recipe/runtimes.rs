@@ -71,7 +71,8 @@ impl Outcome<'_> {
     #[must_use]
     pub fn assembly(&self, target: Target) -> Option<Assembly> {
         if self.is_kept() {
-            return self.tensor.assembly().filter(|&assembly| target.takes(assembly));
+            let assembly = self.tensor.assembly().filter(|&assembly| target.takes(assembly));
+            return assembly.map(Assembly::in_compressed_tensors);
         }
         if self.scheme.factorize.is_some() {
             return None;
@@ -283,7 +284,7 @@ fn step_of(assembly: Assembly) -> Option<Quantize> {
         Assembly::Fp8 { unit: Unit::Row } => Some(Quantize::Fp8 { e5m2: false, row: true }),
         Assembly::Mxfp4 => Some(Quantize::Mxfp4),
         Assembly::Nvfp4 => Some(Quantize::Nvfp4),
-        Assembly::Bytes { .. } | Assembly::Fp8 { .. } => None,
+        Assembly::Bytes { .. } | Assembly::Fp8 { .. } | Assembly::Fp8Blocks { .. } => None,
     }
 }
 

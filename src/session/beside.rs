@@ -332,7 +332,7 @@ impl Live {
         };
         let ours = self.model.tensors.len();
         self.beside.checkpoint = Some(Checkpoint {
-            only_there: only_there(&model, &counterparts),
+            only_there: only_there(&self.model, &model, &counterparts),
             counterparts,
             sources: vec![None; ours],
             latest: vec![Latest::default(); ours],

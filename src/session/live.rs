@@ -450,7 +450,9 @@ impl Live {
     /// When it does not fit the model.
     pub fn replace_recipe(&mut self, recipe: Recipe, what: &str) -> Result<(), recipe::Error> {
         let target = recipe.target.or(self.recipe.target);
-        self.change(Recipe { target, requantize: self.recipe.requantize, ..recipe }, what, None, None)
+        let mut recipe = Recipe { target, requantize: self.recipe.requantize, ..recipe };
+        recipe.call_by_own_names(&self.model);
+        self.change(recipe, what, None, None)
     }
 
     pub(super) fn change(

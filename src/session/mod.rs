@@ -142,6 +142,7 @@ impl Request {
         let mut recipe = recipe;
         recipe.requantize |= wish.requantize;
         let model = Arc::new(if recipe.requantize { model.requantizing() } else { model });
+        recipe.call_by_own_names(&model);
         recipe.target = Some(wish.target.or(recipe.target).unwrap_or(plan::default_target(&model)));
         for setting in &wish.set {
             for name in recipe.set(&model, setting)? {

@@ -132,6 +132,7 @@ def headers() -> list[tuple[str, bytes, str]]:
         ("ok_nothing", raw("{}"), "ok"),
         ("ok_space_around", raw(" \n\t\r" + PAIR + " \n", DATA), "ok"),
         ("ok_metadata", tensors(__metadata__={"format": "pt", "é": EVIL}, **GOOD), "ok"),
+        ("ok_metadata_tied", tensors(__metadata__={"format": "a", "head": "a", "b": "a", "nothing": "c"}, **GOOD), 'ok: "head" is one storage with "a" and counts once'),
         ("ok_metadata_null", tensors(__metadata__=None, **GOOD), "ok"),
         ("ok_metadata_last", tensors(**GOOD, __metadata__={"k": "v"}), "ok"),
         ("ok_scalar", tensors(DATA[:4], s=entry(shape=(), offsets=(0, 4))), "ok"),
@@ -387,6 +388,9 @@ def folders() -> list[tuple[str, dict[str, bytes | str], str]]:
     torch = lambda *names: torch_files.saved({f"{name}.weight": torch_files.floats((2, 4)) for name in names})
     bins = lambda **to: json.dumps({"weight_map": {f"{k}.weight": v for k, v in to.items()}})
     first, second = "pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"
+    shared = torch_files.Storage("Float", DATA[:32])
+    tied = lambda *names: torch_files.saved({f"{name}.weight": torch_files.tensor(shared, (2, 4)) for name in names})
+    tied_index = {PYTORCH_INDEX: bins(**{"lm_head": first, "model.embed_tokens": first, "b": second})}
     torch_index = {PYTORCH_INDEX: bins(a=first, b=second)}
     return [
         ("ok_single", {"model.safetensors": a, "config.json": "{"}, "ok"),
@@ -411,6 +415,10 @@ def folders() -> list[tuple[str, dict[str, bytes | str], str]]:
             "ok",
         ),
         ("ok_pytorch_gguf", {"pytorch_model.bin": torch("a"), "m.gguf": make_gguf.one()}, "ok"),
+        ("ok_pytorch_tied", {**tied_index, first: tied("lm_head", "model.embed_tokens"), second: torch("b")}, 'ok: "model.embed_tokens.weight" is one storage with "lm_head.weight" and counts once'),
+        ("ok_pytorch_tied_config", {**tied_index, first: tied("lm_head", "model.embed_tokens"), second: torch("b"), "config.json": '{"model_type": "llama"}'}, 'ok: "lm_head.weight" is one storage with "model.embed_tokens.weight" and counts once'),
+        ("ok_pytorch_tied_other", {PYTORCH_INDEX: bins(x=first), first: tied("a", "x")}, "ok"),
+        ("pytorch_tied_twice", {**tied_index, first: tied("lm_head", "model.embed_tokens"), second: torch("b", "lm_head")}, 'tensor "lm_head.weight" is in'),
         ("pytorch_both", {**torch_index, "pytorch_model.bin": torch("a"), first: torch("a")}, "ok: pytorch_model.bin stands beside pytorch_model.bin.index.json; the single"),
         ("pytorch_extra", {PYTORCH_INDEX: bins(a=first), first: torch("a"), second: torch("b")}, f'ok: "{second}" is not in the index'),
         ("pytorch_missing", {**torch_index, first: torch("a")}, "the index: 1 of its 2 files are missing"),

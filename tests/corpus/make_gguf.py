@@ -385,10 +385,13 @@ def weights(dtype="F16", **changed) -> bytes:
     return struct.pack("<Q", len(spelled)) + spelled + bytes(at)
 
 
-def pytorch_weights() -> bytes:
-    """The base model's tensors as PyTorch saves them."""
+def pytorch_weights(tied: bool = False) -> bytes:
+    """The base model's tensors as PyTorch saves them; `tied`, with a head that is the embedding."""
     half = lambda shape: torch_files.tensor(torch_files.Storage("Half", bytes(2 * math.prod(shape))), shape)
-    return torch_files.saved({name: half(shape) for name, shape in SHAPES.items() if shape is not None})
+    tensors = {name: half(shape) for name, shape in SHAPES.items() if shape is not None}
+    if tied:
+        tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
+    return torch_files.saved(tensors)
 
 
 def base() -> dict[str, bytes | str]:
@@ -419,6 +422,7 @@ def conversions() -> list[tuple[str, dict[str, bytes | str], str]]:
     return [
         ("ok", {"README.md": "the base as it is"}, "ok"),
         ("ok_pytorch", {"model.safetensors": b"", "pytorch_model.bin": pytorch_weights()}, "ok"),
+        ("ok_pytorch_tied", {"model.safetensors": b"", "pytorch_model.bin": pytorch_weights(tied=True)}, 'ok: "lm_head.weight" is one storage with "model.embed_tokens.weight" and counts once'),
         ("ok_mistral", config(model_type="mistral", sliding_window=None, head_dim=HEAD), "ok"),
         ("ok_qwen2", qwen2 | tensors(**BIASES), "ok"),
         ("ok_qwen3", qwen3 | tensors(**NORMS), "ok"),

@@ -102,6 +102,35 @@ def folders() -> list[tuple[str, dict[str, bytes], str]]:
         ("config_is_a_list", [1, 2], int4, as_they_are),
         ("config_is_deep", "[" * 100_000, int4, as_they_are),
     ]
+    stacked = dict(weight=("U32", [3, 8, 8]), scales=("F16", [3, 8, 1]), biases=("F16", [3, 8, 1]))
+    blocks = dict(weight=("F8_E4M3", [5, 70]), weight_scale_inv=("BF16", [3, 3]))
+    fp8 = lambda size: {"quantization_config": {"quant_method": "fp8", "weight_block_size": size}}
+    of_blocks = lambda block: compressed(8, "float", strategy="block", block_structure=block)
+    theirs = dict(weight=blocks["weight"], weight_scale=("F32", [3, 3]))
+    apart = "F8_E4M3, BF16"
+    cases += [
+        ("mlx_experts", mlx(bits=4, group_size=64), stacked, "int4:g64 affine"),
+        ("mlx_experts_of_others", mlx(bits=4, group_size=64), stacked | {"scales": ("F16", [2, 8, 1])}, "F16, F16, U32"),
+        ("mlx_experts_too_narrow", mlx(bits=4, group_size=64), stacked | {"weight": ("U32", [3, 8, 7])}, "F16, F16, U32"),
+        ("mlx_experts_in_four", mlx(bits=4, group_size=64), {name: (dtype, [1, *shape]) for name, (dtype, shape) in stacked.items()}, "F16, F16, U32"),
+        ("fp8_blocks", fp8([2, 32]), blocks, "fp8_e4m3:2x32"),
+        ("fp8_one_block", fp8([2**40, 2**63]), blocks | {"weight_scale_inv": ("F32", [1, 1])}, "fp8_e4m3:1099511627776x9223372036854775808"),
+        ("fp8_blocks_too_few", fp8([2, 32]), blocks | {"weight_scale_inv": ("BF16", [2, 3])}, apart),
+        ("fp8_blocks_turned", fp8([32, 2]), blocks, apart),
+        ("fp8_blocks_of_0", fp8([0, 32]), blocks, apart),
+        ("fp8_blocks_below_0", fp8([-2, 32]), blocks, apart),
+        ("fp8_blocks_of_three", fp8([2, 32, 1]), blocks, apart),
+        ("fp8_no_blocks", fp8(None), blocks, apart),
+        ("fp8_scales_of_codes", fp8([2, 32]), blocks | {"weight_scale_inv": ("F8_E4M3", [3, 3])}, "F8_E4M3, F8_E4M3"),
+        ("fp8_flat", fp8([2, 32]), blocks | {"weight": ("F8_E4M3", [350])}, apart),
+        ("fp8_of_bytes", fp8([2, 32]), blocks | {"weight": ("I8", [5, 70])}, "I8, BF16"),
+        ("fp8_empty", fp8([2, 32]), dict(weight=("F8_E4M3", [0, 70]), weight_scale_inv=("BF16", [0, 3])), apart),
+        ("block_structure", of_blocks([2, 32]), theirs, "fp8_e4m3:2x32"),
+        ("block_structure_too_few", of_blocks([2, 64]), theirs, "F8_E4M3, F32"),
+        ("block_structure_is_text", of_blocks("2x32"), theirs, "F8_E4M3, F32"),
+        ("block_of_integers", compressed(8, strategy="block", block_structure=[2, 32]), theirs, "F8_E4M3, F32"),
+        ("block_without_structure", compressed(8, "float", strategy="block"), theirs | {"weight_scale": ("F32", [5, 1])}, "F8_E4M3, F32"),
+    ]
     text = lambda config: config if isinstance(config, str) else json.dumps(config, indent=1)
     return [
         (name, {"config.json": text(config).encode(), "model.safetensors": module(**parts)}, f"ok: {types};")

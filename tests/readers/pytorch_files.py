@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from safetensors import safe_open
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "corpus"))
 import real_models
@@ -115,9 +116,11 @@ def made_files(rng: random.Random, work: Path, count: int, roots=("", "archive/"
 
 def check_file(checks: Checks, case: str, path: Path, work: Path) -> dict[str, np.ndarray]:
     """Names, dtypes, shapes and statistics as `inspect` tells them; every bit in an export."""
-    wanted = torch_reader.arrays(path)
+    wanted, ties = torch_reader.arrays(path), torch_reader.ties(path)
     checks.check(len(wanted) > 0, case, "the other reader finds tensors")
+    wanted = {name: array for name, array in wanted.items() if name not in ties}
     check_inspect(checks, case, path, Model(tensors=wanted), roles=False)
+    check_ties(checks, case, path, ties, work)
     out = work / "out.safetensors"
     for options in ([], ["--no-mmap", "--threads", "1"]):
         if checks.run(case, "export", path, "--target", "safetensors", "-o", out, "--force", *options).code == 0:
@@ -128,6 +131,27 @@ def check_file(checks: Checks, case: str, path: Path, work: Path) -> dict[str, n
                 checks.equal(case, f"{name}: dtype and shape", (kind, tuple(shape)), (DTYPE_NAMES[array.dtype], array.shape))
                 checks.check(data == array.tobytes(), case, f"{name}: every bit")
     return wanted
+
+
+def check_ties(checks: Checks, case: str, path: Path, ties: dict[str, str], work: Path) -> None:
+    """One view under several names is one tensor, and an export says so as `safetensors.torch.save_model` does."""
+    def told(path: Path) -> dict[str, str]:
+        report = checks.run(case, "inspect", path, "--json").json or {"tensors": []}
+        return {also: tensor["name"] for tensor in report["tensors"] for also in tensor.get("also", [])}
+
+    checks.equal(case, "other names", told(path), ties)
+    for target in ("safetensors", "packed") if ties else ():
+        out = work / f"tied.{target}"
+        if checks.run(case, "export", path, "--target", target, "-o", out, "--force").code != 0:
+            continue
+        checks.equal(case, f"other names in {target}", told(out), ties)
+        checks.run(case, "verify", path, out)
+        report = checks.run(case, "compare", path, out, "--json").json or {"only_a": None, "only_b": None}
+        checks.equal(case, f"names apart in {target}", (report["only_a"], report["only_b"]), ([], []))
+        if target == "safetensors":
+            with safe_open(out, "numpy") as file:
+                metadata = file.metadata()
+            checks.equal(case, "the header's text", {k: v for k, v in metadata.items() if v in ties.values()}, ties)
 
 
 def check_spoiled(checks: Checks, rng: random.Random, files: list[Path], work: Path, count: int) -> None:

@@ -202,12 +202,36 @@ def model(thing):
     return kept if len(kept) < len(thing) and has_tensors(kept) else thing
 
 
-def arrays(path: Path) -> dict[str, np.ndarray]:
-    """Every tensor of the model in a file."""
+def tensors_of(path: Path) -> tuple[dict[str, Tensor], bool]:
     thing, constants, big = load(path)
     tensors = flat(model(thing))
     if isinstance(constants, tuple):
         tensors |= {f"CONSTANTS.c{at}": value for at, value in enumerate(constants) if isinstance(value, Tensor)}
+    return tensors, big
+
+
+def ties(path: Path) -> dict[str, str]:
+    """Names of a view that has a bytewise earlier name, each with the first."""
+    first: dict[tuple, str] = {}
+    out = {}
+    tensors, big = tensors_of(path)
+    for name in sorted(tensors, key=lambda name: name.encode()):
+        tensor = tensors[name]
+        try:
+            array = tensor.array(big)
+        except Strange:
+            continue
+        storage = tensor.storage
+        start = ((storage.view[1] if storage.view else 0) + tensor.offset) * array.itemsize
+        kept = first.setdefault((name.startswith("CONSTANTS."), storage.key, start, tensor.size, tensor.stride, array.dtype), name)
+        if kept != name and array.size:
+            out[name] = kept
+    return out
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    """Every tensor of the model in a file."""
+    tensors, big = tensors_of(path)
     out = {}
     for name, tensor in tensors.items():
         try:

@@ -38,9 +38,12 @@ fn every_value_is_the_one_that_torch_reads() {
         for access in [Access::Map, Access::Read] {
             let model = opened(&file, access);
             assert_eq!(model.format, Format::PyTorch);
-            let names = |model: &Model| model.tensors.iter().map(|tensor| tensor.name.clone()).collect::<Vec<_>>();
-            assert_eq!(names(&model), names(&right), "{}", file.display());
-            for (found, wanted) in model.tensors.iter().zip(&right.tensors) {
+            let mut names: Vec<&str> = model.tensors.iter().flat_map(Tensor::names).collect();
+            names.sort_unstable();
+            let right_names: Vec<&str> = right.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+            assert_eq!(names, right_names, "{}", file.display());
+            for wanted in &right.tensors {
+                let found = &model.tensors[model.find(&wanted.name).expect("it is there")];
                 let place = format!("{} in {}", found.name, file.display());
                 assert_eq!((found.dtype, &found.shape), (wanted.dtype, &wanted.shape), "{place}");
                 assert_eq!(bytes(&model, found), bytes(&right, wanted), "{place}");
@@ -61,6 +64,36 @@ fn any_part_of_a_tensor_is_what_the_whole_has_there() {
                 model.values(tensor, range.clone(), &mut part, &mut scratch).expect("its bytes are there");
                 assert_eq!(part, whole[range], "{} in {name}", tensor.name);
             }
+        }
+    }
+}
+
+#[test]
+fn one_storage_under_two_names_is_one_tensor_wherever_it_goes() {
+    let out = Folder::new("pytorch-tied");
+    for name in ["module.pt", "module_legacy.pt"] {
+        let file = folder().join(name);
+        let source = file.to_str().expect("a Unicode path");
+        let model = opened(&file, Access::Map);
+        let head = &model.tensors[model.find("tied.weight").expect("an other name")];
+        assert_eq!((head.name.as_str(), &head.also[..]), ("head.weight", &["tied.weight".to_owned()][..]));
+        for target in ["safetensors", "packed"] {
+            let small = out.at(target);
+            run(&["export", source, "--set", "tied.weight=int4", "-o", &small, "--target", target, "--force"]).done();
+            run(&["verify", source, &small]).done();
+            let read = opened(Path::new(&small), Access::Map);
+            assert_eq!(read.tensors.len(), model.tensors.len(), "{name} as {target}");
+            assert_eq!(read.find("tied.weight"), read.find("head.weight"), "{name} as {target}");
+            assert!(read.embedded_recipe().is_some_and(|recipe| recipe.contains("\"head.weight\"")));
+            // A model that has them apart has the mask of both, and is compared under both.
+            let apart = file.with_extension("safetensors");
+            let apart = apart.to_str().expect("a Unicode path");
+            let mask = format!("tied.weight=mask:{small}");
+            run(&["estimate", source, "--set", &mask]).done();
+            run(&["estimate", apart, "--set", &mask]).done();
+            let compared = run(&["compare", source, apart, "--json"]).done();
+            let compared = String::from_utf8_lossy(&compared.stdout);
+            assert!(compared.contains("\"only_b\":[]") && compared.contains("\"name\":\"tied.weight\""), "{compared}");
         }
     }
 }

@@ -78,7 +78,8 @@ fn head_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut Vec<Command>) {
     let mut left = ui.new_child(egui::UiBuilder::new().max_rect(left).layout(Layout::left_to_right(Align::Center)));
     left.set_clip_rect(left.max_rect().intersect(ui.clip_rect()));
     let name = crate::formats::error::printable(&tensor.name);
-    left.add(egui::Label::new(theme::name(&name)).truncate()).on_hover_text(name);
+    let names = tensor.names().map(crate::formats::error::printable).collect::<Vec<_>>().join("\nalso ");
+    left.add(egui::Label::new(theme::name(&name)).truncate()).on_hover_text(names);
     left.add_space(4.0);
     let several = view.chosen_count();
     let mut facts = if several > 1 { vec![format!("1 of {several} selected")] } else { Vec::new() };

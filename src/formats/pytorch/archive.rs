@@ -154,10 +154,10 @@ impl<'s> Found<'s> {
             };
             return Err(wrong(self.source.path(), PICKLE, what));
         }
-        let names: Vec<&str> = placed.iter().map(|placed| placed.name.as_str()).collect();
-        check_names(self.source, &names)?;
+        check_names(self.source, self.placing.names().map(|(name, _)| name).collect())?;
+        let aliases = self.placing.names().filter_map(|(name, of)| Some((name.to_owned(), of?.to_owned()))).collect();
         notes.extend(shared::note(placed));
         let (tensors, annex) = self.placing.finish()?;
-        Ok(Table { tensors, annex, notes, ..Table::default() })
+        Ok(Table { tensors, annex, aliases, notes, ..Table::default() })
     }
 }

@@ -1,4 +1,6 @@
 //! From what the pickle says of a tensor to where its bytes are: every number held against the storage and the file first.
+//!
+//! One view of one storage under several names is one tensor, as it is in torch: the bytewise first name is its own.
 
 use super::dtypes::Element;
 use super::rebuild::{Storage, Tensor};
@@ -6,10 +8,11 @@ use super::{FORMAT, wrong};
 use crate::formats::annex::{Annex, View};
 use crate::formats::error::{Error, ErrorKind, NoSize, printable, quoted};
 use crate::formats::{Dtype, Entry, Limits, Source, zip};
+use crate::kernels::strided::Strided;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-/// Times that a file may be longer when its tensors are written one by one; tied weights make it twice, shared layers more.
+/// Times that a file may be longer when its tensors are written one by one; views that overlap make it so.
 const TIMES: u64 = 16;
 
 /// Where storages lie.
@@ -41,6 +44,8 @@ impl Place<'_> {
 /// A tensor with its place.
 pub(super) struct Placed {
     pub(super) name: String,
+    /// Its other names.
+    pub(super) also: Vec<String>,
     /// Which storage it lies in, as a number.
     pub(super) storage: usize,
     /// From its first byte in the storage to the end of its last.
@@ -56,13 +61,15 @@ pub(super) struct Placing<'s> {
     /// The numbers of the storages met so far.
     numbers: HashMap<String, usize>,
     pub(super) placed: Vec<Placed>,
-    /// Bytes of all tensors, as often as they are named.
+    /// Where among them each view of a storage is.
+    views: HashMap<(usize, u64, Dtype, Strided), usize>,
+    /// Bytes of all tensors.
     total: u64,
 }
 
 impl<'s> Placing<'s> {
     pub(super) fn new(source: &'s Source, limits: &'s Limits, storages: &'s Storages<'s>) -> Self {
-        Self { source, limits, storages, numbers: HashMap::new(), placed: Vec::new(), total: 0 }
+        Self { source, limits, storages, numbers: HashMap::new(), placed: Vec::new(), views: HashMap::new(), total: 0 }
     }
 
     fn fail(&self, name: &str, what: impl Into<String>) -> Error {
@@ -78,6 +85,17 @@ impl<'s> Placing<'s> {
     pub(super) fn add(&mut self, name: String, tensor: Tensor) -> Result<(), Error> {
         let place = self.storage_of(&name, &tensor.storage)?;
         let (bytes, size) = check(&tensor, place.len()).map_err(|what| self.fail(&name, what))?;
+        let next = self.numbers.len();
+        let storage = *self.numbers.entry(tensor.storage.key.clone()).or_insert(next);
+        // What has no bytes shares none.
+        if size > 0 {
+            let view = (storage, bytes.start, tensor.dtype, tensor.strided.clone());
+            let at = *self.views.entry(view).or_insert(self.placed.len());
+            if let Some(known) = self.placed.get_mut(at) {
+                known.call(name);
+                return Ok(());
+            }
+        }
         self.total = self.total.saturating_add(size);
         let most = self.source.len().saturating_mul(TIMES).saturating_add(self.limits.held_bytes);
         if self.total > most {
@@ -88,10 +106,16 @@ impl<'s> Placing<'s> {
             );
             return Err(self.fail(&name, what));
         }
-        let next = self.numbers.len();
-        let storage = *self.numbers.entry(tensor.storage.key.clone()).or_insert(next);
-        self.placed.push(Placed { name, storage, bytes, tensor });
+        self.placed.push(Placed { name, also: Vec::new(), storage, bytes, tensor });
         Ok(())
+    }
+
+    /// All names, and the tensors that those are which no tensor has for its own.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.placed.iter().flat_map(|placed| {
+            let also = placed.also.iter().map(|name| (name.as_str(), Some(placed.name.as_str())));
+            std::iter::once((placed.name.as_str(), None)).chain(also)
+        })
     }
 
     fn storage_of(&self, name: &str, storage: &Storage) -> Result<&'s Place<'s>, Error> {
@@ -195,6 +219,16 @@ impl<'s> Placing<'s> {
     }
 }
 
+impl Placed {
+    /// Takes in one more name.
+    fn call(&mut self, mut name: String) {
+        if name < self.name {
+            std::mem::swap(&mut name, &mut self.name);
+        }
+        self.also.push(name);
+    }
+}
+
 /// A tensor's elements out of an unpacked storage, in order and with their lowest byte first.
 fn gathered(storage: &[u8], placed: &Placed, swap: usize) -> Option<Vec<u8>> {
     let strided = &placed.tensor.strided;
@@ -263,8 +297,7 @@ fn check(tensor: &Tensor, there: u64) -> Result<(Range<u64>, u64), String> {
 }
 
 /// No name is given twice.
-pub(super) fn check_names(source: &Source, names: &[&str]) -> Result<(), Error> {
-    let mut names = names.to_vec();
+pub(super) fn check_names(source: &Source, mut names: Vec<&str>) -> Result<(), Error> {
     names.sort_unstable();
     let Some([name, _]) = names.windows(2).find(|pair| matches!(pair, [a, b] if a == b)) else { return Ok(()) };
     let place = format!("{FORMAT} file, tensor names joined by dots");

@@ -1,4 +1,4 @@
-//! Tensors that lie on the same bytes: tied weights, slices of one storage, views that were saved with what they look at.
+//! Tensors that lie on the same bytes and are not the same: slices of one storage, views that were saved with what they look at.
 
 use super::place::Placed;
 use crate::formats::error::quoted;

@@ -17,7 +17,7 @@ mod vocabulary;
 
 pub use keys::Numbers;
 
-use super::{Format, Model, Origin};
+use super::{Format, Model, Origin, Tensor};
 use crate::formats::Dtype;
 use crate::formats::error::quoted;
 use names::{Known, Length};
@@ -124,7 +124,7 @@ impl Conversion {
         let numbers = Numbers::of(config, model, architecture)?;
         let rows = rows_of_embedding(model)?;
         let places = places(model, architecture, &numbers, rows)?;
-        let own_head = model.tensors.iter().any(|tensor| tensor.name.ends_with("lm_head.weight"));
+        let own_head = model.tensors.iter().flat_map(Tensor::names).any(|name| name.ends_with("lm_head.weight"));
         if config.flag("tie_word_embeddings") == Some(false) && !own_head {
             return Err(
                 "config.json says that the output has weights of its own, and there is no lm_head.weight".into()
