@@ -165,8 +165,17 @@ fn copied(model: &Model, plan: &Plan) -> Vec<Pairs> {
     let touched = (0..model.tensors.len()).any(|i| !plan.outcome(model, i).is_kept());
     let source = model.gguf.as_ref().map_or(&[][..], |head| &head.pairs.0);
     let own = |key: &str| key == RECIPE_KEY || key.starts_with(MASK_KEYS);
-    let mut made: BTreeMap<&str, Vec<u8>> =
-        if touched { types(model, plan).into_iter().collect() } else { BTreeMap::new() };
+    let mut made: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    if touched {
+        made.extend(types(model, plan).into_iter().map(|(key, pair)| (key.to_owned(), pair)));
+    }
+    // Widths of what lost units.
+    let family = model.gguf.as_ref().and_then(|head| head.pairs.text("general.architecture")).unwrap_or_default();
+    for (key, &number) in &plan.removals.config {
+        let key = format!("{family}.{key}");
+        let pair = layout::u32_pair(&key, u32::try_from(number).unwrap_or(u32::MAX));
+        made.insert(key, pair);
+    }
     let left_out = |pair: &&KeyValue| !own(&pair.key) && !split::KEYS.contains(&pair.key.as_str());
     let mut pairs = Vec::new();
     for pair in source.iter().filter(left_out) {

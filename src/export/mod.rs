@@ -178,7 +178,10 @@ pub fn export(job: &Job<'_>) -> Result<Artifact, Error> {
 /// What the config beside a model that is one file must say from now on: it does not come along with the file.
 fn config_note(model: &Model, plan: &Plan) -> Option<String> {
     let numbers: Vec<String> = plan.removals.config.iter().map(|(key, number)| format!("{key} {number}")).collect();
-    let alone = !is_folder(model, plan.target) && matches!(model.origin, Origin::File(_)) && !numbers.is_empty();
+    let alone = model.gguf.is_none()
+        && !is_folder(model, plan.target)
+        && matches!(model.origin, Origin::File(_))
+        && !numbers.is_empty();
     alone.then(|| format!("a config.json beside this file must say {}", numbers.join(", ")))
 }
 

@@ -5,6 +5,7 @@
 
 use super::Origin;
 use crate::formats::error::display_path;
+use crate::formats::gguf::{KeyValue, KeyValues, Kind, Value as Pair};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::io::Read;
@@ -12,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// The name of the file.
 pub const CONFIG: &str = "config.json";
+/// The key of a GGUF file, behind that of its architecture, that says how wide feed-forward blocks are.
+pub const PAIR_WIDTH: &str = "feed_forward_length";
 /// Bytes that are read at most.
 const BYTES: u64 = 1 << 22;
 
@@ -21,6 +24,8 @@ pub struct Config {
     map: Map<String, Value>,
     /// The text that it was read from.
     text: String,
+    /// Whether it is no text, but what a GGUF file says.
+    of_pairs: bool,
 }
 
 impl Config {
@@ -42,6 +47,32 @@ impl Config {
         read.map(Some).map_err(|why| format!("{}: {why}; mend it, and open the model again", display_path(&path)))
     }
 
+    /// What a GGUF file says of its network, under the keys that a config has for it.
+    pub(super) fn of_pairs(pairs: &KeyValues) -> Option<Self> {
+        let family = pairs.text("general.architecture")?;
+        let number = |key: &str| match pairs.0.iter().find(|pair| pair.key == format!("{family}.{key}")) {
+            Some(KeyValue { kind: Kind::U32, value: Pair::Unsigned(number), .. }) => Some(*number),
+            _ => None,
+        };
+        let mut map = Map::new();
+        map.insert("model_type".into(), family.into());
+        for (ours, theirs) in [
+            ("num_attention_heads", "attention.head_count"),
+            ("num_key_value_heads", "attention.head_count_kv"),
+            ("head_dim", "attention.key_length"),
+            (PAIR_WIDTH, PAIR_WIDTH),
+        ] {
+            map.extend(number(theirs).map(|number| (ours.to_owned(), number.into())));
+        }
+        Some(Self { map, of_pairs: true, ..Self::default() })
+    }
+
+    /// Whether it is what a GGUF file says.
+    #[must_use]
+    pub const fn is_of_pairs(&self) -> bool {
+        self.of_pairs
+    }
+
     /// Reads the text of one; `None` when it is not a JSON object.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
@@ -51,7 +82,8 @@ impl Config {
     fn read(text: &[u8]) -> Result<Self, String> {
         let text = String::from_utf8(text.to_vec()).map_err(|_| "it is not UTF-8 text".to_owned())?;
         let map = serde_json::from_str(&without_names_of_numbers(&text));
-        map.map(|map| Self { map, text }).map_err(|error| format!("it is no JSON object that can be read ({error})"))
+        map.map(|map| Self { map, text, of_pairs: false })
+            .map_err(|error| format!("it is no JSON object that can be read ({error})"))
     }
 
     /// Whether nothing stands in it.

@@ -332,7 +332,9 @@ impl Model {
                 Ok(config) => (config, None),
                 Err(trouble) => (None, Some(trouble)),
             };
-            (Graph::of(&self.tensors, config.as_ref()), config, trouble)
+            let of_pairs = self.gguf.as_ref().and_then(|head| Config::of_pairs(&head.pairs));
+            let of_network = if self.gguf.is_some() { of_pairs.as_ref() } else { config.as_ref() };
+            (Graph::of(&self.tensors, of_network), config, trouble)
         })
     }
 

@@ -64,8 +64,10 @@ fn is_tied_unsaid(model: &Model) -> bool {
 
 /// What a config must say from now on, by key; `None` stands for a key that must not be there. Empty where it stays as it is.
 pub fn values(model: &Model, plan: &Plan) -> Vec<(&'static str, Option<Value>)> {
+    // What a GGUF file says of itself it says under keys of its own.
+    let numbers = plan.removals.config.iter().filter(|_| model.gguf.is_none());
     let mut values: BTreeMap<&'static str, Option<Value>> =
-        plan.removals.config.iter().map(|(&key, &number)| (key, Some(number.into()))).collect();
+        numbers.map(|(&key, &number)| (key, Some(number.into()))).collect();
     if model.is_assembled() || plan.target.is_folder() {
         values.extend([CONFIG_KEY, MLX_KEY].map(|key| (key, None)));
     }

@@ -348,6 +348,20 @@ def check_removed(checks: Checks, work: Path) -> None:
         with Network(path) as network:
             difference = np.abs(network.log_probabilities(IDS) - wanted).max()
         checks.check(difference < NEAR, case, "log-probabilities with these units at 0", difference, f"numpy's within {NEAR}")
+        # The GGUF file that the whole folder becomes loses the same.
+        whole, cut = work / f"{name}-whole", work / f"{name}-cut.gguf"
+        checks.run(case, "export", folder, "--target", "gguf", "-o", whole, "--force")
+        (source,) = whole.glob("*.gguf")
+        lines = ["--set", "*attn*=heads:0.25", "--set", "*ffn*=ffn:0.25"]
+        if checks.run(case, "export", source, *lines, "-o", cut, "--force", "--json").json is not None:
+            found = read(cut)
+            rows = lambda f: {key: (t.kind, t.rows.tobytes()) for key, t in f.tensors.items()}  # noqa: E731
+            checks.equal(case, "tensors of a GGUF file that lost the same", rows(found) == rows(file), True)
+            for key, value in numbers.items():
+                checks.equal(case, f"{key} of that file", found.value(f"{arch}.{key}"), value)
+            with Network(cut) as network:
+                difference = np.abs(network.log_probabilities(IDS) - wanted).max()
+            checks.check(difference < NEAR, case, "log-probabilities of that file", difference, f"numpy's within {NEAR}")
         for scheme in ("q8_0", "q4_0"):
             both = ["--set", f"*self_attn*=heads:0.25+{scheme}", "--set", f"*mlp*=ffn:0.25+{scheme}"]
             path = check_written(checks, f"{case} {scheme}", folder, out, config, weights, both)

@@ -5,8 +5,9 @@ use super::command::{Folder, floats, run, safetensors, tensor};
 use super::gguf::{Tensor, file};
 use spokeshave::formats::Limits;
 use spokeshave::formats::gguf::layout::text_pair;
-use spokeshave::formats::gguf::read_bytes;
+use spokeshave::formats::gguf::{Value, read_bytes};
 use spokeshave::kernels::ggml::BlockType;
+use spokeshave::model::{OpenOptions, open};
 use std::fs;
 use std::path::Path;
 
@@ -229,6 +230,31 @@ fn a_mask_that_no_header_carries_is_refused_before_an_export() {
     file.set_len(8 + header.len() as u64 + 1_200_000_000).unwrap();
     let line = format!("w=mask:{path}+int4:asym");
     run(&["estimate", &path, "--bytes-only", "--set", &line]).refused(1, "at most 67108864 fit");
+}
+
+#[test]
+fn a_gguf_file_loses_what_its_folder_would() {
+    let folder = Folder::new("gguf-removed");
+    for kind in ["llama", "qwen2"] {
+        let source = network(&folder, kind);
+        let [whole, from_folder, from_file] = ["whole", "a", "b"].map(|name| folder.at(&format!("{kind}-{name}")));
+        run(&["export", &source, "--target", "gguf", "-o", &whole]).done();
+        let words = ["--set", "*attn*=heads:0.5", "-o"];
+        let of_folder = ["export", &source, "--target", "gguf", "--set", "*mlp*=ffn:0.25"];
+        run(&[&of_folder[..], &words, &[&from_folder]].concat()).done();
+        run(&[&["export", &whole, "--set", "*ffn*=ffn:0.25"], &words[..], &[&from_file]].concat()).done();
+        let compared = run(&["compare", &from_folder, &from_file, "--json"]).json();
+        let tensors = compared["tensors"].as_array().unwrap();
+        assert!(tensors.iter().all(|t| t["max_abs_difference"] == 0.0), "{compared}");
+        run(&["verify", &whole, &from_file]).done();
+        let inside = open(Path::new(&from_file), &OpenOptions::default()).unwrap();
+        let pairs = &inside.gguf.as_ref().unwrap().pairs;
+        let number = |key: &str| pairs.get(&format!("{kind}.{key}"));
+        assert_eq!(number("feed_forward_length"), Some(&Value::Unsigned(48)));
+        // llama.cpp's qwen2 has no heads of another size than the width shared by their number: its heads are zeroed.
+        let heads = if kind == "llama" { 2 } else { 4 };
+        assert_eq!(number("attention.head_count"), Some(&Value::Unsigned(heads)));
+    }
 }
 
 #[test]

@@ -307,3 +307,17 @@ fn the_inside_of_a_residual_block_is_a_chain_and_its_ends_are_the_stream() {
         assert_eq!(alone(&model, name, axis), Some(why), "{name} {axis}");
     }
 }
+
+#[test]
+fn without_biases_the_embedding_tells_how_gpt2_lies() {
+    let of = |up: [usize; 2], down: [usize; 2]| {
+        let list: [(&str, &[usize]); 3] =
+            [("wte.weight", &[50, 16]), ("h.0.mlp.c_fc.weight", &up), ("h.0.mlp.c_proj.weight", &down)];
+        let model = Model::named(&named(&list), None);
+        members(&model)
+    };
+    let inputs_by_outputs = of([16, 64], [64, 16]);
+    let outputs_by_inputs = of([64, 16], [16, 64]);
+    assert_eq!(inputs_by_outputs, [(Kind::FeedForward, 64, "h.0.mlp.c_fc.weight/1 h.0.mlp.c_proj.weight/0".into())]);
+    assert_eq!(outputs_by_inputs, [(Kind::FeedForward, 64, "h.0.mlp.c_fc.weight/0 h.0.mlp.c_proj.weight/1".into())]);
+}

@@ -2,6 +2,7 @@
 
 use super::{Alone, Builder, Dimension, Kind, Law, Member, Section, sections};
 use crate::model::Config;
+use crate::model::config::PAIR_WIDTH;
 use crate::model::roles::{Role, block_of};
 
 /// Names of a feed-forward block below one module, and the config keys that may say its width.
@@ -32,6 +33,9 @@ const FEED_FORWARD: &[FeedForward] = &[
     block(&["up_proj"], "down_proj", &["intermediate_size"]),
     FeedForward { fused: true, ..block(&["gate_up_proj"], "down_proj", &["intermediate_size"]) },
     FeedForward { in_block: true, ..block(&["w1", "w3"], "w2", &["intermediate_size", "hidden_dim"]) },
+    // llama.cpp's names, of which `Config::of_pairs` keeps the keys.
+    block(&["ffn_gate", "ffn_up"], "ffn_down", &[PAIR_WIDTH]),
+    block(&["ffn_up"], "ffn_down", &[PAIR_WIDTH]),
     block(&["intermediate.dense"], "output.dense", &["intermediate_size"]),
     block(&["dense_h_to_4h"], "dense_4h_to_h", &["intermediate_size", "ffn_hidden_size"]),
     block(&["lin1"], "lin2", &["hidden_dim"]),
@@ -48,15 +52,21 @@ struct Attention {
     key: &'static str,
     value: &'static str,
     output: &'static str,
+    /// Norms of queries and keys.
+    norms: [&'static str; 2],
 }
 
 const fn attention(query: &'static str, key: &'static str, value: &'static str, output: &'static str) -> Attention {
-    Attention { query, key, value, output }
+    Attention { query, key, value, output, norms: ["q_norm.weight", "k_norm.weight"] }
 }
 
 const ATTENTION: &[Attention] = &[
     attention("q_proj", "k_proj", "v_proj", "o_proj"),
     attention("q_proj", "k_proj", "v_proj", "out_proj"),
+    Attention {
+        norms: ["attn_q_norm.weight", "attn_k_norm.weight"],
+        ..attention("attn_q", "attn_k", "attn_v", "attn_output")
+    },
     attention("q_lin", "k_lin", "v_lin", "out_lin"),
     attention("wq", "wk", "wv", "wo"),
     attention("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"),
@@ -97,7 +107,8 @@ const OWN_HEAD_DIM: &[&str] = &[
 ];
 
 const NO_HEAD_SIZE: &str = "this family's config.json has no size of a head beside their number";
-const NO_WIDTH: &str = "config.json does not say this width";
+const NO_WIDTH: &str = "nothing beside the weights says this width for every block";
+const NO_HEADS_IN_PAIRS: &str = "llama.cpp is not told the size of a head beside their number for every architecture";
 
 pub(super) fn find(builder: &mut Builder<'_>) {
     let tensors = builder.tensors;
@@ -147,10 +158,14 @@ fn child(parent: &str, part: &str) -> String {
     if parent.is_empty() { part.to_owned() } else { format!("{parent}.{part}") }
 }
 
-/// Whether a module keeps its weight as inputs × outputs, as GPT-2's do: its bias tells.
+/// Whether a module keeps its weight as inputs × outputs, as GPT-2's do: its bias tells, or the width of the embedding.
 fn is_transposed(builder: &Builder<'_>, module: &str, weight: usize) -> bool {
-    let [rows, cols] = builder.shape(weight) else { return false };
-    rows != cols && builder.vector(&format!("{module}.bias"), *cols).is_some()
+    let &[rows, cols] = builder.shape(weight) else { return false };
+    let by_bias = || builder.vector(&format!("{module}.bias"), cols).is_some();
+    let embedding = || builder.tensors.iter().find(|t| t.role == Role::Embedding && t.shape.len() == 2);
+    let by_width = || embedding().is_some_and(|embedding| embedding.shape[1] == rows);
+    let has_bias = builder.find(&format!("{module}.bias")).is_some();
+    rows != cols && if has_bias { by_bias() } else { by_width() }
 }
 
 /// The rows of a weight and its bias.
@@ -249,7 +264,7 @@ struct Heads {
 
 impl Heads {
     /// From the config where it agrees with the shapes, else from the norm of a head's queries.
-    fn of(builder: &Builder<'_>, parent: &str, query_rows: usize, key_rows: usize) -> Option<Self> {
+    fn of(builder: &Builder<'_>, norm: &str, query_rows: usize, key_rows: usize) -> Option<Self> {
         let fits = |heads: &Self| {
             heads.size > 0
                 && heads.queries.checked_mul(heads.size) == Some(query_rows)
@@ -265,7 +280,7 @@ impl Heads {
             Some(Self { queries, groups, size })
         };
         let by_norm = || {
-            let norm = builder.find(&child(parent, "q_norm.weight"))?;
+            let norm = builder.find(norm)?;
             let &[size] = builder.shape(norm) else { return None };
             let count = |rows: usize| rows.checked_div(size);
             (size < query_rows).then_some(Self { queries: count(query_rows)?, groups: count(key_rows)?, size })
@@ -285,6 +300,9 @@ impl Heads {
 
     fn law(self, config: Option<&Config>) -> Law {
         let Some(config) = config else { return Law::Free };
+        if config.is_of_pairs() {
+            return self.law_of_pairs(&config.family());
+        }
         let own = config.says("head_dim") || OWN_HEAD_DIM.contains(&config.family().as_str());
         match (config.names_an_architecture(), config.says("num_attention_heads")) {
             (true, _) if !own => return Law::Never(NO_HEAD_SIZE),
@@ -300,6 +318,21 @@ impl Heads {
     }
 }
 
+impl Heads {
+    /// What a GGUF file says of heads, in architectures of which llama.cpp takes their size apart from their number.
+    fn law_of_pairs(self, family: &str) -> Law {
+        if !["llama", "qwen3"].contains(&family) {
+            return Law::Never(NO_HEADS_IN_PAIRS);
+        }
+        let mut per_unit = vec![("attention.head_count", self.queries / self.units())];
+        if self.groups > 1 {
+            per_unit.push(("attention.head_count_kv", 1));
+        }
+        let fixed = ["attention.key_length", "attention.value_length"].map(|key| (key, self.size));
+        Law::Config { per_unit, fixed: fixed.to_vec() }
+    }
+}
+
 fn split_attention(builder: &mut Builder<'_>, names: &Attention, module: &str, query: usize) -> bool {
     let Some(parent) = parent(module, names.query) else { return false };
     let part = |name: &str| child(parent, name);
@@ -310,7 +343,7 @@ fn split_attention(builder: &mut Builder<'_>, names: &Attention, module: &str, q
     }
     builder.set_alone(output, 0, Alone::Residual);
     let rows = |t: usize| builder.shape(t)[0];
-    let Some(heads) = Heads::of(builder, parent, rows(query), rows(key)) else { return true };
+    let Some(heads) = Heads::of(builder, &part(names.norms[0]), rows(query), rows(key)) else { return true };
     let value_size = rows(value) / heads.groups;
     let (units, per_unit) = (heads.units(), heads.queries / heads.units());
     let at_queries = sections(heads.query_width());
@@ -323,7 +356,7 @@ fn split_attention(builder: &mut Builder<'_>, names: &Attention, module: &str, q
     }
     members.push(Member::new(output, 1, sections(value_size * per_unit)));
     // A norm over all heads together has entries of its own for each.
-    for (name, width) in [("q_norm.weight", heads.query_width()), ("k_norm.weight", heads.size)] {
+    for (name, width) in names.norms.into_iter().zip([heads.query_width(), heads.size]) {
         let norm = builder.find(&part(name)).filter(|&norm| builder.shape(norm) == [width * units] && units > 1);
         members.extend(norm.map(|norm| Member::new(norm, 0, sections(width))));
     }
@@ -356,7 +389,7 @@ fn fused_attention(builder: &mut Builder<'_>, module: &str, fused: usize) {
     let Some(key_rows) = all.checked_sub(width).filter(|rest| rest.is_multiple_of(2)).map(|rest| rest / 2) else {
         return;
     };
-    let Some(heads) = Heads::of(builder, parent, width, key_rows) else { return };
+    let Some(heads) = Heads::of(builder, &child(parent, "q_norm.weight"), width, key_rows) else { return };
     let by_head = part == "query_key_value";
     let known = ["gpt_neox", "bloom"].contains(&config.family().as_str()) && heads.groups == heads.queries;
     if (by_head && !known) || (transposed && heads.groups != heads.queries) || heads.groups == 1 {

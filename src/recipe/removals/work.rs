@@ -116,6 +116,9 @@ impl<'a> Work<'a> {
 
     fn why_none(&self, index: usize, what: Structure) -> &'static str {
         match what {
+            Structure::Heads if self.tensor(index).role.is_attention() && self.model.gguf.is_some() => {
+                "how many attention heads it has is not known: its key-values do not tell, or not for every block"
+            }
             Structure::Heads if self.tensor(index).role.is_attention() => {
                 "how many attention heads it has is not known; a config.json beside the weights would tell"
             }
@@ -174,11 +177,14 @@ impl<'a> Work<'a> {
         true
     }
 
-    /// `ffn` on a feed-forward matrix whose block is not known, or in a model of which nothing is known.
+    /// `ffn` on a feed-forward matrix whose block is not known, or in a model of which nothing is known, names of parts neither.
     fn hear_lone_block(&mut self, index: usize, share: Decimal, line: Line) -> bool {
         let tensor = self.tensor(index);
-        let unknown = self.graph.dimensions.is_empty() && tensor.shape.len() >= 2;
-        if !unknown && !tensor.role.is_ffn() {
+        let of_transformer = |t: &Tensor| t.role.is_ffn() || t.role.is_attention();
+        let unknown = self.graph.dimensions.is_empty() && !self.model.tensors.iter().any(of_transformer);
+        // Rows of a stack of matrices are experts.
+        let plain = if unknown { tensor.shape.len() >= 2 } else { tensor.shape.len() == 2 && tensor.role.is_ffn() };
+        if !plain {
             return false;
         }
         let axis = usize::from(tensor.role == crate::model::Role::FfnDown);
