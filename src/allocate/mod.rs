@@ -159,7 +159,13 @@ impl Choice {
         let matrices: Vec<&Tensor> =
             model.tensors.iter().filter(|t| t.is_weight_matrix() && t.elements() > 0).collect();
         if matrices.is_empty() {
-            return Err(preset.does_not_fit("it has no weight matrix that a pattern touches"));
+            let coded = model.tensors.iter().any(|tensor| tensor.is_coded() && tensor.shows_weights());
+            let why = if coded {
+                "its weight matrices are stored as codes; --requantize takes their values, with a second loss"
+            } else {
+                "it has no weight matrix that a pattern touches"
+            };
+            return Err(preset.does_not_fit(why));
         }
         let share = self.share.unwrap_or(Decimal::from_f64(0.0, 0));
         let round = self.round.unwrap_or(1);

@@ -282,9 +282,12 @@ pub struct PresetArgs {
     /// Replace FILE if it exists
     #[arg(long, requires = "out")]
     pub force: bool,
-    /// The format that the recipe names [default: packed for a demo, else safetensors]
+    /// The format that the recipe names [default: packed for a demo, gguf for a GGUF file, else safetensors]
     #[arg(long, value_name = "TARGET", value_parser = target_parser())]
     pub target: Option<Target>,
+    /// Touch tensors that are already stored as codes, by their values: a second loss on top of the first
+    #[arg(long)]
+    pub requantize: bool,
 }
 
 /// `recipe`.

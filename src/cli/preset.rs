@@ -18,8 +18,9 @@ pub fn run(args: &PresetArgs, global: &Global) -> Result<(), Failure> {
         super::recipe::check_out(out, args.force)?;
         check_not_source(&model, out).map_err(Error::from)?;
     }
+    let model = if args.requantize { model.requantizing() } else { model };
     let target = args.target.unwrap_or(plan::default_target(&model));
-    let empty = Recipe { target: Some(target), ..Recipe::default() };
+    let empty = Recipe { target: Some(target), requantize: args.requantize, ..Recipe::default() };
     let choice = Choice { preset: args.name, share: args.share, round: args.round };
     let (recipe, _) =
         progress::watch(global.quiet, "reading", |control| presets::apply(&model, &empty, &choice, control))?;

@@ -261,6 +261,13 @@ fn check_source(model: &Model, target: Target) -> Result<(), Error> {
     let refuse = |why: &str, instead: &str| {
         Err(Error::Source { target: target.name(), why: why.to_owned(), instead: instead.to_owned() })
     };
+    let wrapped = !model.tensors.is_empty() && model.tensors.iter().all(|tensor| tensor.name.starts_with("module."));
+    if target.is_folder() && wrapped {
+        return refuse(
+            "all names begin with \"module.\", as DataParallel wraps a network, and no loader knows them",
+            "save model.module.state_dict(), or export it with --target packed",
+        );
+    }
     if target == Target::Gguf && model.format != Format::Gguf {
         let refused = |why: &str| Error::NotConverted { why: why.to_owned(), road: road_to_gguf(model) };
         return model.conversion().map(drop).map_err(refused);

@@ -39,7 +39,10 @@ pub fn command(model: &Model, recipe: &Recipe, plan: &Plan) -> Result<String, Er
     let rules = settled.rules.iter().map(|rule| format!("{}={}", rule.pattern.text(), rule.scheme));
     let single = settled.overrides.iter().map(|item| Ok(format!("{}={}", alone(&item.tensor, model)?, item.scheme)));
     for setting in rules.map(Ok).chain(single) {
-        out += &format!(" \\\n  --set {}", quoted(&setting?));
+        let setting = setting?;
+        // What begins with a dash would be taken for an option.
+        let between = if setting.starts_with('-') { '=' } else { ' ' };
+        out += &format!(" \\\n  --set{between}{}", quoted(&setting));
     }
     let folder = matches!(model.origin, Origin::Folder(_)) || plan.target.is_folder();
     let ending = if folder { String::new() } else { format!(".{}", plan.target.extension()) };

@@ -398,6 +398,10 @@ impl Walk<'_> {
                 _ => {}
             }
         }
+        if node.op == "Constant" && name == "value_floats" {
+            let output = node.output.clone().map(|output| self.wire.text(output, MOST_NAME, place));
+            self.leave(Stranger::Inline, output.transpose()?.unwrap_or_default());
+        }
         if let Some(range) = value.filter(|_| node.op == "Constant" && name == "value") {
             self.constant(range, node, scope, place)?;
         }

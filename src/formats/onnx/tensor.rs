@@ -349,6 +349,7 @@ pub(super) enum Stranger {
     Float6,
     Float4Odd,
     Sparse,
+    Inline,
     Newer(u64),
 }
 
@@ -360,6 +361,7 @@ impl Stranger {
             Self::Float6 => "no other format packs FLOAT6 as ONNX does".into(),
             Self::Float4Odd => "an odd number of FLOAT4E2M1 does not end on a whole byte".into(),
             Self::Sparse => "sparse initializers are not read".into(),
+            Self::Inline => "numbers that a node lists itself (value_floats) are not read".into(),
             Self::Newer(number) => format!("data type {number} is newer than this program"),
         }
     }

@@ -14,6 +14,8 @@ use std::ops::Range;
 
 /// Times that a file may be longer when its tensors are written one by one; views that overlap make it so.
 const TIMES: u64 = 16;
+/// Bytes that tensors may come to besides, by repeating one another or themselves.
+const REPEATED: u64 = 1 << 30;
 
 /// Where storages lie.
 pub(super) struct Storages<'s> {
@@ -97,7 +99,7 @@ impl<'s> Placing<'s> {
             }
         }
         self.total = self.total.saturating_add(size);
-        let most = self.source.len().saturating_mul(TIMES).saturating_add(self.limits.held_bytes);
+        let most = self.source.len().saturating_mul(TIMES).saturating_add(REPEATED.min(self.limits.held_bytes));
         if self.total > most {
             let what = format!(
                 "with it the tensors come to {} bytes, because they repeat one another; a file of {} bytes may give {most}",

@@ -84,6 +84,12 @@ pub fn read(source: &Source, limits: &Limits) -> Result<Vec<Member>, Error> {
     Ok(members)
 }
 
+/// Bytes that a member may unpack to however few it has.
+const UNQUESTIONED: u64 = 256 << 20;
+
+/// How many times as many bytes a larger member may unpack to.
+const TIMES: u64 = 200;
+
 /// Unpacks a member that takes at most `most` bytes.
 ///
 /// # Errors
@@ -93,6 +99,14 @@ pub fn unpack(source: &Source, member: &Member, most: u64) -> Result<Vec<u8>, Er
     if member.size > most {
         return Err(fail(format!(
             "it takes {} bytes of memory when it is unpacked, at most {most} are given; save the file without compression",
+            member.size
+        )));
+    }
+    // Weights that were pruned and masks shrink by ten or a hundred; beyond that a few bytes would take all memory.
+    let packed = member.data.end - member.data.start;
+    if member.size > UNQUESTIONED && member.size / TIMES > packed {
+        return Err(fail(format!(
+            "its {packed} bytes unpack to {}, and at most {TIMES} times as many are given above {UNQUESTIONED}; save the file without compression",
             member.size
         )));
     }
