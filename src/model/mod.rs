@@ -21,6 +21,7 @@ mod open;
 mod product;
 pub mod roles;
 pub mod split;
+mod turned;
 mod units;
 mod values;
 
