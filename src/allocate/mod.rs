@@ -215,7 +215,8 @@ fn each(schemes: Vec<(String, Scheme)>) -> Recipe {
 }
 
 fn int8() -> Scheme {
-    let quantize = Quantize::Int { bits: 8, unit: Unit::Tensor, asymmetric: false, range: recipe::Range::Max };
+    let quantize =
+        Quantize::Int { bits: 8, unit: Unit::Tensor, asymmetric: false, range: recipe::Range::Max, a8: false };
     Scheme::keep().with_quantize(Some(quantize))
 }
 

@@ -240,7 +240,7 @@ impl View {
     #[must_use]
     pub fn of(model: Option<&Model>) -> Self {
         let selected = model.map_or(0, |model| {
-            let matrix = model.tensors.iter().position(crate::model::Tensor::is_weight_matrix);
+            let matrix = model.tensors.iter().position(crate::model::Tensor::shows_weights);
             matrix.unwrap_or(0)
         });
         Self {

@@ -61,16 +61,33 @@ Schemes (steps joined by +, in this order, at most one of each):
   mxfp4  nvfp4  nf4   4-bit floats and levels in blocks (nf4:g32 …)
   ternary  binary     three or two levels, per tensor or :row
   codebook:64         64 shared values by k-means; :row  :best, the optimum
-  Refused for now as not built yet: wanda, and GGUF's q4_k and its kin.
+  q8_0 q6_k q5_k q4_k q3_k q2_k q5_0 q5_1 q4_0 q4_1 iq4_nl iq4_xs tq1_0 tq2_0
+                      mxfp4_ggml: GGUF's own blocks, bit for bit llama.cpp's
+  wanda               refused for now: not built yet
   --recipe takes an exported file, too: what made it is done again, and its own
   zeros are what mask:embedded in it means.
+
+Models (MODEL):
+  .safetensors        or a folder of them in the Hugging Face layout
+  .gguf               any of the files of a split one, or a folder
+  .pt .pth .bin       PyTorch's, also TorchScript; nothing in them is run
+  .onnx               with the files beside it that hold its weights
+  .npy .npz           NumPy's
+  .spk                what --target packed has written
+  Compressed folders of compressed-tensors and MLX open as what they are; what is
+  in codes is touched under --requantize only.
 
 Targets (--target):
   packed              Spokeshave's own container, where zeros and low bits
                       become bytes; the default for a demo
   safetensors         dense and drop-in: values change, and only casts make the
                       file smaller; the default otherwise
-  gguf  compressed-tensors  mlx                                   not built yet
+  gguf                llama.cpp's: its own blocks, f16 and bf16, from a GGUF file
+                      or a folder of llama, mistral, qwen2 or qwen3
+  compressed-tensors  a folder for vLLM and transformers: int4 and int8, fp8,
+                      mxfp4, nvfp4, mixed as you like; int8:row:a8 has it round
+                      activations to 8 bits too (W8A8), which no number tells of
+  mlx                 a folder for mlx-lm: 2 to 6 and 8 bits in groups
 
 Numbers:
   Bytes are exact, headers included; KiB and MiB are powers of 1024. stored is

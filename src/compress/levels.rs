@@ -72,7 +72,7 @@ impl Fit {
         let survivors = task.is_pruned();
         let scale = task.target.scale_format(task.tensor.dtype);
         let (unit, how) = match *task.scheme.quantize.as_ref()? {
-            Quantize::Int { bits, unit, asymmetric, range } => {
+            Quantize::Int { bits, unit, asymmetric, range, .. } => {
                 let wanted = Wanted { bits, asymmetric, scale };
                 let fit = GridFit { wanted, unit, range, survivors, biased: task.target == Target::Mlx };
                 (unit, How::Grid(fit))

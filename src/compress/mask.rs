@@ -3,12 +3,11 @@
 //! The other model may be anything that opens: a pruned checkpoint, an artifact, or a file of masks alone, whose tensors of
 //! booleans or integers are 0 where something goes.
 
-use super::{Error, Input, Task};
+use super::{Error, Task};
 use crate::formats::base64;
 use crate::formats::error::printable;
 use crate::kernels::bits::BitWriter;
-use crate::model::conversion::{Place, in_gguf_order};
-use crate::model::{Format, Model, OpenOptions, Scratch, open};
+use crate::model::{Counterpart, Model, OpenOptions, RowOrder, Scratch, counterparts, open};
 use crate::recipe::{Outcome, Plan, Prune};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -24,12 +23,10 @@ enum Zeros {
     /// The zeros of a tensor of another model.
     Of {
         model: Arc<Model>,
-        index: usize,
+        there: Counterpart,
         /// Whether it is of what structured pruning leaves, as the zeros inside an artifact are, rather than of the whole
         /// tensor.
         of_rest: bool,
-        /// Rows of a head, where a GGUF file has them in llama.cpp's rotary order.
-        head: Option<usize>,
     },
     /// A bit per element of what structured pruning leaves, 1 where it stays: the mask that an artifact carries.
     Carried(Arc<[u8]>),
@@ -48,22 +45,10 @@ impl Mask {
         scratch: &mut Scratch,
     ) -> Result<(), Error> {
         match &self.0 {
-            Zeros::Of { model, index, head: Some(head), .. } => {
-                let tensor = &model.tensors[*index];
-                let mut some = Vec::new();
-                out.clear();
-                for place in
-                    in_gguf_order(range, if tensor.shape.len() < 2 { 1 } else { tensor.geometry().cols }, *head)
-                {
-                    model.zeros(tensor, place, &mut some, scratch)?;
-                    out.append(&mut some);
-                }
-                Ok(())
+            Zeros::Of { model, there, of_rest: false } if there.order == RowOrder::Same => {
+                Ok(task.input.zeros(model, &model.tensors[there.index], range, out, scratch)?)
             }
-            Zeros::Of { model, index, of_rest, head: None } => {
-                let input = if *of_rest { &Input::Whole } else { task.input };
-                Ok(input.zeros(model, &model.tensors[*index], range, out, scratch)?)
-            }
+            Zeros::Of { model, there, .. } => Ok(there.of(model).zeros(range, out, scratch)?),
             Zeros::Carried(bits) => {
                 out.clear();
                 out.extend(range.map(|i| bits.get(i / 8).is_some_and(|byte| byte >> (i % 8) & 1 == 0)));
@@ -97,14 +82,12 @@ pub(super) fn find_masks(
     plan: &Plan,
     wanted: impl Fn(usize) -> bool,
 ) -> Result<HashMap<usize, Mask>, Error> {
-    let mut opened: HashMap<&str, Arc<Model>> = HashMap::new();
+    let mut opened: HashMap<&str, (Arc<Model>, Vec<Option<Counterpart>>)> = HashMap::new();
     let mut masks = HashMap::new();
     for (index, assignment) in plan.assignments.iter().enumerate().filter(|(index, _)| wanted(*index)) {
         let Some(Prune::Mask { file }) = &assignment.stored.prune else { continue };
         let tensor = &model.tensors[index];
-        let other = if let Some(known) = opened.get(file.as_str()) {
-            known.clone()
-        } else {
+        if !opened.contains_key(file.as_str()) {
             if file == Prune::EMBEDDED {
                 return Err(Error::MaskEmbedded { tensor: printable(&tensor.name) });
             }
@@ -115,27 +98,23 @@ pub(super) fn find_masks(
                 why: error.to_string(),
             };
             let found = Arc::new(open(Path::new(file), &options).map_err(unread)?);
-            opened.insert(file, found.clone());
-            found
-        };
-        let converted = other.format == Format::Gguf && model.format != Format::Gguf;
-        let place = model.conversion().ok().filter(|_| converted).map(|conversion| &conversion.places[index]);
-        masks.insert(index, fitting(plan.outcome(model, index), file, other, place)?);
+            let counterparts = counterparts(model, &found);
+            opened.insert(file, (found, counterparts));
+        }
+        let Some((other, counterparts)) = opened.get(file.as_str()) else { continue };
+        masks.insert(index, fitting(plan.outcome(model, index), file, other.clone(), counterparts[index])?);
     }
     Ok(masks)
 }
 
-/// The mask that `model` has for a tensor; `place` is the one that llama.cpp gives it, where `model` is a GGUF file and the tensor's
-/// is not.
-fn fitting(of: Outcome<'_>, file: &str, model: Arc<Model>, place: Option<&Place>) -> Result<Mask, Error> {
+/// The mask that `model` has for a tensor, which is `there` in it.
+fn fitting(of: Outcome<'_>, file: &str, model: Arc<Model>, there: Option<Counterpart>) -> Result<Mask, Error> {
     let tensor = of.tensor;
     let (name, shown) = (printable(&tensor.name), printable(file));
-    let by_name = model.counterpart(tensor).map(|index| (index, None));
-    let found = by_name.or_else(|| place.and_then(|place| Some((model.find(&place.name)?, place.interleaved))));
-    let Some((index, head)) = found else { return Err(Error::MaskMissing { tensor: name, file: shown }) };
-    let found = &model.tensors[index];
+    let Some(there) = there else { return Err(Error::MaskMissing { tensor: name, file: shown }) };
+    let found = &model.tensors[there.index];
     // Rows that were interleaved are told apart in what is left of them alone.
-    if found.shape != of.shape && (found.shape != tensor.shape || head.is_some()) {
+    if found.shape != of.shape && (found.shape != tensor.shape || there.order != RowOrder::Same) {
         return Err(Error::MaskShape {
             tensor: name,
             file: shown,
@@ -148,7 +127,7 @@ fn fitting(of: Outcome<'_>, file: &str, model: Arc<Model>, place: Option<&Place>
     }
     let Some(text) = tensor.names().find_map(|name| model.carried_mask(name)) else {
         let of_rest = found.shape == of.shape;
-        return Ok(Mask(Zeros::Of { model, index, of_rest, head }));
+        return Ok(Mask(Zeros::Of { model, there, of_rest }));
     };
     let elements: usize = of.shape.iter().product();
     let bits = base64::decode(text).filter(|bits| bits.len() == elements.div_ceil(8));

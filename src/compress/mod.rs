@@ -134,7 +134,7 @@ impl<'a> Task<'a> {
     pub fn outcome(&self) -> Outcome<'a> {
         let zeroed = self.zeroed.is_some();
         let cut = zeroed || self.shape != self.tensor.shape;
-        Outcome { tensor: self.tensor, scheme: self.scheme, shape: self.shape, cut, zeroed }
+        Outcome { tensor: self.tensor, scheme: self.scheme, shape: self.shape, cut, zeroed, left_out: false }
     }
 
     /// The layout of a runtime that its codes are stored in; `None` where they are in none.

@@ -11,7 +11,7 @@ use crate::formats::Dtype;
 use crate::kernels::Real;
 use crate::kernels::error::ErrorSums;
 use crate::kernels::masks::{MaskCounts, zero_counts};
-use crate::model::{Model, Scratch, Tensor};
+use crate::model::{Beside, Scratch};
 
 /// A tensor before and after its scheme, each beside the same tensor of another model.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,20 +27,15 @@ pub struct SchemeComparison {
 ///
 /// # Errors
 /// When one cannot be read, the scheme is refused on the tensor's values, or the work is cancelled.
-pub fn compare_task(
-    task: &Task<'_>,
-    other: &Model,
-    beside: &Tensor,
-    with_source: bool,
-) -> Result<SchemeComparison, Error> {
+pub fn compare_task(task: &Task<'_>, beside: Beside<'_>, with_source: bool) -> Result<SchemeComparison, Error> {
     let tensor = task.tensor;
-    let of_source = || compare_tensors(task.model, tensor, other, beside, task.control);
+    let of_source = || compare_tensors(task.model, tensor, beside, task.control);
     if !tensor.dtype.is_float() {
         // Nothing can be done to it: it is exported as it is.
         let same = of_source()?;
         return Ok(SchemeComparison { source: with_source.then(|| same.clone()), result: same });
     }
-    let terms = match terms((tensor.dtype, task.shape), (beside.dtype, &beside.shape)) {
+    let terms = match terms((tensor.dtype, task.shape), (beside.tensor.dtype, &beside.tensor.shape)) {
         Ok(terms) => terms,
         Err(why) => {
             // Where rows or columns go, the source may have the shape that the result has not.
@@ -48,7 +43,7 @@ pub fn compare_task(
             return Ok(SchemeComparison { source, result: TensorComparison::none(&tensor.name, why) });
         }
     };
-    let pass = Pass { task, other, beside, terms, with_source: with_source && task.shape == tensor.shape };
+    let pass = Pass { task, beside, terms, with_source: with_source && task.shape == tensor.shape };
     let (source, result) = if tensor.dtype == Dtype::F64 { pass.run::<f64>()? } else { pass.run::<f32>()? };
     // The result of fewer rows or columns, in a pass without its source: that is a pass of its own.
     let source = if source.is_none() && with_source { Some(of_source()?) } else { source };
@@ -58,8 +53,7 @@ pub fn compare_task(
 /// One pass over a tensor and its counterpart.
 struct Pass<'a> {
     task: &'a Task<'a>,
-    other: &'a Model,
-    beside: &'a Tensor,
+    beside: Beside<'a>,
     terms: Terms,
     with_source: bool,
 }
@@ -111,7 +105,7 @@ impl Pass<'_> {
 
     /// Whether the other's values fit no f32 while ours do.
     fn is_wide<T: Real>(&self) -> bool {
-        self.beside.dtype == Dtype::F64 && T::KEY_BITS == 32
+        self.beside.tensor.dtype == Dtype::F64 && T::KEY_BITS == 32
     }
 
     fn add<T: Real>(&self, span: &mut Span<T>, chunk: &Chunk<T>) -> Result<(), Error> {
@@ -119,9 +113,9 @@ impl Pass<'_> {
         let [_, wide] = &mut span.wide;
         let [_, zeros] = &mut span.zeros;
         match self.terms {
-            Terms::Zeros => self.other.zeros(self.beside, range, zeros, &mut span.scratch)?,
-            Terms::Numbers if self.is_wide::<T>() => values(self.other, self.beside, range, wide, &mut span.scratch)?,
-            Terms::Numbers => values(self.other, self.beside, range, &mut span.values, &mut span.scratch)?,
+            Terms::Zeros => self.beside.zeros(range, zeros, &mut span.scratch)?,
+            Terms::Numbers if self.is_wide::<T>() => values(self.beside, range, wide, &mut span.scratch)?,
+            Terms::Numbers => values(self.beside, range, &mut span.values, &mut span.scratch)?,
         }
         if self.with_source {
             let sums = self.sums(span, &chunk.source);

@@ -6,7 +6,7 @@ use crate::formats::Dtype;
 use crate::kernels::Real;
 use crate::kernels::error::{ErrorSums, error_sums};
 use crate::kernels::masks::{MaskCounts, mask_counts, zero_counts};
-use crate::model::{Model, Scratch, Tensor};
+use crate::model::{Beside, Counterpart, Model, RowOrder, Scratch, Tensor, counterparts};
 use rayon::prelude::*;
 use std::collections::HashSet;
 use std::ops::Range;
@@ -101,33 +101,41 @@ impl Comparison {
 /// # Errors
 /// When one cannot be read, or the work is cancelled.
 pub fn compare(a: &Model, b: &Model, control: &Control) -> Result<Comparison, Error> {
-    let pairs = pairs(a, b);
+    let there = counterparts(a, b);
+    let pairs = pairs(a, b, &there);
     control.expect(pairs.iter().map(|(_, t, _)| t.bytes()).sum());
     let one = |&(name, t, u): &(&str, _, _)| {
-        let compared = compare_tensors(a, t, b, u, control)?;
+        let compared = compare_tensors(a, t, u, control)?;
         Ok(TensorComparison { name: name.to_owned(), ..compared })
     };
     let all = || pairs.par_iter().map(one).collect::<Result<Vec<_>, Error>>();
     let tensors = a.steadily(|| b.steadily(all))?;
-    Ok(Comparison { tensors, only_a: only_in(a, b), only_b: only_in(b, a) })
+    let alone = a.tensors.iter().zip(&there).filter(|(_, there)| there.is_none());
+    let only_a = alone.map(|(tensor, _)| tensor.name.clone()).collect();
+    Ok(Comparison { tensors, only_a, only_b: only_there(a, b, &there) })
 }
 
 /// The tensors of both models, in order of the name that each pair goes by: every tensor of A with its counterpart, and of B those that A
 /// has under another name only, where it ties what B keeps apart.
-fn pairs<'a>(a: &'a Model, b: &'a Model) -> Vec<(&'a str, &'a Tensor, &'a Tensor)> {
-    let of_a = a.tensors.iter().filter_map(|t| Some((t.name.as_str(), t, &b.tensors[b.counterpart(t)?])));
+fn pairs<'a>(a: &'a Model, b: &'a Model, there: &[Option<Counterpart>]) -> Vec<(&'a str, &'a Tensor, Beside<'a>)> {
+    let of_a = a.tensors.iter().zip(there).filter_map(|(t, there)| Some((t.name.as_str(), t, (*there)?.of(b))));
     let mut pairs: Vec<_> = of_a.collect();
-    let met: HashSet<&str> = pairs.iter().map(|(_, _, u)| u.name.as_str()).collect();
-    let others = b.tensors.iter().filter(|u| !met.contains(u.name.as_str()));
-    pairs.extend(others.filter_map(|u| Some((u.name.as_str(), &a.tensors[a.counterpart(u)?], u))));
+    let beside = |u| Beside { model: b, tensor: u, order: RowOrder::Same };
+    pairs.extend(unmet(b, there).filter_map(|u| Some((u.name.as_str(), &a.tensors[a.counterpart(u)?], beside(u)))));
     pairs.sort_unstable_by_key(|&(name, ..)| name);
     pairs
 }
 
-/// Names of tensors that one model has and another has not, bytewise.
+/// Tensors of a model that are nobody's counterparts, bytewise by name.
+fn unmet<'a>(there: &'a Model, counterparts: &[Option<Counterpart>]) -> impl Iterator<Item = &'a Tensor> {
+    let met: HashSet<usize> = counterparts.iter().flatten().map(|counterpart| counterpart.index).collect();
+    there.tensors.iter().enumerate().filter(move |(index, _)| !met.contains(index)).map(|(_, tensor)| tensor)
+}
+
+/// Names of tensors of a model `there` that one `here` has under no name, bytewise.
 #[must_use]
-pub fn only_in(one: &Model, other: &Model) -> Vec<String> {
-    let only = one.tensors.iter().filter(|tensor| other.counterpart(tensor).is_none());
+pub fn only_there(here: &Model, there: &Model, counterparts: &[Option<Counterpart>]) -> Vec<String> {
+    let only = unmet(there, counterparts).filter(|tensor| here.counterpart(tensor).is_none());
     only.map(|tensor| tensor.name.clone()).collect()
 }
 
@@ -154,25 +162,24 @@ pub(super) fn terms(a: (Dtype, &[usize]), b: (Dtype, &[usize])) -> Result<Terms,
 pub(super) fn compare_tensors(
     a: &Model,
     t: &Tensor,
-    b: &Model,
-    u: &Tensor,
+    u: Beside<'_>,
     control: &Control,
 ) -> Result<TensorComparison, Error> {
-    match terms((t.dtype, &t.shape), (u.dtype, &u.shape)) {
+    match terms((t.dtype, &t.shape), (u.tensor.dtype, &u.tensor.shape)) {
         Err(why) => Ok(TensorComparison::none(&t.name, why)),
-        Ok(Terms::Zeros) => Ok(TensorComparison::of_zeros(&t.name, zeros(a, t, b, u, control)?)),
-        Ok(Terms::Numbers) if t.dtype == Dtype::F64 || u.dtype == Dtype::F64 => numbers::<f64>(a, t, b, u, control),
-        Ok(Terms::Numbers) => numbers::<f32>(a, t, b, u, control),
+        Ok(Terms::Zeros) => Ok(TensorComparison::of_zeros(&t.name, zeros(a, t, u, control)?)),
+        Ok(Terms::Numbers) if t.dtype == Dtype::F64 || u.tensor.dtype == Dtype::F64 => numbers::<f64>(a, t, u, control),
+        Ok(Terms::Numbers) => numbers::<f32>(a, t, u, control),
     }
 }
 
 /// The zeros of two tensors one of which has no numbers, such as a mask.
-fn zeros(a: &Model, t: &Tensor, b: &Model, u: &Tensor, control: &Control) -> Result<MaskCounts, Error> {
+fn zeros(a: &Model, t: &Tensor, u: Beside<'_>, control: &Control) -> Result<MaskCounts, Error> {
     let of_chunk = |range: &Range<usize>| {
         check(control)?;
         let (mut x, mut y, mut scratch) = (Vec::new(), Vec::new(), Scratch::default());
         a.zeros(t, range.clone(), &mut x, &mut scratch)?;
-        b.zeros(u, range.clone(), &mut y, &mut scratch)?;
+        u.zeros(range.clone(), &mut y, &mut scratch)?;
         control.advance(range.len() as u64 * t.dtype.bits() / 8);
         Ok(zero_counts(&x, &y))
     };
@@ -184,17 +191,16 @@ fn zeros(a: &Model, t: &Tensor, b: &Model, u: &Tensor, control: &Control) -> Res
 /// Elements `range` of a tensor, in an arithmetic that may be wider than its own. Codes and scales make a value in the
 /// tensor's own arithmetic, which is what every reader gets: it is widened afterwards.
 pub(super) fn values<T: Real>(
-    model: &Model,
-    tensor: &Tensor,
+    of: Beside<'_>,
     range: Range<usize>,
     out: &mut Vec<T>,
     scratch: &mut Scratch,
 ) -> Result<(), Error> {
-    if T::KEY_BITS == 32 || tensor.dtype == Dtype::F64 {
-        return Ok(model.values(tensor, range, out, scratch)?);
+    if T::KEY_BITS == 32 || of.tensor.dtype == Dtype::F64 {
+        return Ok(of.values(range, out, scratch)?);
     }
     let mut narrow = Vec::<f32>::new();
-    model.values(tensor, range, &mut narrow, scratch)?;
+    of.values(range, &mut narrow, scratch)?;
     out.clear();
     out.extend(narrow.iter().map(|&value| T::from_f32(value)));
     Ok(())
@@ -208,18 +214,13 @@ pub(super) fn chunk_sums<T: Real>(a: &[T], b: &[T]) -> ChunkSums {
     (error_sums(a, a, b), mask_counts(a, b))
 }
 
-fn numbers<T: Real>(
-    a: &Model,
-    t: &Tensor,
-    b: &Model,
-    u: &Tensor,
-    control: &Control,
-) -> Result<TensorComparison, Error> {
+fn numbers<T: Real>(a: &Model, t: &Tensor, u: Beside<'_>, control: &Control) -> Result<TensorComparison, Error> {
+    let here = Beside { model: a, tensor: t, order: RowOrder::Same };
     let of_chunk = |range: &Range<usize>| {
         check(control)?;
         let (mut x, mut y, mut scratch) = (Vec::<T>::new(), Vec::<T>::new(), Scratch::default());
-        values(a, t, range.clone(), &mut x, &mut scratch)?;
-        values(b, u, range.clone(), &mut y, &mut scratch)?;
+        values(here, range.clone(), &mut x, &mut scratch)?;
+        values(u, range.clone(), &mut y, &mut scratch)?;
         control.advance(range.len() as u64 * t.dtype.bits() / 8);
         Ok(chunk_sums(&x, &y))
     };

@@ -3,6 +3,7 @@
 use super::factors::{self, FactorsEstimate};
 use super::packing::{CodeCounts, Packing};
 use super::size::{self, Content, Sizes};
+use super::spread::Spread;
 use super::{Label, TensorStats};
 use crate::compress::{Chunk, Error, Prepared, Task, fold_chunks, prepare};
 use crate::formats::Dtype;
@@ -13,7 +14,7 @@ use crate::kernels::error::{ErrorSums, error_sums};
 use crate::kernels::histogram::Histogram;
 use crate::kernels::levels::{Levels, SYMBOLS};
 use crate::model::Scratch;
-use crate::recipe::{Outcome, Quantize, Scheme, Target};
+use crate::recipe::{Outcome, Quantize, Target};
 
 /// What a tensor comes to under a scheme.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,7 +41,7 @@ pub struct TensorEstimate {
     pub threshold: Option<f64>,
     /// What the values look like afterwards, when it was asked for.
     pub after: Option<Histogram>,
-    /// Scales of the levels: 10th percentile, median, 90th percentile over units.
+    /// Scales of the levels: 10th percentile, median, 90th percentile over units, when it was asked for.
     pub scales: Option<[f64; 3]>,
     /// What its factors come to, when it is factorized.
     pub factors: Option<FactorsEstimate>,
@@ -75,7 +76,7 @@ impl TensorEstimate {
     /// Its sizes alone, before anything else is known of what it comes to.
     pub(super) fn of_sizes(of: Outcome<'_>, label: Label, sizes: Sizes) -> Self {
         Self {
-            stored_as: of.scheme.to_string(),
+            stored_as: if of.left_out { "left out".into() } else { of.scheme.to_string() },
             label,
             elements: of.elements(),
             sizes,
@@ -93,14 +94,13 @@ impl TensorEstimate {
 
     /// A tensor that nothing is done to, from its statistics (`None`: not a float source, or not read).
     #[must_use]
-    pub fn kept(tensor: &crate::model::Tensor, target: Target, stats: Option<&TensorStats>, read: bool) -> Self {
-        let keep = Scheme::keep();
-        let outcome = Outcome::whole(tensor, &keep);
+    pub fn kept(outcome: Outcome<'_>, target: Target, stats: Option<&TensorStats>, read: bool) -> Self {
+        let tensor = outcome.tensor;
         let sizes = size::stored(outcome, target, None);
         let float = tensor.is_float_source();
         let content = stats.map(|s| Content { gaps: s.gaps, code_entropy: None });
         // What stays in codes has its payload, also where these might be touched.
-        let by_formula = float && !tensor.is_coded();
+        let by_formula = float && !tensor.is_coded() && !outcome.left_out;
         let bound = |of: fn(Outcome<'_>, &Content) -> u64| match &content {
             _ if !by_formula => Some(sizes.total()),
             Some(content) => Some(of(outcome, content)).filter(|_| read),
@@ -144,7 +144,8 @@ struct Sums {
     /// Counts of the symbols that stored codes are.
     codes: Vec<u64>,
     after: Option<Histogram>,
-    scales: Vec<f64>,
+    /// Scales of the levels, where they are to be shown.
+    scales: Option<Spread>,
     /// What decides how `packed` stores the tensor; `None` for other targets.
     stored: Option<Box<CodeCounts>>,
     scratch: Scratch,
@@ -165,7 +166,7 @@ fn estimate<T: Real>(task: &Task<'_>, reach: Option<f64>) -> Result<TensorEstima
         errors: Some(errors),
         threshold: prepared.threshold,
         after: total.after,
-        scales: spread(total.scales),
+        scales: total.scales.and_then(Spread::percentiles),
         ..TensorEstimate::of_sizes(outcome, Label::Exact, sizes)
     };
     let Some(factors) = prepared.factors() else { return Ok(whole) };
@@ -194,7 +195,12 @@ fn sums_of<T: Real>(task: &Task<'_>, prepared: &Prepared<T>, reach: Option<f64>)
         Some(Quantize::F16 | Quantize::Bf16) => 1 << 16,
         Some(_) => SYMBOLS,
     };
-    let init = || Sums { codes: vec![0; codes], after: reach.map(Histogram::new), ..Sums::default() };
+    let init = || Sums {
+        codes: vec![0; codes],
+        after: reach.map(Histogram::new),
+        scales: reach.map(|_| Spread::default()),
+        ..Sums::default()
+    };
     let spans = fold_chunks(task, prepared, init, |sums, chunk| {
         add(sums, chunk, clipped);
         if is_coded { count_stored(task, sums, chunk) } else { Ok(()) }
@@ -230,8 +236,10 @@ fn add<T: Real>(sums: &mut Sums, chunk: &Chunk<T>, clipped: bool) {
         let (source, result) = (&chunk.pruned[piece.range.clone()], &chunk.result[piece.range.clone()]);
         sums.errors.clipped_error += beyond_the_ends(source, result, &piece.levels);
     }
-    let begun = chunk.pieces.iter().filter(|piece| piece.begins);
-    sums.scales.extend(begun.filter_map(|piece| piece.levels.scale()).map(Real::to_f64));
+    if let Some(scales) = &mut sums.scales {
+        let begun = chunk.pieces.iter().filter(|piece| piece.begins);
+        scales.add(begun.filter_map(|piece| piece.levels.scale()).map(Real::to_f64));
+    }
     if let Some(after) = &mut sums.after {
         after.add(&chunk.result);
     }
@@ -252,19 +260,13 @@ fn join(mut sum: Sums, next: Sums) -> Sums {
     sum.errors = sum.errors.merge(next.errors);
     sum.gaps = sum.gaps.merge(next.gaps);
     sum.codes.iter_mut().zip(next.codes).for_each(|(a, b)| *a += b);
-    sum.scales.extend(next.scales);
     sum.stored = match (sum.stored, next.stored) {
         (Some(a), Some(b)) => Some(Box::new(a.merge(*b))),
         (a, b) => a.or(b),
     };
+    sum.scales = sum.scales.zip(next.scales).map(|(all, more)| all.join(more));
     if let (Some(after), Some(more)) = (&mut sum.after, &next.after) {
         after.merge(more);
     }
     sum
-}
-
-fn spread(mut scales: Vec<f64>) -> Option<[f64; 3]> {
-    scales.sort_by(f64::total_cmp);
-    let at = |share: f64| scales.get(((scales.len().checked_sub(1)?) as f64 * share).round() as usize).copied();
-    Some([at(0.1)?, at(0.5)?, at(0.9)?])
 }

@@ -46,7 +46,7 @@ pub fn shapes(of: Outcome<'_>, rank: usize) -> [[usize; 2]; 2] {
 
 /// What comes of one factor of a tensor.
 fn factor<'a>(of: Outcome<'a>, scheme: &'a Scheme, shape: &'a [usize; 2]) -> Outcome<'a> {
-    Outcome { tensor: of.tensor, scheme, shape, cut: true, zeroed: false }
+    Outcome { tensor: of.tensor, scheme, shape, cut: true, zeroed: false, left_out: false }
 }
 
 /// Bytes of both factors in `packed`; without packings those of every element at its full width.

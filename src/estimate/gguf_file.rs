@@ -3,11 +3,11 @@
 
 use super::size::{gguf_bytes, stored_type};
 use super::total::carrying;
+use crate::formats::ErrorKind;
 use crate::formats::gguf::{self, KeyValue, layout};
-use crate::formats::{ErrorKind, base64};
 use crate::kernels::ggml::BlockType;
 use crate::model::{Conversion, Format, MASK_KEYS, Model, RECIPE_KEY, mask_key, split};
-use crate::recipe::{Plan, Recipe, file};
+use crate::recipe::{Outcome, Plan, Recipe, file};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -135,7 +135,8 @@ pub fn conversion_of(model: &Model) -> Option<&Conversion> {
 /// A tensor's name in the artifact.
 #[must_use]
 pub fn name_of<'a>(model: &'a Model, conversion: Option<&'a Conversion>, index: usize) -> &'a str {
-    conversion.map_or(&model.tensors[index].name, |conversion| &conversion.places[index].name)
+    let place = conversion.and_then(|conversion| conversion.places[index].as_ref());
+    place.map_or(&model.tensors[index].name, |place| &place.name)
 }
 
 /// A GGUF source keeps its order; a converted model has its embedding first, then block after block.
@@ -147,6 +148,7 @@ fn items(model: &Model, conversion: Option<&Conversion>) -> Vec<Item> {
         tensors.sort_by_key(|&i| (place(i).0, place(i).1.start, place(i).1.end, i));
         return tensors.into_iter().map(Item::Tensor).collect();
     };
+    tensors.retain(|&i| conversion.places[i].is_some());
     let name = |i: usize| name_of(model, Some(conversion), i);
     let block = |i: usize| match model.tensors[i].block {
         Some(block) => u64::from(block) + 1,
@@ -225,6 +227,6 @@ fn file_type(model: &Model, plan: &Plan) -> Option<u32> {
 
 /// Letters that stand for a carried mask until it is read.
 #[must_use]
-pub fn blank_mask(elements: u64) -> String {
-    "A".repeat(base64::len((elements as usize).div_ceil(8)))
+pub fn blank_mask(of: Outcome<'_>) -> String {
+    "A".repeat(Plan::mask_letters(of))
 }

@@ -10,6 +10,7 @@
 //! | [`parts`] | which tensors of a file a tensor becomes |
 //! | `foreseen` | the same from a profile, before the values are read |
 //! | [`size`] | stored, sparse and entropy bytes, as formulas |
+//! | `spread` | percentiles of scales, in bounded memory |
 //! | [`spectrum`] | singular values, and what every rank comes to |
 //! | [`total`] | the model: sums, overhead, bits per weight, fidelity |
 //! | [`fidelity`] | the headline proxy |
@@ -29,6 +30,7 @@ pub mod packing;
 pub mod parts;
 pub mod size;
 pub mod spectrum;
+mod spread;
 pub mod stats;
 pub mod total;
 

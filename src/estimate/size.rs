@@ -126,6 +126,9 @@ pub fn stored_dtype(dtype: Dtype, scheme: &Scheme) -> Dtype {
 /// full width, which is the most that they can be.
 #[must_use]
 pub fn stored(of: Outcome<'_>, target: Target, packing: Option<&Packing>) -> Sizes {
+    if of.left_out {
+        return Sizes::default();
+    }
     if of.is_kept() {
         let untouched = if target == Target::Gguf { gguf_bytes(of) } else { kept_bytes(of.tensor, target) };
         return Sizes { untouched, ..Sizes::default() };
@@ -208,6 +211,9 @@ fn block_bytes(block_type: BlockType, elements: u64) -> (u64, u64) {
 /// Payload of a tensor in a GGUF artifact.
 #[must_use]
 pub fn gguf_bytes(of: Outcome<'_>) -> u64 {
+    if of.left_out {
+        return 0;
+    }
     let (codes, rest) = block_bytes(stored_type(of), of.elements());
     codes + rest
 }

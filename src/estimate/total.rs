@@ -11,7 +11,7 @@ use super::{Label, Packing, TensorStats, estimate_tensor, tensor_stats};
 use crate::compress::{Error, Joint};
 use crate::control::Control;
 use crate::formats::packed_layout::{self, Coding};
-use crate::formats::{Dtype, ErrorKind, base64, packed, safetensors};
+use crate::formats::{Dtype, ErrorKind, packed, safetensors};
 use crate::model::{MASK_KEYS, Model, RECIPE_KEY, Tensor, mask_key};
 use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target, file};
 use rayon::prelude::*;
@@ -79,12 +79,6 @@ pub fn carrying(plan: &Plan, tensors: &[usize]) -> impl Iterator<Item = usize> {
     tensors.iter().copied().filter(|&i| plan.assignments[i].stored.carries_mask())
 }
 
-/// Letters of a carried mask.
-#[must_use]
-pub fn mask_letters(of: Outcome<'_>) -> usize {
-    base64::len((of.elements() as usize).div_ceil(8))
-}
-
 /// Bytes of the container around the payloads, from each tensor's coding as `packed` would list it.
 #[must_use]
 pub fn overhead_bytes(
@@ -93,11 +87,10 @@ pub fn overhead_bytes(
     recipe: &Recipe,
     stored: impl Fn(usize) -> Option<packed_layout::Stored>,
 ) -> u64 {
-    let metadata = |tensors: &[usize]| {
-        artifact_metadata(model, plan, recipe, tensors, |i| "A".repeat(mask_letters(plan.outcome(model, i))))
-    };
+    let metadata =
+        |tensors: &[usize]| artifact_metadata(model, plan, recipe, tensors, |i| blank_mask(plan.outcome(model, i)));
     if plan.target == Target::Gguf {
-        let file = GgufFile::of(model, plan, recipe, |i| blank_mask(plan.outcome(model, i).elements()));
+        let file = GgufFile::of(model, plan, recipe, |i| blank_mask(plan.outcome(model, i)));
         // What is not a tensor's: the head, and the padding between tensors.
         return file.map_or(0, |file| file.overhead(model, plan));
     }
@@ -192,7 +185,7 @@ fn estimate_all(model: &Model, plan: &Plan, recipe: &Recipe, control: &Control) 
     let one = |(i, tensor): (usize, &Tensor)| {
         if plan.outcome(model, i).is_kept() {
             let stats: Option<TensorStats> = tensor_stats(model, tensor, false, control)?;
-            return Ok(TensorEstimate::kept(tensor, plan.target, stats.as_ref(), true));
+            return Ok(TensorEstimate::kept(plan.outcome(model, i), plan.target, stats.as_ref(), true));
         }
         estimate_tensor(&joint.task(model, plan, i, control), None)
     };
@@ -206,7 +199,7 @@ pub fn bytes_only(model: &Model, plan: &Plan, recipe: &Recipe) -> ModelEstimate 
     let one = |i: usize| {
         let outcome = plan.outcome(model, i);
         if outcome.is_kept() {
-            return TensorEstimate::kept(outcome.tensor, plan.target, None, false);
+            return TensorEstimate::kept(outcome, plan.target, None, false);
         }
         let sizes = factors::foreseen(outcome, plan.target);
         let sizes = sizes.unwrap_or_else(|| size::stored(outcome, plan.target, None));

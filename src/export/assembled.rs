@@ -13,7 +13,7 @@ use crate::kernels::levels::Levels;
 use crate::kernels::{Real, affine};
 use crate::model::modules::Runtime;
 use crate::model::{Model, Scratch, Tensor};
-use crate::recipe::Quantize;
+use crate::recipe::{Plan, Quantize};
 use std::ops::Range;
 
 /// Bytes copied at a time.
@@ -72,6 +72,16 @@ pub fn joined_scales(written: &Model) -> Result<Option<String>, Error> {
         let percent = 100.0 * (1.0 - 1.0 / worst);
         format!("the nvfp4 scales of tensors that vLLM joins differ in {joined} places: it takes the largest of each, and reads the others up to {percent:.0} % too small (transformers reads them as they are); mxfp4 has no such scale")
     }))
+}
+
+/// What transformers needs to be told of 4-bit floats, which it reads as BF16 whatever the rest of the network is.
+pub fn read_as_bf16(model: &Model, plan: &Plan) -> Option<String> {
+    let single = |i| plan.outcome(model, i).assembly(plan.target).is_some_and(Assembly::is_single);
+    let dtype = model.config().and_then(|config| config.text(&["dtype"]).or_else(|| config.text(&["torch_dtype"])));
+    let told = dtype.is_none_or(|dtype| dtype != "bfloat16") && (0..model.tensors.len()).any(single);
+    told.then(|| {
+        "transformers reads mxfp4 and nvfp4 as BF16, and config.json has the rest computed in another dtype: load it with dtype=torch.bfloat16".into()
+    })
 }
 
 fn write_coded<T: Real>(

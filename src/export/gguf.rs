@@ -12,8 +12,7 @@ use crate::formats::error::quoted;
 use crate::formats::gguf::layout;
 use crate::kernels::Real;
 use crate::kernels::ggml::BlockType;
-use crate::model::conversion::interleaved;
-use crate::model::{Model, Scratch};
+use crate::model::{Model, RowOrder, Scratch};
 use crate::recipe::{Plan, Recipe};
 use std::ops::Range;
 
@@ -57,15 +56,16 @@ pub fn write(
                 continue;
             }
         };
-        let (outcome, place) = (plan.outcome(model, i), conversion.map(|conversion| &conversion.places[i]));
+        let (outcome, place) =
+            (plan.outcome(model, i), conversion.and_then(|conversion| conversion.places[i].as_ref()));
         let task = joint.task(model, plan, i, control);
         let kind = stored_type(outcome);
-        let head = place.and_then(|place| place.interleaved);
+        let order = RowOrder::in_gguf(place.and_then(|place| place.interleaved));
         let as_it_lies = place.is_none() && outcome.is_kept();
         if as_it_lies {
             output.copy_payload(model, outcome.tensor, control)?;
         } else {
-            by_arithmetic!(outcome.tensor.dtype, write_tensor(&task, kind, head, &mut output))?;
+            by_arithmetic!(outcome.tensor.dtype, write_tensor(&task, kind, order, &mut output))?;
         }
     }
     output.pad(file.layout.len.saturating_sub(output.at()))?;
@@ -85,17 +85,14 @@ fn copy(model: &Model, range: Range<u64>, output: &mut Output<'_>) -> Result<(),
     Ok(())
 }
 
-/// Writes one tensor as its scheme leaves it, in blocks or plain elements of a type; with heads of `head` rows interleaved.
+/// Writes one tensor as its scheme leaves it, in blocks or plain elements of a type, its rows in the order of the file.
 fn write_tensor<T: Real>(
     task: &Task<'_>,
     kind: BlockType,
-    head: Option<usize>,
+    order: RowOrder,
     output: &mut Output<'_>,
 ) -> Result<(), Error> {
     let prepared = prepare::<T>(task)?;
-    let geometry = task.geometry();
-    // A bias is a column: each of its elements is a row.
-    let cols = if task.shape.len() < 2 { 1 } else { geometry.cols };
     let start = output.at();
     let bytes_of = |elements: usize| kind.bytes_of(elements).ok_or_else(|| no_blocks(task, kind, elements));
     let spelled_out = kind == BlockType::F32 && stored_dtype(task.tensor.dtype, task.scheme) != Dtype::F32;
@@ -107,20 +104,16 @@ fn write_tensor<T: Real>(
         } else {
             chunk.plain_elements(task, &mut scratch, &mut bytes)?;
         }
-        let Some(head) = head else { return output.write(&bytes) };
-        let mut at = chunk.range.start;
-        while at < chunk.range.end {
-            let (row, within) = (at / cols, at % cols);
-            let end = ((row + 1) * cols).min(chunk.range.end);
-            let place = bytes_of(interleaved(row, head) * cols + within)?;
-            let local = bytes_of(at - chunk.range.start)?..bytes_of(end - chunk.range.start)?;
-            output.seek(start + place as u64)?;
-            output.write(&bytes[local])?;
-            at = end;
+        let mut rest = bytes.as_slice();
+        for place in order.places(chunk.range.clone(), task.shape) {
+            let (run, behind) = rest.split_at(bytes_of(place.len())?);
+            output.seek(start + bytes_of(place.start)? as u64)?;
+            output.write(run)?;
+            rest = behind;
         }
-        Ok(())
+        Ok::<(), Error>(())
     })?;
-    output.seek(start + bytes_of(geometry.len())? as u64)
+    output.seek(start + bytes_of(task.geometry().len())? as u64)
 }
 
 /// A plan has whole blocks in every row, so nobody should see this; a row in the wrong place would be worse.

@@ -44,7 +44,6 @@ pub use verify::{TensorCheck, Verification, plan_of_artifact, verify};
 
 use crate::compress;
 use crate::control::Control;
-use crate::estimate::total::{carrying, mask_letters};
 use crate::estimate::{ModelEstimate, estimate_model};
 use crate::formats;
 use crate::formats::error::{display_path, quoted};
@@ -163,7 +162,6 @@ pub fn export(job: &Job<'_>) -> Result<Artifact, Error> {
     let out = &destination::bare(job.out);
     let job = &Job { out, ..*job };
     let Job { model, plan, recipe, .. } = *job;
-    check_masks(model, plan, out)?;
     let link = destination::link_note(out);
     let shortage = space::foresee(model, plan, recipe, out)?;
     let mut needed = 0;
@@ -172,6 +170,7 @@ pub fn export(job: &Job<'_>) -> Result<Artifact, Error> {
     let mut artifact = artifact.map_err(|error| space::told(error, out, needed))?;
     artifact.notes.extend(link);
     artifact.notes.extend(config_note(model, plan));
+    artifact.notes.extend(name_note(model, plan.target, out));
     artifact.shortage = shortage;
     Ok(artifact)
 }
@@ -183,20 +182,20 @@ fn config_note(model: &Model, plan: &Plan) -> Option<String> {
     alone.then(|| format!("a config.json beside this file must say {}", numbers.join(", ")))
 }
 
-/// Letters of carried masks that a header may hold: readers of either container take 100 MB at most.
-const MOST_LETTERS: usize = 64 << 20;
-
-/// Refuses masks that no header can carry before anything is read.
-fn check_masks(model: &Model, plan: &Plan, out: &Path) -> Result<(), Error> {
-    let all: Vec<usize> = (0..model.tensors.len()).collect();
-    let letters: usize = carrying(plan, &all).map(|i| mask_letters(plan.outcome(model, i))).sum();
-    if letters <= MOST_LETTERS {
-        return Ok(());
+/// What a name promises that the artifact is not: readers go by it.
+fn name_note(model: &Model, target: Target, out: &Path) -> Option<String> {
+    const KNOWN: [&str; 9] = ["safetensors", "spk", "gguf", "onnx", "pt", "pth", "bin", "npy", "npz"];
+    let ending = out.extension()?.to_str()?.to_ascii_lowercase();
+    let shown = display_path(out);
+    match KNOWN.contains(&ending.as_str()) {
+        true if is_folder(model, target) => Some(format!(
+            "{shown} is a folder whatever its name says, as the model is one or the target needs a config"
+        )),
+        true if ending != target.extension() => {
+            Some(format!("{shown} holds {}, whatever its name says", target.name()))
+        }
+        _ => None,
     }
-    let what = format!(
-        "its masks take {letters} letters in the header, at most {MOST_LETTERS} fit; quantize fewer masked tensors with fits over survivors, or use symmetric int grids or casts, whose zeros tell the mask"
-    );
-    Err(Error::Layout { path: out.to_path_buf(), what })
 }
 
 impl Job<'_> {
@@ -257,8 +256,8 @@ impl Job<'_> {
             let planned = estimate.bytes.unwrap_or_default();
             return Err(mismatch("(all)".into(), format!("{planned} bytes were planned, {} written", written.bytes)));
         }
-        let told = assembled::joined_scales(&written)?;
-        Ok((verification, told.into_iter().collect()))
+        let told = [assembled::joined_scales(&written)?, assembled::read_as_bf16(self.model, self.plan)];
+        Ok((verification, told.into_iter().flatten().collect()))
     }
 
     /// The first tensor of which the recipe inside what was written would make something else than the plan does: whoever verifies

@@ -40,6 +40,10 @@ impl<'a> Output<'a> {
 
     /// Moves to a place of the file.
     pub fn seek(&mut self, position: u64) -> Result<(), Error> {
+        // A seek writes out what is held back, so it is not done for nothing.
+        if position == self.at {
+            return Ok(());
+        }
         let result = self.writer.seek(SeekFrom::Start(position));
         self.at = position;
         result.map(drop).map_err(|source| self.fail(source))

@@ -13,11 +13,9 @@ use crate::kernels::Real;
 use crate::kernels::error::{ErrorSums, error_sums, sqnr_db};
 use crate::kernels::ggml::BlockType;
 use crate::model::config::CONFIG;
-use crate::model::conversion::in_gguf_order;
-use crate::model::{Format, Model, Origin, Place, Scratch, Tensor};
+use crate::model::{Beside, Format, Model, Origin, Place, RowOrder, Scratch, Tensor};
 use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target, runtime_config};
 use std::collections::HashSet;
-use std::ops::Range;
 use std::path::Path;
 
 /// What reading one tensor back showed.
@@ -101,11 +99,15 @@ fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) ->
     let conversion = conversion_of(model).filter(|_| artifact.format == Format::Gguf);
     let mut tensors = Vec::new();
     for (i, tensor) in model.tensors.iter().enumerate() {
+        let outcome = plan.outcome(model, i);
+        if outcome.left_out {
+            tensors.push(TensorCheck::as_planned(&tensor.name));
+            continue;
+        }
         let Some(read) = artifact.find(name_of(model, conversion, i)).map(|j| &artifact.tensors[j]) else {
             tensors.push(TensorCheck::failed(&tensor.name, "it is missing"));
             continue;
         };
-        let outcome = plan.outcome(model, i);
         let differs = match () {
             () if read.shape != outcome.shape => Some("its shape is another"),
             () if artifact.format == Format::Gguf => {
@@ -144,11 +146,13 @@ fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) ->
             continue;
         }
         let task = joint.task(model, plan, i, control);
-        let head = conversion.and_then(|conversion| conversion.places[i].interleaved);
-        let written = Written { artifact, tensor: read, head };
-        tensors.push(by_arithmetic!(tensor.dtype, check(&task, &written))?);
+        let place = conversion.and_then(|conversion| conversion.places[i].as_ref());
+        let order = RowOrder::in_gguf(place.and_then(|place| place.interleaved));
+        let written = Beside { model: artifact, tensor: read, order };
+        tensors.push(by_arithmetic!(tensor.dtype, check(&task, written))?);
     }
-    let names: HashSet<&str> = (0..model.tensors.len()).map(|i| name_of(model, conversion, i)).collect();
+    let there = (0..model.tensors.len()).filter(|&i| !plan.outcome(model, i).left_out);
+    let names: HashSet<&str> = there.map(|i| name_of(model, conversion, i)).collect();
     let known = |name: &str| names.contains(name) || is_extra(conversion, name);
     let only_there = artifact.tensors.iter().filter(|t| !known(&t.name));
     tensors.extend(only_there.map(|t| TensorCheck::failed(&t.name, "the source has no such tensor")));
@@ -194,37 +198,12 @@ fn same<T: Real>(a: T, b: T) -> bool {
     a == b || (a.to_f64().is_nan() && b.to_f64().is_nan())
 }
 
-/// A tensor as it was written.
-#[derive(Clone, Copy)]
-struct Written<'a> {
-    artifact: &'a Model,
-    tensor: &'a Tensor,
-    /// Rows of a head, where they were interleaved.
-    head: Option<usize>,
-}
-
-impl Written<'_> {
-    /// Elements `range` in the order of the source, replacing what `out` held.
-    fn values<T: Real>(self, range: Range<usize>, out: &mut Vec<T>) -> Result<(), crate::formats::Error> {
-        let mut scratch = Scratch::default();
-        let Some(head) = self.head else { return self.artifact.values(self.tensor, range, out, &mut scratch) };
-        let cols = if self.tensor.shape.len() < 2 { 1 } else { self.tensor.geometry().cols };
-        let mut some = Vec::<T>::new();
-        out.clear();
-        for place in in_gguf_order(range, cols, head) {
-            self.artifact.values(self.tensor, place, &mut some, &mut scratch)?;
-            out.append(&mut some);
-        }
-        Ok(())
-    }
-}
-
-fn check<T: Real>(task: &Task<'_>, written: &Written<'_>) -> Result<TensorCheck, Error> {
+fn check<T: Real>(task: &Task<'_>, written: Beside<'_>) -> Result<TensorCheck, Error> {
     let prepared = prepare::<T>(task)?;
     let init = || (true, 0.0_f64, ErrorSums::default());
     let spans = fold_chunks(task, &prepared, init, |(ok, worst, sums), chunk| {
         let mut values = Vec::<T>::new();
-        written.values(chunk.range.clone(), &mut values)?;
+        written.values(chunk.range.clone(), &mut values, &mut Scratch::default())?;
         for (&expected, &found) in chunk.result.iter().zip(&values) {
             if !same(expected, found) {
                 *ok = false;

@@ -1,12 +1,14 @@
-//! What a GGUF artifact says beside the model's tensors, held to what it should say: key-values byte for byte, and tensors that
-//! only a converted file has.
+//! What a GGUF artifact says beside the model's tensors, held to what it should say: key-values byte for byte and no others,
+//! tensors that only a converted file has, and nothing where padding is.
 
 use super::Error;
 use super::verify::TensorCheck;
 use crate::estimate::gguf_file::{self, Pairs};
+use crate::estimate::total::carrying;
 use crate::formats::gguf::KeyValue;
-use crate::model::{Conversion, Model, Scratch, Tensor};
+use crate::model::{Conversion, Model, RECIPE_KEY, Scratch, Tensor, mask_key, split};
 use crate::recipe::Plan;
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// Bytes that are compared at a time.
@@ -14,6 +16,9 @@ const BLOCK: u64 = 1 << 20;
 
 /// The key of a model's name, which is that of its folder, and a folder may be renamed.
 const NAME: &str = "general.name";
+
+/// What stands for the bytes between the infos and the data, and between tensors.
+const PADDING: &str = "padding";
 
 /// A check that failed for each key or tensor that is not what it should be.
 pub(super) fn faults(model: &Model, artifact: &Model, plan: &Plan) -> Result<Vec<TensorCheck>, Error> {
@@ -29,6 +34,15 @@ pub(super) fn faults(model: &Model, artifact: &Model, plan: &Plan) -> Result<Vec
         if let Some(key) = other_key(model, artifact, &pairs, these, conversion.is_some())? {
             faults.push(TensorCheck::failed(key, "its bytes differ"));
         }
+    }
+    let all: Vec<usize> = (0..model.tensors.len()).collect();
+    let masks = carrying(plan, &all).map(|i| mask_key(&model.tensors[i].name));
+    let ours: HashSet<String> = masks.chain([RECIPE_KEY.to_owned()]).collect();
+    // Whoever cut the file into a set of files has added the keys of one.
+    let others = found.iter().filter(|pair| !ours.contains(&pair.key) && !split::KEYS.contains(&pair.key.as_str()));
+    faults.extend(others.map(|pair| TensorCheck::failed(&pair.key, "nothing says that it should be there")));
+    if !is_padded_with_zeros(artifact)? {
+        faults.push(TensorCheck::failed(PADDING, "not all of its bytes are 0, or there are bytes behind the end"));
     }
     for extra in conversion.iter().flat_map(|conversion| &conversion.extras) {
         let same = match artifact.find(extra.name).map(|i| &artifact.tensors[i]) {
@@ -104,6 +118,30 @@ fn same_bytes(artifact: &Model, place: Range<u64>, range: Range<u64>, wanted: &P
             return Ok(false);
         }
         at = end;
+    }
+    Ok(true)
+}
+
+/// Whether nothing stands between the infos and the data, nor between tensors.
+fn is_padded_with_zeros(artifact: &Model) -> Result<bool, Error> {
+    let (Some(head), [file]) = (&artifact.gguf, artifact.shards.as_slice()) else { return Ok(true) };
+    if head.surplus > 0 {
+        return Ok(false);
+    }
+    // An info is a name with its length, how many dimensions there are and which, a type and an offset.
+    let info = |tensor: &Tensor| (tensor.name.len() + 8 * tensor.shape.len() + 24) as u64;
+    let pairs = head.pairs.0.last().map_or(24, |pair| pair.place.end);
+    let mut places: Vec<Range<u64>> = artifact.tensors.iter().map(Tensor::place).collect();
+    places.sort_by_key(|place| (place.start, place.end));
+    let mut at = pairs + artifact.tensors.iter().map(info).sum::<u64>();
+    let mut scratch = Vec::new();
+    for next in places.into_iter().chain([file.len()..file.len()]) {
+        // Gaps are less than an alignment each; a file that has larger ones was not opened.
+        let gap = at..next.start.max(at);
+        if !gap.is_empty() && file.read(gap, &mut scratch)?.iter().any(|&byte| byte != 0) {
+            return Ok(false);
+        }
+        at = next.end.max(at);
     }
     Ok(true)
 }

@@ -72,10 +72,23 @@ pub struct Table {
     pub onnx: Option<Box<onnx::Head>>,
     /// What tensors with a place behind the file's end are made of.
     pub annex: annex::Annex,
+    /// What a graph in the file uses tensors for, by name.
+    pub uses: BTreeMap<String, Use>,
     /// Names beside those of the tensors: each with the tensor that it is another name of.
     pub aliases: BTreeMap<String, String>,
     /// What was left alone or is shared, a sentence each.
     pub notes: Vec<String>,
+}
+
+/// What a graph uses a tensor for, where its name need not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Use {
+    /// It is added to what weights make of an input.
+    Bias,
+    /// It holds codes, whose values are told by scales beside it.
+    Codes,
+    /// It is a scale or zero point.
+    Side,
 }
 
 /// One tensor of a header.

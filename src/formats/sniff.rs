@@ -20,6 +20,8 @@ pub enum Kind {
     Zip,
     /// A pickle of Python, as PyTorch's files are that are no archives.
     Pickle,
+    /// It begins like none of these. It may still bear a name that says what it should have been.
+    Unknown,
     /// Something else that people try to open, with its name and what to do.
     Stranger {
         /// "this is a …"
@@ -45,11 +47,12 @@ const MAGICS: &[(&[u8], &str, &str)] = &[
     (b"\x28\xb5\x2f\xfd", "this is a file compressed with zstd", UNPACK),
     (b"\xfd7zXZ\0", "this is a file compressed with xz", UNPACK),
     (b"BZh", "this is a file compressed with bzip2", UNPACK),
+    (b"\x04\x22\x4d\x18", "this is a file compressed with lz4", UNPACK),
     (b"7z\xbc\xaf\x27\x1c", "this is a 7z archive", UNPACK),
     (b"\x1f\x8b", "this is a gzip file", "unpack it with `gunzip` first"),
     (b"\x89HDF\r\n\x1a\n", "this is an HDF5 file (Keras weights)", "convert the weights to safetensors and open that"),
-    (b"\x7fELF", "this is a program, not a weight file", "give the .safetensors file or its folder"),
-    (b"\x89PNG\r\n\x1a\n", "this is a picture (PNG), not a weight file", "give the .safetensors file or its folder"),
+    (b"\x7fELF", "this is a program, not a weight file", "give the file of the weights or its folder"),
+    (b"\x89PNG\r\n\x1a\n", "this is a picture (PNG), not a weight file", "give the file of the weights or its folder"),
 ];
 
 const OLD_GGML: &str = "it is not read; open the safetensors it was made from";
@@ -89,7 +92,9 @@ pub fn sniff(head: &[u8]) -> Kind {
     if super::onnx::looks_like(head) {
         return Kind::Onnx;
     }
-    text(head).unwrap_or(Kind::Safetensors)
+    // No header is longer than what the first four bytes of its length can say.
+    let may_be = matches!(head, [_, _, _, _, 0, 0, 0, 0, ..]);
+    text(head).unwrap_or(if may_be { Kind::Safetensors } else { Kind::Unknown })
 }
 
 /// Whether eight bytes that can be a header's length stand before what can be its beginning. Short magics are legal
@@ -124,9 +129,6 @@ fn text(head: &[u8]) -> Option<Kind> {
     if text.starts_with('{') && text.contains("\"weight_map\"") {
         return stranger("this is the JSON index of a folder's shards", "give the folder instead");
     }
-    if text.starts_with(['{', '[']) {
-        return stranger("this is a JSON text, not a weight file", "give the .safetensors file or its folder");
-    }
     let of_recipe = |line: &str| {
         let line = line.trim();
         line.starts_with("[[rule]]") || line.starts_with("[[override]]") || line.replace(' ', "") == "version=1"
@@ -134,9 +136,15 @@ fn text(head: &[u8]) -> Option<Kind> {
     if text.lines().any(of_recipe) {
         return stranger("this looks like a recipe", "give it with --recipe, and a model before it");
     }
+    // `[package]` begins a TOML text.
+    let list = text.strip_prefix('[').map(str::trim_start);
+    let items = ['{', '[', ']', '"', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'];
+    if text.starts_with('{') || list.is_some_and(|list| list.is_empty() || list.starts_with(items)) {
+        return stranger("this is a JSON text, not a weight file", "give the file of the weights or its folder");
+    }
     let begins: String = text.lines().next().unwrap_or_default().chars().take(40).collect();
     let found = format!("this is a text file that begins {}", quoted(begins.trim_end()));
-    Some(Kind::Stranger { found: Cow::Owned(found), advice: "give the .safetensors file or its folder" })
+    Some(Kind::Stranger { found: Cow::Owned(found), advice: "give the file of the weights or its folder" })
 }
 
 #[cfg(test)]
@@ -156,6 +164,9 @@ mod tests {
             (b"{\"weight_map\": {", "index"),
             (b"{\n  \"a\": 1", "JSON"),
             (b"[1]", "JSON"),
+            (b"[ {", "JSON"),
+            (b"[package]\nname", "begins \"[package]\""),
+            (b"[[rule]]\nmatch", "recipe"),
             (b"lmgg\0\0\0\0", "GGML"),
             (b"\x1c\0\0\0TFL3\0", "TensorFlow Lite"),
             (b"\x28\xb5\x2f\xfd\0", "zstd"),
@@ -187,7 +198,9 @@ mod tests {
             assert_eq!(sniff(onnx), Kind::Onnx);
         }
         assert_eq!(sniff(b"\x10\0\0\0\0\0\0\0{\"a\":"), Kind::Safetensors);
-        assert_eq!(sniff(b""), Kind::Safetensors);
-        assert_eq!(sniff(&[0xff; 64]), Kind::Safetensors);
+        assert_eq!(sniff(b""), Kind::Unknown);
+        assert_eq!(sniff(&[0xff; 64]), Kind::Unknown);
+        assert_eq!(sniff(b"\x06\0\0\0\x0c\0WhisperSpec\0"), Kind::Unknown);
+        assert_eq!(sniff(&[0x10, 0, 0, 0, 0, 0, 0, 0, 0xff]), Kind::Safetensors);
     }
 }

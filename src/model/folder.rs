@@ -7,7 +7,7 @@ use crate::formats::index::{self, Index};
 use crate::formats::sniff::{HEAD, Kind, sniff};
 use crate::formats::{Error, ErrorKind, Source, Table};
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 const PACKED: &str = "model.spk";
@@ -47,11 +47,18 @@ pub(super) fn open(folder: &Path, options: &OpenOptions) -> Result<Model, Error>
         return packed_in_folder(folder, &folder.join(PACKED), options, warnings);
     }
     let has = |layout: &Layout| stands(layout.single) || stands(layout.index);
-    let loose = if has(&SAFETENSORS) { Vec::new() } else { SAFETENSORS.files(folder)? };
-    let layout = match () {
-        () if has(&SAFETENSORS) || !loose.is_empty() => SAFETENSORS,
-        () if has(&PYTORCH) => PYTORCH,
-        () => return gguf_in_folder(folder, options),
+    let files_of = |layout: &Layout| if has(layout) { Ok(Vec::new()) } else { layout.files(folder) };
+    let mut loose = files_of(&SAFETENSORS)?;
+    let layout = if has(&SAFETENSORS) || !loose.is_empty() {
+        let others = PYTORCH.files(folder)?;
+        warnings.extend(told_others(&others, "stands beside safetensors files", "safetensors"));
+        SAFETENSORS
+    } else {
+        loose = files_of(&PYTORCH)?;
+        if !has(&PYTORCH) && loose.is_empty() {
+            return gguf_in_folder(folder, options);
+        }
+        PYTORCH
     };
     let mut index_bytes = 0;
     let Layout { single, index, .. } = layout;
@@ -74,6 +81,8 @@ pub(super) fn open(folder: &Path, options: &OpenOptions) -> Result<Model, Error>
         let shards = read_shards(&files, &layout, options)?;
         keep_mapped(shards, &index, &path, &mut warnings)?
     } else {
+        let paths: Vec<&Path> = loose.iter().map(PathBuf::as_path).collect();
+        warnings.extend(told_missing_parts(&paths));
         read_shards(&loose, &layout, options)?
     };
     let bytes = index_bytes + shards.iter().map(|(source, _)| source.len()).sum::<u64>();
@@ -90,6 +99,23 @@ fn told_others(others: &[PathBuf], why: &str, opened: &str) -> Option<String> {
         more => format!(" (and {more} more)"),
     };
     Some(format!("{name} {why}{more}; only {opened} was opened"))
+}
+
+/// A warning where files are named as parts of a set (`…-00001-of-00003.…`) and others of it are not among them.
+pub(super) fn told_missing_parts(files: &[&Path]) -> Option<String> {
+    let part = |path: &&Path| {
+        let stem = path.file_stem()?.to_str()?;
+        let (stem, of) = stem.rsplit_once("-of-")?;
+        let (_, number) = stem.rsplit_once('-')?;
+        Some((number.parse::<usize>().ok()?, of.parse::<usize>().ok()?))
+    };
+    let parts: BTreeSet<(usize, usize)> = files.iter().filter_map(part).collect();
+    let &(_, of) = parts.first()?;
+    let whole = parts.iter().all(|&(number, all)| all == of && (1..=of).contains(&number)) && parts.len() == of;
+    let first = shown(files.iter().find(|file| part(file).is_some())?);
+    let found =
+        if parts.len() == 1 { "1 of them is here".to_owned() } else { format!("{} of them are here", parts.len()) };
+    (!whole).then(|| format!("{first} is named as a part of {of} files, and {found}: this is not the whole model"))
 }
 
 /// A folder without safetensors is opened by the GGUF model in it, when there is one: a file, or one set of split files.

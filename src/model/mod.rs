@@ -8,6 +8,7 @@ mod assembled;
 mod blocks;
 pub mod config;
 pub mod conversion;
+pub mod counterpart;
 mod demo;
 mod folder;
 mod gather;
@@ -28,6 +29,7 @@ mod values;
 pub use assembled::Place;
 pub use config::Config;
 pub use conversion::Conversion;
+pub use counterpart::{Beside, Counterpart, RowOrder, counterparts};
 pub use demo::DEMOS;
 pub use graph::Graph;
 pub use open::{OpenOptions, open};
@@ -203,9 +205,10 @@ impl Tensor {
     /// What its file calls the type of its elements: GGML's block type, what a runtime's codes are, or the dtype.
     #[must_use]
     pub fn type_name(&self) -> Cow<'static, str> {
-        match self.assembly() {
-            Some(assembly) => assembly.to_string().into(),
-            None => self.block_type.map_or(self.dtype.name(), BlockType::name).into(),
+        match (self.assembly(), &self.coding) {
+            (Some(assembly), _) => assembly.to_string().into(),
+            (None, Some(coding)) if self.is_coded() => coding.scheme.clone().into(),
+            _ => self.block_type.map_or(self.dtype.name(), BlockType::name).into(),
         }
     }
 
@@ -251,6 +254,12 @@ impl Tensor {
     #[must_use]
     pub fn is_weight_matrix(&self) -> bool {
         self.shape.len() >= 2 && self.is_touchable() && self.role.is_weight()
+    }
+
+    /// Whether it is a weight matrix to look at: one that may be touched, or the codes of one with the values that they stand for.
+    #[must_use]
+    pub fn shows_weights(&self) -> bool {
+        self.shape.len() >= 2 && self.dtype.is_float() && !self.side_of_codes && self.role.is_weight()
     }
 
     /// Why a glob or regex leaves it alone, in words; `None` for a weight matrix.

@@ -9,7 +9,7 @@ use crate::formats::error::{display_path, printable};
 use crate::formats::sniff::{HEAD, Kind, sniff};
 use crate::formats::source::Access;
 use crate::formats::{
-    Dtype, Entry, Error, ErrorKind, Limits, Source, Table, gguf, npy, npz, onnx, packed, pytorch, safetensors, zip,
+    Dtype, Entry, Error, ErrorKind, Limits, Source, Table, Use, gguf, npy, npz, onnx, packed, pytorch, safetensors, zip,
 };
 use crate::kernels::svd::Shelf;
 use std::borrow::Cow;
@@ -77,7 +77,8 @@ pub(super) fn open_file(spec: &Path, options: &OpenOptions) -> Result<Model, Err
     }
     let stem = spec.file_stem().unwrap_or(spec.as_os_str()).to_string_lossy();
     let bytes = source.len();
-    assemble(printable(&stem), Origin::File(spec.to_path_buf()), format, vec![(source, table)], bytes, Vec::new())
+    let warnings = Vec::from_iter(folder::told_missing_parts(&[spec]));
+    assemble(printable(&stem), Origin::File(spec.to_path_buf()), format, vec![(source, table)], bytes, warnings)
 }
 
 fn demo_name(index: usize) -> Option<&'static str> {
@@ -98,6 +99,10 @@ pub(super) fn packed_in_folder(
     assemble(printable(&name), origin, Format::Packed, vec![(source, table)], bytes, warnings)
 }
 
+/// The next step where nothing is known of a file but that it is none of ours.
+const ONE_OF_OURS: &str =
+    "open safetensors, GGUF, PyTorch (.pt, .pth, .bin), ONNX, NumPy (.npy, .npz) or .spk, or a folder with one of them";
+
 /// Reads the header of one file. A file that is no model is named for what it looks like, where that is known.
 pub(super) fn read_table(source: &Source, limits: &Limits) -> Result<(Format, Table), Error> {
     let head = source.read(0..source.len().min(HEAD), &mut Vec::new()).map(<[u8]>::to_vec)?;
@@ -109,6 +114,16 @@ pub(super) fn read_table(source: &Source, limits: &Limits) -> Result<(Format, Ta
         Kind::Pickle => Ok((Format::PyTorch, pytorch::read_pickle(source, limits)?)),
         Kind::Zip => read_archive(source, limits),
         Kind::Safetensors => Ok((Format::Safetensors, safetensors::read_table(source, limits)?)),
+        Kind::Unknown => match safetensors::read_table(source, limits) {
+            Err(_) if source.path().extension().is_none_or(|ending| ending != "safetensors") => {
+                let empty = source.is_empty();
+                let found =
+                    if empty { "this file is empty" } else { "this begins like none of the files that are read" };
+                let found = Cow::Borrowed(found);
+                Err(Error::new(source.path(), ErrorKind::Stranger { found, advice: ONE_OF_OURS }))
+            }
+            read => Ok((Format::Safetensors, read?)),
+        },
         // The first bytes of a legal header are a length, and any length may look like a stranger's magic: only a
         // file that is not safetensors either is called what it looks like.
         Kind::Stranger { found, advice } => match safetensors::read_table(source, limits) {
@@ -145,6 +160,7 @@ pub(super) fn assemble(
     let mut aliases = Aliases::new();
     let mut head = None;
     let mut entries: Vec<(usize, Entry)> = Vec::new();
+    let mut uses = BTreeMap::new();
     let mut sources = Vec::new();
     let mut warnings = warnings;
     for (shard, (mut source, table)) in shards.into_iter().enumerate() {
@@ -153,6 +169,7 @@ pub(super) fn assemble(
         warnings.extend(table.notes);
         source.attach(table.annex);
         head = head.or(table.gguf);
+        uses.extend(table.uses);
         entries.extend(table.tensors.into_iter().map(|entry| (shard, entry)));
         sources.push(source);
     }
@@ -176,7 +193,7 @@ pub(super) fn assemble(
     }
     let (entries, note) = gather(entries, &sources, config.as_ref());
     warnings.extend(note);
-    let beside = Beside::of(&entries);
+    let beside = Beside::of(&entries, &uses);
     let mut roles = Roles::default();
     let parts: Vec<Part> = entries.iter().map(|(_, entry, _)| beside.part(entry, &mut roles)).collect();
     let mut tensors: Vec<Tensor> =
@@ -266,7 +283,7 @@ impl Roles {
 }
 
 /// Suffixes of the scales and zero points that quantizers write beside their codes.
-const SIDE: [&str; 13] = [
+const SIDE: [&str; 20] = [
     "_scale",
     "_scale_inv",
     "_scale_2",
@@ -280,11 +297,20 @@ const SIDE: [&str; 13] = [
     ".qzeros",
     ".biases",
     "_global_scale",
+    // Half-Quadratic Quantization, AQLM, Nunchaku, ComfyUI's FP8, bitsandbytes.
+    ".zero",
+    ".codebooks",
+    ".wscales",
+    ".scale_weight",
+    ".scale_input",
+    ".absmax",
+    ".nested_absmax",
 ];
 
 /// Endings of the names of codes, where those of their scales stand in their place: of safetensors, then of ONNX, as
-/// onnxruntime.quantization gives them.
-const CODES: [&str; 7] = [".weight", "_packed", ".qweight", "_quantized", "_Q2", "_Q4", "_Q8"];
+/// onnxruntime.quantization gives them, then of optimum-quanto, torchao, Half-Quadratic Quantization and AQLM.
+const CODES: [&str; 12] =
+    [".weight", "_packed", ".qweight", "_quantized", "_q", "_Q2", "_Q4", "_Q8", "_data", "_qdata", ".W_q", ".codes"];
 
 /// What else gives a scale away: its zero point, of an activation too.
 const PARTNERS: [&str; 4] = ["", ".weight_packed", "_zero_point", "_zero_points"];
@@ -303,24 +329,28 @@ struct Beside<'e> {
     scaled: HashSet<&'e str>,
     /// Layers with a running mean.
     averaged: HashSet<&'e str>,
+    /// What a graph says.
+    uses: &'e BTreeMap<String, Use>,
 }
 
 impl<'e> Beside<'e> {
     /// `entries` are in order of name.
-    fn of(entries: &'e [Gathered]) -> Self {
+    fn of(entries: &'e [Gathered], uses: &'e BTreeMap<String, Use>) -> Self {
         let names = || entries.iter().map(|(_, entry, _)| entry.name.as_str());
         let stems = |name: &'e str| SIDE.iter().filter_map(move |suffix| name.strip_suffix(suffix));
         let scaled = names().flat_map(stems).collect();
         let averaged = names().filter_map(|name| name.strip_suffix(".running_mean")).collect();
-        Self { entries, scaled, averaged }
+        Self { entries, scaled, averaged, uses }
     }
 
     fn part(&self, entry: &Entry, roles: &mut Roles) -> Part {
         let averaged = !self.averaged.is_empty() && self.averaged.contains(layer_of(&entry.name));
+        let role = roles.of(&entry.name, &entry.shape, averaged);
+        let used = if self.uses.is_empty() { None } else { self.uses.get(&entry.name) };
         Part {
-            role: roles.of(&entry.name, &entry.shape, averaged),
-            beside_scale: self.is_codes(entry),
-            side_of_codes: self.is_side(&entry.name),
+            role: if used == Some(&Use::Bias) { Role::Bias } else { role },
+            beside_scale: self.is_codes(entry) || used == Some(&Use::Codes) && is_narrow(entry.dtype),
+            side_of_codes: self.is_side(&entry.name) || used == Some(&Use::Side),
         }
     }
 
@@ -329,14 +359,14 @@ impl<'e> Beside<'e> {
         self.entries.get(at).map(|(_, entry, _)| entry.dtype)
     }
 
-    /// Whether a tensor is somebody's codes: `X.weight`, `X.weight_packed`, `X.qweight`, `X_quantized` or `X_Q4` in at most 8 bits
+    /// Whether a tensor is somebody's codes: `X.weight`, `X.weight_packed`, `X.qweight`, `X_quantized` and their kin in at most 8 bits
     /// or integers, with `X.weight_scale`, `X.scales`, `X_scale`, … standing beside.
     fn is_codes(&self, entry: &Entry) -> bool {
         let name = entry.name.as_str();
-        let base = || CODES.iter().find_map(|end| name.strip_suffix(end));
+        let mut bases = CODES.iter().filter_map(|end| name.strip_suffix(end));
         !self.scaled.is_empty()
             && is_narrow(entry.dtype)
-            && (self.scaled.contains(name) || base().is_some_and(|base| self.scaled.contains(base)))
+            && (self.scaled.contains(name) || bases.any(|base| self.scaled.contains(base)))
     }
 
     /// Whether a tensor is a scale or zero point beside such codes.

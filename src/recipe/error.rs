@@ -21,6 +21,10 @@ pub enum Error {
     NoSuchTensor { name: String, why: String },
     #[error("tensor {} cannot be touched: {why}", quoted(tensor))]
     Untouchable { tensor: String, why: String },
+    #[error(
+        "masks take {letters} letters in the header of a {target} file, and at most {most} fit; quantize fewer masked tensors, or use symmetric grids or casts for them, whose zeros tell the mask"
+    )]
+    Masks { target: &'static str, letters: u64, most: u64 },
     #[error("tensor {} is locked; unlock it or choose another", quoted(.0))]
     Locked(String),
     #[error("{} on tensor {}: {why}", quoted(scheme), quoted(tensor))]
@@ -32,8 +36,8 @@ pub enum Error {
         quoted(by)
     )]
     LockedFollower { tensor: String, by: String, scheme: String },
-    #[error("this model is not converted to GGUF here: {why}; {}", crate::model::conversion::ROAD)]
-    NotConverted { why: String },
+    #[error("this model is not converted to GGUF here: {why}; {road}")]
+    NotConverted { why: String, road: &'static str },
     #[error("target {target}: {why}; {instead}")]
     Source { target: &'static str, why: String, instead: String },
     #[error("{what} is not built yet; {instead}")]

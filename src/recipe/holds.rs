@@ -5,7 +5,7 @@ use super::scheme::{Quantize, Range, Scheme};
 use super::target::Target;
 use crate::kernels::ggml::BlockType;
 use crate::kernels::layout::Unit;
-use crate::model::Model;
+use crate::model::{Format, Model};
 
 impl Target {
     /// The scheme nearest to `scheme` that this target holds, whatever the tensor; `None` when it holds the scheme itself.
@@ -15,8 +15,15 @@ impl Target {
             Self::Gguf => nearest_in_gguf(scheme),
             Self::CompressedTensors | Self::Mlx => runtimes::nearest(self, scheme),
             Self::Safetensors | Self::Packed => {
-                let Some(Quantize::Gguf(block_type)) = scheme.quantize else { return None };
-                Some(scheme.clone().with_quantize(Some(grid_of(block_type))))
+                let instead = match scheme.quantize {
+                    Some(Quantize::Gguf(block_type)) => grid_of(block_type),
+                    // The numbers are the same; that activations are rounded too has no place in these files.
+                    Some(Quantize::Int { bits, unit, asymmetric, range, a8: true }) => {
+                        Quantize::Int { bits, unit, asymmetric, range, a8: false }
+                    }
+                    _ => return None,
+                };
+                Some(scheme.clone().with_quantize(Some(instead)))
             }
         }
     }
@@ -40,6 +47,9 @@ impl Target {
     /// [`nearest`](Self::nearest) for a tensor of a model that will have this shape, with the reason where the tensor is one.
     #[must_use]
     pub fn nearest_for(self, scheme: &Scheme, model: &Model, index: usize, shape: &[usize]) -> Option<Nearest> {
+        if !scheme.is_keep() && self.leaves_out(model, index) {
+            return Some((Scheme::keep(), Some("llama.cpp computes it itself, so it is left out")));
+        }
         if self == Self::Gguf && scheme.quantize.is_some() && stays_as_it_is(&model.tensors[index].name) {
             return Some((scheme.clone().with_quantize(None), Some("llama.cpp reads it in F32 alone")));
         }
@@ -49,6 +59,13 @@ impl Target {
         let held = self.nearest(scheme);
         let fitted = runtimes::nearest_for(self, held.as_ref().unwrap_or(scheme), model, index, shape);
         fitted.or_else(|| held.map(|held| (held, None)))
+    }
+
+    /// Whether it has no place for a tensor: what llama.cpp computes itself, where a model is converted.
+    #[must_use]
+    pub fn leaves_out(self, model: &Model, index: usize) -> bool {
+        let converted = self == Self::Gguf && model.format != Format::Gguf;
+        converted && model.conversion().is_ok_and(|made| made.places[index].is_none())
     }
 
     /// The nearest to a scheme for a shape, where nothing else about a tensor matters.
@@ -128,7 +145,7 @@ pub(super) fn grid_of(block_type: BlockType) -> Quantize {
         T::MXFP4 => return Quantize::Mxfp4,
         _ => (4, false),
     };
-    Quantize::Int { bits, unit: Unit::Group(32), asymmetric, range: Range::Max }
+    Quantize::Int { bits, unit: Unit::Group(32), asymmetric, range: Range::Max, a8: false }
 }
 
 /// GGUF holds casts and its own block types. A product of quantized factors has no levels of its own, so the factors go and

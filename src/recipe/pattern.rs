@@ -219,8 +219,13 @@ impl Pattern {
         };
         let reasons: Vec<String> = matching.iter().filter_map(reason).take(3).collect();
         let why = if !reasons.is_empty() {
-            let coded = matching.iter().all(|&i| model.tensors[i].is_coded());
-            let next = if coded { "--requantize takes their values" } else { "name a tensor in full to touch it" };
+            // Norms and biases may be among them: what was meant are the matrices.
+            let coded = matching.iter().any(|&i| model.tensors[i].is_coded() && model.tensors[i].shows_weights());
+            let next = if coded {
+                "--requantize takes the values of codes, with a second loss"
+            } else {
+                "name a tensor in full to touch it"
+            };
             format!(
                 "it matches {}, but patterns touch float weight matrices only: {}; {next}",
                 count(matching.len()),

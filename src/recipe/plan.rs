@@ -2,9 +2,11 @@
 
 use super::pattern::{named, touchable};
 use super::{Error, Override, Pattern, Recipe, Removals, Rule, Scheme, Target, runtimes};
+use crate::formats::base64;
 use crate::kernels::layout::Geometry;
+use crate::model::conversion::ROAD;
 use crate::model::groups::{CONFIG_KEY, MLX_KEY};
-use crate::model::{Format, Model, Tensor};
+use crate::model::{Format, Model, Origin, Tensor};
 use std::collections::BTreeMap;
 
 /// The line of a recipe that decided a tensor's scheme.
@@ -40,6 +42,9 @@ pub struct Plan {
     pub removals: Removals,
 }
 
+/// Letters of carried masks that a header may hold: readers of either container take 100 MB at most.
+const MOST_LETTERS: u64 = 64 << 20;
+
 /// One tensor as a plan leaves it: what sizes and listings are about.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome<'a> {
@@ -53,13 +58,15 @@ pub struct Outcome<'a> {
     pub cut: bool,
     /// Whether it zeroes something.
     pub zeroed: bool,
+    /// Whether the target has no place for it, as its reader computes it.
+    pub left_out: bool,
 }
 
 impl<'a> Outcome<'a> {
     /// A tensor that loses nothing to structured pruning.
     #[must_use]
     pub fn whole(tensor: &'a Tensor, scheme: &'a Scheme) -> Self {
-        Self { tensor, scheme, shape: &tensor.shape, cut: false, zeroed: false }
+        Self { tensor, scheme, shape: &tensor.shape, cut: false, zeroed: false, left_out: false }
     }
 
     /// Whether it is stored as it was: nothing is asked of it, or it has no elements.
@@ -108,7 +115,24 @@ impl Plan {
         if let Some(i) = { followers }.find(|&i| !plan.assignments[i].stored.holds_zero()) {
             return Err(no_zero(&model.tensors[i], &plan.assignments[i].scheme));
         }
+        plan.check_masks(model)?;
         Ok(plan)
+    }
+
+    /// Letters of the mask that an artifact carries beside a tensor's zeros.
+    #[must_use]
+    pub fn mask_letters(of: Outcome<'_>) -> usize {
+        base64::len((of.elements() as usize).div_ceil(8))
+    }
+
+    /// Refuses masks that no header can carry.
+    fn check_masks(&self, model: &Model) -> Result<(), Error> {
+        let carried = (0..model.tensors.len()).filter(|&i| self.assignments[i].stored.carries_mask());
+        let letters = carried.map(|i| Self::mask_letters(self.outcome(model, i)) as u64).sum();
+        if letters <= MOST_LETTERS {
+            return Ok(());
+        }
+        Err(Error::Masks { target: self.target.name(), letters, most: MOST_LETTERS })
     }
 
     /// Settles what the target stores of a tensor: what was asked, or with `nearest` what comes nearest.
@@ -208,6 +232,7 @@ impl Plan {
             shape: self.removals.shape(model, index),
             cut: self.removals.touches(index),
             zeroed: self.removals.zeroes(index),
+            left_out: self.target.leaves_out(model, index),
         }
     }
 }
@@ -218,13 +243,27 @@ fn no_zero(tensor: &Tensor, scheme: &Scheme) -> Error {
     Error::NoZero { tensor: tensor.name.clone(), scheme: scheme.to_string(), instead }
 }
 
+/// The next step for a model that is not converted to GGUF.
+fn road_to_gguf(model: &Model) -> &'static str {
+    match (&model.origin, model.format) {
+        (_, Format::Onnx | Format::Npy | Format::Npz) => "open the folder of the model that it was made from",
+        (Origin::Folder(_), Format::Safetensors | Format::Packed)
+            if model.tensors.iter().any(|tensor| tensor.is_coded() && tensor.dtype.is_float()) =>
+        {
+            "export it with --target safetensors first, and convert that folder"
+        }
+        _ => ROAD,
+    }
+}
+
 /// Refuses a target that needs a source of another kind, with what to do.
 fn check_source(model: &Model, target: Target) -> Result<(), Error> {
     let refuse = |why: &str, instead: &str| {
         Err(Error::Source { target: target.name(), why: why.to_owned(), instead: instead.to_owned() })
     };
     if target == Target::Gguf && model.format != Format::Gguf {
-        return model.conversion().map(drop).map_err(|why| Error::NotConverted { why: why.to_owned() });
+        let refused = |why: &str| Error::NotConverted { why: why.to_owned(), road: road_to_gguf(model) };
+        return model.conversion().map(drop).map_err(refused);
     }
     if !target.is_folder() {
         return Ok(());

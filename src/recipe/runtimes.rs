@@ -1,9 +1,9 @@
 //! What compressed-tensors and MLX hold: a few grids, for the weights of linear layers alone (in MLX also of embeddings), each in a
 //! layout of its own; and what comes nearest to a scheme that they do not.
 //!
-//! Integers of compressed-tensors are all weight-only (pack-quantized), also at 8 bits by rows, where int-quantized would be as small: what
-//! reads that rounds activations too, and the network would lose more than was estimated. FP8 is served with activations rounded by
-//! token, which is what it is taken for.
+//! Integers of compressed-tensors are weight-only (pack-quantized), also at 8 bits by rows, where int-quantized would be as small: what
+//! reads that rounds activations too, and the network would lose more than was estimated. It is written where that is asked for
+//! (`:a8`). FP8 is served with activations rounded by token, which is what it is taken for.
 
 use super::holds::grid_of;
 use super::scheme::{Prune, Quantize, Range, Scheme};
@@ -43,6 +43,7 @@ impl Target {
     #[must_use]
     pub const fn assembly(self, quantize: &Quantize) -> Option<Assembly> {
         match (self, quantize) {
+            (Self::CompressedTensors, Quantize::Int { unit, a8: true, .. }) => Some(Assembly::Bytes { unit: *unit }),
             (
                 Self::CompressedTensors,
                 Quantize::Int {
@@ -57,7 +58,7 @@ impl Target {
             }
             (Self::CompressedTensors, Quantize::Mxfp4) => Some(Assembly::Mxfp4),
             (Self::CompressedTensors, Quantize::Nvfp4) => Some(Assembly::Nvfp4),
-            (Self::Mlx, Quantize::Int { bits: bits @ (2..=6 | 8), unit: Unit::Group(group), .. }) => {
+            (Self::Mlx, Quantize::Int { bits: bits @ (2..=6 | 8), unit: Unit::Group(group), a8: false, .. }) => {
                 Some(Assembly::Affine { bits: *bits, group: *group })
             }
             _ => None,
@@ -116,7 +117,7 @@ fn nearest_levels(target: Target, quantize: &Quantize) -> Quantize {
             return if target.assembly(&grid).is_some() { grid } else { nearest_levels(target, &grid) };
         }
         Quantize::Fp8 { .. } if target == Target::CompressedTensors => return Quantize::Fp8 { e5m2: false, row: true },
-        Quantize::Int { bits, unit, asymmetric, range } => (bits, unit, asymmetric, range),
+        Quantize::Int { bits, unit, asymmetric, range, .. } => (bits, unit, asymmetric, range),
         Quantize::F16 | Quantize::Bf16 | Quantize::Fp8 { .. } => (8, Unit::Row, false, Range::Max),
         Quantize::Mxfp4 | Quantize::Nvfp4 => (4, Unit::Group(32), false, Range::Max),
         Quantize::Nf4(size) => (4, Unit::Group(size), false, Range::Max),
@@ -125,11 +126,11 @@ fn nearest_levels(target: Target, quantize: &Quantize) -> Quantize {
     };
     if target == Target::CompressedTensors {
         let unit = if unit == Unit::Tensor { Unit::Row } else { unit };
-        return Quantize::Int { bits: if bits <= 4 { 4 } else { 8 }, unit, asymmetric: false, range };
+        return Quantize::Int { bits: if bits <= 4 { 4 } else { 8 }, unit, asymmetric: false, range, a8: false };
     }
     let bits = if bits >= 7 { 8 } else { bits.max(2) };
     let unit = if let Unit::Group(_) = unit { unit } else { Unit::Group(128) };
-    Quantize::Int { bits, unit, asymmetric, range }
+    Quantize::Int { bits, unit, asymmetric, range, a8: false }
 }
 
 /// Why a target cannot hold a scheme on a tensor, and the nearest that it can; `None` where it can. `held` is the scheme as far as
@@ -174,8 +175,8 @@ pub(super) const MOVES_ZERO: &str = "its biases are rounded, and what is pruned 
 /// The same levels without a zero point, where a target keeps one as a bias that rounds.
 pub(super) fn without_zero_point(target: Target, quantize: &Quantize) -> Option<Quantize> {
     match *quantize {
-        Quantize::Int { bits, unit, asymmetric: true, range } if target == Target::Mlx => {
-            Some(Quantize::Int { bits, unit, asymmetric: false, range })
+        Quantize::Int { bits, unit, asymmetric: true, range, a8 } if target == Target::Mlx => {
+            Some(Quantize::Int { bits, unit, asymmetric: false, range, a8 })
         }
         _ => None,
     }
@@ -209,7 +210,7 @@ fn in_groups(target: Target, assembly: Assembly, quantize: &Quantize, shape: &[u
         None if target == Target::Mlx || cols < LEAST_COLUMNS => return Some(Instead(None)),
         None => Unit::Row,
     };
-    Some(Instead(Some(Quantize::Int { bits, unit, asymmetric, range })))
+    Some(Instead(Some(Quantize::Int { bits, unit, asymmetric, range, a8: false })))
 }
 
 /// The scheme as a target holds it on a matrix of this shape; without its quantize step where none fits.
@@ -276,10 +277,11 @@ pub(super) fn given(
 
 /// The step that makes codes of a layout.
 fn step_of(assembly: Assembly) -> Option<Quantize> {
-    let int = |bits, unit| Some(Quantize::Int { bits, unit, asymmetric: false, range: Range::Max });
+    let int = |bits, unit, a8| Some(Quantize::Int { bits, unit, asymmetric: false, range: Range::Max, a8 });
     match assembly {
-        Assembly::Packed { bits, unit } => int(bits, unit),
-        Assembly::Affine { bits, group } => int(bits, Unit::Group(group)),
+        Assembly::Packed { bits, unit } => int(bits, unit, false),
+        Assembly::Bytes { unit: Unit::Row } => int(8, Unit::Row, true),
+        Assembly::Affine { bits, group } => int(bits, Unit::Group(group), false),
         Assembly::Fp8 { unit: Unit::Row } => Some(Quantize::Fp8 { e5m2: false, row: true }),
         Assembly::Mxfp4 => Some(Quantize::Mxfp4),
         Assembly::Nvfp4 => Some(Quantize::Nvfp4),
@@ -325,6 +327,8 @@ mod tests {
             ("int4:g64:asym", "int4:g64", "held"),
             ("prune:0.5+int3:g64", "prune:0.5+int4:g64", "held"),
             ("int7:g32", "int8:g32", "int8:g32"),
+            ("int8:row:a8", "held", "int8:g128"),
+            ("int8:row:mse:a8", "held", "int8:g128:mse"),
             ("fp8_e4m3:row", "held", "int8:g128"),
             ("fp8_e5m2", "fp8_e4m3:row", "int8:g128"),
             ("mxfp4", "held", "int4:g32"),

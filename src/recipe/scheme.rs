@@ -129,6 +129,8 @@ pub enum Quantize {
         asymmetric: bool,
         /// How the range is found.
         range: Range,
+        /// Whether whoever runs it rounds activations to 8 bits as well (W8A8), which no number here tells of.
+        a8: bool,
     },
     /// A cast to IEEE binary16.
     F16,

@@ -61,10 +61,10 @@ impl FromStr for Scheme {
                 }
                 scheme.quantize = Some(quantize);
             } else {
-                return Err(fail(format!(
-                    "unknown step {}; try keep, prune:0.5, int4:g64, f16, or prune:0.5+int4:row",
-                    quoted(step)
-                )));
+                let hint = near(step).unwrap_or_else(|| {
+                    "try keep, prune:0.5, int4:g64, f16, prune:0.5+int4:row, or q4_k for GGUF".to_owned()
+                });
+                return Err(fail(format!("unknown step {}; {hint}", quoted(step))));
             }
         }
         match scheme.contradiction() {
@@ -72,6 +72,18 @@ impl FromStr for Scheme {
             None => Ok(scheme),
         }
     }
+}
+
+/// What a step that is unknown was meant to be: words are in small letters, and llama.cpp's mixes are no type of a tensor.
+fn near(step: &str) -> Option<String> {
+    let small = step.to_ascii_lowercase();
+    let known = |text: &str| text != step && text.parse::<Scheme>().is_ok();
+    if known(&small) {
+        return Some(format!("words are in small letters: {small}"));
+    }
+    let (base, size) = small.rsplit_once('_')?;
+    let mix = ["s", "m", "l", "xl"].contains(&size) && GGUF.iter().any(|(word, _)| *word == base);
+    mix.then(|| format!("that is a mix of types over a whole model; one tensor takes {base}"))
 }
 
 /// The steps of a scheme. A mask's file may hold a `+`: what follows the last one is a step unless it reads like a path.
@@ -228,6 +240,11 @@ fn int(name: &str, words: &[&str]) -> Result<Quantize, String> {
         Some(group) => Unit::Group(group.trim_start_matches('g').parse().unwrap_or(64)),
     };
     let asymmetric = take(&mut words, &["asym"]).is_some();
+    let a8 = words.last() == Some(&"a8");
+    words = if a8 { &words[..words.len() - 1] } else { words };
+    if a8 && (bits != 8 || unit != Unit::Row || asymmetric) {
+        return Err("a8 (activations in 8 bits too) goes with int8:row alone".into());
+    }
     let range = match words.split_first() {
         None => Range::Max,
         Some((&"max", rest)) => {
@@ -242,12 +259,12 @@ fn int(name: &str, words: &[&str]) -> Result<Quantize, String> {
             let q = percentile.strip_prefix('p').and_then(Decimal::parse).filter(|q| q.at_most(100) && !q.is_zero());
             words = rest;
             Range::Percentile(q.ok_or_else(|| {
-                format!("{} does not belong here; suffixes go unit (row, tensor, g32, g64, g128), asym, range (max, mse, p99.9)", quoted(percentile))
+                format!("{} does not belong here; suffixes go unit (row, tensor, g32, g64, g128), asym, range (max, mse, p99.9), a8", quoted(percentile))
             })?)
         }
     };
     no_more(words)?;
-    Ok(Quantize::Int { bits, unit, asymmetric, range })
+    Ok(Quantize::Int { bits, unit, asymmetric, range, a8 })
 }
 
 impl fmt::Display for Scheme {
@@ -302,13 +319,14 @@ impl fmt::Display for Quantize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let row = |row: &bool| if *row { ":row" } else { "" };
         match self {
-            Self::Int { bits, unit, asymmetric, range } => {
+            Self::Int { bits, unit, asymmetric, range, a8 } => {
                 write!(f, "int{bits}:{}{}", unit_word(*unit), if *asymmetric { ":asym" } else { "" })?;
                 match range {
                     Range::Max => Ok(()),
                     Range::Mse => f.write_str(":mse"),
                     Range::Percentile(q) => write!(f, ":p{q}"),
-                }
+                }?;
+                f.write_str(if *a8 { ":a8" } else { "" })
             }
             Self::F16 => f.write_str("f16"),
             Self::Bf16 => f.write_str("bf16"),
@@ -351,6 +369,8 @@ mod tests {
             ("int8:g128:p99.9", "int8:g128:p99.9"),
             ("int4:asym", "int4:row:asym"),
             ("int4:max", "int4:row"),
+            ("int8:a8", "int8:row:a8"),
+            ("int8:row:p99.9:a8", "int8:row:p99.9:a8"),
             ("nm:2:4+bf16", "nm:2:4+bf16"),
             ("block:4x1:0.5", "block:4x1:0.5"),
             ("rows:0.25+rank:8+int8", "rows:0.25+rank:8+int8:row"),
@@ -383,6 +403,10 @@ mod tests {
             "int4:g16",
             "int4:asym:g32",
             "int4:asym:p99",
+            "int4:a8",
+            "int8:g64:a8",
+            "int8:asym:a8",
+            "int8:a8:mse",
             "int4:p0",
             "int4:p101",
             "prune",
@@ -418,5 +442,14 @@ mod tests {
             let error = text.parse::<Scheme>().unwrap_err();
             assert!(error.is_usage(), "{text}");
         }
+    }
+
+    #[test]
+    fn words_of_others_are_told_ours() {
+        let said = |text: &str| text.parse::<Scheme>().unwrap_err().to_string();
+        assert!(said("q4_K").ends_with("words are in small letters: q4_k"));
+        assert!(said("INT4:ROW").ends_with("words are in small letters: int4:row"));
+        assert!(said("prune:0.5+Q4_K_M").ends_with("one tensor takes q4_k"));
+        assert!(said("q9").contains("or q4_k for GGUF"));
     }
 }

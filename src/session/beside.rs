@@ -15,16 +15,19 @@ use super::view_types::Key;
 use super::watch::Watch;
 use crate::control::Progress;
 use crate::estimate::beside::SchemeComparison;
-use crate::estimate::compare::{TensorComparison, only_in};
+use crate::estimate::compare::{TensorComparison, only_there};
 use crate::formats::source::Access;
 use crate::kernels::masks::MaskCounts;
-use crate::model::{Model, OpenOptions};
+use crate::model::{Counterpart, Model, OpenOptions, Tensor};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Comparisons kept for schemes that were left again.
 const KEPT: usize = 4096;
+
+/// A checkpoint, and where each tensor of the model is in it.
+pub(super) type Found = (Vec<Option<Counterpart>>, Arc<Model>);
 
 /// A checkpoint that the model is compared with.
 #[derive(Debug)]
@@ -34,7 +37,7 @@ pub struct Checkpoint {
     /// Names of its tensors that the model has not, bytewise.
     pub only_there: Vec<String>,
     /// Where each of the model's tensors is in it.
-    counterparts: Vec<Option<usize>>,
+    counterparts: Vec<Option<Counterpart>>,
     /// Each tensor of the source beside it.
     sources: Vec<Option<TensorComparison>>,
     /// Each tensor as some scheme left it, beside it: the scheme on the screen, or one before.
@@ -65,6 +68,13 @@ impl Checkpoint {
     #[must_use]
     pub fn matched(&self) -> usize {
         self.counterparts.iter().flatten().count()
+    }
+
+    /// The tensor in it that is one of the model's.
+    #[must_use]
+    pub fn counterpart(&self, index: usize) -> Option<&Tensor> {
+        let there = self.counterparts.get(index).copied().flatten()?;
+        Some(&self.model.tensors[there.index])
     }
 
     /// Whether its files are no longer the ones that were opened; its figures are then of those.
@@ -155,7 +165,8 @@ impl Live {
         beside.failure = None;
         beside.asked = Some((path.clone(), options));
         self.troubles.retract(Work::Beside);
-        let job = comparing::open_checkpoint(path, options, self.beside.request, self.reporter.clone());
+        let job =
+            comparing::open_checkpoint(self.model.clone(), path, options, self.beside.request, self.reporter.clone());
         self.running.beside = Some(job);
     }
 
@@ -301,16 +312,16 @@ impl Live {
     }
 
     /// Takes in what a job opened.
-    pub(super) fn take_checkpoint(&mut self, request: u64, result: Result<Arc<Model>, Cause>) {
+    pub(super) fn take_checkpoint(&mut self, request: u64, result: Result<Found, Cause>) {
         let Some(asked) = self.beside.asked.clone().filter(|_| request == self.beside.request) else { return };
         match result {
-            Ok(model) => self.put_beside(model, asked),
+            Ok(found) => self.put_beside(found, asked),
             Err(cause) => self.beside.failure = Some(cause),
         }
     }
 
     /// Puts an open checkpoint beside the model, in place of another.
-    fn put_beside(&mut self, model: Arc<Model>, asked: (PathBuf, OpenOptions)) {
+    fn put_beside(&mut self, (counterparts, model): Found, asked: (PathBuf, OpenOptions)) {
         self.troubles.retract(Work::Beside);
         self.troubles.retract(Work::Compare);
         self.running.compare = None;
@@ -319,12 +330,12 @@ impl Live {
         let tell = move |error: crate::formats::Error| {
             reporter.send(super::jobs::Event::CheckpointChanged(request, Cause::from(error).words()));
         };
-        let ours = &self.model.tensors;
+        let ours = self.model.tensors.len();
         self.beside.checkpoint = Some(Checkpoint {
-            only_there: only_in(&model, &self.model),
-            counterparts: ours.iter().map(|tensor| model.counterpart(tensor)).collect(),
-            sources: vec![None; ours.len()],
-            latest: vec![Latest::default(); ours.len()],
+            only_there: only_there(&self.model, &model, &counterparts),
+            counterparts,
+            sources: vec![None; ours],
+            latest: vec![Latest::default(); ours],
             kept: HashMap::new(),
             asked,
             request,
@@ -478,15 +489,16 @@ mod tests {
     fn what_an_earlier_request_still_says_is_not_of_this_one() {
         let mut live = demo();
         let (first, model) = (live.beside.request, live.model.clone());
+        let found = |model: &Arc<Model>| (crate::model::counterparts(model, model), model.clone());
         live.open_beside("nosuch.safetensors".into(), OpenOptions::default());
         live.cancel_beside();
-        live.reporter.send(Event::Checkpoint(first + 1, Ok(model.clone())));
+        live.reporter.send(Event::Checkpoint(first + 1, Ok(found(&model))));
         live.reporter.send(Event::CheckpointChanged(first + 1, "another changed".into()));
         settle(&mut live, true);
         assert!(live.failure_beside().is_none() && !live.has_arrived_beside());
         assert_eq!((overlap(&live), live.path_beside()), ((1.0, true), Some(Path::new("demo"))));
         live.let_go();
-        live.reporter.send(Event::Checkpoint(first, Ok(model)));
+        live.reporter.send(Event::Checkpoint(first, Ok(found(&model))));
         settle(&mut live, true);
         assert!(live.checkpoint().is_none() && live.likeness(FC1).is_none() && live.path_beside().is_none());
     }

@@ -6,15 +6,22 @@ use super::trouble::{Cause, Work};
 use super::view_types::Key;
 use crate::compress::Task;
 use crate::estimate::beside::{SchemeComparison, compare_task};
-use crate::model::{Model, OpenOptions, open};
+use crate::model::{Counterpart, Model, OpenOptions, counterparts, open};
 use crate::recipe::Plan;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Opens a checkpoint. Reading a header cannot be stopped half-way: what comes of a job that was stopped is let fall.
-pub(super) fn open_checkpoint(path: PathBuf, options: OpenOptions, request: u64, reporter: Reporter) -> Job {
+/// Opens a checkpoint and finds the tensors of `here` in it. Reading a header cannot be stopped half-way: what comes of a job that was stopped is let fall.
+pub(super) fn open_checkpoint(
+    here: Arc<Model>,
+    path: PathBuf,
+    options: OpenOptions,
+    request: u64,
+    reporter: Reporter,
+) -> Job {
     spawn(Work::Beside, reporter, move |control, reporter| {
-        let opened = open(&path, &options).map(Arc::new).map_err(Cause::from);
+        let opened = open(&path, &options).map_err(Cause::from);
+        let opened = opened.map(|there| (counterparts(&here, &there), Arc::new(there)));
         if !control.is_cancelled() {
             reporter.send(Event::Checkpoint(request, opened));
         }
@@ -27,8 +34,8 @@ pub(super) fn open_checkpoint(path: PathBuf, options: OpenOptions, request: u64,
 pub(super) struct Pair {
     /// Its position in the model.
     pub index: usize,
-    /// Its position in the checkpoint.
-    pub there: usize,
+    /// Where it is in the checkpoint.
+    pub there: Counterpart,
     /// What the result will be filed under.
     pub key: Key,
     /// Whether its source is to be compared too.
@@ -59,9 +66,9 @@ pub(super) fn compare(
         }
         let compare = |task: &Task<'_>, at: usize| {
             let Pair { there, with_source, .. } = pairs[at];
-            let beside = &checkpoint.tensors[there];
-            let pass = || compare_task(task, &checkpoint, beside, with_source);
-            model.steadily_on(task.tensor, || checkpoint.steadily_on(beside, pass))
+            let beside = there.of(&checkpoint);
+            let pass = || compare_task(task, beside, with_source);
+            model.steadily_on(task.tensor, || checkpoint.steadily_on(beside.tensor, pass))
         };
         let send = |at: usize, made: Result<SchemeComparison, Cause>| {
             let Pair { index, key, .. } = pairs[at].clone();

@@ -46,10 +46,17 @@ fn with_bits(quantize: Option<&Quantize>, bits: u32) -> Option<Quantize> {
         Some(Quantize::Int { .. } | Quantize::Gguf(_)) if bits > WIDEST => None,
         // A cast is not a grid: above the grid it stays what it is.
         other if bits > WIDEST => other.cloned(),
-        Some(&Quantize::Int { unit, asymmetric, range, .. }) => {
-            Some(Quantize::Int { bits: bits.max(NARROWEST), unit, asymmetric, range })
+        Some(&Quantize::Int { unit, asymmetric, range, a8, .. }) => {
+            // Fewer bits of weights are not multiplied with rounded activations.
+            Some(Quantize::Int { bits: bits.max(NARROWEST), unit, asymmetric, range, a8: a8 && bits == WIDEST })
         }
-        _ => Some(Quantize::Int { bits: bits.max(NARROWEST), unit: Unit::Row, asymmetric: false, range: Range::Max }),
+        _ => Some(Quantize::Int {
+            bits: bits.max(NARROWEST),
+            unit: Unit::Row,
+            asymmetric: false,
+            range: Range::Max,
+            a8: false,
+        }),
     }
 }
 
@@ -120,14 +127,21 @@ fn zero() -> Decimal {
 fn carry_quantize(old: Option<&Quantize>, new: Option<&Quantize>, theirs: Option<&Quantize>) -> Option<Quantize> {
     match (old, new, theirs) {
         (
-            Some(Quantize::Int { bits: bits0, unit: unit0, asymmetric: asymmetric0, range: range0 }),
-            Some(Quantize::Int { bits, unit, asymmetric, range }),
-            Some(Quantize::Int { bits: their_bits, unit: their_unit, asymmetric: theirs, range: their_range }),
+            Some(Quantize::Int { bits: bits0, unit: unit0, asymmetric: asymmetric0, range: range0, a8: false }),
+            Some(Quantize::Int { bits, unit, asymmetric, range, a8: false }),
+            Some(Quantize::Int {
+                bits: their_bits,
+                unit: their_unit,
+                asymmetric: theirs,
+                range: their_range,
+                a8: false,
+            }),
         ) => Some(Quantize::Int {
             bits: newer(*bits0, *bits, *their_bits),
             unit: newer(*unit0, *unit, *their_unit),
             asymmetric: newer(*asymmetric0, *asymmetric, *theirs),
             range: newer(*range0, *range, *their_range),
+            a8: false,
         }),
         _ => new.cloned(),
     }

@@ -4,7 +4,7 @@
 //! job, and a panic in it, become [`Event::Failed`]: nothing ends in silence, and the window lives. What goes wrong in one
 //! tensor is told of that tensor, and the others go on.
 
-use super::beside::Compared;
+use super::beside::{Compared, Found};
 use super::presets::{self, Choice};
 use super::trouble::{Cause, Work};
 use super::view_types::Key;
@@ -72,7 +72,7 @@ pub enum Event {
     /// The singular values of a tensor, or why there are none.
     Spectrum(usize, Result<Arc<Spectrum>, String>),
     /// A checkpoint was opened to stand beside the model, for this request; or why not.
-    Checkpoint(u64, Result<Arc<Model>, Cause>),
+    Checkpoint(u64, Result<Found, Cause>),
     /// A tensor was compared with that of a checkpoint.
     Compared(Compared),
     /// The checkpoint of this request is no longer the one that was opened, in words.

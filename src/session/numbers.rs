@@ -206,7 +206,7 @@ impl Live {
     fn refresh_kept(&mut self, index: usize) {
         let (tensor, stats) = (&self.model.tensors[index], self.stats[index].as_deref());
         let known = stats.is_some() || !tensor.dtype.is_float();
-        let estimate = TensorEstimate::kept(tensor, self.plan.target, stats, known);
+        let estimate = TensorEstimate::kept(self.plan.outcome(&self.model, index), self.plan.target, stats, known);
         let row = &mut self.rows[index];
         row.estimate = Some(Arc::new(estimate));
         row.fresh = known;

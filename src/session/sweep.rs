@@ -145,7 +145,7 @@ impl Live {
     fn try_once(&self, plan: &Plan, index: usize) -> Option<TensorEstimate> {
         if plan.assignments[index].stored.is_keep() {
             let stats = self.stats[index].as_deref();
-            return Some(TensorEstimate::kept(&self.model.tensors[index], plan.target, stats, true));
+            return Some(TensorEstimate::kept(plan.outcome(&self.model, index), plan.target, stats, true));
         }
         let asked = Asked { tried: self.asked.tried, ..Asked::default() };
         if self.model.tensors[index].elements() < profile::SMALL {

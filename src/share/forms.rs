@@ -31,12 +31,12 @@ pub const FORMS: &[Form] = &[
     Form { name: "MLX quantization block", about: "What a config.json says for mlx-lm", words: mlx::block },
 ];
 
-/// Our own command line, as every form is asked for.
+/// Our own command line.
 ///
 /// # Errors
-/// None; other forms have some.
+/// As [`command::command`].
 pub fn command_line(choice: Choice<'_>) -> Result<String, Error> {
-    Ok(command::command(choice.model, choice.recipe, choice.plan))
+    command::command(choice.model, choice.recipe, choice.plan)
 }
 
 /// A recipe file, in its settled form.

@@ -237,7 +237,7 @@ def tensors_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
                 continue
             array = numpy_helper.to_array(t)
             constant = i >= len(graph.initializer)
-            if constant and (array.ndim < 2 or PLAIN.get(array.dtype.name) not in FLOATS):
+            if constant and (array.ndim < 1 or PLAIN.get(array.dtype.name) not in FLOATS):
                 continue
             out[f"{place}/{name}" if name in out else name] = array
     return out
@@ -283,6 +283,31 @@ def check_strangers(checks: Checks, work: Path) -> None:
     compare(checks, case, path, "onnx", {"w": w}, left=3)
     said = checks.run(case, "inspect", path).stderr
     checks.check('3 tensors (first "t0") are left alone' in said, case, "counted and named", said)
+
+
+def check_uses(checks: Checks, work: Path) -> None:
+    """Codes, their scales and biases are what the graph, or onnxruntime's names, make them: no pattern touches them."""
+    case, path = "uses", work / "uses.onnx"
+    draw = np.random.default_rng(15)
+    of = lambda *shape: draw.standard_normal(shape).astype("f4")  # noqa: E731
+    codes = lambda *shape: draw.integers(-8, 8, shape).astype("i1")  # noqa: E731
+    arrays = {
+        "rnn.w": of(1, 32, 8), "rnn.r": of(1, 32, 8), "rnn.b": of(1, 64), "any": codes(8, 16), "name": of(8, 1), "nothing": codes(8, 1),
+        "word_q": codes(16, 8), "word_scale": of(16, 1), "free": of(8, 8), "added": of(1, 8),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("LSTM", ["x", "rnn.w", "rnn.r", "rnn.b"], ["y"], hidden_size=8),
+        helper.make_node("DequantizeLinear", ["any", "name", "nothing"], ["d"], axis=0),
+        helper.make_node("Cast", ["word_q"], ["c"], to=T.FLOAT),
+        helper.make_node("Mul", ["c", "word_scale"], ["m"]),
+        helper.make_node("Gemm", ["y", "free", "added"], ["g"]),
+    ]
+    onnx.save(model_of([numpy_helper.from_array(a, n) for n, a in arrays.items()], nodes), path)
+    report = checks.run(case, "estimate", path, "--set", "*=int4", "--json").json
+    touched = [t["name"] for t in report["tensors"] if t["scheme"] != "keep"] if report else None
+    checks.equal(case, "what a pattern touches", touched, ["free", "rnn.r", "rnn.w"])
+    refused = checks.run(case, "estimate", path, "--set", "name=int4", code=1)
+    checks.check("beside codes" in refused.stderr or "codes" in refused.stderr, case, "a scale is told to be one", refused.stderr)
 
 
 def check_schemes(checks: Checks, work: Path) -> None:
@@ -449,7 +474,7 @@ def main() -> int:
     options = parser.parse_args()
     checks = Checks(options.binary, options.only)
     parts = {
-        "dtypes": check_dtypes, "runs": check_runs, "nested": check_nested, "strangers": check_strangers, "schemes": check_schemes,
+        "dtypes": check_dtypes, "runs": check_runs, "nested": check_nested, "strangers": check_strangers, "uses": check_uses, "schemes": check_schemes,
         "numpy": check_numpy, "corpus": check_corpus, "spoiled": check_spoiled,
     }  # fmt: skip
     if options.cache:

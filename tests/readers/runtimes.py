@@ -89,6 +89,10 @@ def read_weight(tensors: dict, module: str, scheme) -> Coded:
     scales, packed = part("weight_scale"), part("weight_packed")
     if packed is None:
         codes = part("weight")
+        if codes.dtype == np.int8:
+            assert scales.shape == (codes.shape[0], 1)
+            values = codes.astype(F32) * repeated(wide(scales).reshape(scales.shape), codes.shape[1])
+            return Coded(codes.astype("i4"), scales, values, codes.nbytes + scales.nbytes)
         assert codes.dtype == DTYPES["F8_E4M3"] and scales.shape == (codes.shape[0], 1)
         values = codes.astype(F32) * repeated(wide(scales).reshape(scales.shape), codes.shape[1])
         return Coded(codes.view("u1").astype("i4"), scales, values, codes.nbytes + scales.nbytes)
@@ -173,6 +177,8 @@ CASES = [
             ("bf16", "int4:g32"),
             ("f16", "int4:row"),
             ("f32", "int8:row"),
+            ("bf16", "int8:row:a8"),
+            ("f32", "prune:0.5+int8:row:mse:a8"),
             ("bf16", "int8:g64:mse"),
             ("f16", "int4:g64:p99.9"),
             ("bf16", "prune:0.5+int4:g128"),
@@ -195,6 +201,7 @@ CASES = [
         tied=True,
         shards=2,
     ),
+    Case(CT, [f"{PROJ}=int8:row:a8", "*.1.*=int8:g64", "*.1.mlp.down_proj.weight=int8:row:a8"], dtype="f16", shards=2),
     Case(CT, ["model.layers.0.*=int4:g128"], family="mistral", dtype="bf16", shards=3),
     *(
         Case("mlx", [f"*={scheme}"], dtype=dtype)

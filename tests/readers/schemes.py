@@ -78,11 +78,13 @@ def parse(text: str) -> Scheme:
         elif step.startswith("mask:") and step != "mask:" and not parts:
             parts |= {"pool": "mask", "how": (step[5:],)}
         elif match := re.fullmatch(
-            r"int([2-8])(:row|:tensor|:g32|:g64|:g128)?(:asym)?(:max|:mse|:p\d+(?:\.\d+)?)?", step
+            r"int([2-8])(:row|:tensor|:g32|:g64|:g128)?(:asym)?(:max|:mse|:p\d+(?:\.\d+)?)?(:a8)?", step
         ):
             span = (match[4] or ":max")[1:]
             percentile = Fraction(span[1:]) if span[0] == "p" else 1
             if {"bits", "cast", "form"} & set(parts) or not 0 < percentile <= 100 or (match[3] and span[0] == "p"):
+                raise ValueError(text)
+            if match[5] and (match[1] != "8" or match[2] not in (None, ":row") or match[3]):
                 raise ValueError(text)
             parts |= {"bits": int(match[1]), "unit": (match[2] or ":row")[1:], "asym": bool(match[3]), "range": span}
         elif {"bits", "cast", "form"} & set(parts):

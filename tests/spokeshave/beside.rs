@@ -6,7 +6,7 @@ use spokeshave::compress::Joint;
 use spokeshave::control::Control;
 use spokeshave::estimate::beside::{SchemeComparison, compare_task};
 use spokeshave::estimate::compare::{TensorComparison, compare};
-use spokeshave::model::{Model, OpenOptions, Scratch, open};
+use spokeshave::model::{Counterpart, Model, OpenOptions, Scratch, counterparts, open};
 use spokeshave::recipe::Target;
 use spokeshave::session::{Request, Wish};
 use std::path::Path;
@@ -25,10 +25,11 @@ fn request(model: &str, set: &[&str], target: Target) -> Request {
 fn compared(request: &Request, other: &Model) -> Vec<SchemeComparison> {
     let (model, plan, control) = (&request.model, &request.plan, Control::default());
     let joint = Joint::new(model, plan, &control).expect("it can be read");
-    let pairs = model.tensors.iter().enumerate().filter_map(|(index, t)| Some((index, other.find(&t.name)?)));
-    let one = |(index, there): (usize, usize)| {
+    let there = counterparts(model, other);
+    let pairs = there.into_iter().enumerate().filter_map(|(index, there)| Some((index, there?)));
+    let one = |(index, there): (usize, Counterpart)| {
         let task = joint.task(model, plan, index, &control);
-        compare_task(&task, other, &other.tensors[there], true).expect("it can be compared")
+        compare_task(&task, there.of(other), true).expect("it can be compared")
     };
     pairs.map(one).collect()
 }

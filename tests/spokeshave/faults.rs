@@ -298,13 +298,13 @@ fn the_source_is_recognised_in_every_disguise() {
     fs::hard_link(&first, folder.at("hard")).unwrap();
     let around = format!("{}/./hf/../hf/{}", folder.0.display(), shards[0]);
     for out in [first.clone(), folder.at("soft"), folder.at("hard"), around] {
-        run(&["export", &first, "--set", "*=int4", "-o", &out, "--force"]).refused(1, "being read");
+        run(&["export", &first, "--set", "*=int4", "-o", &out, "--force", "--quiet"]).refused(1, "being read");
     }
     // What makes one model with an opened shard is as good as opened.
     for name in [shards[1], "model.safetensors.index.json", "config.json"] {
         let out = format!("{model}/{name}");
         let before = fs::read(&out).unwrap();
-        run(&["export", &first, "--set", "*=int4", "-o", &out, "--force"]).refused(1, "being read");
+        run(&["export", &first, "--set", "*=int4", "-o", &out, "--force", "--quiet"]).refused(1, "being read");
         assert!(fs::read(&out).unwrap() == before, "{name}");
     }
     // A file of its own beside them may be replaced.

@@ -3,7 +3,9 @@
 
 use super::command::{Folder, floats, run, safetensors, tensor};
 use super::gguf::{Tensor, file};
+use spokeshave::formats::Limits;
 use spokeshave::formats::gguf::layout::text_pair;
+use spokeshave::formats::gguf::read_bytes;
 use spokeshave::kernels::ggml::BlockType;
 use std::fs;
 use std::path::Path;
@@ -128,6 +130,105 @@ fn a_mask_is_found_again_under_the_names_of_a_converted_file() {
         run(&["export", &source, "--target", "gguf", "--set", &line, "-o", &out]).done();
         run(&["verify", &source, &out]).done();
     }
+}
+
+#[test]
+fn a_folder_is_compared_with_the_file_that_it_became() {
+    let folder = Folder::new("gguf-compare");
+    let source = network(&folder, "llama");
+    let out = folder.at("out");
+    run(&["export", &source, "--target", "gguf", "-o", &out]).done();
+    let names = |document: &serde_json::Value| document["tensors"].as_array().unwrap().len();
+    for (a, b, name) in
+        [(&source, &out, "model.layers.0.self_attn.q_proj.weight"), (&out, &source, "blk.0.attn_q.weight")]
+    {
+        let compared = run(&["compare", a, b, "--json"]).json();
+        assert_eq!(names(&compared), 11, "{compared}");
+        assert!(compared["only_a"].as_array().unwrap().is_empty() && compared["only_b"].as_array().unwrap().is_empty());
+        assert!(compared["tensors"].as_array().unwrap().iter().all(|t| t["max_abs_difference"] == 0.0), "{compared}");
+        assert_eq!(tensor(&compared, name)["cosine"], 1.0);
+    }
+    // And a mask is found the other way round, too: zeros of a folder for a file.
+    let pruned = folder.at("pruned");
+    run(&["export", &source, "--set", "*=prune:0.5", "-o", &pruned]).done();
+    let line = format!("blk.*=mask:{pruned}");
+    run(&["estimate", &out, "--set", &line, "--json"]).done();
+    let masked = folder.at("masked");
+    run(&["export", &out, "--set", &line, "-o", &masked]).done();
+    let compared = run(&["compare", &pruned, &masked, "--json"]).json();
+    let q = tensor(&compared, "model.layers.0.self_attn.q_proj.weight");
+    assert_eq!((&q["mask_overlap"], &q["max_abs_difference"]), (&1.0.into(), &0.0.into()));
+}
+
+#[test]
+fn what_llama_cpp_computes_itself_is_left_out() {
+    let folder = Folder::new("gguf-left-out");
+    let source = network(&folder, "llama");
+    let weights = format!("{source}/model.safetensors");
+    let extra = "model.layers.0.self_attn.rotary_emb.inv_freq";
+    let bytes = fs::read(&weights).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let mut listed: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
+    let end = bytes.len() - 8 - header;
+    listed[extra] = serde_json::json!({"dtype": "F32", "shape": [4], "data_offsets": [end, end + 16]});
+    let listed = listed.to_string();
+    let data = [&bytes[8 + header..], &values(4, 0)].concat();
+    fs::write(&weights, [&(listed.len() as u64).to_le_bytes(), listed.as_bytes(), &data].concat()).unwrap();
+
+    let out = folder.at("out");
+    let words = ["--target", "gguf", "--set", "*=q8_0", "--nearest", "--json"];
+    let estimate = run(&[&["estimate", &source], &words[..]].concat()).json();
+    let left = tensor(&estimate, extra);
+    assert_eq!((&left["stored_as"], &left["bytes"]), (&"left out".into(), &0.into()));
+    let exported = run(&[&["export", &source, "-o", &out], &words[..]].concat()).json();
+    assert_eq!(exported["estimate"]["bytes"], estimate["bytes"]);
+    run(&["verify", &source, &out]).done();
+    let inside = run(&["inspect", &out, "--json"]).json();
+    assert_eq!(inside["tensors"].as_array().unwrap().len(), 11);
+    let touched = format!("{extra}=f16");
+    run(&["estimate", &source, "--target", "gguf", "--set", &touched]).refused(1, "llama.cpp computes it itself");
+}
+
+#[test]
+fn verify_sees_what_was_added_to_a_file() {
+    let folder = Folder::new("gguf-added");
+    let (path, out) = (model(&folder), folder.at("out.gguf"));
+    run(&["export", &path, "--set", "*ffn*=q8_0", "--nearest", "-o", &out]).done();
+    let whole = fs::read(&out).unwrap();
+    let table = read_bytes(&whole, &Limits::default()).unwrap();
+    let head = table.gguf.unwrap();
+    let end = head.pairs.0.last().unwrap().place.end as usize;
+    let pair = text_pair("general.author", "nobody");
+    // One pair more, with padding that keeps the data where it is said to be.
+    let infos = whole[end..head.data as usize].to_vec();
+    let room = infos.iter().rev().take_while(|&&byte| byte == 0).count();
+    let mut longer = [&whole[..end], &pair, &infos[..infos.len() - room]].concat();
+    longer.resize(longer.len().next_multiple_of(32), 0);
+    longer.extend(&whole[head.data as usize..]);
+    longer[16..24].copy_from_slice(&(head.pairs.0.len() as u64 + 1).to_le_bytes());
+    let added = folder.write("added.gguf", longer);
+    let faulty = |file: &str, what: &str| {
+        let said = run(&["verify", &path, file]);
+        assert!(said.code == 1 && said.text().contains(what), "{}", said.text());
+    };
+    faulty(&added, "general.author");
+    for (at, what) in [(head.data as usize - 1, "padding"), (whole.len() - 1, "output_norm.weight")] {
+        let mut spoiled = whole.clone();
+        spoiled[at] ^= 1;
+        faulty(&folder.write("spoiled.gguf", spoiled), what);
+    }
+}
+
+#[test]
+fn a_mask_that_no_header_carries_is_refused_before_an_export() {
+    let folder = Folder::new("gguf-large-mask");
+    // A file with a hole: nobody reads its 600 million weights.
+    let header = br#"{"w":{"dtype":"F16","shape":[20000,30000],"data_offsets":[0,1200000000]}}"#;
+    let path = folder.write("large.safetensors", [&(header.len() as u64).to_le_bytes()[..], header].concat());
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(8 + header.len() as u64 + 1_200_000_000).unwrap();
+    let line = format!("w=mask:{path}+int4:asym");
+    run(&["estimate", &path, "--bytes-only", "--set", &line]).refused(1, "at most 67108864 fit");
 }
 
 #[test]

@@ -493,3 +493,27 @@ fn a_config_of_the_users_own_is_never_replaced() {
     run(&[&words[..], &["--force"]].concat()).refused(1, "config.json");
     assert_eq!(config_of(&place, "out"), config);
 }
+
+#[test]
+fn codes_of_other_programs_and_what_stands_beside_them_are_left_alone() {
+    let folder = Folder::new("runtimes-others");
+    // Each as its program writes it: codes, then what is real beside them.
+    let programs: [(&str, &str, &str, &[&str]); 7] = [
+        ("optimum-quanto", "l.weight._data", "I8", &["l.weight._scale"]),
+        ("HQQ", "l.W_q", "U8", &["l.scale", "l.zero"]),
+        ("AQLM", "l.codes", "I16", &["l.codebooks", "l.scales"]),
+        ("Nunchaku", "l.qweight", "I8", &["l.wscales"]),
+        ("ComfyUI", "l.weight", "F8_E4M3", &["l.scale_weight", "l.scale_input"]),
+        ("torchao", "l._weight_qdata", "I8", &["l._weight_scale"]),
+        ("onnxruntime", "l_quantized", "U8", &["l_scale"]),
+    ];
+    for (program, codes, dtype, sides) in programs {
+        let width = if dtype == "I16" { 2 } else { 1 };
+        let mut tensors = vec![(codes, dtype, &[4_usize, 8][..], vec![1_u8; 32 * width])];
+        tensors.extend(sides.iter().map(|side| (*side, "F32", &[4_usize, 1][..], floats(&[0.5; 4]))));
+        let path = folder.write(&format!("{program}.safetensors"), safetensors(&tensors));
+        run(&["estimate", &path, "--set", "*=int4"]).refused(1, "touches no tensor");
+        // By its name, too: without its codes a scale means nothing.
+        run(&["estimate", &path, "--set", &format!("{}=int4", sides[0])]).refused(1, "cannot be touched");
+    }
+}

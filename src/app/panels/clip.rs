@@ -123,14 +123,14 @@ fn paint_words(ui: &Ui, axes: &Axes, live: &Live, index: usize, value: f64, t: &
 /// The scheme whose median unit is clipped at a magnitude, as a command of the current gesture.
 fn set_clip(live: &Live, view: &View, magnitude: f64) -> Option<Command> {
     let scheme = live.scheme(view.selected);
-    let Some(Quantize::Int { bits, unit, asymmetric: false, .. }) = scheme.quantize else { return None };
+    let Some(Quantize::Int { bits, unit, asymmetric: false, a8, .. }) = scheme.quantize else { return None };
     let percentile = Decimal::from_f64(live.percentile_of_clip(view.selected, magnitude)?, PLACES);
     let range = match percentile {
         q if q.to_f64() >= 100.0 => Range::Max,
         q if q.is_zero() => Range::Percentile(Decimal::from_f64(0.001, PLACES)),
         q => Range::Percentile(q),
     };
-    let quantize = Quantize::Int { bits, unit, asymmetric: false, range };
+    let quantize = Quantize::Int { bits, unit, asymmetric: false, range, a8 };
     let what = format!("clip {}", live.model.tensors[view.selected].name);
     let scheme = scheme.clone().with_quantize(Some(quantize));
     Some(Command::SetScheme { scheme, what, gesture: Some(view.gesture) })

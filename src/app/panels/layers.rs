@@ -440,7 +440,7 @@ fn paint_name(ui: &Ui, line: Rect, live: &Live, index: usize, pill: Option<Rect>
     if end - at.x > 16.0 {
         paint_elided(ui, at, end - at.x, &shown, size::BODY, colour);
     }
-    let matrix = live.model.tensors[index].is_weight_matrix();
+    let matrix = live.model.tensors[index].shows_weights();
     let stats = live.stats[index].as_ref().filter(|_| matrix && pill.is_none());
     if let (Some(spark), Some(histogram)) = (columns.spark, stats.and_then(|s| s.histogram.as_ref())) {
         let area = Rect::from_min_size(pos2(line.right() - spark, line.top() + 5.0), vec2(SPARK_WIDTH, 14.0));
@@ -449,6 +449,12 @@ fn paint_name(ui: &Ui, line: Rect, live: &Live, index: usize, pill: Option<Rect>
         let heights: Vec<f32> = bars.iter().map(|b| (b.2 as f32).ln_1p() / top.ln_1p()).collect();
         paint_spark(ui.painter(), area, &heights, t.before);
     }
+}
+
+/// The name of a type as far as a column has room: of a scheme the word of its last step.
+fn short_type(name: &str) -> String {
+    let step = name.rsplit('+').next().unwrap_or(name);
+    step.split([':', ' ']).next().unwrap_or(step).to_lowercase()
 }
 
 /// Words in the room there is; what is too long ends in an ellipsis.
@@ -473,7 +479,7 @@ fn paint_numbers(ui: &Ui, line: Rect, live: &Live, view: &View, [bits, kept]: [C
     };
     let columns = Columns::of(line.width());
     if !dials::paint_typed(ui, bits, right - columns.bits, view, t) {
-        let text = scheme.bits().map_or_else(|| tensor.type_name().to_lowercase(), |bits| format!("{bits} b"));
+        let text = scheme.bits().map_or_else(|| short_type(&tensor.type_name()), |bits| format!("{bits} b"));
         put(columns.bits, text, if scheme.bits().is_some() { t.text1 } else { dim });
     }
     if !dials::paint_typed(ui, kept, right - columns.kept, view, t) {

@@ -22,7 +22,8 @@ const fn format(label: &'static str, about: &'static str, first: Quantize) -> Fo
     Format { label, about, first }
 }
 
-const INTEGER: Quantize = Quantize::Int { bits: FIRST_BITS, unit: Unit::Row, asymmetric: false, range: Range::Max };
+const INTEGER: Quantize =
+    Quantize::Int { bits: FIRST_BITS, unit: Unit::Row, asymmetric: false, range: Range::Max, a8: false };
 const F16: Format =
     format("f16", "A plain cast to IEEE binary16: the tensor is stored in that dtype, in every target", Quantize::F16);
 const BF16: Format =
@@ -91,11 +92,16 @@ static BLOCKS: [Format; 17] = [
 ];
 
 const fn groups(size: usize) -> Quantize {
-    Quantize::Int { bits: FIRST_BITS, unit: Unit::Group(size), asymmetric: false, range: Range::Max }
+    Quantize::Int { bits: FIRST_BITS, unit: Unit::Group(size), asymmetric: false, range: Range::Max, a8: false }
 }
 
-static VLLM: [Format; 6] = [
+static VLLM: [Format; 7] = [
     format("integer", "4 or 8 bits on an even grid, weights alone, with a scale per row or group", groups(128)),
+    format(
+        "int8 W8A8",
+        "8-bit integers with a scale per row; activations are rounded to 8 bits as they come, which no number here tells",
+        Quantize::Int { bits: 8, unit: Unit::Row, asymmetric: false, range: Range::Max, a8: true },
+    ),
     F16,
     BF16,
     format(
@@ -125,6 +131,7 @@ pub(super) fn place_of(formats: &[Format], quantize: &Quantize) -> Option<usize>
     let same = |format: &Format| match (&format.first, quantize) {
         (Quantize::Fp8 { e5m2: a, .. }, Quantize::Fp8 { e5m2: b, .. }) => a == b,
         (Quantize::Gguf(a), Quantize::Gguf(b)) => a == b,
+        (Quantize::Int { a8: a, .. }, Quantize::Int { a8: b, .. }) => a == b,
         (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b),
     };
     formats.iter().position(same)

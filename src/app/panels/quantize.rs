@@ -20,13 +20,14 @@ struct Grid {
     unit: Unit,
     asymmetric: bool,
     range: Range,
+    a8: bool,
 }
 
 impl From<Grid> for Quantize {
-    fn from(Grid { bits, unit, asymmetric, range }: Grid) -> Self {
+    fn from(Grid { bits, unit, asymmetric, range, a8 }: Grid) -> Self {
         // A percentile is one of magnitudes: with a zero point there is none.
         let range = if asymmetric && matches!(range, Range::Percentile(_)) { Range::Max } else { range };
-        Self::Int { bits, unit, asymmetric, range }
+        Self::Int { bits, unit, asymmetric, range, a8 }
     }
 }
 
@@ -55,8 +56,8 @@ pub(super) fn quantize_ui(ui: &mut Ui, editor: &Editor<'_>, commands: &mut Vec<C
         ui.label(theme::hint(format!("{} as it is, {bits} bits a weight", tensor.type_name().to_lowercase())));
         return;
     };
-    if let Quantize::Int { bits, unit, asymmetric, range } = quantize {
-        let grid = Grid { bits, unit, asymmetric, range };
+    if let Quantize::Int { bits, unit, asymmetric, range, a8: false } = quantize {
+        let grid = Grid { bits, unit, asymmetric, range, a8: false };
         integer_ui(ui, editor, grid, &mut |quantize| set(commands, Some(quantize)));
     } else {
         levels_ui(ui, editor, &quantize, &mut |quantize| set(commands, Some(quantize)));
@@ -115,6 +116,14 @@ fn levels_ui(ui: &mut Ui, editor: &Editor<'_>, quantize: &Quantize, set: &mut dy
             });
         }
         Quantize::Codebook { k, row, best } => codebook_ui(ui, k, row, best, locked, set),
+        // Its bits and rows are given.
+        Quantize::Int { bits, unit, asymmetric, range, a8 } => {
+            let grid = Grid { bits, unit, asymmetric, range, a8 };
+            range_ui(ui, grid, locked, &mut |grid| set(grid.into()));
+            if let Range::Percentile(q) = range {
+                ui.horizontal(|ui| percentile_ui(ui, grid, q, locked, &mut |grid| set(grid.into())));
+            }
+        }
         _ => {}
     }
     let formats = formats(editor.target);

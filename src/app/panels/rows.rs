@@ -97,7 +97,7 @@ fn passes(live: &Live, index: usize, view: &View, pattern: Option<&Pattern>) -> 
     by_text
         && match view.chip {
             RowFilter::All => true,
-            RowFilter::Weights => tensor.is_weight_matrix(),
+            RowFilter::Weights => tensor.shows_weights(),
             RowFilter::Attention => tensor.role.is_attention(),
             RowFilter::Ffn => tensor.role.is_ffn(),
             RowFilter::Locked => live.is_locked(index),

@@ -177,7 +177,9 @@ const CODED: usize = 48;
 
 /// An integer grid with a range of its own per group or row, in one pass; `None` where the long way has to be taken.
 fn try_fast(case: &Case<'_>, sample: &Sample, i: usize, segment: &Segment, bench: &mut Bench) -> Option<Tried> {
-    let Some(Quantize::Int { bits, unit, asymmetric, range: Range::Max }) = &case.scheme.quantize else { return None };
+    let Some(Quantize::Int { bits, unit, asymmetric, range: Range::Max, .. }) = &case.scheme.quantize else {
+        return None;
+    };
     if case.is_read_by_bias() {
         return None;
     }

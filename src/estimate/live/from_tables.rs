@@ -10,7 +10,7 @@ use crate::recipe::{Prune, Quantize, Range, Scope};
 /// The answer from the tensor's tables; `None` where they do not reach.
 pub(super) fn answer(case: &Case<'_>) -> Option<Answer> {
     let tables = case.profile.tables.as_ref()?;
-    let Some(Quantize::Int { bits, unit, asymmetric, range }) = case.scheme.quantize else { return None };
+    let Some(Quantize::Int { bits, unit, asymmetric, range, .. }) = case.scheme.quantize else { return None };
     let grain = Grain::of(unit)?;
     let rounding = rounding(case.tensor, case.target);
     // A few very long rows stand or fall with single weights: those are answered from as many groups as there are.

@@ -295,7 +295,7 @@ fn needs_sample(tensor: &Tensor, scheme: &Scheme, target: Target, profile: &Prof
     match &scheme.quantize {
         Some(Quantize::Gguf(_)) => true,
         _ if levels::unit_of(scheme).is_none_or(|unit| unit == Unit::Tensor) => false,
-        Some(Quantize::Int { bits, unit, asymmetric, range }) => {
+        Some(Quantize::Int { bits, unit, asymmetric, range, .. }) => {
             let plain = scheme.prune.is_none() && !asymmetric && *range == Range::Max;
             let trusted = Grain::of(*unit).is_some_and(|grain| profile.trusted_sketch(grain, *bits).is_some());
             !(plain && trusted && rounding(tensor, target) != Rounding::Other)
@@ -477,7 +477,7 @@ impl Case<'_> {
     /// Scales over units, from max|w| of drawn groups.
     fn scales(&self) -> Option<[f64; 3]> {
         let (unit, top) = match self.scheme.quantize {
-            Some(Quantize::Int { bits, unit, asymmetric: false, range: Range::Max }) => {
+            Some(Quantize::Int { bits, unit, asymmetric: false, range: Range::Max, .. }) => {
                 (unit, f64::from((1_i32 << (bits - 1)) - 1))
             }
             Some(Quantize::Fp8 { e5m2, row: true }) => (Unit::Row, if e5m2 { F8_E5M2.max() } else { F8_E4M3.max() }),

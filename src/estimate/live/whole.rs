@@ -127,17 +127,17 @@ pub fn estimate_model_live(
 ) -> Result<ModelEstimate, Error> {
     let asked = engine.ask(model, plan);
     let engine = &*engine;
-    let one = |(index, tensor): (usize, &Tensor)| {
+    let one = |index: usize| {
         if plan.outcome(model, index).is_kept() {
             let stats = engine.profile(index).map(|p| TensorStats::of(p, false));
-            return Ok(Some(TensorEstimate::kept(tensor, plan.target, stats.as_ref(), true)));
+            return Ok(Some(TensorEstimate::kept(plan.outcome(model, index), plan.target, stats.as_ref(), true)));
         }
         match engine.small(model, plan, index, &asked, None, control) {
             Some(exact) => exact.map(Some),
             None => Ok(engine.estimate(model, plan, index, &asked)),
         }
     };
-    let live: Result<Vec<Option<TensorEstimate>>, Error> = model.tensors.par_iter().enumerate().map(one).collect();
+    let live: Result<Vec<Option<TensorEstimate>>, Error> = (0..model.tensors.len()).into_par_iter().map(one).collect();
     let mut estimates = live?;
     if estimates.iter().any(Option::is_none) {
         let open: Vec<bool> = estimates.iter().map(Option::is_none).collect();

@@ -158,6 +158,9 @@ pub(super) fn place(cursor: &Cursor<'_>, infos: Vec<Info>, alignment: u64) -> Re
     let data = data.unwrap_or(cursor.at()).min(cursor.end());
     // The padding of the last tensor may be missing; llama.cpp does not ask for it.
     let end = expected.and_then(|bytes| data.checked_add(bytes)).unwrap_or(last);
+    // A vocabulary alone is padded by some writers too.
+    let padded = entries.is_empty() && up(end) == Some(cursor.end());
+    let end = if padded { cursor.end() } else { end };
     Ok(Placed { entries, data, surplus: cursor.end().saturating_sub(end) })
 }
 

@@ -3,10 +3,10 @@
 use super::data::{self, Placed, Room};
 use super::tensor::{self, MOST_NAME, Proto, Stranger, pair_of};
 use super::wire::{Message, Value, Wire};
-use super::{AGAIN, Head, Outside, with_first};
+use super::{AGAIN, Head, Outside, uses, with_first};
 use crate::formats::annex::Annex;
 use crate::formats::error::{Error, ErrorKind, quoted};
-use crate::formats::{Entry, Limits, Source, Table};
+use crate::formats::{Entry, Limits, Source, Table, Use};
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
@@ -37,6 +37,7 @@ pub(super) fn read(source: &Source, limits: &Limits) -> Result<Table, Error> {
         left_alone: BTreeMap::new(),
         widened: (0, String::new()),
         right: HashSet::new(),
+        uses: BTreeMap::new(),
         metadata: BTreeMap::new(),
         opsets: Vec::new(),
     };
@@ -88,6 +89,8 @@ struct Walk<'s> {
     widened: (usize, String),
     /// Names of the right factors of MatMul, and of Gemm where it is not turned, in whichever graph.
     right: HashSet<String>,
+    /// What the inputs of nodes are for, in whichever graph.
+    uses: BTreeMap<String, Use>,
     metadata: BTreeMap<String, String>,
     opsets: Vec<String>,
 }
@@ -343,9 +346,21 @@ impl Walk<'_> {
             "Gemm" => !turned,
             _ => false,
         };
-        if let Some(input) = node.second.filter(|_| right) {
-            let name = self.wire.text(input, MOST_NAME, graph)?;
-            self.right.insert(name);
+        for (position, input) in node.inputs.iter().enumerate() {
+            let used = uses::of(&node.op, position);
+            let right = right && position == 1;
+            if used.is_none() && !right {
+                continue;
+            }
+            let name = self.wire.text(input.clone(), MOST_NAME, graph)?;
+            if let Some(used) = used.filter(|_| !name.is_empty()) {
+                // One that is a scale anywhere is one everywhere.
+                let known = self.uses.entry(name.clone()).or_insert(used);
+                *known = used.max(*known);
+            }
+            if right {
+                self.right.insert(name);
+            }
         }
         Ok(())
     }
@@ -389,11 +404,11 @@ impl Walk<'_> {
         Ok(name == "transB" && integer != 0)
     }
 
-    /// The tensor of a Constant node, when it can be a weight: real numbers in two dimensions or more.
+    /// The tensor of a Constant node, when it can be a weight: real numbers in one dimension or more.
     fn constant(&mut self, message: Message, node: &Node, scope: Scope, place: &str) -> Result<(), Error> {
         let mut proto = Proto::read(&mut self.wire, message, place, self.limits)?;
         let float = matches!(tensor::kind(proto.data_type), tensor::Kind::Plain(dtype) if dtype.is_float());
-        let Some(output) = node.output.clone().filter(|_| float && proto.shape.len() >= 2) else { return Ok(()) };
+        let Some(output) = node.output.clone().filter(|_| float && !proto.shape.is_empty()) else { return Ok(()) };
         proto.name = self.wire.text(output, MOST_NAME, place)?;
         if proto.name.is_empty() {
             return Ok(());
@@ -416,8 +431,8 @@ struct Node {
     op: String,
     /// Its name, or that of its first output when it has none.
     name: String,
-    /// Where the name of its second input lies.
-    second: Option<Range<u64>>,
+    /// Where the names of its first inputs lie.
+    inputs: Vec<Range<u64>>,
     /// Where the name of its first output lies.
     output: Option<Range<u64>>,
     attributes: bool,
@@ -426,14 +441,13 @@ struct Node {
 impl Node {
     fn read(wire: &mut Wire<'_>, mut message: Message, graph: &str) -> Result<Self, Error> {
         let mut node = Self::default();
-        let (mut inputs, mut name, mut op) = (0_usize, None, None);
+        let (mut name, mut op) = (None, None);
         while let Some(field) = wire.next(&mut message, graph)? {
             match field.number {
                 1 => {
                     let input = wire.bytes(field.value, "input", graph)?;
-                    inputs += 1;
-                    if inputs == 2 {
-                        node.second = Some(input);
+                    if node.inputs.len() < uses::INPUTS {
+                        node.inputs.push(input);
                     }
                 }
                 2 => {
@@ -476,7 +490,10 @@ impl Walk<'_> {
             };
             return Err(self.wire.wrong("the graph", why));
         }
-        let mut table = Table { metadata: self.metadata, annex: self.annex, notes, ..Table::default() };
+        let names: HashSet<&str> = self.found.iter().map(|(_, found)| found.name()).collect();
+        self.uses.retain(|name, _| names.contains(name.as_str()));
+        let (uses, annex) = (self.uses, self.annex);
+        let mut table = Table { metadata: self.metadata, annex, uses, notes, ..Table::default() };
         let mut head = Head::default();
         for (_, found) in self.found {
             match found {

@@ -1,9 +1,9 @@
 //! ONNX: the weights of a graph, found by a walk through the protobuf that holds it. Nothing is run and no operator is known but
-//! those that say how a weight lies.
+//! those that say how a weight lies, or what a tensor is for.
 //!
 //! ```text
 //! ModelProto ─ graph ─┬─ initializer (TensorProto) …             every one, by its name
-//!                     └─ node ─ attribute ─┬─ t (TensorProto)    of Constant: real matrices, by the name of its output
+//!                     └─ node ─ attribute ─┬─ t (TensorProto)    of Constant: real vectors and matrices, by the name of its output
 //!                                          └─ g (GraphProto)     a branch or a loop's body: the same again
 //! ```
 //!
@@ -17,6 +17,7 @@ mod graph;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod uses;
 mod wire;
 
 pub use data::Outside;

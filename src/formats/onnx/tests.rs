@@ -1,7 +1,7 @@
 //! Models spelled field by field. `tests/corpus/onnx` holds those of ONNX's own writer, and what must be refused.
 
 use super::*;
-use crate::formats::{Dtype, Entry};
+use crate::formats::{Dtype, Entry, Use};
 
 /// A varint.
 fn number(mut n: u64) -> Vec<u8> {
@@ -226,10 +226,11 @@ fn branches_are_gone_into_and_told_apart() {
     let then =
         branch("then_branch", &[constant("k", one("", 3.0)), node("MatMul", &["x", "w"], "y", &[])], &[one("b", 1.0)]);
     let scalar = tensor("", 1, &[], &[raw(&[0; 4])]);
+    let vector = tensor("", 1, &[1], &[raw(&5_f32.to_le_bytes())]);
     let whole = tensor("", 7, &[1, 1], &[raw(&[0; 8])]);
     let other = branch(
         "else_branch",
-        &[constant("k", one("", 4.0)), constant("s", scalar), constant("i", whole)],
+        &[constant("k", one("", 4.0)), constant("s", scalar), constant("v", vector), constant("i", whole)],
         &[one("b", 2.0)],
     );
     let outer = graph(
@@ -245,7 +246,15 @@ fn branches_are_gone_into_and_told_apart() {
         f32::from_le_bytes(source.read(entry.range.clone(), &mut Vec::new()).unwrap().try_into().unwrap())
     };
     let found: Vec<(&str, f32)> = table.tensors.iter().map(|entry| (entry.name.as_str(), value(entry))).collect();
-    let expected = [("w", 0.0), ("g", 9.0), ("b", 1.0), ("k", 3.0), ("z.else_branch/b", 2.0), ("z.else_branch/k", 4.0)];
+    let expected = [
+        ("w", 0.0),
+        ("g", 9.0),
+        ("b", 1.0),
+        ("k", 3.0),
+        ("z.else_branch/b", 2.0),
+        ("z.else_branch/k", 4.0),
+        ("v", 5.0),
+    ];
     assert_eq!(found, expected);
     assert!(table.notes[0].starts_with("tensor \"w\" is multiplied from the right"), "{:?}", table.notes);
     assert!(
@@ -264,6 +273,27 @@ fn branches_are_gone_into_and_told_apart() {
             ("onnx.producer", "somebody 1.2")
         ]
     );
+}
+
+#[test]
+fn what_nodes_use_tensors_for_is_told() {
+    let float = |name: &str| tensor(name, 1, &[2, 2], &[raw(&floats(&[1.0, 2.0, 3.0, 4.0]))]);
+    let codes = |name: &str| tensor(name, 3, &[2, 2], &[raw(&[1, 2, 3, 4])]);
+    let nodes = [
+        node("LSTM", &["x", "w", "r", "b"], "y", &[]),
+        node("DequantizeLinear", &["q", "s", "z"], "d", &[]),
+        node("MatMulNBits", &["y", "n", "ns"], "e", &[]),
+        // A scale somewhere, a bias elsewhere; what is no initializer; and an input that is left out.
+        node("Gemm", &["e", "w", "ns"], "f", &[]),
+        node("LSTM", &["f", "w", "r", ""], "g", &[]),
+    ];
+    let tensors =
+        [float("w"), float("r"), float("b"), codes("q"), float("s"), codes("z"), codes("n"), float("ns"), float("o")];
+    let table = read(&Source::in_memory("m.onnx", model(&graph(&nodes, &tensors)))).unwrap();
+    let told: Vec<(&str, Use)> = table.uses.iter().map(|(name, used)| (name.as_str(), *used)).collect();
+    let expected =
+        [("b", Use::Bias), ("n", Use::Codes), ("ns", Use::Side), ("q", Use::Codes), ("s", Use::Side), ("z", Use::Side)];
+    assert_eq!(told, expected);
 }
 
 #[test]

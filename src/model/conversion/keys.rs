@@ -10,6 +10,8 @@ use crate::model::{Config, Model};
 const MOST_WIDTH: usize = 1 << 20;
 /// Blocks at most.
 const MOST_BLOCKS: usize = 10_000;
+/// Positions at most; llama.cpp sets room aside for them, and counts them in 32 bits with a sign in places.
+const MOST_POSITIONS: usize = 1 << 30;
 
 /// The numbers of a network.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,10 +71,19 @@ impl Numbers {
         if real(config, &["partial_rotary_factor"])?.is_some_and(|share| share != 1.0) {
             return Err("only part of each head is rotated, and llama.cpp rotates heads of this family whole".into());
         }
-        let theta = real(config, &["rope_theta"])?.or(real(config, &["rope_parameters", "rope_theta"])?);
+        let context = config.number("max_position_embeddings").unwrap_or(2048);
+        if context == 0 || context > MOST_POSITIONS {
+            return Err(format!(
+                "config.json: max_position_embeddings is {context}, and 1 to {MOST_POSITIONS} is what is converted"
+            ));
+        }
+        // NaN is read as null, and its readers take neither.
+        if config.value(&["rms_norm_eps"]).is_some_and(serde_json::Value::is_null) {
+            return Err("config.json: rms_norm_eps is no number".into());
+        }
         let counts = vec![
             ("block_count", "num_hidden_layers", blocks),
-            ("context_length", "max_position_embeddings", config.number("max_position_embeddings").unwrap_or(2048)),
+            ("context_length", "max_position_embeddings", context),
             ("embedding_length", "hidden_size", width),
             ("feed_forward_length", "intermediate_size", need("intermediate_size")?),
             ("attention.head_count", "num_attention_heads", heads),
@@ -85,7 +96,7 @@ impl Numbers {
             head,
             own_head: config.says("head_dim") || heads.checked_mul(head) != Some(width),
             epsilon: real(config, &["rms_norm_eps"])?.unwrap_or(1e-6),
-            theta: theta.unwrap_or(1e4),
+            theta: theta(config)?,
             rope: rope(config)?,
         })
     }
@@ -186,19 +197,32 @@ fn real(config: &Config, path: &[&str]) -> Result<Option<f64>, String> {
     }
 }
 
-/// The two names of the group that says how positions are scaled.
-const GROUPS: [&str; 2] = ["rope_scaling", "rope_parameters"];
+/// The group that says how positions are turned and scaled: the older name is the one that counts where both have something
+/// (`convert_rope_params_to_dict` in transformers' `modeling_rope_utils.py`).
+fn group_of(config: &Config) -> &'static str {
+    let says = |group| config.value(&[group]).and_then(|value| value.as_object()).is_some_and(|map| !map.is_empty());
+    if says("rope_scaling") { "rope_scaling" } else { "rope_parameters" }
+}
+
+/// The base of the rotary frequencies.
+fn theta(config: &Config) -> Result<f64, String> {
+    let group = group_of(config);
+    if let Some(theta) = real(config, &[group, "rope_theta"])?.or(real(config, &["rope_theta"])?) {
+        return Ok(theta);
+    }
+    match real(config, &["rope_parameters", "rope_theta"])? {
+        Some(theta) if theta != 1e4 => Err(format!(
+            "config.json: rope_theta {theta} is in rope_parameters, which is not read beside rope_scaling; put all into one of them"
+        )),
+        _ => Ok(1e4),
+    }
+}
 
 fn rope(config: &Config) -> Result<Rope, String> {
-    let need = |key: &str| {
-        for group in GROUPS {
-            if let Some(number) = real(config, &[group, key])? {
-                return Ok(number);
-            }
-        }
-        Err(format!("config.json has no number {key} in rope_scaling"))
-    };
-    let text = |key: &str| GROUPS.into_iter().find_map(|group| config.text(&[group, key]));
+    let group = group_of(config);
+    let need =
+        |key: &str| real(config, &[group, key])?.ok_or_else(|| format!("config.json has no number {key} in {group}"));
+    let text = |key: &str| config.text(&[group, key]);
     let original = || need("original_max_position_embeddings").map(|n| n as usize);
     match text("rope_type").or_else(|| text("type")) {
         None | Some("default") => Ok(Rope::Plain),
@@ -208,7 +232,7 @@ fn rope(config: &Config) -> Result<Rope, String> {
             let (low, high) = (need("low_freq_factor")?, need("high_freq_factor")?);
             if low >= high {
                 return Err(format!(
-                    "config.json: low_freq_factor in rope_scaling is {low} and high_freq_factor {high}, which must be larger"
+                    "config.json: low_freq_factor in {group} is {low} and high_freq_factor {high}, which must be larger"
                 ));
             }
             Ok(Rope::Llama3 { factor: need("factor")?, low, high, original: original()? })
@@ -244,5 +268,15 @@ mod tests {
         let other = Config::parse(br#"{"rope_parameters": {"rope_type": "longrope"}}"#).unwrap();
         assert!(rope(&other).unwrap_err().contains("longrope"));
         assert_eq!(rope(&Config::default()), Ok(Rope::Plain));
+        // Of two groups the older one counts, and an empty one says nothing.
+        let both = Config::parse(
+            br#"{"rope_theta": 5e5, "rope_parameters": {"rope_type": "default"}, "rope_scaling": {"type": "linear", "factor": 2}}"#,
+        );
+        let both = both.unwrap();
+        assert_eq!((rope(&both), theta(&both)), (Ok(Rope::Linear { factor: 2.0 }), Ok(5e5)));
+        let apart = br#"{"rope_parameters": {"rope_theta": 5e5}, "rope_scaling": {"type": "linear", "factor": 2}}"#;
+        assert!(theta(&Config::parse(apart).unwrap()).unwrap_err().contains("not read beside rope_scaling"));
+        let empty = br#"{"rope_parameters": {"rope_theta": 5e5}, "rope_scaling": {}}"#;
+        assert_eq!(theta(&Config::parse(empty).unwrap()), Ok(5e5));
     }
 }

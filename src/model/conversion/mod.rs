@@ -22,7 +22,6 @@ use crate::formats::Dtype;
 use crate::formats::error::quoted;
 use names::{Known, Length};
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// The next step for a model that is not converted here.
@@ -60,7 +59,7 @@ impl Architecture {
     }
 }
 
-/// What becomes of a tensor.
+/// What becomes of a tensor that is in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Its name in the file.
@@ -92,38 +91,14 @@ pub struct Spelled {
 pub struct Conversion {
     /// The architecture.
     pub architecture: Architecture,
-    /// What becomes of each tensor, in the model's order.
-    pub places: Vec<Place>,
+    /// What becomes of each tensor, in the model's order; `None` for what llama.cpp computes itself.
+    pub places: Vec<Option<Place>>,
     /// Tensors that only the file has.
     pub extras: Vec<Extra>,
     /// What the config says.
     pub numbers: Numbers,
     /// The tokenizer.
     pub vocabulary: Spelled,
-}
-
-/// The row that row `row` of a matrix becomes when its heads of `size` rows are interleaved: rotary pairs (j, j + size/2) become
-/// neighbours (2j, 2j + 1), as `LlamaModel.permute` does it.
-#[must_use]
-pub const fn interleaved(row: usize, size: usize) -> usize {
-    let (head, within) = (row / size, row % size);
-    let half = size / 2;
-    head * size + 2 * (within % half) + within / half
-}
-
-/// Where elements `range` lie in a GGUF file, in the order of the source, of a matrix of `cols` columns with heads of `head` rows.
-pub fn in_gguf_order(range: Range<usize>, cols: usize, head: usize) -> impl Iterator<Item = Range<usize>> {
-    let mut at = range.start;
-    std::iter::from_fn(move || {
-        (at < range.end).then(|| {
-            let (row, within) = (at / cols, at % cols);
-            let end = ((row + 1) * cols).min(range.end);
-            let place = interleaved(row, head) * cols + within;
-            let run = place..place + end - at;
-            at = end;
-            run
-        })
-    })
 }
 
 impl Conversion {
@@ -175,11 +150,20 @@ fn rows_of_embedding(model: &Model) -> Result<usize, String> {
 }
 
 /// What becomes of each tensor; all that llama.cpp asks for is there and as `config.json` says.
-fn places(model: &Model, architecture: Architecture, numbers: &Numbers, rows: usize) -> Result<Vec<Place>, String> {
+fn places(
+    model: &Model,
+    architecture: Architecture,
+    numbers: &Numbers,
+    rows: usize,
+) -> Result<Vec<Option<Place>>, String> {
     let (blocks, head) = (numbers.count("num_hidden_layers"), numbers.head());
     let mut places = Vec::with_capacity(model.tensors.len());
     let mut names: HashMap<String, &str> = HashMap::new();
     for tensor in &model.tensors {
+        if names::is_computed(&tensor.name) {
+            places.push(None);
+            continue;
+        }
         let shown = || quoted(&tensor.name);
         let Some(known) = names::of(&tensor.name, architecture) else {
             return Err(format!("tensor {} has no place in llama.cpp's {}", shown(), architecture.name()));
@@ -202,7 +186,8 @@ fn places(model: &Model, architecture: Architecture, numbers: &Numbers, rows: us
             return Err(format!("tensors {} and {} are one tensor in llama.cpp", quoted(first), shown()));
         }
         let rotary = matches!(known.part.shape, [Length::Queries | Length::Keys, ..]) && !name.contains("attn_v");
-        places.push(Place { name, interleaved: (architecture == Architecture::Llama && rotary).then_some(head) });
+        let interleaved = (architecture == Architecture::Llama && rotary).then_some(head);
+        places.push(Some(Place { name, interleaved }));
     }
     complete(&names, architecture, blocks)?;
     Ok(places)
@@ -224,18 +209,4 @@ fn complete(names: &HashMap<String, &str>, architecture: Architecture, blocks: u
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rotary_halves_become_neighbours() {
-        // numpy: arange(12).reshape(2, 2, 3).swapaxes(1, 2).ravel() lists the source row of each place.
-        let sources = [0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11];
-        for (place, source) in sources.into_iter().enumerate() {
-            assert_eq!(interleaved(source, 6), place);
-        }
-    }
 }

@@ -97,6 +97,12 @@ impl Known {
     }
 }
 
+/// Whether a tensor is one of the buffers that checkpoints once had and llama.cpp computes itself: its converter passes them by
+/// (`prepare_tensors` in `convert_hf_to_gguf.py`).
+pub(super) fn is_computed(name: &str) -> bool {
+    [".rotary_emb.inv_freq", ".attention.masked_bias", ".attention.bias"].iter().any(|end| name.ends_with(end))
+}
+
 /// What a tensor of this name is; `None` for what is not known, or not part of this family.
 pub(super) fn of(name: &str, architecture: Architecture) -> Option<Known> {
     let inner = name.strip_prefix("model.").unwrap_or(name);

@@ -62,7 +62,9 @@ pub fn html(told: Told<'_>) -> String {
     out += &table(told);
     let recipe = file::print(&told.recipe.settled(model, told.plan));
     out += &format!("<h2>The recipe</h2>\n<pre>{}</pre>\n", lines(&recipe));
-    out += &format!("<h2>The same by command</h2>\n<pre>{}</pre>\n", lines(&command(model, told.recipe, told.plan)));
+    if let Ok(words) = command(model, told.recipe, told.plan) {
+        out += &format!("<h2>The same by command</h2>\n<pre>{}</pre>\n", lines(&words));
+    }
     out += &format!("<footer>Spokeshave {}</footer>\n</main></body></html>\n", env!("CARGO_PKG_VERSION"));
     out
 }
@@ -133,7 +135,7 @@ fn table(Told { model, plan, estimate, .. }: Told<'_>) -> String {
             text(&scheme),
             count(e.bytes()),
             errors.map(|s| share(s.zeros)).unwrap_or_default(),
-            e.t2().map(|t2| format!("{t2:.3e}")).unwrap_or_default(),
+            e.t2().map(|t2| if t2 == 0.0 { "0".into() } else { format!("{t2:.3e}") }).unwrap_or_default(),
             errors.and_then(ErrorSums::sqnr_db).map(|db| format!("{db:.2}")).unwrap_or_default(),
             e.label.name()
         );

@@ -16,12 +16,12 @@ table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font
 th{text-align:left;color:var(--dim);font-weight:500}\
 th,td{padding:3px 10px 3px 0;border-bottom:1px solid var(--line)}\
 th:nth-child(n+4),td:nth-child(n+4){text-align:right}\
-td{white-space:nowrap}\
+th,td{white-space:nowrap}\
 div.wide{overflow-x:auto}\
 ul{display:flex;flex-wrap:wrap;gap:4px 20px;list-style:none;margin:8px 0 0;padding:0;color:var(--dim);font-size:13px}\
 li i{display:inline-block;width:9px;height:9px;margin-right:6px}li b{font-weight:500;color:var(--fg);font-variant-numeric:tabular-nums}\
 svg.stacked{height:22px}\
 pre{border:1px solid var(--line);padding:10px;overflow-x:auto;font-size:12px}\
-svg{display:block;width:100%;height:auto}svg text{fill:var(--dim);font-size:11px}\
+svg{display:block;width:100%;height:auto;overflow:visible}svg text{fill:var(--dim);font-size:11px}\
 @media(max-width:600px){svg text{font-size:22px}}\
 footer{margin-top:28px;color:var(--dim)}";

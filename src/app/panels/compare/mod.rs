@@ -135,7 +135,7 @@ fn why_nothing(live: &Live, checkpoint: &Checkpoint, index: usize, likeness: Opt
     match result.note {
         _ if tensor.elements() == 0 => "No elements".to_owned(),
         Some(note) => {
-            let there = checkpoint.model.counterpart(tensor).map(|there| &checkpoint.model.tensors[there].shape);
+            let there = checkpoint.counterpart(index).map(|there| &there.shape);
             let here = live.plan().outcome(&live.model, index).shape;
             match there {
                 Some(there) if there != here => {
