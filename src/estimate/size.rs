@@ -164,9 +164,9 @@ fn assembled(assembly: Assembly, of: Outcome<'_>) -> Sizes {
     let mut sizes = Sizes::default();
     for part in assembly.parts(of.tensor.dtype, of.shape) {
         let place = match part.holds {
-            Holds::Codes | Holds::Shape => &mut sizes.values,
+            Holds::Codes | Holds::Shape | Holds::Groups => &mut sizes.values,
             Holds::Scales | Holds::Global => &mut sizes.scales,
-            Holds::Biases => &mut sizes.zero_points,
+            Holds::Biases | Holds::ZeroPoints => &mut sizes.zero_points,
         };
         *place += part.bytes();
     }

@@ -9,6 +9,8 @@
 //! fp8              M.weight F8_E4M3 [out, in]             M.weight_scale_inv [⌈out/h⌉, ⌈in/w⌉]
 //! mxfp4-pack-…     M.weight_packed U8 [out, in/2]         M.weight_scale U8 [out, in/32]
 //! nvfp4-pack-…     M.weight_packed U8 [out, in/2]         M.weight_scale F8_E4M3 [out, in/16]   M.weight_global_scale F32 [1]
+//! GPTQ             M.qweight I32 [in·b/32, out]           M.scales [in/g, out]   M.qzeros I32 [in/g, out·b/32]   M.g_idx I32 [in]
+//! AWQ              M.qweight I32 [in, out·b/32]           M.scales [in/g, out]   M.qzeros I32 [in/g, out·b/32]
 //! MLX affine       M.weight U32 [out, in·b/32]            M.scales [out, in/g]   M.biases [out, in/g]
 //! ```
 //!
@@ -53,6 +55,15 @@ pub enum Assembly {
     Mxfp4,
     /// compressed-tensors' nvfp4-pack-quantized.
     Nvfp4,
+    /// Integers without a sign that lie with inputs before outputs: (code − zero) · scale. Read, and never written.
+    Turned {
+        /// Whose they are.
+        by: Turned,
+        /// 2, 4 or 8; of AWQ 4.
+        bits: u32,
+        /// Elements of a row that share a scale and a zero.
+        group: usize,
+    },
     /// MLX's integers without a sign: scale · u + bias.
     Affine {
         /// 2 to 6, or 8.
@@ -60,6 +71,17 @@ pub enum Assembly {
         /// Elements of a row that share a scale and a bias: 32, 64 or 128.
         group: usize,
     },
+}
+
+/// Whose integers with inputs before outputs they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Turned {
+    /// GPTQ's, as nearly everybody has them: zeros are stored less one.
+    Gptq,
+    /// GPTQ's second version.
+    Gptq2,
+    /// AWQ's, of its version gemm.
+    Awq,
 }
 
 /// Whose blocks of FP8 they are: they differ in the name of the scales alone.
@@ -80,6 +102,10 @@ pub enum Holds {
     Scales,
     /// A bias for every unit, which stands for its zero point.
     Biases,
+    /// A zero point for every unit, as a code.
+    ZeroPoints,
+    /// The group of every input.
+    Groups,
     /// One number over all scales.
     Global,
     /// The shape of the weight.
@@ -125,7 +151,7 @@ impl Assembly {
     #[must_use]
     pub const fn bits(self) -> u32 {
         match self {
-            Self::Packed { bits, .. } | Self::Affine { bits, .. } => bits,
+            Self::Packed { bits, .. } | Self::Affine { bits, .. } | Self::Turned { bits, .. } => bits,
             Self::Bytes { .. } | Self::Fp8 { .. } | Self::Fp8Blocks { .. } => 8,
             Self::Mxfp4 | Self::Nvfp4 => 4,
         }
@@ -138,7 +164,7 @@ impl Assembly {
             Self::Packed { unit, .. } | Self::Bytes { unit } | Self::Fp8 { unit } => unit,
             Self::Mxfp4 => Unit::Group(32),
             Self::Nvfp4 => Unit::Group(16),
-            Self::Affine { group, .. } => Unit::Group(group),
+            Self::Affine { group, .. } | Self::Turned { group, .. } => Unit::Group(group),
             Self::Fp8Blocks { block: [_, width], .. } => Unit::Group(width),
         }
     }
@@ -152,10 +178,16 @@ impl Assembly {
         }
     }
 
-    /// Whether compressed-tensors reads it, under its own names of the parts; else MLX does.
+    /// Whether compressed-tensors reads it, under its own names of the parts.
     #[must_use]
     pub const fn is_of_compressed_tensors(self) -> bool {
-        !matches!(self, Self::Affine { .. })
+        !matches!(self, Self::Affine { .. } | Self::Turned { .. })
+    }
+
+    /// Whether MLX reads it.
+    #[must_use]
+    pub const fn is_of_mlx(self) -> bool {
+        matches!(self, Self::Affine { .. })
     }
 
     /// The same codes and scales under the names of compressed-tensors.
@@ -231,6 +263,7 @@ impl Assembly {
                 let global = Part::new(Holds::Global, "weight_global_scale", Dtype::F32, &[1]);
                 vec![codes(Dtype::U8, "weight_packed"), scale(Dtype::F8_E4M3), global]
             }
+            Self::Turned { by, bits, group } => turned_parts(by, bits as usize, group, dtype, shape),
             Self::Affine { .. } => {
                 let side = |holds, suffix| Part::new(holds, suffix, dtype, &units);
                 let scales = side(Holds::Scales, "scales");
@@ -250,6 +283,23 @@ impl Assembly {
     }
 }
 
+/// The parts of a weight with inputs before outputs.
+fn turned_parts(by: Turned, bits: usize, group: usize, dtype: Dtype, shape: &[usize]) -> Vec<Part> {
+    let &[outputs, inputs] = shape else { return Vec::new() };
+    let packed = |n: usize| n.saturating_mul(bits) / 32;
+    let groups = inputs.div_ceil(group.max(1));
+    let codes = if by == Turned::Awq { [inputs, packed(outputs)] } else { [packed(inputs), outputs] };
+    let mut parts = vec![
+        Part::new(Holds::Codes, "qweight", Dtype::I32, &codes),
+        Part::new(Holds::Scales, "scales", dtype, &[groups, outputs]),
+        Part::new(Holds::ZeroPoints, "qzeros", Dtype::I32, &[groups, packed(outputs)]),
+    ];
+    if by != Turned::Awq {
+        parts.push(Part::new(Holds::Groups, "g_idx", Dtype::I32, &[inputs]));
+    }
+    parts
+}
+
 /// What it is in the words of schemes.
 impl std::fmt::Display for Assembly {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -265,6 +315,10 @@ impl std::fmt::Display for Assembly {
             Self::Fp8Blocks { block: [height, width], .. } => write!(f, "fp8_e4m3:{height}x{width}"),
             Self::Mxfp4 => f.write_str("mxfp4"),
             Self::Nvfp4 => f.write_str("nvfp4"),
+            Self::Turned { by, bits, group } => {
+                let by = if by == Turned::Awq { "AWQ" } else { "GPTQ" };
+                write!(f, "int{bits}:g{group} {by}")
+            }
             Self::Affine { bits, group } => write!(f, "int{bits}:g{group} affine"),
         }
     }

@@ -42,9 +42,9 @@ impl Place {
 
 /// What the codes of a unit are multiplied by and counted from.
 #[derive(Clone, Copy, Debug)]
-struct Step {
-    scale: f32,
-    bias: f32,
+pub(super) struct Step {
+    pub(super) scale: f32,
+    pub(super) bias: f32,
 }
 
 impl Tensor {
@@ -116,6 +116,9 @@ impl Model {
         scratch: &mut Scratch,
     ) -> Result<(), Error> {
         let (assembly, cols) = (assembled.assembly, tensor.geometry().cols);
+        if matches!(assembly, Assembly::Turned { .. }) {
+            return self.decode_turned(tensor, assembled, rows, columns, out, scratch);
+        }
         let (bits, row_bytes) = (assembly.bits() as usize, assembly.row_bytes(cols));
         let first = columns.start * bits / 8;
         let position = (columns.start * bits - first * 8) as u64;
@@ -226,13 +229,13 @@ impl Model {
 }
 
 impl Assembled {
-    fn place(&self, holds: Holds) -> Option<&Place> {
+    pub(super) fn place(&self, holds: Holds) -> Option<&Place> {
         self.parts.iter().find(|place| place.holds == holds)
     }
 }
 
 /// Appends the values of codes that share a step.
-fn append(assembly: Assembly, dtype: Dtype, step: Step, codes: &[u8], out: &mut Vec<f32>) {
+pub(super) fn append(assembly: Assembly, dtype: Dtype, step: Step, codes: &[u8], out: &mut Vec<f32>) {
     let Step { scale, bias } = step;
     let rounded = |value: f32| if assembly.is_single() { value } else { dtype.rounded(value) };
     match assembly {
@@ -249,6 +252,9 @@ fn append(assembly: Assembly, dtype: Dtype, step: Step, codes: &[u8], out: &mut 
         }
         Assembly::Mxfp4 | Assembly::Nvfp4 => {
             out.extend(codes.iter().map(|&u| decode_small(F4_E2M1, u16::from(u)) as f32 * scale));
+        }
+        Assembly::Turned { .. } => {
+            out.extend(codes.iter().map(|&u| rounded((f32::from(u) - bias) * scale)));
         }
         Assembly::Affine { .. } => {
             out.extend(codes.iter().map(|&u| rounded(affine::value(scale, bias, u))));

@@ -1,14 +1,14 @@
-//! Which tensors of the files are one weight: found by the names that compressed-tensors and MLX give them, in a model whose config
-//! says that it is theirs.
+//! Which tensors of the files are one weight: found by the names that compressed-tensors, transformers' fp8, GPTQ, AWQ and MLX give them,
+//! in a model whose config says that it is theirs.
 //!
 //! It is all or nothing. Where one quantized layer lies in a way that is not read here (zero points of compressed-tensors, groups out
-//! of order, MLX's other modes), or otherwise than its config says, all tensors stay as they are in the files: codes that nothing
+//! of order, AWQ's other versions, MLX's other modes), or otherwise than its config says, all tensors stay as they are in the files: codes that nothing
 //! touches.
 
 use super::Config;
 use super::assembled::{Assembled, Place};
 use super::groups::{self, CONFIG_KEY, Groups, MLX_KEY};
-use crate::formats::assembly::{Assembly, BlocksOf, Holds, WEIGHT};
+use crate::formats::assembly::{Assembly, BlocksOf, Holds, Turned, WEIGHT};
 use crate::formats::error::printable;
 use crate::formats::{Dtype, Entry, Source};
 use crate::kernels::layout::Unit;
@@ -90,6 +90,14 @@ impl Finder<'_> {
                 self.compressed(module, group)?.ok_or_else(unread)
             };
             modules.map(|module| weight(module).map_err(|why| told(module, why))).collect::<Result<_, _>>()?
+        } else if let Some(by @ ("gptq" | "awq")) = method {
+            let turned = self.turned_by(by);
+            let weight = |module| match turned {
+                Some((by, bits, group)) => self.turned(module, by, bits, group),
+                None => None,
+            };
+            let modules = self.modules(&["qweight"]);
+            modules.map(|module| weight(module).ok_or_else(|| told(module, unread()))).collect::<Result<_, _>>()?
         } else if method == Some("fp8") {
             let block = groups::block_of(self.config.value(&[CONFIG_KEY, "weight_block_size"]));
             let no_block = || "its config has no weight_block_size of two numbers".to_owned();
@@ -197,6 +205,54 @@ impl Finder<'_> {
         let (codes, scales) = (self.part(module, "weight")?, self.part(module, "weight_scale_inv")?);
         let assembly = Assembly::Fp8Blocks { block, of: BlocksOf::Transformers };
         if codes.shape.len() == 2 { self.weight(module, assembly, scales.dtype, &codes.shape) } else { None }
+    }
+
+    /// What the config of GPTQ or AWQ says: whose version, the bits of a code, and the inputs of a group where a row is not one.
+    fn turned_by(&self, method: &str) -> Option<(Turned, u32, Option<usize>)> {
+        let value = |key: &str| self.config.value(&[CONFIG_KEY, key]);
+        let said = |key: &str, other: &str| value(key).or_else(|| value(other)).and_then(Value::as_i64);
+        let text = |key: &str| value(key).and_then(Value::as_str).map(str::to_ascii_lowercase);
+        let by = match (method, text("version").as_deref(), text("checkpoint_format").as_deref()) {
+            ("awq", None | Some("gemm"), _) => Turned::Awq,
+            ("gptq", _, None | Some("gptq")) => Turned::Gptq,
+            ("gptq", _, Some("gptq_v2")) => Turned::Gptq2,
+            _ => return None,
+        };
+        let bits = match (by, said("bits", "w_bit")?) {
+            (_, 4) => 4,
+            (Turned::Gptq | Turned::Gptq2, 2) => 2,
+            (Turned::Gptq | Turned::Gptq2, 8) => 8,
+            _ => return None,
+        };
+        match said("group_size", "q_group_size")? {
+            -1 => Some((by, bits, None)),
+            size => Some((by, bits, Some(usize::try_from(size).ok().filter(|&size| size > 0)?))),
+        }
+    }
+
+    /// A weight of GPTQ or AWQ, whose codes lie with inputs before outputs.
+    fn turned(&self, module: &str, by: Turned, bits: u32, group: Option<usize>) -> Option<Weight> {
+        let (codes, scales) = (self.part(module, "qweight")?, self.part(module, "scales")?);
+        let (&[lines, _], &[groups, outputs]) = (codes.shape.as_slice(), scales.shape.as_slice()) else { return None };
+        let in_word = 32 / bits as usize;
+        let inputs = if by == Turned::Awq { lines } else { lines.checked_mul(in_word)? };
+        let group = group.unwrap_or(inputs);
+        if !outputs.is_multiple_of(in_word) {
+            return None;
+        }
+        let weight = self.weight(module, Assembly::Turned { by, bits, group }, scales.dtype, &[outputs, inputs])?;
+        let order = weight.parts.iter().find(|(holds, _)| *holds == Holds::Groups);
+        order.is_none_or(|&(_, at)| self.counts_below(at, groups)).then_some(weight)
+    }
+
+    /// Whether a tensor of I32 holds numbers from 0 on that are below another.
+    fn counts_below(&self, at: usize, bound: usize) -> bool {
+        let (shard, entry) = &self.entries[at];
+        let mut scratch = Vec::new();
+        let bytes = self.sources.get(*shard).and_then(|source| source.read(entry.range.clone(), &mut scratch).ok());
+        let number = |bytes: &[u8]| bytes.first_chunk().map(|bytes| i32::from_le_bytes(*bytes));
+        let is_below = |number: i32| usize::try_from(number).is_ok_and(|number| number < bound);
+        bytes.is_some_and(|bytes| bytes.chunks_exact(4).filter_map(number).all(is_below))
     }
 
     /// A weight of MLX: a matrix, or those of all experts one after the other.

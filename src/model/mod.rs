@@ -22,6 +22,7 @@ mod open;
 mod product;
 pub mod roles;
 pub mod split;
+mod turned;
 mod units;
 mod values;
 

@@ -352,7 +352,7 @@ fn stacked(module: &str) -> Option<String> {
 /// What compressed-tensors calls a layout.
 const fn format_of(assembly: Assembly) -> &'static str {
     match assembly {
-        Assembly::Packed { .. } | Assembly::Affine { .. } => "pack-quantized",
+        Assembly::Packed { .. } | Assembly::Affine { .. } | Assembly::Turned { .. } => "pack-quantized",
         Assembly::Bytes { .. } => "int-quantized",
         Assembly::Fp8 { .. } | Assembly::Fp8Blocks { .. } => "float-quantized",
         Assembly::Mxfp4 => "mxfp4-pack-quantized",

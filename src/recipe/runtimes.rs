@@ -87,7 +87,8 @@ impl Target {
     pub fn takes(self, assembly: Assembly) -> bool {
         match self.runtime() {
             None => false,
-            Some(runtime) => (runtime == Runtime::Vllm) == assembly.is_of_compressed_tensors(),
+            Some(Runtime::Vllm) => assembly.is_of_compressed_tensors(),
+            Some(Runtime::Mlx) => assembly.is_of_mlx(),
         }
     }
 }
@@ -284,7 +285,7 @@ fn step_of(assembly: Assembly) -> Option<Quantize> {
         Assembly::Fp8 { unit: Unit::Row } => Some(Quantize::Fp8 { e5m2: false, row: true }),
         Assembly::Mxfp4 => Some(Quantize::Mxfp4),
         Assembly::Nvfp4 => Some(Quantize::Nvfp4),
-        Assembly::Bytes { .. } | Assembly::Fp8 { .. } | Assembly::Fp8Blocks { .. } => None,
+        Assembly::Bytes { .. } | Assembly::Fp8 { .. } | Assembly::Fp8Blocks { .. } | Assembly::Turned { .. } => None,
     }
 }
 

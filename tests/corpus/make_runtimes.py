@@ -131,6 +131,33 @@ def folders() -> list[tuple[str, dict[str, bytes], str]]:
         ("block_of_integers", compressed(8, strategy="block", block_structure=[2, 32]), theirs, "F8_E4M3, F32"),
         ("block_without_structure", compressed(8, "float", strategy="block"), theirs | {"weight_scale": ("F32", [5, 1])}, "F8_E4M3, F32"),
     ]
+    ours = lambda method, **said: {"quantization_config": {"quant_method": method, "bits": 4, "group_size": 32, **said}}
+    order = struct.pack("<64i", *[i // 32 for i in range(64)])
+    gptq = dict(qweight=("I32", [8, 16]), scales=("F16", [2, 16]), qzeros=("I32", [2, 2]), g_idx=("I32", [64], order))
+    awq = dict(qweight=("I32", [64, 2]), scales=("F16", [2, 16]), qzeros=("I32", [2, 2]))
+    one = gptq | {"scales": ("F16", [1, 16]), "qzeros": ("I32", [1, 2]), "g_idx": ("I32", [64], bytes(256))}
+    turned, apart = "I32, I32, I32, F16", "I32, I32, F16"
+    past = lambda number: gptq | {"g_idx": ("I32", [64], order[:-4] + struct.pack("<i", number))}
+    cases += [
+        ("gptq", ours("gptq"), gptq, "int4:g32 GPTQ"),
+        ("gptq_v2", ours("gptq", checkpoint_format="gptq_v2"), gptq, "int4:g32 GPTQ"),
+        ("gptq_one_group", ours("gptq", group_size=-1), one, "int4:g64 GPTQ"),
+        ("gptq_marlin", ours("gptq", checkpoint_format="marlin"), gptq, turned),
+        ("gptq_three_bits", ours("gptq", bits=3), gptq, turned),
+        ("gptq_bits_of_others", ours("gptq", bits=8), gptq, turned),
+        ("gptq_group_of_0", ours("gptq", group_size=0), gptq, turned),
+        ("gptq_group_of_others", ours("gptq", group_size=64), gptq, turned),
+        ("gptq_order_past", ours("gptq"), past(2), turned),
+        ("gptq_order_below_0", ours("gptq"), past(-1), turned),
+        ("gptq_order_short", ours("gptq"), gptq | {"g_idx": ("I32", [32], order[:128])}, turned),
+        ("gptq_no_order", ours("gptq"), awq | {"qweight": gptq["qweight"]}, apart),
+        ("awq", ours("awq"), awq, "int4:g32 AWQ"),
+        ("awq_old_keys", {"quantization_config": {"quant_method": "awq", "w_bit": 4, "q_group_size": 32, "version": "GEMM"}}, awq, "int4:g32 AWQ"),
+        ("awq_gemv", ours("awq", version="gemv"), awq, apart),
+        ("awq_eight_bits", ours("awq", bits=8), awq, apart),
+        ("awq_of_half_words", ours("awq"), dict(qweight=("I32", [64, 2]), scales=("F16", [2, 12]), qzeros=("I32", [2, 2])), apart),
+        ("awq_no_zeros", ours("awq"), dict(qweight=awq["qweight"], scales=awq["scales"]), "I32, F16"),
+    ]
     text = lambda config: config if isinstance(config, str) else json.dumps(config, indent=1)
     return [
         (name, {"config.json": text(config).encode(), "model.safetensors": module(**parts)}, f"ok: {types};")

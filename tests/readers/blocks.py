@@ -1,8 +1,8 @@
-"""Codes whose scales are of blocks, and those of experts that lie in one array: what they come to, held to numpy.
+"""Codes whose scales are of blocks, those of experts in one array, and those of GPTQ and AWQ: what they come to, held to numpy.
 
 `python blocks.py --binary PATH` makes folders of FP8 with a scale for each block of rows and columns, as transformers' fp8 (DeepSeek-V3,
-Qwen3) and compressed-tensors' strategy block have them, with blocks cut off at both edges, and folders of MLX with all experts of a
-layer in one array. Each is read as its values, is exported as it lies where a target has such a layout, and reads back there. With
+Qwen3) and compressed-tensors' strategy block have them, with blocks cut off at both edges, folders of MLX with all experts of a
+layer in one array, and folders of GPTQ (both versions, groups in any order) and AWQ. Each is read as its values, is exported as it lies where a target has such a layout, and reads back there. With
 torch and transformers installed, transformers' own dequantization says the same of whole blocks. The last line is `N passed, N failed`.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from harness import Checks
 
-KINDS = {np.dtype("<f4"): "F32", np.dtype("<f2"): "F16", np.dtype(ml_dtypes.bfloat16): "BF16", np.dtype(ml_dtypes.float8_e4m3fn): "F8_E4M3", np.dtype("<u4"): "U32"}
+KINDS = {np.dtype("<f4"): "F32", np.dtype("<f2"): "F16", np.dtype(ml_dtypes.bfloat16): "BF16", np.dtype(ml_dtypes.float8_e4m3fn): "F8_E4M3", np.dtype("<u4"): "U32", np.dtype("<i4"): "I32"}
 MODULES = ["model.layers.0.mlp.down_proj", "model.layers.0.self_attn.q_proj"]
 EXPERTS = "model.layers.0.mlp.switch_mlp.gate_proj"
 NORM = "model.norm.weight"
@@ -156,6 +156,40 @@ def check_experts(checks: Checks, rng: np.random.Generator, work: Path, case: st
     checks.equal(case, "bits and groups", {key: config.get("quantization", {}).get(key) for key in said}, said)
 
 
+def packed(codes: np.ndarray, bits: int, order=None) -> np.ndarray:
+    """Neighbours of the last dimension in words of 32 bits, the first lowest; `order` says which goes where."""
+    groups = codes.reshape(*codes.shape[:-1], -1, 32 // bits).astype(np.uint32)
+    groups = groups if order is None else groups[..., order]
+    return np.bitwise_or.reduce(groups << (np.arange(32 // bits, dtype=np.uint32) * bits), axis=-1).view("<i4")
+
+
+def check_turned(checks: Checks, rng: np.random.Generator, work: Path, case: str, shape: tuple[int, int], bits: int, group: int, said: dict, shuffled: bool) -> None:
+    """GPTQ and AWQ: codes with inputs before outputs, and a zero for each group."""
+    (inputs, outputs), awq = shape, said["quant_method"] == "awq"
+    size = inputs if group < 0 else group
+    of_input = np.arange(inputs) // size
+    of_input = rng.permutation(of_input) if shuffled else of_input
+    codes = rng.integers(0, 2**bits, shape)
+    zeros = rng.integers(0, 2**bits, (inputs // size, outputs))
+    scales = rng.gamma(2.0, 0.01, zeros.shape).astype("<f2")
+    values = ((codes - zeros[of_input]).astype(np.float32) * scales[of_input].astype(np.float32)).astype("<f2").T.copy()
+    order = [0, 2, 4, 6, 1, 3, 5, 7] if awq else None
+    stored = zeros if awq or said.get("checkpoint_format") == "gptq_v2" else (zeros - 1) % 2**bits
+    parts = {"qweight": packed(codes, bits, order) if awq else packed(codes.T, bits).T.copy(), "qzeros": packed(stored, bits, order), "scales": scales}
+    parts |= {} if awq else {"g_idx": of_input.astype("<i4")}
+    tensors = {NORM: np.ones(8, "<f2")} | {f"{MODULES[0]}.{part}": array for part, array in parts.items()}
+    config = {"model_type": "llama", "quantization_config": {"bits": bits, "group_size": group, **said}}
+    folder = write(work / case, tensors, config)
+    name = f"{MODULES[0]}.weight"
+    check_values(checks, case, folder, work, {name: values}, f"int{bits}:g{size} {said['quant_method'].upper()}", name)
+    # What no runtime here has a layout for is written as its values.
+    for target in ("compressed-tensors", "mlx"):
+        out = work / f"{case} {target}"
+        checks.run(case, "export", folder, "--target", target, "-o", out, "--force")
+        checks.check(read(out / "model.safetensors")[name] == ("F16", values.shape, values.tobytes()), case, f"every bit in {target}")
+        checks.check("gptq" not in (out / "config.json").read_text() and "awq" not in (out / "config.json").read_text(), case, f"the config of {target}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--binary", type=Path, required=True)
@@ -175,6 +209,15 @@ def main() -> int:
         for name, shape, bits, group in experts:
             if checks.wants(f"mlx {name}"):
                 check_experts(checks, rng, work, f"mlx {name}", shape, bits, group)
+        gptq, awq = {"quant_method": "gptq", "desc_act": False}, {"quant_method": "awq", "version": "gemm", "zero_point": True}
+        turned = [
+            ("gptq four", (128, 24), 4, 32, gptq, False), ("gptq eight", (64, 8), 8, 16, gptq, False), ("gptq two", (64, 32), 2, 64, gptq, False),
+            ("gptq shuffled", (256, 40), 4, 64, gptq, True), ("gptq whole", (96, 16), 4, -1, gptq, False), ("gptq second", (128, 16), 4, 128, gptq | {"checkpoint_format": "gptq_v2"}, True),
+            ("awq four", (128, 24), 4, 32, awq, False), ("awq long", (512, 640), 4, 128, awq, False), ("gptq long", (640, 512), 4, 128, gptq, True),
+        ]  # fmt: skip
+        for name, shape, bits, group, said, shuffled in turned:
+            if checks.wants(name):
+                check_turned(checks, rng, work, name, shape, bits, group, said, shuffled)
     return checks.finish()
 
 
