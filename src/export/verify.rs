@@ -13,7 +13,7 @@ use crate::kernels::Real;
 use crate::kernels::error::{ErrorSums, error_sums, sqnr_db};
 use crate::kernels::ggml::BlockType;
 use crate::model::config::CONFIG;
-use crate::model::{Beside, Format, Model, Origin, Place, RowOrder, Scratch, Tensor};
+use crate::model::{Beside, Conversion, Format, Model, Origin, Place, RowOrder, Scratch, Tensor};
 use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target, runtime_config};
 use std::collections::HashSet;
 use std::path::Path;
@@ -97,60 +97,8 @@ pub fn verify(model: &Model, artifact: &Model, plan: &Plan, control: &Control) -
 fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) -> Result<Verification, Error> {
     let joint = Joint::new(model, plan, control)?;
     let conversion = conversion_of(model).filter(|_| artifact.format == Format::Gguf);
-    let mut tensors = Vec::new();
-    for (i, tensor) in model.tensors.iter().enumerate() {
-        let outcome = plan.outcome(model, i);
-        if outcome.left_out {
-            tensors.push(TensorCheck::as_planned(&tensor.name));
-            continue;
-        }
-        let Some(read) = artifact.find(name_of(model, conversion, i)).map(|j| &artifact.tensors[j]) else {
-            tensors.push(TensorCheck::failed(&tensor.name, "it is missing"));
-            continue;
-        };
-        let differs = match () {
-            () if read.shape != outcome.shape => Some("its shape is another"),
-            () if artifact.format == Format::Gguf => {
-                (type_of(read) != stored_type(outcome)).then_some("its type is another")
-            }
-            () if read.dtype != stored_dtype(outcome, plan.target) => Some("its dtype is another"),
-            () if !is_coded_for(artifact, read, outcome) => Some("its coding is that of another scheme"),
-            () if layout_of(read) != outcome.assembly(plan.target).map(|a| a.of_rows(outcome.geometry().cols)) => {
-                Some("its layout is that of another scheme")
-            }
-            () => None,
-        };
-        let same_coding = read.coding == tensor.coding
-            && read.block_type == tensor.block_type
-            && read.assembly()
-                == tensor.assembly().map(|assembly| match outcome.assembly(plan.target) {
-                    // Blocks of FP8 go by other names in other files.
-                    Some(written) if written == assembly.in_compressed_tensors() => written,
-                    _ => assembly,
-                });
-        let as_stored = outcome.is_kept() && same_coding && conversion.is_none();
-        let differs = match differs {
-            None if as_stored && !same_payload(model, tensor, artifact, read, control)? => Some("its bytes differ"),
-            other => other,
-        };
-        if let Some(why) = differs {
-            tensors.push(TensorCheck::failed(&tensor.name, why));
-            continue;
-        }
-        if !tensor.dtype.is_float() {
-            tensors.push(if as_stored {
-                TensorCheck::as_planned(&tensor.name)
-            } else {
-                TensorCheck::failed(&tensor.name, "it is coded in another way")
-            });
-            continue;
-        }
-        let task = joint.task(model, plan, i, control);
-        let place = conversion.and_then(|conversion| conversion.places[i].as_ref());
-        let order = RowOrder::in_gguf(place.and_then(|place| place.interleaved));
-        let written = Beside { model: artifact, tensor: read, order };
-        tensors.push(by_arithmetic!(tensor.dtype, check(&task, written))?);
-    }
+    let checks = Checks { model, artifact, plan, control, joint: &joint, conversion };
+    let mut tensors = (0..model.tensors.len()).map(|i| checks.tensor(i)).collect::<Result<Vec<_>, Error>>()?;
     let there = (0..model.tensors.len()).filter(|&i| !plan.outcome(model, i).left_out);
     let names: HashSet<&str> = there.map(|i| name_of(model, conversion, i)).collect();
     let known = |name: &str| names.contains(name) || is_extra(conversion, name);
@@ -163,6 +111,76 @@ fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) ->
         tensors.push(TensorCheck::failed(CONFIG, "it does not say what was removed, or how codes are to be read"));
     }
     Ok(Verification { tensors })
+}
+
+/// An artifact beside what a plan makes of its source.
+struct Checks<'a> {
+    model: &'a Model,
+    artifact: &'a Model,
+    plan: &'a Plan,
+    control: &'a Control,
+    joint: &'a Joint,
+    /// How the source was converted, where it was.
+    conversion: Option<&'a Conversion>,
+}
+
+impl Checks<'_> {
+    /// One tensor of the source: where it should be, as it should lie, with the values that it should have.
+    fn tensor(&self, index: usize) -> Result<TensorCheck, Error> {
+        let Self { model, artifact, plan, control, joint, conversion } = *self;
+        let (tensor, outcome) = (&model.tensors[index], plan.outcome(model, index));
+        if outcome.left_out {
+            return Ok(TensorCheck::as_planned(&tensor.name));
+        }
+        let Some(read) = artifact.find(name_of(model, conversion, index)).map(|j| &artifact.tensors[j]) else {
+            return Ok(TensorCheck::failed(&tensor.name, "it is missing"));
+        };
+        let as_stored = outcome.is_kept() && conversion.is_none() && self.has_its_coding(read, outcome);
+        let differs = match self.lies_otherwise(read, outcome) {
+            None if as_stored && !same_payload(model, tensor, artifact, read, control)? => Some("its bytes differ"),
+            None if !as_stored && !tensor.dtype.is_float() => Some("it is coded in another way"),
+            other => other,
+        };
+        if let Some(why) = differs {
+            return Ok(TensorCheck::failed(&tensor.name, why));
+        }
+        if !tensor.dtype.is_float() {
+            return Ok(TensorCheck::as_planned(&tensor.name));
+        }
+        let task = joint.task(model, plan, index, control);
+        let place = conversion.and_then(|conversion| conversion.places[index].as_ref());
+        let order = RowOrder::in_gguf(place.and_then(|place| place.interleaved));
+        let written = Beside { model: artifact, tensor: read, order };
+        by_arithmetic!(tensor.dtype, check(&task, written))
+    }
+
+    /// Why what was read does not lie as it was planned to, in words.
+    fn lies_otherwise(&self, read: &Tensor, of: Outcome<'_>) -> Option<&'static str> {
+        let target = self.plan.target;
+        match () {
+            () if read.shape != of.shape => Some("its shape is another"),
+            () if self.artifact.format == Format::Gguf => {
+                (type_of(read) != stored_type(of)).then_some("its type is another")
+            }
+            () if read.dtype != stored_dtype(of, target) => Some("its dtype is another"),
+            () if !is_coded_for(self.artifact, read, of) => Some("its coding is that of another scheme"),
+            () if layout_of(read) != of.assembly(target).map(|a| a.of_rows(of.geometry().cols)) => {
+                Some("its layout is that of another scheme")
+            }
+            () => None,
+        }
+    }
+
+    /// Whether what was read is coded as its source is.
+    fn has_its_coding(&self, read: &Tensor, of: Outcome<'_>) -> bool {
+        let tensor = of.tensor;
+        let assembly = tensor.assembly().map(|assembly| match of.assembly(self.plan.target) {
+            // Blocks of FP8 go by other names in other files.
+            Some(written) if written == assembly.in_compressed_tensors() => written,
+            _ => assembly,
+        });
+        read.coding == tensor.coding && read.block_type == tensor.block_type && read.assembly() == assembly
+    }
 }
 
 /// A tensor's type in a GGUF file.

@@ -147,6 +147,43 @@ fn read_archive(source: &Source, limits: &Limits) -> Result<(Format, Table), Err
     Err(Error::new(source.path(), ErrorKind::Stranger { found, advice }))
 }
 
+/// What the tables of all shards say together.
+#[derive(Default)]
+struct Joined {
+    metadata: BTreeMap<String, String>,
+    aliases: Aliases,
+    head: Option<Box<gguf::Head>>,
+    /// Tensors with the shard that each is in, in order of name.
+    entries: Vec<(usize, Entry)>,
+    uses: BTreeMap<String, Use>,
+    sources: Vec<Source>,
+    warnings: Vec<String>,
+}
+
+impl Joined {
+    /// Joins them; a name that is in two of them is an error.
+    fn of(shards: Vec<(Source, Table)>) -> Result<Self, Error> {
+        let mut all = Self::default();
+        for (shard, (mut source, table)) in shards.into_iter().enumerate() {
+            all.metadata.extend(table.metadata);
+            all.aliases.extend(table.aliases);
+            all.warnings.extend(table.notes);
+            source.attach(table.annex);
+            all.head = all.head.or(table.gguf);
+            all.uses.extend(table.uses);
+            all.entries.extend(table.tensors.into_iter().map(|entry| (shard, entry)));
+            all.sources.push(source);
+        }
+        all.entries.sort_unstable_by(|a, b| a.1.name.cmp(&b.1.name));
+        let twice = all.entries.windows(2).find(|w| matches!(w, [a, b] if a.1.name == b.1.name));
+        let Some([(first, entry), (second, _)]) = twice else { return Ok(all) };
+        let path = |shard: &usize| all.sources.get(*shard).map(|s| display_path(s.path())).unwrap_or_default();
+        let kind = ErrorKind::InTwoFiles { name: printable(&entry.name), first: path(first), second: path(second) };
+        let at = all.sources.get(*second).map_or(Path::new(""), Source::path);
+        Err(Error::new(at, kind))
+    }
+}
+
 /// Joins the tables of all shards into a model.
 pub(super) fn assemble(
     name: String,
@@ -156,32 +193,8 @@ pub(super) fn assemble(
     bytes: u64,
     warnings: Vec<String>,
 ) -> Result<Model, Error> {
-    let mut metadata = BTreeMap::new();
-    let mut aliases = Aliases::new();
-    let mut head = None;
-    let mut entries: Vec<(usize, Entry)> = Vec::new();
-    let mut uses = BTreeMap::new();
-    let mut sources = Vec::new();
-    let mut warnings = warnings;
-    for (shard, (mut source, table)) in shards.into_iter().enumerate() {
-        metadata.extend(table.metadata);
-        aliases.extend(table.aliases);
-        warnings.extend(table.notes);
-        source.attach(table.annex);
-        head = head.or(table.gguf);
-        uses.extend(table.uses);
-        entries.extend(table.tensors.into_iter().map(|entry| (shard, entry)));
-        sources.push(source);
-    }
-    entries.sort_unstable_by(|a, b| a.1.name.cmp(&b.1.name));
-    if let Some([(first, entry), (second, _)]) =
-        entries.windows(2).find(|w| matches!(w, [a, b] if a.1.name == b.1.name))
-    {
-        let path = |shard: &usize| sources.get(*shard).map(|s| display_path(s.path())).unwrap_or_default();
-        let kind = ErrorKind::InTwoFiles { name: printable(&entry.name), first: path(first), second: path(second) };
-        let at = sources.get(*second).map_or(Path::new(""), Source::path);
-        return Err(Error::new(at, kind));
-    }
+    let Joined { mut metadata, mut aliases, head, mut entries, uses, sources, warnings: told } = Joined::of(shards)?;
+    let mut warnings = [warnings, told].concat();
     // Only these bear the names that a config speaks of.
     let named = matches!(format, Format::Safetensors | Format::PyTorch);
     let config = if named { Config::beside(&origin).ok().flatten() } else { None };
