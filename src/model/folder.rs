@@ -111,7 +111,7 @@ pub(super) fn told_missing_parts(files: &[&Path]) -> Option<String> {
     };
     let parts: BTreeSet<(usize, usize)> = files.iter().filter_map(part).collect();
     let &(_, of) = parts.first()?;
-    let whole = parts.iter().all(|&(number, all)| all == of && (1..=of).contains(&number)) && parts.len() == of;
+    let whole = parts.iter().all(|&(_, all)| all == of) && parts.len() == of;
     let first = shown(files.iter().find(|file| part(file).is_some())?);
     let found =
         if parts.len() == 1 { "1 of them is here".to_owned() } else { format!("{} of them are here", parts.len()) };

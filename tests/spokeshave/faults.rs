@@ -313,7 +313,8 @@ fn the_source_is_recognised_in_every_disguise() {
         run(&["export", &first, "--set", "*=int4", "--target", "packed", "-o", &own, "--force"]).done();
     }
     let recipe = folder.write("r.toml", "version = 1\n[[rule]]\nmatch = \"*\"\nscheme = \"int4\"\n");
-    run(&["export", &first, "--recipe", &recipe, "-o", &recipe, "--force"]).refused(1, "read by this very command");
+    run(&["export", &first, "--recipe", &recipe, "-o", &recipe, "--force", "--quiet"])
+        .refused(1, "read by this very command");
     run(&["export", &model, "--set", "*=int4", "-o", &format!("{model}/inside")]).refused(1, "inside the folder");
 }
 
