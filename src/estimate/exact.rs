@@ -14,7 +14,7 @@ use crate::kernels::error::{ErrorSums, error_sums};
 use crate::kernels::histogram::Histogram;
 use crate::kernels::levels::{Levels, SYMBOLS};
 use crate::model::Scratch;
-use crate::recipe::{Outcome, Quantize, Target};
+use crate::recipe::{Outcome, Quantize, Scheme, Target};
 
 /// What a tensor comes to under a scheme.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,7 +95,9 @@ impl TensorEstimate {
     /// A tensor that nothing is done to, from its statistics (`None`: not a float source, or not read).
     #[must_use]
     pub fn kept(outcome: Outcome<'_>, target: Target, stats: Option<&TensorStats>, read: bool) -> Self {
-        let tensor = outcome.tensor;
+        // An empty tensor is kept under any scheme.
+        let keep = Scheme::keep();
+        let (tensor, outcome) = (outcome.tensor, Outcome { scheme: &keep, ..outcome });
         let sizes = size::stored(outcome, target, None);
         let float = tensor.is_float_source();
         let content = stats.map(|s| Content { gaps: s.gaps, code_entropy: None });
