@@ -74,12 +74,19 @@ impl FromStr for Scheme {
     }
 }
 
+/// Words that people cut short.
+const LONG: [&str; 5] = ["fp8_e4m3", "fp8_e5m2", "codebook:16", "ternary", "binary"];
+
 /// What a step that is unknown was meant to be: words are in small letters, and llama.cpp's mixes are no type of a tensor.
 fn near(step: &str) -> Option<String> {
     let small = step.to_ascii_lowercase();
     let known = |text: &str| text != step && text.parse::<Scheme>().is_ok();
     if known(&small) {
         return Some(format!("words are in small letters: {small}"));
+    }
+    let longer: Vec<&str> = LONG.into_iter().filter(|word| !small.is_empty() && word.starts_with(&small)).collect();
+    if !longer.is_empty() {
+        return Some(format!("try {}", longer.join(" or ")));
     }
     let (base, size) = small.rsplit_once('_')?;
     let mix = ["s", "m", "l", "xl"].contains(&size) && GGUF.iter().any(|(word, _)| *word == base);
@@ -450,6 +457,7 @@ mod tests {
         assert!(said("q4_K").ends_with("words are in small letters: q4_k"));
         assert!(said("INT4:ROW").ends_with("words are in small letters: int4:row"));
         assert!(said("prune:0.5+Q4_K_M").ends_with("one tensor takes q4_k"));
+        assert!(said("fp8").ends_with("try fp8_e4m3 or fp8_e5m2"));
         assert!(said("q9").contains("or q4_k for GGUF"));
     }
 }
