@@ -206,6 +206,9 @@ fn paint_part(ui: &Ui, cell: egui::Rect, name: &str, bytes: u64, colour: egui::C
     let at = cell.left_center() + vec2(12.0, 0.0);
     paint_text(painter, at, Align2::LEFT_CENTER, name, size::LABEL, weight::TEXT, t.text2);
     let (value, unit) = format::bytes(bytes);
+    // Beside the longest name there is room for four digits.
+    let short = value.parse::<f64>().ok().filter(|_| value.len() > 5).map(|value| format!("{value:.1}"));
+    let value = short.unwrap_or(value);
     let unit = paint_text(painter, cell.right_center(), Align2::RIGHT_CENTER, unit, size::HINT, weight::TEXT, t.text3);
     let at = unit.left_center() - vec2(3.0, 0.0);
     paint_text(painter, at, Align2::RIGHT_CENTER, value, size::BODY, weight::VALUE, ink);
