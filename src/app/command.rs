@@ -176,25 +176,25 @@ pub fn from_keys(ui: &egui::Ui, view: &View, in_front: Option<Command>) -> Vec<C
     if view.dialog.is_some() {
         return commands;
     }
+    let focus = ui.ctx().memory(egui::Memory::focused);
+    // In a field that is typed in, undo is what was typed there.
+    let is_typing = focus.is_some_and(|id| egui::TextEdit::load_state(ui.ctx(), id).is_some());
     ui.input_mut(|input| {
         // The longer shortcut first: the shorter one would take its key.
-        let table = [
-            (REDO, Command::Redo),
-            (REDO_ALSO, Command::Redo),
-            (UNDO, Command::Undo),
+        let of_recipe = [(REDO, Command::Redo), (REDO_ALSO, Command::Redo), (UNDO, Command::Undo)];
+        let of_window = [
             (OPEN, Command::AskOpen),
             (EXPORT, Command::AskExport),
             (SAVE, Command::AskSaveRecipe),
             (FILE, Command::AskFile),
             (COPY_COMMAND, Command::CopyAs(forms::COMMAND)),
         ];
-        for (shortcut, command) in table {
+        for (shortcut, command) in of_recipe.into_iter().filter(|_| !is_typing).chain(of_window) {
             if input.consume_shortcut(&shortcut) {
                 commands.push(command);
             }
         }
     });
-    let focus = ui.ctx().memory(egui::Memory::focused);
     if focus.is_none() {
         take_keys(ui, arrow_keys(), &mut commands);
         if !view.hand.had_focus && is_free_escape(ui) {

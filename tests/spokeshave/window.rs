@@ -264,6 +264,28 @@ fn rows_are_filtered_and_walked_with_the_keyboard() {
 }
 
 #[test]
+fn undo_in_a_field_takes_back_what_was_typed_there_and_no_scheme() {
+    let mut bench = demo();
+    bench.get_by_role_and_label(Role::Switch, "Quantize").click();
+    settle(&mut bench);
+    let quantized = scheme(&bench, "fc1.weight");
+    assert_ne!(quantized, "keep");
+    bench.get_by_label("Filter layers").focus();
+    bench.step();
+    bench.get_by_label("Filter layers").type_text("fc");
+    bench.step();
+    bench.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::Z);
+    settle(&mut bench);
+    assert_eq!(scheme(&bench, "fc1.weight"), quantized);
+    // Out of the field it is the recipe's again.
+    bench.key_press(egui::Key::Escape);
+    bench.step();
+    bench.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::Z);
+    settle(&mut bench);
+    assert_eq!(scheme(&bench, "fc1.weight"), "keep");
+}
+
+#[test]
 fn a_model_of_hundreds_of_tensors_with_every_odd_shape_opens_and_draws() {
     let path = temporary("many.safetensors");
     std::fs::write(&path, many_tensors()).expect("a small file");
