@@ -88,6 +88,10 @@ impl Annex {
 
     /// What lies at some addresses, which must all be of one tensor; and where in it they are.
     pub(super) fn find(&self, range: &Range<u64>) -> Option<(Found<'_>, Range<usize>)> {
+        // A tensor without elements lies at the end of another, or of all.
+        if range.is_empty() && range.start <= self.end() {
+            return Some((Found::Held(&[]), 0..0));
+        }
         let at = self.bricks.partition_point(|&(end, _)| end <= range.start);
         let (end, brick) = self.bricks.get(at)?;
         let start = at.checked_sub(1).and_then(|before| self.bricks.get(before)).map_or(self.start, |&(end, _)| end);
@@ -182,6 +186,10 @@ mod tests {
             assert_eq!(read(swapped).unwrap(), [9, 8, 11, 10]);
             assert_eq!(read(held.start + 1..held.end).unwrap(), b"eld");
             assert_eq!(read(30..32).unwrap(), [30, 31]);
+            // What has no bytes is where another ends, or all do.
+            for nothing in [32, 44, 52] {
+                assert!(read(nothing..nothing).unwrap().is_empty());
+            }
             assert_eq!(source.with(turned, &mut Vec::new(), <[u8]>::len).unwrap(), 12);
             // Nobody's range goes over a border, nor past the last.
             for nobodys in [30..34, 42..46, 50..53, 52..53] {
