@@ -7,7 +7,7 @@ use super::roles::role_of;
 use super::{Config, Model, Role, Tensor};
 use crate::formats::Entry;
 use crate::formats::error::quoted;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Other names, each with a tensor's own.
 pub(super) type Aliases = BTreeMap<String, String>;
@@ -24,7 +24,7 @@ pub(super) fn said(metadata: &BTreeMap<String, String>) -> Aliases {
 /// Calls a tensor that is an embedding among other things by the embedding's name, in a model whose config says of what network it is:
 /// by that name its loaders look for it, and take what else is tied to it from there.
 pub(super) fn prefer_embeddings(aliases: &mut Aliases, entries: &mut [(usize, Entry)], config: &Config) {
-    if !config.names_an_architecture() {
+    if aliases.is_empty() || !config.names_an_architecture() {
         return;
     }
     let is_embedding = |name: &str, entry: &Entry| role_of(name, &entry.shape, false) == Role::Embedding;
@@ -33,9 +33,12 @@ pub(super) fn prefer_embeddings(aliases: &mut Aliases, entries: &mut [(usize, En
         others.entry(own).or_default().push(alias);
     }
     let mut renamed = Aliases::new();
+    // A text may call a tensor by a name that another one has: that is no name of it.
+    let taken: HashSet<String> = entries.iter().map(|(_, entry)| entry.name.clone()).collect();
     for (_, entry) in &mut *entries {
         let better = others.get(entry.name.as_str()).filter(|_| !is_embedding(&entry.name, entry));
-        if let Some(&better) = better.and_then(|others| others.iter().find(|other| is_embedding(other, entry))) {
+        let fits = |other: &&&str| is_embedding(other, entry) && !taken.contains(**other);
+        if let Some(&better) = better.and_then(|others| others.iter().find(fits)) {
             renamed.insert(std::mem::replace(&mut entry.name, better.to_owned()), better.to_owned());
         }
     }

@@ -7,7 +7,7 @@ use crate::formats::index::{self, Index};
 use crate::formats::sniff::{HEAD, Kind, sniff};
 use crate::formats::{Error, ErrorKind, Source, Table};
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 const PACKED: &str = "model.spk";
@@ -313,13 +313,20 @@ fn keep_mapped(
 /// has under another name alone is called by that.
 fn keep_other_names(table: &mut Table, index: &Index, shard: usize) -> usize {
     table.aliases.retain(|alias, _| index.tensors.get(alias) == Some(&shard));
+    // The bytewise first name of each tensor that the index does not have under its own.
+    let mut first: HashMap<String, String> = HashMap::new();
+    for (alias, own) in table.aliases.iter().filter(|(_, own)| !index.tensors.contains_key(*own)) {
+        first.entry(own.clone()).or_insert_with(|| alias.clone());
+    }
+    table.aliases.retain(|alias, own| first.get(own) != Some(alias));
+    for own in table.aliases.values_mut() {
+        if let Some(better) = first.get(own) {
+            own.clone_from(better);
+        }
+    }
     for tensor in &mut table.tensors {
-        let is_named = index.tensors.contains_key(&tensor.name);
-        let mapped = || table.aliases.iter().find(|(_, own)| **own == tensor.name).map(|(alias, _)| alias.clone());
-        if let Some(alias) = if is_named { None } else { mapped() } {
-            table.aliases.remove(&alias);
-            table.aliases.values_mut().filter(|own| **own == tensor.name).for_each(|own| own.clone_from(&alias));
-            tensor.name = alias;
+        if let Some(better) = first.remove(&tensor.name) {
+            tensor.name = better;
         }
     }
     table.aliases.len()

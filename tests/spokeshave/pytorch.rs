@@ -2,7 +2,7 @@
 //!
 //! `tests/corpus/make_pytorch.py` writes the files; beside each lies a safetensors file with what is right.
 
-use super::command::{Folder, run};
+use super::command::{Folder, floats, run};
 use spokeshave::formats::source::Access;
 use spokeshave::model::{Format, Model, OpenOptions, Scratch, Tensor, open};
 use std::fs;
@@ -176,4 +176,21 @@ fn a_folder_is_converted_to_gguf() {
         model.tensors.iter().map(|t| (t.name.clone(), t.shape.clone(), bytes(&model, t))).collect::<Vec<_>>()
     };
     assert_eq!(tensors(&ours), tensors(&right));
+}
+
+#[test]
+fn a_text_that_calls_one_tensor_by_another_s_name_ties_nothing() {
+    let folder = Folder::new("tied-by-text");
+    let header = r#"{"__metadata__":{"model.embed_tokens.weight":"lm_head.weight"},"lm_head.weight":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"model.embed_tokens.weight":{"dtype":"F32","shape":[2,2],"data_offsets":[16,32]}}"#;
+    let data = floats(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+    std::fs::create_dir(folder.0.join("m")).unwrap();
+    folder.write("m/config.json", r#"{"model_type": "llama"}"#);
+    folder.write("m/model.safetensors", [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &data].concat());
+    let (path, out) = (folder.at("m"), folder.at("out"));
+    let inside = run(&["inspect", &path, "--json"]).json();
+    let names: Vec<&str> =
+        inside["tensors"].as_array().unwrap().iter().map(|tensor| tensor["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["lm_head.weight", "model.embed_tokens.weight"]);
+    run(&["export", &path, "-o", &out]).done();
+    run(&["verify", &path, &out]).done();
 }

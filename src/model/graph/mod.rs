@@ -20,7 +20,7 @@ mod chain;
 mod residual;
 mod transformer;
 
-use super::{Config, Tensor};
+use super::{Config, Role, Tensor};
 use std::collections::HashSet;
 
 /// The dimensions that tensors of a model share.
@@ -176,7 +176,9 @@ impl Graph {
     #[must_use]
     pub fn of(tensors: &[Tensor], config: Option<&Config>) -> Self {
         let sides = vec![[Side::Alone(Alone::Unknown); 2]; tensors.len()];
-        let mut builder = Builder { tensors, config, graph: Self { dimensions: Vec::new(), sides } };
+        let embedding = tensors.iter().find(|t| t.role == Role::Embedding && t.shape.len() == 2);
+        let embedding_width = embedding.map(|embedding| embedding.shape[1]);
+        let mut builder = Builder { tensors, config, embedding_width, graph: Self { dimensions: Vec::new(), sides } };
         transformer::find(&mut builder);
         residual::find(&mut builder);
         if builder.graph.dimensions.is_empty() {
@@ -206,6 +208,8 @@ impl Graph {
 struct Builder<'a> {
     tensors: &'a [Tensor],
     config: Option<&'a Config>,
+    /// Columns of the first embedding.
+    embedding_width: Option<usize>,
     graph: Graph,
 }
 

@@ -321,3 +321,15 @@ fn without_biases_the_embedding_tells_how_gpt2_lies() {
     assert_eq!(inputs_by_outputs, [(Kind::FeedForward, 64, "h.0.mlp.c_fc.weight/1 h.0.mlp.c_proj.weight/0".into())]);
     assert_eq!(outputs_by_inputs, [(Kind::FeedForward, 64, "h.0.mlp.c_fc.weight/0 h.0.mlp.c_proj.weight/1".into())]);
 }
+
+#[test]
+fn another_tower_s_embedding_says_nothing_of_a_feed_forward_block() {
+    let list: [(&str, &[usize]); 3] = [
+        ("text.embed_tokens.weight", &[50, 48]),
+        ("vision.layers.0.mlp.down_proj.weight", &[16, 48]),
+        ("vision.layers.0.mlp.up_proj.weight", &[48, 16]),
+    ];
+    let model = Model::named(&named(&list), None);
+    let wanted = "vision.layers.0.mlp.down_proj.weight/1 vision.layers.0.mlp.up_proj.weight/0";
+    assert_eq!(members(&model), [(Kind::FeedForward, 48, wanted.into())]);
+}

@@ -158,12 +158,12 @@ fn child(parent: &str, part: &str) -> String {
     if parent.is_empty() { part.to_owned() } else { format!("{parent}.{part}") }
 }
 
-/// Whether a module keeps its weight as inputs × outputs, as GPT-2's do: its bias tells, or the width of the embedding.
+/// Whether a module keeps its weight as inputs × outputs, as GPT-2's do: its bias tells, or under GPT-2's own name the width of the
+/// embedding.
 fn is_transposed(builder: &Builder<'_>, module: &str, weight: usize) -> bool {
     let &[rows, cols] = builder.shape(weight) else { return false };
     let by_bias = || builder.vector(&format!("{module}.bias"), cols).is_some();
-    let embedding = || builder.tensors.iter().find(|t| t.role == Role::Embedding && t.shape.len() == 2);
-    let by_width = || embedding().is_some_and(|embedding| embedding.shape[1] == rows);
+    let by_width = || module.ends_with("c_fc") && builder.embedding_width == Some(rows);
     let has_bias = builder.find(&format!("{module}.bias")).is_some();
     rows != cols && if has_bias { by_bias() } else { by_width() }
 }
