@@ -42,6 +42,9 @@ pub struct Plan {
     pub removals: Removals,
 }
 
+/// Names that one pattern is made of, where several do as well.
+const NAMED_AT_ONCE: usize = 500;
+
 /// Letters of carried masks that a header may hold: readers of either container take 100 MB at most.
 const MOST_LETTERS: u64 = 64 << 20;
 
@@ -349,7 +352,11 @@ impl Recipe {
             // One that is pruned together with the others of its rule would leave their pool by that, so the new rule names the
             // others instead.
             if skipped.iter().any(|&i| now.is_pooled(i)) {
-                self.rules.push(Rule { pattern: Pattern::naming(model, &touched)?, scheme });
+                // A pattern may be so long; only what is pruned together must be in one.
+                let most = if scheme.is_global() { touched.len().max(1) } else { NAMED_AT_ONCE };
+                for some in touched.chunks(most) {
+                    self.rules.push(Rule { pattern: Pattern::naming(model, some)?, scheme: scheme.clone() });
+                }
                 self.overrides.retain(|o| !touched.iter().any(|i| o.tensor == name(i)));
                 return Ok(skipped.iter().map(|i| name(i).to_owned()).collect());
             }
