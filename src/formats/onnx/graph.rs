@@ -37,6 +37,7 @@ pub(super) fn read(source: &Source, limits: &Limits) -> Result<Table, Error> {
         left_alone: BTreeMap::new(),
         widened: (0, String::new()),
         right: HashSet::new(),
+        spread: HashSet::new(),
         uses: BTreeMap::new(),
         metadata: BTreeMap::new(),
         opsets: Vec::new(),
@@ -66,11 +67,20 @@ impl Found {
         }
     }
 
-    fn rank(&self) -> usize {
+    fn shape(&self) -> &[usize] {
         match self {
-            Self::Here(entry) => entry.shape.len(),
-            Self::Outside(outside) => outside.shape.len(),
+            Self::Here(entry) => &entry.shape,
+            Self::Outside(outside) => &outside.shape,
         }
+    }
+
+    fn rank(&self) -> usize {
+        self.shape().len()
+    }
+
+    /// Whether at most one of its dimensions is of more than one element.
+    fn is_vector(&self) -> bool {
+        self.shape().iter().filter(|&&length| length != 1).count() <= 1
     }
 }
 
@@ -89,6 +99,8 @@ struct Walk<'s> {
     widened: (usize, String),
     /// Names of the right factors of MatMul, and of Gemm where it is not turned, in whichever graph.
     right: HashSet<String>,
+    /// Names of what is taken element by element, in whichever graph.
+    spread: HashSet<String>,
     /// What the inputs of nodes are for, in whichever graph.
     uses: BTreeMap<String, Use>,
     metadata: BTreeMap<String, String>,
@@ -348,11 +360,14 @@ impl Walk<'_> {
         };
         for (position, input) in node.inputs.iter().enumerate() {
             let used = uses::of(&node.op, position);
-            let right = right && position == 1;
-            if used.is_none() && !right {
+            let (right, spread) = (right && position == 1, uses::is_elementwise(&node.op));
+            if used.is_none() && !right && !spread {
                 continue;
             }
             let name = self.wire.text(input.clone(), MOST_NAME, graph)?;
+            if spread {
+                self.spread.insert(name.clone());
+            }
             if let Some(used) = used.filter(|_| !name.is_empty()) {
                 // One that is a scale anywhere is one everywhere.
                 let known = self.uses.entry(name.clone()).or_insert(used);
@@ -496,6 +511,10 @@ impl Walk<'_> {
         }
         let names: HashSet<&str> = self.found.iter().map(|(_, found)| found.name()).collect();
         self.uses.retain(|name, _| names.contains(name.as_str()));
+        let vectors = self.found.iter().map(|(_, found)| found).filter(|found| found.is_vector());
+        for found in vectors.filter(|found| self.spread.contains(found.name())) {
+            self.uses.entry(found.name().to_owned()).or_insert(Use::Bias);
+        }
         let (uses, annex) = (self.uses, self.annex);
         let mut table = Table { metadata: self.metadata, annex, uses, notes, ..Table::default() };
         let mut head = Head::default();

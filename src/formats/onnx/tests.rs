@@ -279,6 +279,7 @@ fn branches_are_gone_into_and_told_apart() {
 fn what_nodes_use_tensors_for_is_told() {
     let float = |name: &str| tensor(name, 1, &[2, 2], &[raw(&floats(&[1.0, 2.0, 3.0, 4.0]))]);
     let codes = |name: &str| tensor(name, 3, &[2, 2], &[raw(&[1, 2, 3, 4])]);
+    let wide = tensor("wide", 1, &[1, 2], &[raw(&floats(&[1.0, 2.0]))]);
     let nodes = [
         node("LSTM", &["x", "w", "r", "b"], "y", &[]),
         node("DequantizeLinear", &["q", "s", "z"], "d", &[]),
@@ -286,13 +287,33 @@ fn what_nodes_use_tensors_for_is_told() {
         // A scale somewhere, a bias elsewhere; what is no initializer; and an input that is left out.
         node("Gemm", &["e", "w", "ns"], "f", &[]),
         node("LSTM", &["f", "w", "r", ""], "g", &[]),
+        // A bias with a dimension of one element, and a matrix that is added.
+        node("Add", &["g", "wide"], "h", &[]),
+        node("Add", &["h", "o"], "i", &[]),
     ];
-    let tensors =
-        [float("w"), float("r"), float("b"), codes("q"), float("s"), codes("z"), codes("n"), float("ns"), float("o")];
+    let tensors = [
+        float("w"),
+        float("r"),
+        float("b"),
+        codes("q"),
+        float("s"),
+        codes("z"),
+        codes("n"),
+        float("ns"),
+        float("o"),
+        wide,
+    ];
     let table = read(&Source::in_memory("m.onnx", model(&graph(&nodes, &tensors)))).unwrap();
     let told: Vec<(&str, Use)> = table.uses.iter().map(|(name, used)| (name.as_str(), *used)).collect();
-    let expected =
-        [("b", Use::Bias), ("n", Use::Codes), ("ns", Use::Side), ("q", Use::Codes), ("s", Use::Side), ("z", Use::Side)];
+    let expected = [
+        ("b", Use::Bias),
+        ("n", Use::Codes),
+        ("ns", Use::Side),
+        ("q", Use::Codes),
+        ("s", Use::Side),
+        ("wide", Use::Bias),
+        ("z", Use::Side),
+    ];
     assert_eq!(told, expected);
 }
 

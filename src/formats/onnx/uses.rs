@@ -6,10 +6,18 @@ use crate::formats::Use;
 /// Inputs of a node that are looked at.
 pub(super) const INPUTS: usize = 12;
 
+/// Whether an operator takes its inputs element by element: a vector there is a bias, a factor or a slope, however many dimensions
+/// of one element it is given beside its own.
+pub(super) fn is_elementwise(op: &str) -> bool {
+    matches!(op, "Add" | "Sub" | "Mul" | "Div" | "PRelu")
+}
+
 /// What an operator uses its input at a position for; `None` where that is for others to tell.
 pub(super) fn of(op: &str, position: usize) -> Option<Use> {
     let (codes, sides, bias): (&[usize], &[usize], Option<usize>) = match op {
         "Conv" | "ConvTranspose" | "Gemm" => (&[], &[], Some(2)),
+        "LSTM" if position >= 5 => return (position <= 7).then_some(Use::Bias),
+        "GRU" | "RNN" if position == 5 => return Some(Use::Bias),
         "LSTM" | "GRU" | "RNN" => (&[], &[], Some(3)),
         "QuantizeLinear" => (&[], &[1, 2], None),
         "DequantizeLinear" => (&[0], &[1, 2], None),

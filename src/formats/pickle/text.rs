@@ -57,7 +57,8 @@ pub(super) fn literal(line: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The text of a line in the codec `raw-unicode-escape`: Latin-1 with `\uXXXX` and `\UXXXXXXXX`; `None` for an escape cut short.
+/// The text of a line in the codec `raw-unicode-escape`: Latin-1 with `\u` before four digits and `\U`
+/// before eight; `None` for an escape cut short.
 pub(super) fn raw_unicode(line: &[u8]) -> Option<String> {
     let mut out = String::with_capacity(line.len());
     let mut high: Option<u32> = None;
