@@ -10,11 +10,8 @@ values. Not part of .ci/run (see README.md here). The last line is `N passed, N 
 
 from __future__ import annotations
 
-import argparse
 import json
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -29,7 +26,7 @@ from transformers import AutoModelForCausalLM  # noqa: E402
 import make_llama  # noqa: E402
 from harness import Checks  # noqa: E402
 from runtimes import CASES, CT  # noqa: E402
-from transformers_models import folder_tensors  # noqa: E402
+from transformers_models import folder_tensors, run  # noqa: E402
 
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 # What the modifier has no words for, as the refusal spells it.
@@ -69,7 +66,7 @@ def check_case(checks: Checks, case, models: Path, work: Path) -> None:
     ask = [*(f"--set={line}" for line in case.lines), "--target", CT]
     recipe, theirs, ours = work / "recipe.yaml", work / "theirs", work / "ours"
     wordless = next((said for mark, said in NO_WORDS.items() if any(mark in line for line in case.lines)), None)
-    told = checks.run(case.name, "recipe", model, *ask, "--for", "llm-compressor", "-o", recipe, code=1 if wordless else 0)
+    told = checks.run(case.name, "recipe", model, *ask, "--for", "llm-compressor", "-o", recipe, "--force", code=1 if wordless else 0)
     if wordless:
         checks.check(f"no words for {wordless}" in told.stderr, case.name, "what it has no words for is named", told.stderr, wordless)
         return
@@ -84,28 +81,5 @@ def check_case(checks: Checks, case, models: Path, work: Path) -> None:
     print(f"  {case.name}: {len(settings(theirs))} layers", flush=True)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--binary", type=Path, required=True)
-    parser.add_argument("--only", help="only the cases whose name contains this")
-    args = parser.parse_args()
-    checks = Checks(args.binary, args.only)
-    with tempfile.TemporaryDirectory(prefix="spokeshave-heavy-") as folder:
-        work = Path(folder)
-        models = work / "models"
-        models.mkdir()
-        for case in CASES:
-            if case.target != CT or not checks.wants(case.name):
-                continue
-            try:
-                check_case(checks, case, models, work)
-            except Exception as error:  # noqa: BLE001  (whatever a reader trips over is the finding)
-                checks.check(False, case.name, "the check itself ran to its end", repr(error), "no exception")
-            for left in ("theirs", "ours"):
-                shutil.rmtree(work / left, ignore_errors=True)
-            (work / "recipe.yaml").unlink(missing_ok=True)
-    return checks.finish()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run([(check_case, case) for case in CASES if case.target == CT], ("theirs", "ours")))

@@ -241,8 +241,9 @@ def check_removal(checks: Checks, case: Removal, models: Path, work: Path) -> No
     shutil.rmtree(whole)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def run(jobs, left: tuple[str, ...]) -> int:
+    """Every job `(check, case)` that the command line asks for, each in an emptied folder."""
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__.split("\n")[0])
     parser.add_argument("--binary", type=Path, required=True)
     parser.add_argument("--only", help="only the cases whose name contains this")
     args = parser.parse_args()
@@ -251,7 +252,6 @@ def main() -> int:
         work = Path(folder)
         models = work / "models"
         models.mkdir()
-        jobs = [(check_compressed, case) for case in CASES if case.target == CT] + [(check_removal, case) for case in REMOVALS]
         for job, case in jobs:
             if not checks.wants(case.name):
                 continue
@@ -259,9 +259,14 @@ def main() -> int:
                 job(checks, case, models, work)
             except Exception as error:  # noqa: BLE001  (whatever a reader trips over is the finding)
                 checks.check(False, case.name, "the check itself ran to its end", repr(error), "no exception")
-            for left in ("out", "dense", "smaller", "whole"):
-                shutil.rmtree(work / left, ignore_errors=True)
+            for name in left:
+                shutil.rmtree(work / name, ignore_errors=True)
     return checks.finish()
+
+
+def main() -> int:
+    jobs = [(check_compressed, case) for case in CASES if case.target == CT] + [(check_removal, case) for case in REMOVALS]
+    return run(jobs, ("out", "dense", "smaller", "whole"))
 
 
 if __name__ == "__main__":
