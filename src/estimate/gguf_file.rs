@@ -6,7 +6,7 @@ use super::total::carrying;
 use crate::formats::ErrorKind;
 use crate::formats::gguf::{self, KeyValue, layout};
 use crate::kernels::ggml::BlockType;
-use crate::model::{Conversion, Format, MASK_KEYS, Model, RECIPE_KEY, mask_key, split};
+use crate::model::{Conversion, MASK_KEYS, Model, RECIPE_KEY, mask_key, split};
 use crate::recipe::{Outcome, Plan, Recipe, file};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -75,7 +75,7 @@ impl GgufFile {
     /// # Errors
     /// A tensor that the format cannot list.
     pub fn of(model: &Model, plan: &Plan, recipe: &Recipe, mask: impl Fn(usize) -> String) -> Result<Self, ErrorKind> {
-        let conversion = conversion_of(model);
+        let conversion = model.converted();
         let items = items(model, conversion);
         let mut pairs = said(model, plan);
         let text = file::print(&recipe.canonical(model, plan));
@@ -122,14 +122,8 @@ pub const WORDS: &str = "key-values";
 /// The key-values of an artifact, all but the recipe and masks that follow them.
 #[must_use]
 pub fn said(model: &Model, plan: &Plan) -> Vec<Pairs> {
-    let conversion = conversion_of(model);
+    let conversion = model.converted();
     conversion.map_or_else(|| copied(model, plan), |conversion| converted(model, plan, conversion))
-}
-
-/// How a model is converted; `None` for one that is GGUF already.
-#[must_use]
-pub fn conversion_of(model: &Model) -> Option<&Conversion> {
-    if model.format == Format::Gguf { None } else { model.conversion().ok() }
 }
 
 /// A tensor's name in the artifact.

@@ -5,7 +5,7 @@ use super::atomic::Temporary;
 use super::output::{Output, by_arithmetic, mask_texts};
 use crate::compress::{Joint, Task, prepare, stream_chunks};
 use crate::control::Control;
-use crate::estimate::gguf_file::{GgufFile, Item, Pairs, conversion_of};
+use crate::estimate::gguf_file::{GgufFile, Item, Pairs};
 use crate::estimate::size::{stored_dtype, stored_type};
 use crate::formats::Dtype;
 use crate::formats::error::quoted;
@@ -33,7 +33,7 @@ pub fn write(
     let path = temporary.path().to_path_buf();
     let file = GgufFile::of(model, plan, recipe, |i| masks.get(&i).cloned().unwrap_or_default())
         .map_err(|kind| Error::Layout { path, what: kind.to_string() })?;
-    let conversion = conversion_of(model);
+    let conversion = model.converted();
     let mut output = Output::new(temporary)?;
     output.write(&layout::prefix(file.items.len() as u64, file.count()))?;
     for pairs in &file.pairs {

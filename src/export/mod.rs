@@ -267,11 +267,10 @@ impl Job<'_> {
     /// it later has that recipe alone.
     fn other_by_recipe(&self, written: &Model) -> Result<Option<String>, Error> {
         let (_, again) = plan_of_artifact(self.model, written)?;
-        let (ours, theirs) = (&self.plan.assignments, &again.assignments);
         let pools = |plan: &'_ Plan| -> BTreeSet<Vec<usize>> { plan.pools.values().cloned().collect() };
         let repooled = pools(self.plan).symmetric_difference(&pools(&again)).find_map(|pool| pool.first().copied());
         let same = |&i: &usize| {
-            ours[i].stored.embedded() == theirs[i].stored.embedded()
+            self.plan.lasting(i).embedded() == again.lasting(i).embedded()
                 && self.plan.removals.fingerprint(i) == again.removals.fingerprint(i)
         };
         let other = repooled.or_else(|| (0..self.model.tensors.len()).find(|i| !same(i)));

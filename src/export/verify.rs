@@ -5,7 +5,7 @@ use super::output::by_arithmetic;
 use super::verify_gguf::{faults, is_extra};
 use crate::compress::{Joint, Task, fold_chunks, prepare};
 use crate::control::Control;
-use crate::estimate::gguf_file::{conversion_of, name_of};
+use crate::estimate::gguf_file::name_of;
 use crate::estimate::size::stored_type;
 use crate::estimate::total::stored_dtype;
 use crate::formats::assembly::{Assembly, Holds};
@@ -96,7 +96,7 @@ pub fn verify(model: &Model, artifact: &Model, plan: &Plan, control: &Control) -
 
 fn check_all(model: &Model, artifact: &Model, plan: &Plan, control: &Control) -> Result<Verification, Error> {
     let joint = Joint::new(model, plan, control)?;
-    let conversion = conversion_of(model).filter(|_| artifact.format == Format::Gguf);
+    let conversion = model.converted().filter(|_| artifact.format == Format::Gguf);
     let checks = Checks { model, artifact, plan, control, joint: &joint, conversion };
     let mut tensors = (0..model.tensors.len()).map(|i| checks.tensor(i)).collect::<Result<Vec<_>, Error>>()?;
     let there = (0..model.tensors.len()).filter(|&i| !plan.outcome(model, i).left_out);

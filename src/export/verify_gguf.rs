@@ -22,7 +22,7 @@ const PADDING: &str = "padding";
 
 /// A check that failed for each key or tensor that is not what it should be.
 pub(super) fn faults(model: &Model, artifact: &Model, plan: &Plan) -> Result<Vec<TensorCheck>, Error> {
-    let conversion = gguf_file::conversion_of(model);
+    let conversion = model.converted();
     let mut faults = Vec::new();
     let mut found = artifact.gguf.as_ref().map_or(&[][..], |head| &head.pairs.0);
     for pairs in gguf_file::said(model, plan) {

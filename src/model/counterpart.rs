@@ -1,6 +1,7 @@
 //! The same weight in another model: under its own name, or, where one of the two is a GGUF file, under the name and in the order
 //! of rows that llama.cpp gives it.
 
+use super::conversion::named;
 use super::{Format, Model, Scratch, Tensor};
 use crate::formats::Error;
 use crate::kernels::Real;
@@ -128,15 +129,15 @@ impl Counterpart {
     }
 }
 
-/// For each tensor of `here`, where `there` has it: by its name, else by the one that a conversion to GGUF gives it.
+/// For each tensor of `here`, where `there` has it: by its name, else by the one that llama.cpp's converter gives it.
 #[must_use]
 pub fn counterparts(here: &Model, there: &Model) -> Vec<Option<Counterpart>> {
     let by_name = |tensor: &Tensor| Some(Counterpart { index: there.counterpart(tensor)?, order: RowOrder::Same });
     let mut found: Vec<Option<Counterpart>> = here.tensors.iter().map(by_name).collect();
     match (here.format == Format::Gguf, there.format == Format::Gguf) {
         (false, true) => {
-            let Ok(conversion) = here.conversion() else { return found };
-            for (place, found) in conversion.places.iter().zip(&mut found) {
+            let Some(places) = named(here) else { return found };
+            for (place, found) in places.iter().zip(&mut found) {
                 let Some(place) = place else { continue };
                 let index = there.find(&place.name);
                 let order = RowOrder::in_gguf(place.interleaved);
@@ -144,15 +145,15 @@ pub fn counterparts(here: &Model, there: &Model) -> Vec<Option<Counterpart>> {
             }
         }
         (true, false) => {
-            let Ok(conversion) = there.conversion() else { return found };
-            let places = conversion.places.iter().enumerate();
-            let named: HashMap<&str, (usize, Option<usize>)> = places
+            let Some(places) = named(there) else { return found };
+            let places = places.iter().enumerate();
+            let at: HashMap<&str, (usize, Option<usize>)> = places
                 .filter_map(|(index, place)| {
                     place.as_ref().map(|place| (place.name.as_str(), (index, place.interleaved)))
                 })
                 .collect();
             for (tensor, found) in here.tensors.iter().zip(&mut found) {
-                let place = named.get(tensor.name.as_str());
+                let place = at.get(tensor.name.as_str());
                 let order = |head: Option<usize>| head.map_or(RowOrder::Same, RowOrder::Parted);
                 *found = found.or_else(|| place.map(|&(index, head)| Counterpart { index, order: order(head) }));
             }

@@ -2,8 +2,8 @@
 //! in a model whose config says that it is theirs.
 //!
 //! It is all or nothing. Where one quantized layer lies in a way that is not read here (zero points of compressed-tensors, groups out
-//! of order, AWQ's other versions, MLX's other modes), or otherwise than its config says, all tensors stay as they are in the files: codes that nothing
-//! touches.
+//! of order, AWQ's other versions, MLX's other modes), or otherwise than its config says, all tensors stay as they are in the files:
+//! codes that nothing touches.
 
 use super::Config;
 use super::assembled::{Assembled, Place};

@@ -327,6 +327,11 @@ impl Model {
         self.conversion.get_or_init(|| Conversion::of(self)).as_ref().map_err(String::as_str)
     }
 
+    /// How it becomes a GGUF file; `None` for one that is GGUF already, or does not become one.
+    pub fn converted(&self) -> Option<&Conversion> {
+        if self.format == Format::Gguf { None } else { self.conversion().ok() }
+    }
+
     fn read_graph(&self) -> &Read {
         self.graph.get_or_init(|| {
             let (config, trouble) = match Config::beside(&self.origin) {

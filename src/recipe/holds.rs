@@ -5,7 +5,7 @@ use super::scheme::{Quantize, Range, Scheme};
 use super::target::Target;
 use crate::kernels::ggml::BlockType;
 use crate::kernels::layout::Unit;
-use crate::model::{Format, Model};
+use crate::model::Model;
 
 impl Target {
     /// The scheme nearest to `scheme` that this target holds, whatever the tensor; `None` when it holds the scheme itself.
@@ -64,8 +64,7 @@ impl Target {
     /// Whether it has no place for a tensor: what llama.cpp computes itself, where a model is converted.
     #[must_use]
     pub fn leaves_out(self, model: &Model, index: usize) -> bool {
-        let converted = self == Self::Gguf && model.format != Format::Gguf;
-        converted && model.conversion().is_ok_and(|made| made.places[index].is_none())
+        self == Self::Gguf && model.converted().is_some_and(|made| made.places[index].is_none())
     }
 
     /// The nearest to a scheme for a shape, where nothing else about a tensor matters.

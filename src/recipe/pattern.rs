@@ -5,7 +5,7 @@
 
 use super::Error;
 use crate::formats::error::printable;
-use crate::model::Model;
+use crate::model::{Model, Tensor};
 use globset::GlobBuilder;
 use regex::Regex;
 use std::path::Path;
@@ -208,7 +208,8 @@ impl Pattern {
     }
 
     fn matrices(&self, model: &Model) -> Result<Vec<usize>, Error> {
-        let matching: Vec<usize> = (0..model.tensors.len()).filter(|&i| self.matches(&model.tensors[i].name)).collect();
+        let matching: Vec<usize> =
+            (0..model.tensors.len()).filter(|&i| model.tensors[i].names().any(|name| self.matches(name))).collect();
         let touched: Vec<usize> = matching.iter().copied().filter(|&i| model.tensors[i].is_weight_matrix()).collect();
         if !touched.is_empty() {
             return Ok(touched);
@@ -221,10 +222,10 @@ impl Pattern {
         let why = if !reasons.is_empty() {
             // Norms and biases may be among them: what was meant are the matrices.
             let coded = matching.iter().any(|&i| model.tensors[i].is_coded() && model.tensors[i].shows_weights());
-            let next = if coded {
-                "--requantize takes the values of codes, with a second loss"
-            } else {
-                "name a tensor in full to touch it"
+            let next = match () {
+                () if coded => "--requantize takes the values of codes, with a second loss",
+                () if matching.iter().any(|&i| model.tensors[i].is_touchable()) => "name a tensor in full to touch it",
+                () => "none of them can be touched; open the model that they were made from",
             };
             format!(
                 "it matches {}, but patterns touch float weight matrices only: {}; {next}",
@@ -284,7 +285,7 @@ fn count(n: usize) -> String {
 fn near_names(text: &str, model: &Model) -> String {
     let plain = text.trim_start_matches("re:").replace(['*', '?', '[', ']', '{', '}', '\\', '^', '$'], "");
     let mut ranked: Vec<(usize, &str)> =
-        model.tensors.iter().take(5000).map(|t| (distance(&plain, &t.name), t.name.as_str())).collect();
+        model.tensors.iter().take(5000).flat_map(Tensor::names).map(|name| (distance(&plain, name), name)).collect();
     ranked.sort_unstable();
     let names: Vec<String> = ranked.iter().take(3).map(|(_, n)| printable(n)).collect();
     if names.is_empty() { "the model has no tensors".into() } else { format!("near names: {}", names.join(", ")) }

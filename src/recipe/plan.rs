@@ -1,13 +1,13 @@
 //! What a recipe comes to on a given model: one scheme per tensor, as asked and as the target stores it.
 
 use super::pattern::{named, touchable};
-use super::{Error, Override, Pattern, Recipe, Removals, Rule, Scheme, Target, runtimes};
+use super::{Error, Override, Pattern, Prune, Recipe, Removals, Rule, Scheme, Target, runtimes};
 use crate::formats::base64;
 use crate::kernels::layout::Geometry;
 use crate::model::conversion::ROAD;
 use crate::model::groups::{CONFIG_KEY, MLX_KEY};
 use crate::model::{Format, Model, Origin, Tensor};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// The line of a recipe that decided a tensor's scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -81,7 +81,8 @@ impl<'a> Outcome<'a> {
     /// Whether some of its elements may have been made 0 before they are quantized.
     #[must_use]
     pub fn is_pruned(&self) -> bool {
-        self.scheme.prune.is_some() || self.zeroed
+        let takes = |prune: &Prune| self.cut || !matches!(prune, Prune::Structured { .. });
+        self.scheme.prune.as_ref().is_some_and(takes) || self.zeroed
     }
 
     /// Elements that are stored.
@@ -213,6 +214,14 @@ impl Plan {
         Ok(Self { target, assignments, pools, removals: Removals::default() })
     }
 
+    /// What is stored of a tensor, without a step for heads or hidden units that it has none of.
+    #[must_use]
+    pub fn lasting(&self, index: usize) -> Scheme {
+        let stored = &self.assignments[index].stored;
+        let idle = matches!(stored.prune, Some(Prune::Structured { .. })) && !self.removals.touches(index);
+        Scheme { prune: stored.prune.clone().filter(|_| !idle), ..stored.clone() }
+    }
+
     /// Whether a rule prunes a tensor together with others, in one pool.
     #[must_use]
     pub fn is_pooled(&self, index: usize) -> bool {
@@ -264,8 +273,8 @@ fn check_source(model: &Model, target: Target) -> Result<(), Error> {
     let refuse = |why: &str, instead: &str| {
         Err(Error::Source { target: target.name(), why: why.to_owned(), instead: instead.to_owned() })
     };
-    let wrapped = !model.tensors.is_empty() && model.tensors.iter().all(|tensor| tensor.name.starts_with("module."));
-    if target.is_folder() && wrapped {
+    let is_wrapped = || model.tensors.iter().all(|tensor| tensor.name.starts_with("module."));
+    if target.is_folder() && !model.tensors.is_empty() && is_wrapped() {
         return refuse(
             "all names begin with \"module.\", as DataParallel wraps a network, and no loader knows them",
             "save model.module.state_dict(), or export it with --target packed",
@@ -357,7 +366,8 @@ impl Recipe {
                 for some in touched.chunks(most) {
                     self.rules.push(Rule { pattern: Pattern::naming(model, some)?, scheme: scheme.clone() });
                 }
-                self.overrides.retain(|o| !touched.iter().any(|i| o.tensor == name(i)));
+                let replaced: HashSet<&str> = touched.iter().map(name).collect();
+                self.overrides.retain(|o| !replaced.contains(o.tensor.as_str()));
                 return Ok(skipped.iter().map(|i| name(i).to_owned()).collect());
             }
             for i in &skipped {

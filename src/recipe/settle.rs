@@ -18,13 +18,14 @@ impl Recipe {
                 *scheme = nearest;
             }
         }
-        for (tensor, assignment) in model.tensors.iter().zip(&plan.assignments) {
+        for (index, (tensor, assignment)) in model.tensors.iter().zip(&plan.assignments).enumerate() {
             let by_line = plan.target.nearest(&assignment.scheme);
             if assignment.scheme.is_global() {
                 continue;
             }
             if assignment.stored != *by_line.as_ref().unwrap_or(&assignment.scheme) {
-                out.set_one(&tensor.name, assignment.stored.clone());
+                // A line of its own may not ask for what the tensor has none of.
+                out.set_one(&tensor.name, plan.lasting(index));
             }
         }
         out.overrides.sort_by(|a, b| a.tensor.cmp(&b.tensor));

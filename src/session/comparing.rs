@@ -11,7 +11,8 @@ use crate::recipe::Plan;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Opens a checkpoint and finds the tensors of `here` in it. Reading a header cannot be stopped half-way: what comes of a job that was stopped is let fall.
+/// Opens a checkpoint and finds the tensors of `here` in it. Reading a header cannot be stopped half-way: what comes of a job that
+/// was stopped is let fall.
 pub(super) fn open_checkpoint(
     here: Arc<Model>,
     path: PathBuf,

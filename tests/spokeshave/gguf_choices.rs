@@ -258,6 +258,38 @@ fn a_gguf_file_loses_what_its_folder_would() {
 }
 
 #[test]
+fn what_has_no_heads_or_units_takes_the_nearest_without_the_step() {
+    let folder = Folder::new("gguf-idle-step");
+    let source = network(&folder, "llama");
+    // Rows of 32 are no blocks of 256: every matrix has a line of its own in the recipe inside.
+    for (i, scheme) in ["heads:0.5+q4_k", "ffn:0.25+q6_k"].into_iter().enumerate() {
+        let (line, out) = (format!("*={scheme}"), folder.at(&format!("out-{i}")));
+        let words = ["--target", "gguf", "--nearest", "--set", &line, "--json"];
+        let estimate = run(&[&["estimate", &source], &words[..]].concat()).json();
+        let exported = run(&[&["export", &source, "-o", &out], &words[..]].concat()).json();
+        assert_eq!(exported["estimate"]["bytes"], estimate["bytes"]);
+        run(&["verify", &source, &out]).done();
+    }
+}
+
+#[test]
+fn a_file_is_compared_with_its_folder_whatever_that_is_stored_as() {
+    let folder = Folder::new("gguf-compare-stored");
+    let source = network(&folder, "llama");
+    let [file, packed, coded] = ["file", "packed", "coded"].map(|name| folder.at(name));
+    run(&["export", &source, "--target", "gguf", "-o", &file]).done();
+    run(&["export", &source, "--target", "packed", "--set", "*=int8", "-o", &packed]).done();
+    let line = "*_proj.weight=int8:row";
+    run(&["export", &source, "--target", "compressed-tensors", "--set", line, "-o", &coded]).done();
+    for other in [&packed, &coded] {
+        let compared = run(&["compare", &file, other, "--json"]).json();
+        assert!(compared["only_a"].as_array().unwrap().is_empty(), "{compared}");
+        let q = tensor(&compared, "blk.0.attn_q.weight");
+        assert!(q["t2"].as_f64().unwrap() < 1e-4 && q["cosine"].as_f64().unwrap() > 0.9999, "{q}");
+    }
+}
+
+#[test]
 fn heads_that_llama_cpp_cannot_be_told_of_are_zeroed() {
     let folder = Folder::new("gguf-heads");
     for (kind, rows) in [("qwen2", 32), ("llama", 16)] {

@@ -79,6 +79,7 @@ fn one_storage_under_two_names_is_one_tensor_wherever_it_goes() {
         assert_eq!((head.name.as_str(), &head.also[..]), ("head.weight", &["tied.weight".to_owned()][..]));
         for target in ["safetensors", "packed"] {
             let small = out.at(target);
+            run(&["estimate", source, "--set", "tied*=int4", "--bytes-only"]).done();
             run(&["export", source, "--set", "tied.weight=int4", "-o", &small, "--target", target, "--force"]).done();
             run(&["verify", source, &small]).done();
             let read = opened(Path::new(&small), Access::Map);

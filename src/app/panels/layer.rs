@@ -64,6 +64,11 @@ fn tabs_ui(ui: &mut Ui, view: &mut View) {
     }
 }
 
+/// A tensor's names, a line each: its own, then those that a file ties to it.
+pub(super) fn all_names(tensor: &crate::model::Tensor) -> String {
+    tensor.names().map(crate::formats::error::printable).collect::<Vec<_>>().join("\nalso ")
+}
+
 fn head_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut Vec<Command>) {
     let tensor = &live.model.tensors[view.selected];
     let rect = ui.max_rect();
@@ -78,8 +83,7 @@ fn head_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut Vec<Command>) {
     let mut left = ui.new_child(egui::UiBuilder::new().max_rect(left).layout(Layout::left_to_right(Align::Center)));
     left.set_clip_rect(left.max_rect().intersect(ui.clip_rect()));
     let name = crate::formats::error::printable(&tensor.name);
-    let names = tensor.names().map(crate::formats::error::printable).collect::<Vec<_>>().join("\nalso ");
-    left.add(egui::Label::new(theme::name(&name)).truncate()).on_hover_text(names);
+    left.add(egui::Label::new(theme::name(&name)).truncate()).on_hover_ui(|ui| drop(ui.label(all_names(tensor))));
     left.add_space(4.0);
     let several = view.chosen_count();
     let mut facts = if several > 1 { vec![format!("1 of {several} selected")] } else { Vec::new() };

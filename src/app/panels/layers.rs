@@ -419,7 +419,7 @@ fn row_ground_ui(
     response.on_hover_ui(|ui| {
         let facts =
             [format::shape(&tensor.shape), tensor.type_name().to_lowercase(), tensor.role.name().replace('_', " ")];
-        ui.label(tensor.names().map(printable).collect::<Vec<_>>().join("\nalso "));
+        ui.label(super::layer::all_names(tensor));
         ui.label(facts.join("  "));
         if let Some(words) = constraint {
             ui.label(words);

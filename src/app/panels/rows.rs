@@ -91,7 +91,7 @@ fn passes(live: &Live, index: usize, view: &View, pattern: Option<&Pattern>) -> 
     let tensor = &live.model.tensors[index];
     let text = view.filter.trim().to_lowercase();
     let by_text = match pattern {
-        Some(pattern) => pattern.matches(&tensor.name),
+        Some(pattern) => tensor.names().any(|name| pattern.matches(name)),
         None => text.is_empty() || tensor.name.to_lowercase().contains(&text) || tensor.role.name().contains(&text),
     };
     by_text

@@ -136,6 +136,24 @@ impl Conversion {
     }
 }
 
+/// Where llama.cpp's converter would put each tensor of a model, by its name alone: whatever the model is stored as, and whether or not
+/// it is converted here. `None` where the config does not say of which network they are.
+pub(super) fn named(model: &Model) -> Option<Vec<Option<Place>>> {
+    let config = model.config()?;
+    let architecture = Architecture::of(&config.family())?;
+    let head = Numbers::of(config, model, architecture).ok()?.head();
+    let place = |tensor: &Tensor| Some(Place::of(names::of(&tensor.name, architecture)?, architecture, head));
+    Some(model.tensors.iter().map(place).collect())
+}
+
+impl Place {
+    fn of(known: Known, architecture: Architecture, head: usize) -> Self {
+        let name = known.name();
+        let rotary = matches!(known.part.shape, [Length::Queries | Length::Keys, ..]) && !name.contains("attn_v");
+        Self { name, interleaved: (architecture == Architecture::Llama && rotary).then_some(head) }
+    }
+}
+
 /// Rows of the embedding: as many tokens must the vocabulary have.
 fn rows_of_embedding(model: &Model) -> Result<usize, String> {
     let names = ["model.embed_tokens.weight", "embed_tokens.weight"];
@@ -181,13 +199,11 @@ fn places(
             let found = &tensor.shape;
             return Err(format!("tensor {} has the shape {found:?}, and config.json makes it {wanted:?}", shown()));
         }
-        let name = known.name();
-        if let Some(first) = names.insert(name.clone(), &tensor.name) {
+        let place = Place::of(known, architecture, head);
+        if let Some(first) = names.insert(place.name.clone(), &tensor.name) {
             return Err(format!("tensors {} and {} are one tensor in llama.cpp", quoted(first), shown()));
         }
-        let rotary = matches!(known.part.shape, [Length::Queries | Length::Keys, ..]) && !name.contains("attn_v");
-        let interleaved = (architecture == Architecture::Llama && rotary).then_some(head);
-        places.push(Some(Place { name, interleaved }));
+        places.push(Some(place));
     }
     complete(&names, architecture, blocks)?;
     Ok(places)

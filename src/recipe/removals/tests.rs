@@ -195,3 +195,17 @@ fn an_unknown_graph_is_zeroed_in_the_tensor_alone() {
     assert!(plan(&model, &["b.v=rows:0.4"]).unwrap().removals.cuts.is_empty());
     assert!(note(&plan(&model, &["b.v=cols:0.5"]).unwrap(), &model, "b.v").contains("no such dimension"));
 }
+
+#[test]
+fn units_are_sought_nowhere_where_names_tell_other_parts_alone() {
+    // A state-space model has an embedding and a head, and no feed-forward blocks.
+    let names: [(&str, &[usize]); 3] = [
+        ("backbone.embeddings.weight", &[50, 8]),
+        ("backbone.layers.0.mixer.in_proj.weight", &[32, 8]),
+        ("lm_head.weight", &[50, 8]),
+    ];
+    let list: Vec<_> = names.iter().map(|(name, shape)| ((*name).to_owned(), *shape)).collect();
+    let model = Model::named(&list, None);
+    let refused = plan(&model, &["*=ffn:0.25"]).unwrap_err().to_string();
+    assert!(refused.contains("no part in the hidden units"), "{refused}");
+}

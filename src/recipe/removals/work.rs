@@ -4,7 +4,7 @@ use super::{Part, Removal, Removals};
 use crate::formats::error::quoted;
 use crate::model::conversion::Architecture;
 use crate::model::graph::{Dimension, Graph, Kind, Law, Member, Section, Side};
-use crate::model::{Format, Model, Tensor};
+use crate::model::{Model, Role, Tensor};
 use crate::recipe::{Assignment, Decimal, Error, Line, Prune, Structure, Target};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -116,6 +116,12 @@ impl<'a> Work<'a> {
 
     fn why_none(&self, index: usize, what: Structure) -> &'static str {
         match what {
+            Structure::Heads
+                if matches!(self.tensor(index).role, Role::AttentionK | Role::AttentionV)
+                    && self.graph.dimensions.iter().any(|dimension| dimension.kind == Kind::Heads) =>
+            {
+                "all heads share it"
+            }
             Structure::Heads if self.tensor(index).role.is_attention() && self.model.gguf.is_some() => {
                 "how many attention heads it has is not known: its key-values do not tell, or not for every block"
             }
@@ -180,14 +186,16 @@ impl<'a> Work<'a> {
     /// `ffn` on a feed-forward matrix whose block is not known, or in a model of which nothing is known, names of parts neither.
     fn hear_lone_block(&mut self, index: usize, share: Decimal, line: Line) -> bool {
         let tensor = self.tensor(index);
-        let of_transformer = |t: &Tensor| t.role.is_ffn() || t.role.is_attention();
-        let unknown = self.graph.dimensions.is_empty() && !self.model.tensors.iter().any(of_transformer);
+        // Where names tell some parts, what they tell nothing of is none of them.
+        let told =
+            |t: &Tensor| t.role.is_ffn() || t.role.is_attention() || matches!(t.role, Role::Embedding | Role::Head);
+        let unknown = self.graph.dimensions.is_empty() && !self.model.tensors.iter().any(told);
         // Rows of a stack of matrices are experts.
         let plain = if unknown { tensor.shape.len() >= 2 } else { tensor.shape.len() == 2 && tensor.role.is_ffn() };
         if !plain {
             return false;
         }
-        let axis = usize::from(tensor.role == crate::model::Role::FfnDown);
+        let axis = usize::from(tensor.role == Role::FfnDown);
         self.hear_axis(index, axis, share, line)
     }
 
@@ -282,8 +290,8 @@ impl<'a> Work<'a> {
     /// Whether the file will be one of llama.cpp's qwen2, which knows no size of a head but the width shared by their number
     /// (`load_arch_tensors` in `models/qwen2.cpp`).
     fn has_fixed_heads(&self) -> bool {
-        let converted = self.target == Target::Gguf && self.model.format != Format::Gguf;
-        converted && self.model.conversion().is_ok_and(|made| made.architecture == Architecture::Qwen2)
+        let made = self.model.converted().filter(|_| self.target == Target::Gguf);
+        made.is_some_and(|made| made.architecture == Architecture::Qwen2)
     }
 
     /// Why a cut of a shared dimension can only be zeroed.
