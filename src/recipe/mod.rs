@@ -12,6 +12,7 @@
 pub mod decimal;
 pub mod error;
 pub mod file;
+mod hints;
 mod holds;
 mod joined;
 mod masks;

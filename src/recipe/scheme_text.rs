@@ -1,7 +1,7 @@
 //! The scheme language, read and written: `keep`, or steps joined by `+` in the order prune, factorize, quantize.
 
 use super::scheme::{Factorize, Prune, Quantize, Range, Scheme, Scope, Structure};
-use super::{Decimal, Error};
+use super::{Decimal, Error, hints};
 use crate::formats::error::quoted;
 use crate::kernels::ggml::BlockType;
 use crate::kernels::layout::Unit;
@@ -55,13 +55,15 @@ impl FromStr for Scheme {
                     return Err(fail("steps go in the order prune, factorize, quantize, each at most once".into()));
                 }
                 scheme.factorize = Some(factorize);
-            } else if let Some(quantize) = quantize(name, suffixes).map_err(fail)? {
+            } else if let Some(quantize) =
+                quantize(name, suffixes).map_err(|what| fail(hints::in_small_letters(step).unwrap_or(what)))?
+            {
                 if later {
                     return Err(fail("there is at most one quantize step".into()));
                 }
                 scheme.quantize = Some(quantize);
             } else {
-                let hint = near(step).unwrap_or_else(|| {
+                let hint = hints::near(step).unwrap_or_else(|| {
                     "try keep, prune:0.5, int4:g64, f16, prune:0.5+int4:row, or q4_k for GGUF".to_owned()
                 });
                 return Err(fail(format!("unknown step {}; {hint}", quoted(step))));
@@ -72,25 +74,6 @@ impl FromStr for Scheme {
             None => Ok(scheme),
         }
     }
-}
-
-/// Words that people cut short.
-const LONG: [&str; 5] = ["fp8_e4m3", "fp8_e5m2", "codebook:16", "ternary", "binary"];
-
-/// What a step that is unknown was meant to be: words are in small letters, and llama.cpp's mixes are no type of a tensor.
-fn near(step: &str) -> Option<String> {
-    let small = step.to_ascii_lowercase();
-    let known = |text: &str| text != step && text.parse::<Scheme>().is_ok();
-    if known(&small) {
-        return Some(format!("words are in small letters: {small}"));
-    }
-    let longer: Vec<&str> = LONG.into_iter().filter(|word| !small.is_empty() && word.starts_with(&small)).collect();
-    if !longer.is_empty() {
-        return Some(format!("try {}", longer.join(" or ")));
-    }
-    let (base, size) = small.rsplit_once('_')?;
-    let mix = ["s", "m", "l", "xl"].contains(&size) && GGUF.iter().any(|(word, _)| *word == base);
-    mix.then(|| format!("that is a mix of types over a whole model; one tensor takes {base}"))
 }
 
 /// The steps of a scheme. A mask's file may hold a `+`: what follows the last one is a step unless it reads like a path.
@@ -236,10 +219,11 @@ fn quantize(name: &str, words: &[&str]) -> Result<Option<Quantize>, String> {
 }
 
 fn int(name: &str, words: &[&str]) -> Result<Quantize, String> {
-    let bits = match name.as_bytes() {
-        [b'i', b'n', b't', digit @ b'2'..=b'8'] => u32::from(digit - b'0'),
-        _ => return Err(format!("{}: integers have 2 to 8 bits, int2 to int8", quoted(name))),
+    let [b'i', b'n', b't', digit @ b'2'..=b'8'] = name.as_bytes() else {
+        let bits = || format!("{}: integers have 2 to 8 bits, int2 to int8", quoted(name));
+        return Err(hints::unglued(name).unwrap_or_else(bits));
     };
+    let bits = u32::from(digit - b'0');
     let mut words = words;
     let unit = match take(&mut words, &["row", "tensor", "g32", "g64", "g128"]) {
         None | Some("row") => Unit::Row,
@@ -449,15 +433,5 @@ mod tests {
             let error = text.parse::<Scheme>().unwrap_err();
             assert!(error.is_usage(), "{text}");
         }
-    }
-
-    #[test]
-    fn words_of_others_are_told_ours() {
-        let said = |text: &str| text.parse::<Scheme>().unwrap_err().to_string();
-        assert!(said("q4_K").ends_with("words are in small letters: q4_k"));
-        assert!(said("INT4:ROW").ends_with("words are in small letters: int4:row"));
-        assert!(said("prune:0.5+Q4_K_M").ends_with("one tensor takes q4_k"));
-        assert!(said("fp8").ends_with("try fp8_e4m3 or fp8_e5m2"));
-        assert!(said("q9").contains("or q4_k for GGUF"));
     }
 }
