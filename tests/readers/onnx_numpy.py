@@ -293,7 +293,7 @@ def check_uses(checks: Checks, work: Path) -> None:
     codes = lambda *shape: draw.integers(-8, 8, shape).astype("i1")  # noqa: E731
     arrays = {
         "rnn.w": of(1, 32, 8), "rnn.r": of(1, 32, 8), "rnn.b": of(1, 64), "any": codes(8, 16), "name": of(8, 1), "nothing": codes(8, 1),
-        "word_q": codes(16, 8), "word_scale": of(16, 1), "free": of(8, 8), "added": of(1, 8),
+        "word_q": codes(16, 8), "word_scale": of(16, 1), "free": of(8, 8), "added": of(1, 8), "half": of(8, 1).astype("f2"), "fc": codes(4, 8, 8), "fc_scale": of(4, 8), "fc_bias": of(4, 8),
     }  # fmt: skip
     nodes = [
         helper.make_node("LSTM", ["x", "rnn.w", "rnn.r", "rnn.b"], ["y"], hidden_size=8),
@@ -301,6 +301,10 @@ def check_uses(checks: Checks, work: Path) -> None:
         helper.make_node("Cast", ["word_q"], ["c"], to=T.FLOAT),
         helper.make_node("Mul", ["c", "word_scale"], ["m"]),
         helper.make_node("Gemm", ["y", "free", "added"], ["g"]),
+        helper.make_node("Cast", ["half"], ["full"], to=T.FLOAT),
+        helper.make_node("Squeeze", ["full"], ["flat"]),
+        helper.make_node("DequantizeLinear", ["any", "flat"], ["e"], axis=0),
+        helper.make_node("QMoE", ["g", "x", "fc", "fc_scale", "fc_bias"], ["o"], domain="com.microsoft"),
     ]
     onnx.save(model_of([numpy_helper.from_array(a, n) for n, a in arrays.items()], nodes), path)
     report = checks.run(case, "estimate", path, "--set", "*=int4", "--json").json

@@ -38,6 +38,7 @@ pub(super) fn read(source: &Source, limits: &Limits) -> Result<Table, Error> {
         widened: (0, String::new()),
         right: HashSet::new(),
         spread: HashSet::new(),
+        handed_on: Vec::new(),
         uses: BTreeMap::new(),
         metadata: BTreeMap::new(),
         opsets: Vec::new(),
@@ -101,6 +102,8 @@ struct Walk<'s> {
     right: HashSet<String>,
     /// Names of what is taken element by element, in whichever graph.
     spread: HashSet<String>,
+    /// Inputs that some node hands on as they are, each with what it is called from there on, in order.
+    handed_on: Vec<(String, String)>,
     /// What the inputs of nodes are for, in whichever graph.
     uses: BTreeMap<String, Use>,
     metadata: BTreeMap<String, String>,
@@ -358,6 +361,10 @@ impl Walk<'_> {
             "Gemm" => !turned,
             _ => false,
         };
+        if let (true, Some(input), Some(output)) = (uses::hands_on(&node.op), node.inputs.first(), &node.output) {
+            let [input, output] = [input, output].map(|name| self.wire.text(name.clone(), MOST_NAME, graph));
+            self.handed_on.push((input?, output?));
+        }
         for (position, input) in node.inputs.iter().enumerate() {
             let used = uses::of(&node.op, position);
             let (right, spread) = (right && position == 1, uses::is_elementwise(&node.op));
@@ -508,6 +515,16 @@ impl Walk<'_> {
                 format!("it has no tensor that can be read: {}", notes.join("; "))
             };
             return Err(self.wire.wrong("the graph", why));
+        }
+        // A graph's nodes stand in order, so the last hands on to what is known already.
+        for (input, output) in std::mem::take(&mut self.handed_on).into_iter().rev() {
+            if self.spread.contains(&output) {
+                self.spread.insert(input.clone());
+            }
+            if let Some(&used) = self.uses.get(&output) {
+                let known = self.uses.entry(input).or_insert(used);
+                *known = used.max(*known);
+            }
         }
         let names: HashSet<&str> = self.found.iter().map(|(_, found)| found.name()).collect();
         self.uses.retain(|name, _| names.contains(name.as_str()));

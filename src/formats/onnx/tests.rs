@@ -290,6 +290,11 @@ fn what_nodes_use_tensors_for_is_told() {
         // A bias with a dimension of one element, and a matrix that is added.
         node("Add", &["g", "wide"], "h", &[]),
         node("Add", &["h", "o"], "i", &[]),
+        // A scale that is cast and given another shape first, and scales and biases of experts.
+        node("Cast", &["half"], "full", &[]),
+        node("Squeeze", &["full"], "flat", &[]),
+        node("DequantizeLinear", &["q", "flat"], "j", &[]),
+        node("QMoE", &["j", "k", "q", "es", "eb"], "l", &[]),
     ];
     let tensors = [
         float("w"),
@@ -301,12 +306,18 @@ fn what_nodes_use_tensors_for_is_told() {
         codes("n"),
         float("ns"),
         float("o"),
+        float("half"),
+        float("es"),
+        float("eb"),
         wide,
     ];
     let table = read(&Source::in_memory("m.onnx", model(&graph(&nodes, &tensors)))).unwrap();
     let told: Vec<(&str, Use)> = table.uses.iter().map(|(name, used)| (name.as_str(), *used)).collect();
     let expected = [
         ("b", Use::Bias),
+        ("eb", Use::Bias),
+        ("es", Use::Side),
+        ("half", Use::Side),
         ("n", Use::Codes),
         ("ns", Use::Side),
         ("q", Use::Codes),
