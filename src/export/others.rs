@@ -4,6 +4,7 @@ use super::Error;
 use super::atomic::{PREFIX, TemporaryFolder};
 use crate::control::Control;
 use crate::estimate::files::{INDEX, PYTORCH_INDEX};
+use crate::model::config::OF_CODES;
 use crate::model::{Model, Origin};
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -45,6 +46,12 @@ pub fn of(model: &Model) -> Others {
     if let Origin::Folder(folder) = &model.origin {
         let shards: HashSet<&Path> = model.shards.iter().filter_map(|s| s.path().strip_prefix(folder).ok()).collect();
         look_into(folder, Path::new(""), &shards, &mut others);
+        if model.is_assembled() {
+            // They would be believed where the config says nothing of codes.
+            let is_of_codes = |other: &Other| OF_CODES.iter().any(|(name, _)| other.name == Path::new(name));
+            let left = others.copied.extract_if(.., |other| is_of_codes(other));
+            others.left.extend(left.map(|other| (other.name, "it tells of codes that are stored otherwise now")));
+        }
         others.copied.sort_by(|a, b| a.name.cmp(&b.name));
         others.left.sort();
     }

@@ -4,6 +4,7 @@
 //! text, of which only the values that change are written anew.
 
 use super::Origin;
+use super::groups::{CONFIG_KEY, MLX_KEY};
 use crate::formats::error::display_path;
 use crate::formats::gguf::{KeyValue, KeyValues, Kind, Value as Pair};
 use serde_json::{Map, Value};
@@ -17,6 +18,8 @@ pub const CONFIG: &str = "config.json";
 pub const PAIR_WIDTH: &str = "feed_forward_length";
 /// Bytes that are read at most.
 const BYTES: u64 = 1 << 22;
+/// Where AutoGPTQ and AutoAWQ said how codes lie before that stood in the config itself, and what transformers calls the method.
+pub const OF_CODES: [(&str, &str); 2] = [("quantize_config.json", "gptq"), ("quant_config.json", "awq")];
 
 /// What stands in a `config.json`.
 #[derive(Clone, Debug, Default)]
@@ -43,8 +46,19 @@ impl Config {
         if path.symlink_metadata().is_err() {
             return Ok(None);
         }
-        let read = read_checked(&path, BYTES).and_then(|text| Self::read(&text));
-        read.map(Some).map_err(|why| format!("{}: {why}; mend it, and open the model again", display_path(&path)))
+        let told = |path: &Path, why| format!("{}: {why}; mend it, and open the model again", display_path(path));
+        let read =
+            |path: &Path| read_checked(path, BYTES).and_then(|text| Self::read(&text)).map_err(|why| told(path, why));
+        let mut config = read(&path)?;
+        if !config.says(CONFIG_KEY) && !config.says(MLX_KEY) {
+            let there = |(name, _): &&(&str, &str)| folder.join(name).symlink_metadata().is_ok();
+            if let Some((name, method)) = OF_CODES.iter().find(there) {
+                let mut block = read(&folder.join(name))?.map;
+                block.entry("quant_method").or_insert_with(|| (*method).into());
+                config.map.insert(CONFIG_KEY.into(), block.into());
+            }
+        }
+        Ok(Some(config))
     }
 
     /// What a GGUF file says of its network, under the keys that a config has for it.

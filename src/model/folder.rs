@@ -8,6 +8,7 @@ use crate::formats::sniff::{HEAD, Kind, sniff};
 use crate::formats::{Error, ErrorKind, Source, Table};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 const PACKED: &str = "model.spk";
@@ -116,6 +117,25 @@ pub(super) fn told_missing_parts(files: &[&Path]) -> Option<String> {
     let found =
         if parts.len() == 1 { "1 of them is here".to_owned() } else { format!("{} of them are here", parts.len()) };
     (!whole).then(|| format!("{first} is named as a part of {of} files, and {found}: this is not the whole model"))
+}
+
+/// The same of a file that was given alone: the others of its set may lie beside it.
+pub(super) fn told_alone(file: &Path) -> Option<String> {
+    let note = told_missing_parts(&[file])?;
+    let ending = file.extension()?.to_str()?;
+    let (stem, of) = file.file_stem()?.to_str()?.rsplit_once("-of-")?;
+    let (stem, _) = stem.rsplit_once('-')?;
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut beside = files_ending(folder, ending).ok()?;
+    beside.retain(|other| {
+        let name = other.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        name.starts_with(stem) && name.ends_with(&format!("-of-{of}.{ending}"))
+    });
+    let beside: Vec<&Path> = beside.iter().map(PathBuf::as_path).collect();
+    if told_missing_parts(&beside).is_some() {
+        return Some(note);
+    }
+    Some(format!("{} is one of {} files of a model; open their folder to see it whole", shown(file), beside.len()))
 }
 
 /// A folder without safetensors is opened by the GGUF model in it, when there is one: a file, or one set of split files.

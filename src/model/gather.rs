@@ -9,7 +9,7 @@ use super::Config;
 use super::assembled::{Assembled, Place};
 use super::groups::{self, CONFIG_KEY, Groups, MLX_KEY};
 use crate::formats::assembly::{Assembly, BlocksOf, Holds, Turned, WEIGHT};
-use crate::formats::error::printable;
+use crate::formats::error::{printable, quoted};
 use crate::formats::{Dtype, Entry, Source};
 use crate::kernels::layout::Unit;
 use serde_json::Value;
@@ -19,7 +19,7 @@ use std::collections::HashSet;
 pub(super) type Gathered = (usize, Entry, Option<Box<Assembled>>);
 
 /// Puts together what belongs together. `entries` are in order of name, and so is what comes back, with a sentence about what is
-/// not put together although the config says that it is quantized.
+/// not put together although the config says that it is quantized, or about what is quantized beside weights.
 pub(super) fn gather(
     entries: Vec<(usize, Entry)>,
     sources: &[Source],
@@ -27,7 +27,10 @@ pub(super) fn gather(
 ) -> (Vec<Gathered>, Option<String>) {
     let found = config.map_or(Ok(Vec::new()), |config| Finder { entries: &entries, sources, config }.weights());
     let (weights, note) = match found {
-        Ok(weights) => (weights, None),
+        Ok(weights) => {
+            let rounded = config.filter(|_| !weights.is_empty()).and_then(groups::rounds_activations);
+            (weights, rounded)
+        }
         Err(why) => (Vec::new(), Some(format!("{why}; all tensors are listed as they lie in the files"))),
     };
     let taken: HashSet<usize> = weights.iter().flat_map(|weight| weight.parts.iter().map(|&(_, at)| at)).collect();
@@ -91,13 +94,10 @@ impl Finder<'_> {
             };
             modules.map(|module| weight(module).map_err(|why| told(module, why))).collect::<Result<_, _>>()?
         } else if let Some(by @ ("gptq" | "awq")) = method {
-            let turned = self.turned_by(by);
-            let weight = |module| match turned {
-                Some((by, bits, group)) => self.turned(module, by, bits, group),
-                None => None,
-            };
+            let turns = Turns::of(self.config, by);
+            let weight = |module| self.turned(module, turns.as_ref()?)?.ok_or_else(unread);
             let modules = self.modules(&["qweight"]);
-            modules.map(|module| weight(module).ok_or_else(|| told(module, unread()))).collect::<Result<_, _>>()?
+            modules.map(|module| weight(module).map_err(|why| told(module, why))).collect::<Result<_, _>>()?
         } else if method == Some("fp8") {
             let block = groups::block_of(self.config.value(&[CONFIG_KEY, "weight_block_size"]));
             let no_block = || "its config has no weight_block_size of two numbers".to_owned();
@@ -207,42 +207,36 @@ impl Finder<'_> {
         if codes.shape.len() == 2 { self.weight(module, assembly, scales.dtype, &codes.shape) } else { None }
     }
 
-    /// What the config of GPTQ or AWQ says: whose version, the bits of a code, and the inputs of a group where a row is not one.
-    fn turned_by(&self, method: &str) -> Option<(Turned, u32, Option<usize>)> {
-        let value = |key: &str| self.config.value(&[CONFIG_KEY, key]);
-        let said = |key: &str, other: &str| value(key).or_else(|| value(other)).and_then(Value::as_i64);
-        let text = |key: &str| value(key).and_then(Value::as_str).map(str::to_ascii_lowercase);
-        let by = match (method, text("version").as_deref(), text("checkpoint_format").as_deref()) {
-            ("awq", None | Some("gemm"), _) => Turned::Awq,
-            ("gptq", _, None | Some("gptq")) => Turned::Gptq,
-            ("gptq", _, Some("gptq_v2")) => Turned::Gptq2,
-            _ => return None,
+    /// A weight of GPTQ or AWQ, whose codes lie with inputs before outputs; `None` where it lies in a way that is not read here.
+    ///
+    /// # Errors
+    /// What the config says of it that is not so, or is not read.
+    fn turned(&self, module: &str, turns: &Turns) -> Result<Option<Weight>, String> {
+        let &Turns { by, .. } = turns;
+        let parts = ["qweight", "scales", "qzeros"].map(|part| self.part(module, part));
+        let [Some(codes), Some(scales), Some(zeros)] = parts else { return Ok(None) };
+        let (&[lines, _], &[groups, outputs]) = (codes.shape.as_slice(), scales.shape.as_slice()) else {
+            return Ok(None);
         };
-        let bits = match (by, said("bits", "w_bit")?) {
-            (_, 4) => 4,
-            (Turned::Gptq | Turned::Gptq2, 2) => 2,
-            (Turned::Gptq | Turned::Gptq2, 8) => 8,
-            _ => return None,
-        };
-        match said("group_size", "q_group_size")? {
-            -1 => Some((by, bits, None)),
-            size => Some((by, bits, Some(usize::try_from(size).ok().filter(|&size| size > 0)?))),
+        if by != Turned::Awq && self.part(module, "g_idx").is_none() {
+            return Err("no g_idx, the group of each input, stands beside its codes".to_owned());
         }
-    }
-
-    /// A weight of GPTQ or AWQ, whose codes lie with inputs before outputs.
-    fn turned(&self, module: &str, by: Turned, bits: u32, group: Option<usize>) -> Option<Weight> {
-        let (codes, scales) = (self.part(module, "qweight")?, self.part(module, "scales")?);
-        let (&[lines, _], &[groups, outputs]) = (codes.shape.as_slice(), scales.shape.as_slice()) else { return None };
+        // A zero point has as many bits as a code, and there is one for each output.
+        let words = zeros.shape.last().copied().unwrap_or_default();
+        let bits = words.saturating_mul(32).checked_div(outputs).unwrap_or_default() as u32;
+        let bits = turns.checked_bits(bits)?;
         let in_word = 32 / bits as usize;
-        let inputs = if by == Turned::Awq { lines } else { lines.checked_mul(in_word)? };
-        let group = group.unwrap_or(inputs);
+        let Some(inputs) = (if by == Turned::Awq { Some(lines) } else { lines.checked_mul(in_word) }) else {
+            return Ok(None);
+        };
+        let group = turns.group_of(inputs, groups)?;
         if !outputs.is_multiple_of(in_word) {
-            return None;
+            return Ok(None);
         }
-        let weight = self.weight(module, Assembly::Turned { by, bits, group }, scales.dtype, &[outputs, inputs])?;
+        let assembly = Assembly::Turned { by, bits, group };
+        let Some(weight) = self.weight(module, assembly, scales.dtype, &[outputs, inputs]) else { return Ok(None) };
         let order = weight.parts.iter().find(|(holds, _)| *holds == Holds::Groups);
-        order.is_none_or(|&(_, at)| self.counts_below(at, groups)).then_some(weight)
+        Ok(order.is_none_or(|&(_, at)| self.counts_below(at, groups)).then_some(weight))
     }
 
     /// Whether a tensor of I32 holds numbers from 0 on that are below another.
@@ -292,6 +286,67 @@ impl Finder<'_> {
             parts.push((part.holds, at));
         }
         Some(Weight { name: [module, WEIGHT].concat(), assembly, dtype, shape: shape.to_vec(), parts })
+    }
+}
+
+/// What the config of GPTQ or AWQ says of all layers.
+struct Turns {
+    /// Whose version.
+    by: Turned,
+    /// Bits of a code.
+    bits: i64,
+    /// Inputs of a group, −1 for all of a row.
+    group: i64,
+    /// Whether some layers have bits and groups of their own (GPTQModel's `dynamic`).
+    varies: bool,
+}
+
+impl Turns {
+    fn of(config: &Config, method: &str) -> Result<Self, String> {
+        let value = |key: &str| config.value(&[CONFIG_KEY, key]).filter(|value| !value.is_null());
+        let said = |key: &str, other: &str| {
+            let found = value(key).or_else(|| value(other)).and_then(Value::as_i64);
+            found.ok_or_else(|| format!("its config says no {key}"))
+        };
+        let text = |key: &str| value(key).and_then(Value::as_str).map(str::to_ascii_lowercase);
+        let key = if method == "awq" { "version" } else { "checkpoint_format" };
+        let by = match (method, text(key).as_deref()) {
+            ("awq", None | Some("gemm")) => Turned::Awq,
+            ("gptq", None | Some("gptq")) => Turned::Gptq,
+            ("gptq", Some("gptq_v2")) => Turned::Gptq2,
+            (_, found) => {
+                let read = if method == "awq" { "gemm is read" } else { "gptq and gptq_v2 are read" };
+                return Err(format!("its config says {key} {}, and only {read}", quoted(found.unwrap_or_default())));
+            }
+        };
+        let varies = value("dynamic").and_then(Value::as_object).is_some_and(|map| !map.is_empty());
+        Ok(Self { by, bits: said("bits", "w_bit")?, group: said("group_size", "q_group_size")?, varies })
+    }
+
+    /// The bits of a layer whose tensors are those of so many.
+    fn checked_bits(&self, found: u32) -> Result<u32, String> {
+        let Self { by, bits, varies, .. } = *self;
+        if i64::from(found) != bits && !varies {
+            return Err(format!("its config says bits {bits}, and its tensors are those of {found} bits"));
+        }
+        match (by, found) {
+            (_, 4) | (Turned::Gptq | Turned::Gptq2, 2 | 8) => Ok(found),
+            _ => {
+                let read = if by == Turned::Awq { "4 are read of AWQ" } else { "2, 4 and 8 are read of GPTQ" };
+                Err(format!("its codes have {found} bits, and only {read}"))
+            }
+        }
+    }
+
+    /// The inputs of a group of a layer with so many inputs and groups.
+    fn group_of(&self, inputs: usize, groups: usize) -> Result<usize, String> {
+        let said = if self.group == -1 { Some(inputs) } else { usize::try_from(self.group).ok().filter(|&g| g > 0) };
+        let fits = |group: &usize| inputs.is_multiple_of(*group) && inputs / group == groups;
+        let found = inputs.checked_div(groups).filter(fits);
+        if let Some(group) = said.filter(fits).or(found.filter(|_| self.varies)) {
+            return Ok(group);
+        }
+        Err(format!("its config says group_size {}, and {inputs} inputs have {groups} groups", self.group))
     }
 }
 

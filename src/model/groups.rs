@@ -96,6 +96,20 @@ pub fn also_changed(config: &Config) -> Option<&'static str> {
     }
 }
 
+/// What to say of a config by which integers are multiplied by activations that are rounded to integers too.
+pub fn rounds_activations(config: &Config) -> Option<String> {
+    let groups = config.value(&[CONFIG_KEY, "config_groups"])?.as_object()?;
+    let rounded = |group: &Value| {
+        let inputs = group.get("input_activations")?;
+        let int = inputs.get("type").and_then(Value::as_str).unwrap_or("int") == "int";
+        inputs.get("num_bits").and_then(Value::as_u64).filter(|_| int)
+    };
+    let bits = groups.values().find_map(rounded)?;
+    Some(format!(
+        "its config has activations rounded to {bits} bits too (input_activations), which no number here counts"
+    ))
+}
+
 /// Checks that a group says what the tensors of a module show.
 ///
 /// # Errors
@@ -215,5 +229,17 @@ mod tests {
         assert_eq!(of(r#"{"transform_config": {"config_groups": {}}, "sparsity_config": null}"#), None);
         assert!(of(r#"{"transform_config": {"config_groups": {"R1": {}}}}"#).unwrap().contains("transform_config"));
         assert!(of(r#"{"sparsity_config": {"format": "sparse-24-bitmask"}}"#).unwrap().contains("sparsity_config"));
+    }
+
+    #[test]
+    fn rounded_activations_are_told_where_they_are_integers() {
+        let of = |inputs: &str| {
+            let text = format!(
+                r#"{{"quantization_config": {{"config_groups": {{"a": {{"input_activations": {inputs}}}}}}}}}"#
+            );
+            rounds_activations(&Config::parse(text.as_bytes()).unwrap())
+        };
+        assert!(of(r#"{"num_bits": 8, "type": "int", "dynamic": true}"#).unwrap().contains("rounded to 8 bits"));
+        assert_eq!((of("null"), of(r#"{"num_bits": 8, "type": "float"}"#)), (None, None));
     }
 }

@@ -48,7 +48,7 @@ use product::{Pairs, Product};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 /// Where a model came from.
@@ -312,6 +312,13 @@ impl Model {
     /// The config beside the weights, as it was when the graph was first asked for.
     pub fn config(&self) -> Option<&Config> {
         self.read_graph().1.as_ref()
+    }
+
+    /// Whether its files are named as parts of a set, and not all of that set are among them.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        let files: Vec<&Path> = self.shards.iter().map(Source::path).collect();
+        folder::told_missing_parts(&files).is_some()
     }
 
     /// Why the config that stands beside the weights is not read; `None` where it is, or none stands there.

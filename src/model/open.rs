@@ -77,7 +77,7 @@ pub(super) fn open_file(spec: &Path, options: &OpenOptions) -> Result<Model, Err
     }
     let stem = spec.file_stem().unwrap_or(spec.as_os_str()).to_string_lossy();
     let bytes = source.len();
-    let warnings = Vec::from_iter(folder::told_missing_parts(&[spec]));
+    let warnings = Vec::from_iter(folder::told_alone(spec));
     assemble(printable(&stem), Origin::File(spec.to_path_buf()), format, vec![(source, table)], bytes, warnings)
 }
 
@@ -197,7 +197,11 @@ pub(super) fn assemble(
     let mut warnings = [warnings, told].concat();
     // Only these bear the names that a config speaks of.
     let named = matches!(format, Format::Safetensors | Format::PyTorch);
-    let config = if named { Config::beside(&origin).ok().flatten() } else { None };
+    let config = if named { Config::beside(&origin) } else { Ok(None) };
+    let config = config.unwrap_or_else(|trouble| {
+        warnings.push(trouble);
+        None
+    });
     if matches!(format, Format::Safetensors | Format::Packed) {
         aliases.extend(aliases::said(&metadata));
     }

@@ -259,6 +259,7 @@ fn no_zero(tensor: &Tensor, scheme: &Scheme) -> Error {
 fn road_to_gguf(model: &Model) -> &'static str {
     match (&model.origin, model.format) {
         (_, Format::Onnx | Format::Npy | Format::Npz) => "open the folder of the model that it was made from",
+        _ if model.is_partial() => "open the whole model, of which not all files are among those that were opened",
         (Origin::Folder(_), Format::Safetensors | Format::Packed)
             if model.tensors.iter().any(|tensor| tensor.is_coded() && tensor.dtype.is_float()) =>
         {

@@ -393,7 +393,7 @@ def folders() -> list[tuple[str, dict[str, bytes | str], str]]:
     tied_index = {PYTORCH_INDEX: bins(**{"lm_head": first, "model.embed_tokens": first, "b": second})}
     torch_index = {PYTORCH_INDEX: bins(a=first, b=second)}
     return [
-        ("ok_single", {"model.safetensors": a, "config.json": "{"}, "ok"),
+        ("ok_single", {"model.safetensors": a, "config.json": "{"}, "ok: it is no JSON object that can be read"),
         ("ok_union", {"x.safetensors": a, "y.safetensors": b}, "ok"),
         ("ok_index", {INDEX: index(a="one", b="two"), "one.safetensors": a, "two.safetensors": b}, "ok"),
         ("ok_below", {INDEX: index(a="sub/one"), "sub/one.safetensors": a}, "ok"),

@@ -157,9 +157,21 @@ def folders() -> list[tuple[str, dict[str, bytes], str]]:
         ("awq_eight_bits", ours("awq", bits=8), awq, apart),
         ("awq_of_half_words", ours("awq"), dict(qweight=("I32", [64, 2]), scales=("F16", [2, 12]), qzeros=("I32", [2, 2])), apart),
         ("awq_no_zeros", ours("awq"), dict(qweight=awq["qweight"], scales=awq["scales"]), "I32, F16"),
+        # GPTQModel's layers of their own, of which some other may be the one that is here.
+        ("gptq_layers_of_their_own", ours("gptq", bits=8, group_size=64, dynamic={"+:x": {"bits": 4}}), gptq, "int4:g32 GPTQ"),
+        ("gptq_no_layers_of_their_own", ours("gptq", bits=8, dynamic={}), gptq, turned),
+        ("gptq_no_method", {"quantization_config": {"bits": 4, "group_size": 32}}, gptq, turned),
+    ]
+    bare = {"model_type": "llama"}
+    said = {"bits": 4, "group_size": 32, "desc_act": True}
+    beside = [
+        ("gptq_beside", bare, "quantize_config.json", said, gptq, "int4:g32 GPTQ"),
+        ("gptq_beside_broken", bare, "quantize_config.json", "[1]", gptq, turned),
+        ("gptq_beside_not_asked", ours("gptq", bits=8), "quantize_config.json", said, gptq, turned),
+        ("awq_beside", bare, "quant_config.json", {"w_bit": 4, "q_group_size": 32, "zero_point": True, "version": "GEMM"}, awq, "int4:g32 AWQ"),
     ]
     text = lambda config: config if isinstance(config, str) else json.dumps(config, indent=1)
-    return [
-        (name, {"config.json": text(config).encode(), "model.safetensors": module(**parts)}, f"ok: {types};")
-        for name, config, parts, types in cases
+    files = lambda config, parts: {"config.json": text(config).encode(), "model.safetensors": module(**parts)}
+    return [(name, files(config, parts), f"ok: {types};") for name, config, parts, types in cases] + [
+        (name, files(config, parts) | {file: text(more).encode()}, f"ok: {types};") for name, config, file, more, parts, types in beside
     ]

@@ -163,8 +163,8 @@ def packed(codes: np.ndarray, bits: int, order=None) -> np.ndarray:
     return np.bitwise_or.reduce(groups << (np.arange(32 // bits, dtype=np.uint32) * bits), axis=-1).view("<i4")
 
 
-def check_turned(checks: Checks, rng: np.random.Generator, work: Path, case: str, shape: tuple[int, int], bits: int, group: int, said: dict, shuffled: bool) -> None:
-    """GPTQ and AWQ: codes with inputs before outputs, and a zero for each group."""
+def check_turned(checks: Checks, rng: np.random.Generator, work: Path, case: str, shape: tuple[int, int], bits: int, group: int, said: dict, shuffled: bool, beside: str | None) -> None:
+    """GPTQ and AWQ: codes with inputs before outputs, and a zero for each group; their settings in the config, or in a file `beside` it."""
     (inputs, outputs), awq = shape, said["quant_method"] == "awq"
     size = inputs if group < 0 else group
     of_input = np.arange(inputs) // size
@@ -178,8 +178,10 @@ def check_turned(checks: Checks, rng: np.random.Generator, work: Path, case: str
     parts = {"qweight": packed(codes, bits, order) if awq else packed(codes.T, bits).T.copy(), "qzeros": packed(stored, bits, order), "scales": scales}
     parts |= {} if awq else {"g_idx": of_input.astype("<i4")}
     tensors = {NORM: np.ones(8, "<f2")} | {f"{MODULES[0]}.{part}": array for part, array in parts.items()}
-    config = {"model_type": "llama", "quantization_config": {"bits": bits, "group_size": group, **said}}
-    folder = write(work / case, tensors, config)
+    settings = {"bits": bits, "group_size": group, **said}
+    folder = write(work / case, tensors, {"model_type": "llama"} | ({} if beside else {"quantization_config": settings}))
+    if beside:
+        (folder / beside).write_text(json.dumps({key: value for key, value in settings.items() if key != "quant_method"}))
     name = f"{MODULES[0]}.weight"
     check_values(checks, case, folder, work, {name: values}, f"int{bits}:g{size} {said['quant_method'].upper()}", name)
     # What no runtime here has a layout for is written as its values.
@@ -188,6 +190,7 @@ def check_turned(checks: Checks, rng: np.random.Generator, work: Path, case: str
         checks.run(case, "export", folder, "--target", target, "-o", out, "--force")
         checks.check(read(out / "model.safetensors")[name] == ("F16", values.shape, values.tobytes()), case, f"every bit in {target}")
         checks.check("gptq" not in (out / "config.json").read_text() and "awq" not in (out / "config.json").read_text(), case, f"the config of {target}")
+        checks.check(not beside or not (out / beside).exists(), case, f"{beside} in {target}")
 
 
 def main() -> int:
@@ -214,10 +217,12 @@ def main() -> int:
             ("gptq four", (128, 24), 4, 32, gptq, False), ("gptq eight", (64, 8), 8, 16, gptq, False), ("gptq two", (64, 32), 2, 64, gptq, False),
             ("gptq shuffled", (256, 40), 4, 64, gptq, True), ("gptq whole", (96, 16), 4, -1, gptq, False), ("gptq second", (128, 16), 4, 128, gptq | {"checkpoint_format": "gptq_v2"}, True),
             ("awq four", (128, 24), 4, 32, awq, False), ("awq long", (512, 640), 4, 128, awq, False), ("gptq long", (640, 512), 4, 128, gptq, True),
+            ("gptq of its own", (128, 32), 2, 32, gptq | {"bits": 4, "group_size": 128, "dynamic": {"+:.*q_proj": {"bits": 2, "group_size": 32}}}, False),
         ]  # fmt: skip
-        for name, shape, bits, group, said, shuffled in turned:
+        beside = [("gptq beside", (128, 24), 4, 32, gptq, True, "quantize_config.json"), ("awq beside", (128, 24), 4, 32, awq, False, "quant_config.json")]
+        for name, shape, bits, group, said, shuffled, file in [*((*case, None) for case in turned), *beside]:
             if checks.wants(name):
-                check_turned(checks, rng, work, name, shape, bits, group, said, shuffled)
+                check_turned(checks, rng, work, name, shape, bits, group, said, shuffled, file)
     return checks.finish()
 
 
