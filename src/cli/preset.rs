@@ -25,6 +25,13 @@ pub fn run(args: &PresetArgs, global: &Global) -> Result<(), Failure> {
     let (recipe, _) =
         progress::watch(global.quiet, "reading", |control| presets::apply(&model, &empty, &choice, control))?;
     let resolved = Plan::new(&model, &recipe, true).map_err(Error::from)?;
+    if recipe.needs_nearest(&model) {
+        let target = target.name();
+        let note = format!(
+            "target {target} holds some of this only in a nearest form: give --nearest with the recipe, or another --target here"
+        );
+        global.notes(&[note]);
+    }
     let text = file::print(&recipe);
     if let Some(out) = &args.out {
         write_whole(out, text.as_bytes()).map_err(Error::from)?;

@@ -32,6 +32,12 @@ pub fn run(args: &RecipeCommandArgs, global: &Global) -> Result<(), Failure> {
             "what is pruned together stays in one line, and some of it takes the nearest: give --nearest with it";
         global.notes(&[note.to_owned()]);
     }
+    if let (true, locked @ 1..) = (args.whom != Whom::Spokeshave, choice.recipe.locked.len()) {
+        let are = if locked == 1 { "1 lock is" } else { &format!("{locked} locks are") };
+        global.notes(&[format!(
+            "{are} not in it: they bind the window and allocate; hand the recipe on as a file to keep them"
+        )]);
+    }
     let words = match args.whom {
         Whom::Spokeshave => forms::recipe(choice).map(|text| (text, None)),
         Whom::Command => forms::command_line(choice).map(|text| (text, None)),

@@ -108,7 +108,7 @@ impl TensorEstimate {
             Some(content) => Some(of(outcome, content)).filter(|_| read),
             None => None,
         };
-        let errors = stats.filter(|_| float).map(|s| ErrorSums {
+        let errors = stats.filter(|_| float && !outcome.left_out).map(|s| ErrorSums {
             finite: s.moments.finite,
             energy: s.moments.energy,
             energy_after: s.moments.energy,

@@ -208,4 +208,7 @@ fn units_are_sought_nowhere_where_names_tell_other_parts_alone() {
     let model = Model::named(&list, None);
     let refused = plan(&model, &["*=ffn:0.25"]).unwrap_err().to_string();
     assert!(refused.contains("no part in the hidden units"), "{refused}");
+    let experts = [("blk.0.ffn_up_exps.weight".to_owned(), &[4_usize, 32, 8][..])];
+    let refused = plan(&Model::named(&experts, None), &["*=ffn:0.25"]).unwrap_err().to_string();
+    assert!(refused.contains("all experts in one array"), "{refused}");
 }

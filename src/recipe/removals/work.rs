@@ -129,6 +129,9 @@ impl<'a> Work<'a> {
                 "how many attention heads it has is not known; a config.json beside the weights would tell"
             }
             Structure::Heads => "it has no part in attention heads",
+            Structure::Ffn if self.tensor(index).role.is_ffn() && self.tensor(index).shape.len() > 2 => {
+                "it holds the matrices of all experts in one array, of which no hidden units are taken"
+            }
             Structure::Ffn => "it has no part in the hidden units of a feed-forward block",
             Structure::Rows | Structure::Cols => "it has no such dimension",
         }
