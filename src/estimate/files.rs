@@ -29,8 +29,8 @@ pub struct FilePlan {
 
 /// The files of an artifact. A folder's dense artifact keeps its shards; its packed one is a single file.
 #[must_use]
-pub fn files(model: &Model, target: Target) -> Vec<FilePlan> {
-    let all: Vec<usize> = (0..model.tensors.len()).collect();
+pub fn files(model: &Model, plan: &Plan) -> Vec<FilePlan> {
+    let (target, all) = (plan.target, plan.written(model));
     let Origin::Folder(folder) = &model.origin else {
         let name = target.is_folder().then(|| SINGLE.to_owned());
         return vec![FilePlan { name, tensors: all }];

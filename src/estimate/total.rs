@@ -95,11 +95,11 @@ pub fn overhead_bytes(
         return file.map_or(0, |file| file.overhead(model, plan));
     }
     if plan.target == Target::Packed {
-        let all: Vec<usize> = (0..model.tensors.len()).collect();
-        let head = packed::lay_out(&packed_listings(model, plan, stored), &metadata(&all));
+        let all = plan.written(model);
+        let head = packed::lay_out(&packed_listings(model, plan, &all, stored), &metadata(&all));
         return head.map_or(0, |(head, _)| head.len() as u64);
     }
-    let files = files(model, plan.target);
+    let files = files(model, plan);
     let header = |file: &FilePlan| {
         let header = header_of(model, plan, &file.tensors, &metadata(&file.tensors));
         header.map_or(0, |(header, _)| header.bytes.len() as u64)
@@ -134,17 +134,18 @@ pub fn stored_dtype(of: Outcome<'_>, target: Target) -> Dtype {
     }
 }
 
-/// What `packed` lists, given how each touched tensor lies in it; one without a packing is listed as dense.
+/// What `packed` lists of these tensors, given how each touched one lies in it; one without a packing is listed as dense.
 #[must_use]
 pub fn packed_listings(
     model: &Model,
     plan: &Plan,
+    tensors: &[usize],
     stored: impl Fn(usize) -> Option<packed_layout::Stored>,
 ) -> Vec<packed::Listing> {
     // Neighbours mostly have the same scheme, and this is laid out in every frame: it is spelled once for all of them.
     let mut spelled: Option<(&Scheme, String)> = None;
-    let mut listings = Vec::with_capacity(model.tensors.len());
-    for i in 0..model.tensors.len() {
+    let mut listings = Vec::with_capacity(tensors.len());
+    for &i in tensors {
         let outcome = plan.outcome(model, i);
         let Outcome { tensor, scheme, .. } = outcome;
         let coding = if outcome.is_kept() {

@@ -75,12 +75,8 @@ impl Network {
         let keep = Scheme::keep();
         let assignment = crate::recipe::Assignment { scheme: keep.clone(), stored: keep, line: None };
         let assignments = vec![assignment; model.tensors.len()];
-        let plan = Plan {
-            target: Target::Safetensors,
-            assignments,
-            pools: std::collections::BTreeMap::new(),
-            removals: crate::recipe::Removals::default(),
-        };
+        let (pools, removals, without_codes) = Default::default();
+        let plan = Plan { target: Target::Safetensors, assignments, pools, removals, without_codes };
         self.build(model, &plan, &Joint::default(), control)
     }
 }

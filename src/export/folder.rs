@@ -37,7 +37,7 @@ pub(super) fn export(job: &Job<'_>, needed: &mut u64) -> Result<Artifact, Error>
     // Set aside in one piece, to hear whether it is there, and given back to be written.
     space::reserve(&mut Temporary::inside(&folder, ".room")?, *needed)?;
     control.expect(model.tensors.iter().map(Tensor::bytes).sum());
-    let files: Vec<FilePlan> = files(model, plan.target);
+    let files: Vec<FilePlan> = files(model, plan);
     let mut written = Vec::new();
     for file in &files {
         let name = file.name.as_deref().unwrap_or("model.safetensors");

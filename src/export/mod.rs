@@ -169,6 +169,7 @@ pub fn export(job: &Job<'_>) -> Result<Artifact, Error> {
         if is_folder(model, plan.target) { folder::export(job, &mut needed) } else { job.export_file(&mut needed) };
     let mut artifact = artifact.map_err(|error| space::told(error, out, needed))?;
     artifact.notes.extend(link);
+    artifact.notes.extend(plan.left_out(model));
     artifact.notes.extend(config_note(model, plan));
     artifact.notes.extend(name_note(model, plan.target, out));
     artifact.shortage = shortage;
@@ -215,8 +216,7 @@ impl Job<'_> {
         *needed = estimate.bytes.unwrap_or_default();
         space::reserve(&mut temporary, *needed)?;
         self.control.expect(self.model.tensors.iter().map(model::Tensor::bytes).sum());
-        let all: Vec<usize> = (0..self.model.tensors.len()).collect();
-        self.write_file(&estimate, &all, &mut temporary)?;
+        self.write_file(&estimate, &self.plan.written(self.model), &mut temporary)?;
         temporary.finish_writing()?;
         let (verification, notes) = self.check_written(&estimate, temporary.path())?;
         self.check_before_renaming()?;

@@ -25,16 +25,16 @@ pub fn write(
     temporary: &mut Temporary,
     control: &Control,
 ) -> Result<(), Error> {
-    let all: Vec<usize> = (0..model.tensors.len()).collect();
+    let all = plan.written(model);
     let joint = Joint::new(model, plan, control)?;
     let metadata = metadata(&joint, model, plan, recipe, &all, control)?;
-    let listings = packed_listings(model, plan, |i| estimate.tensors[i].stored());
+    let listings = packed_listings(model, plan, &all, |i| estimate.tensors[i].stored());
     let path = temporary.path().to_path_buf();
     let (head, ranges) =
         packed::lay_out(&listings, &metadata).map_err(|kind| Error::Layout { path, what: kind.to_string() })?;
     let mut output = Output::new(temporary)?;
     output.write(&head)?;
-    for (i, (listing, range)) in listings.iter().zip(ranges).enumerate() {
+    for (&i, (listing, range)) in all.iter().zip(listings.iter().zip(ranges)) {
         let tensor = &model.tensors[i];
         let task = joint.task(model, plan, i, control);
         let planned = &estimate.tensors[i];

@@ -2,31 +2,8 @@
 
 use super::runtimes::{self, Form};
 use super::{Error, Outcome, Plan, Recipe, Scheme, Target};
-use crate::formats::assembly::WEIGHT;
-use crate::formats::error::quoted;
 use crate::model::Model;
 use std::collections::HashSet;
-
-/// What stands beside the codes of a layer and says how its activations are rounded.
-const OF_LAYERS: &[&str] = &[
-    "input_scale",
-    "input_zero_point",
-    "input_global_scale",
-    "output_scale",
-    "output_zero_point",
-    "output_global_scale",
-];
-/// What says how keys, values and queries are rounded in a cache.
-const OF_CACHES: &[&str] = &[
-    "k_scale",
-    "v_scale",
-    "q_scale",
-    "k_zero_point",
-    "v_zero_point",
-    "q_zero_point",
-    "k_global_scale",
-    "v_global_scale",
-];
 
 impl Recipe {
     /// The same with the number format of the `touched` tensors given to those that the target stores as one with them. Locked
@@ -160,36 +137,6 @@ impl Plan {
             }
             for (&index, stored) in members.iter().zip(stored) {
                 self.assignments[index].stored = stored;
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses what would leave numbers of rounded activations beside a layer that is no longer what they belong to.
-    pub(super) fn check_sides(&self, model: &Model) -> Result<(), Error> {
-        if !self.target.is_folder() || !model.is_assembled() {
-            return Ok(());
-        }
-        let stays = |index: usize| {
-            let outcome = self.outcome(model, index);
-            outcome.is_kept() && outcome.assembly(self.target).is_some()
-        };
-        let any_coded = || (0..model.tensors.len()).any(|i| self.outcome(model, i).assembly(self.target).is_some());
-        for tensor in &model.tensors {
-            let Some((module, part)) = tensor.name.rsplit_once('.') else { continue };
-            let belongs = if OF_LAYERS.contains(&part) {
-                model.find(&[module, WEIGHT].concat()).is_none_or(stays)
-            } else {
-                !OF_CACHES.contains(&part) || (self.target == Target::CompressedTensors && any_coded())
-            };
-            if !belongs {
-                let why = format!(
-                    "{} says how activations are rounded, and {} would no longer be stored as its config says",
-                    quoted(&tensor.name),
-                    quoted(module)
-                );
-                let instead = "keep that layer as it is, or open the checkpoint that it was quantized from".to_owned();
-                return Err(Error::Source { target: self.target.name(), why, instead });
             }
         }
         Ok(())

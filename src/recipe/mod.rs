@@ -9,6 +9,7 @@
 //!
 //! Nothing here looks at a weight. A request that cannot be met is refused with what would be accepted instead.
 
+mod activations;
 pub mod decimal;
 pub mod error;
 pub mod file;

@@ -3,11 +3,12 @@
 use super::pattern::{named, touchable};
 use super::{Error, Override, Pattern, Prune, Recipe, Removals, Rule, Scheme, Target, runtimes};
 use crate::formats::base64;
+use crate::formats::error::quoted;
 use crate::kernels::layout::Geometry;
 use crate::model::conversion::ROAD;
 use crate::model::groups::{CONFIG_KEY, MLX_KEY};
 use crate::model::{Format, Model, Origin, Tensor};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// The line of a recipe that decided a tensor's scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,6 +41,8 @@ pub struct Plan {
     pub pools: BTreeMap<Line, Vec<usize>>,
     /// What structured pruning takes out.
     pub removals: Removals,
+    /// What tells of activations beside codes that the artifact does not have; it is left out.
+    pub without_codes: BTreeSet<usize>,
 }
 
 /// Names that one pattern is made of, where several do as well.
@@ -113,7 +116,7 @@ impl Plan {
             plan.hold(model, index, nearest)?;
         }
         plan.hold_joined(model, nearest, &recipe.locked)?;
-        plan.check_sides(model)?;
+        plan.without_codes = plan.without_codes(model)?;
         // What others zero in a tensor must stay 0 too.
         let followers = plan.removals.touched().filter(|&i| plan.removals.zeroes(i) && !nearest);
         if let Some(i) = { followers }.find(|&i| !plan.assignments[i].stored.holds_zero()) {
@@ -211,7 +214,7 @@ impl Plan {
         for (index, assignment) in assignments.iter().enumerate().filter(|(_, a)| a.scheme.is_global()) {
             pools.entry(assignment.line.unwrap_or(Line::Rule(0))).or_default().push(index);
         }
-        Ok(Self { target, assignments, pools, removals: Removals::default() })
+        Ok(Self { target, assignments, pools, removals: Removals::default(), without_codes: BTreeSet::new() })
     }
 
     /// What is stored of a tensor, without a step for heads or hidden units that it has none of.
@@ -244,8 +247,36 @@ impl Plan {
             shape: self.removals.shape(model, index),
             cut: self.removals.touches(index),
             zeroed: self.removals.zeroes(index),
-            left_out: self.target.leaves_out(model, index),
+            left_out: self.leaves_out(model, index),
         }
+    }
+
+    /// Whether an artifact does not have a tensor.
+    fn leaves_out(&self, model: &Model, index: usize) -> bool {
+        self.without_codes.contains(&index) || self.target.leaves_out(model, index)
+    }
+
+    /// Positions of the tensors that an artifact has.
+    #[must_use]
+    pub fn written(&self, model: &Model) -> Vec<usize> {
+        (0..model.tensors.len()).filter(|&i| !self.leaves_out(model, i)).collect()
+    }
+
+    /// What to say of the tensors that it has not.
+    #[must_use]
+    pub fn left_out(&self, model: &Model) -> Option<String> {
+        let mut left = (0..model.tensors.len()).filter(|&i| self.leaves_out(model, i));
+        let first = left.next()?;
+        let name = quoted(&model.tensors[first].name);
+        let why = if self.target.leaves_out(model, first) {
+            "llama.cpp computes it itself"
+        } else {
+            "it tells how activations are rounded beside codes that are stored otherwise now"
+        };
+        Some(match left.count() {
+            0 => format!("{name} is left out: {why}"),
+            more => format!("{name} and {more} more are left out: {why}"),
+        })
     }
 }
 

@@ -8,8 +8,7 @@ use crate::control::Control;
 use crate::estimate::TensorEstimate;
 use crate::estimate::live::Asked;
 use crate::profile::{self, Profile};
-use crate::recipe::{Assignment, Decimal, Factorize, Plan, Prune, Quantize, Removals, Scheme, Scope, Target};
-use std::collections::BTreeMap;
+use crate::recipe::{Assignment, Decimal, Factorize, Plan, Prune, Quantize, Scheme, Scope, Target};
 use std::sync::Arc;
 
 /// Percent between two points.
@@ -121,7 +120,8 @@ impl Live {
             return;
         }
         let (target, assignments) = (key.target, self.plan.assignments.clone());
-        let mut plan = Plan { target, assignments, pools: BTreeMap::new(), removals: Removals::default() };
+        let (pools, removals, without_codes) = Default::default();
+        let mut plan = Plan { target, assignments, pools, removals, without_codes };
         let scope = if key.by_row { Scope::Row } else { Scope::Tensor };
         let mut budget = Budget::of(self.pace.sweep);
         while !sweep.is_whole() && budget.allows_another() {

@@ -379,12 +379,26 @@ fn kept_layers_keep_the_group_that_they_were_in() {
     assert!(with(8)["input_activations"].is_null());
     assert!(block["ignore"].as_array().unwrap().contains(&"re:.*nothing.*".into()));
     run(&["verify", &model, &place.at("out")]).done();
-    // What says how activations are rounded is of no use beside another form.
+    // What says how activations are rounded is of no use beside another form: it is left out, and told.
     let anew = format!("{}.weight=int8:row", of("down_proj"));
-    for words in [vec!["compressed-tensors", "--set", &anew, "--requantize"], vec!["mlx", "--set", &set]] {
-        let words = [&["estimate", &model, "--nearest", "--target"][..], &words].concat();
-        run(&words).refused(1, "says how activations are rounded");
+    for (out, words) in [
+        ("anew", vec!["compressed-tensors", "--set", &anew, "--requantize"]),
+        ("mlx", vec!["mlx", "--set", &set]),
+        ("dense", vec!["safetensors"]),
+        ("packed", vec!["packed"]),
+    ] {
+        let out = place.at(out);
+        let words = [&["export", &model, "-o", &out, "--nearest", "--target"][..], &words].concat();
+        let exported = run(&words);
+        assert!(exported.stderr.contains("tells how activations are rounded"), "{}", exported.stderr);
+        exported.done();
+        run(&["verify", &model, &out]).done();
+        let listed = run(&["inspect", &out, "--json"]).json();
+        let names = listed["tensors"].as_array().unwrap().iter().map(|tensor| tensor["name"].as_str().unwrap());
+        assert!(!names.clone().any(|name| name.contains("down_proj.input_scale")), "{:?}", names.collect::<Vec<_>>());
     }
+    let exact = format!("{}.input_scale=f16", of("down_proj"));
+    run(&["estimate", &model, "--target", "mlx", "--set", &exact]).refused(1, "take it out of the recipe");
     // Weights that were turned are not those that the codes say.
     place.write("m/config.json", quantized(&group, r#""transform_config": {"config_groups": {"R1": {}}},"#));
     let listed = run(&["inspect", &model, "--json"]);
