@@ -7,6 +7,7 @@ use crate::app::state::View;
 use crate::app::theme::{Tokens, opacity, paint_text, size, stroke, tokens, weight};
 use crate::app::widgets::{Grip, GripLook, paint_grip, paint_pill};
 use crate::estimate::{Label, Spectrum};
+use crate::model::Tensor;
 use crate::recipe::{Factorize, Scheme};
 use crate::session::Live;
 use egui::{Align2, Color32, CursorIcon, Mesh, Pos2, Rect, Sense, Shape, Stroke, Ui, WidgetInfo, pos2, vec2};
@@ -20,7 +21,7 @@ pub(super) fn spectrum_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut 
         let words = match live.spectrum_refusal(index) {
             Some(why) => format::plain(why),
             None if live.spectrum_is_coming(index) => "Finding singular values…".to_owned(),
-            None if !live.model.tensors[index].is_float_source() => "Not a float tensor".to_owned(),
+            None if !live.model.tensors[index].is_float_source() => why_none(&live.model.tensors[index]).to_owned(),
             None if live.model.tensors[index].elements() == 0 => "No elements".to_owned(),
             None => {
                 commands.push(Command::WantSpectrum(index));
@@ -46,6 +47,17 @@ pub(super) fn spectrum_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut 
     paint_break_even(ui, &frame, spectrum, t);
     rank_line(ui, &frame, spectrum, rank, live, view, commands);
     paint_words(ui, rect, live, index, spectrum, rank, t);
+}
+
+/// Why a tensor that is no float source has no spectrum, and the way to one where there is one.
+fn why_none(tensor: &Tensor) -> &'static str {
+    match () {
+        () if tensor.is_coded() && !tensor.is_plain() => {
+            "Stored as codes: “Re-tune what is quantized” opens its values"
+        }
+        () if tensor.is_coded() || tensor.side_of_codes => "Part of an earlier quantization: kept as it is",
+        () => "Not a float tensor",
+    }
 }
 
 /// The rank that a scheme keeps of this spectrum.
