@@ -8,6 +8,7 @@ pub mod copy_as;
 pub mod dials;
 pub mod digits;
 pub mod distribution;
+mod elide;
 mod factorize;
 pub mod figures;
 pub mod guide;
