@@ -74,6 +74,11 @@ fn paint_energy_ticks(ui: &Ui, area: Rect, t: &Tokens) {
         let words = format!("{percent}");
         paint_text(ui.painter(), at, Align2::LEFT_CENTER, words, size::TICK, weight::TEXT, t.text3);
     }
+    // Over its axis, as a legend: on the plot it would lie on a curve.
+    let at = pos2(area.right() + 32.0, area.top() - 6.0);
+    let words = paint_text(ui.painter(), at, Align2::RIGHT_CENTER, "energy, %", size::LABEL, weight::TEXT, t.text2);
+    let line = words.left() - 18.0..=words.left() - 6.0;
+    ui.painter().hline(line, at.y, Stroke::new(1.5, t.mask));
 }
 
 /// Points of a curve over ranks, at most one per pixel.
@@ -113,17 +118,6 @@ fn quad(mesh: &mut Mesh, [a, b]: [Pos2; 2], ground: f32, colour: Color32) {
 fn paint_energy(ui: &Ui, frame: &Frame, spectrum: &Spectrum, t: &Tokens) {
     let height = |share: f64| frame.area.bottom() - (share / 1.04) as f32 * frame.area.height();
     let line = curve(frame, spectrum.values.len(), |i| height(spectrum.kept(i + 1)));
-    if let Some(at) = line.get(line.len() / 6) {
-        paint_text(
-            ui.painter(),
-            *at + vec2(6.0, 10.0),
-            Align2::LEFT_CENTER,
-            "energy, %",
-            size::LABEL,
-            weight::TEXT,
-            t.mask,
-        );
-    }
     ui.painter().add(Shape::line(line, Stroke::new(1.5, t.mask)));
 }
 
