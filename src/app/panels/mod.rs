@@ -14,6 +14,7 @@ pub mod figures;
 pub mod guide;
 pub mod header;
 pub mod jobs;
+mod labels;
 pub mod layer;
 pub mod layers;
 mod number_formats;
