@@ -258,19 +258,9 @@ impl Workbench {
             Command::SetTarget(_) | Command::SetTargetWithNearest(_) => retarget(live, view, &command).map_err(text)?,
             Command::Undo => live.undo(),
             Command::Redo => live.redo(),
-            Command::AskExport => {
-                live.outcome = None;
-                live.forget_report();
-                let path = suggested_name(live);
-                view.dialog = Some(Dialog::Export { path, force: false, taken: Taken::default(), looking: None });
+            Command::AskExport | Command::AskSaveRecipe | Command::AskPreset | Command::AskMask => {
+                ask(live, view, &command);
             }
-            Command::Export { out, force } => live.export(out, force),
-            Command::AskSaveRecipe => {
-                let saved = view.saved_as.as_ref().map(|path| path.display().to_string());
-                let path = saved.unwrap_or_else(|| format!("{}.toml", file_stem(&live.model.name)));
-                view.dialog = Some(Dialog::SaveRecipe { path, force: false, taken: Taken::default() });
-            }
-            Command::AskPreset => view.dialog = Some(Dialog::Preset { chosen: 0, percent: 80.0, round: 1.0 }),
             Command::ApplyPreset(choice) => {
                 live.apply_preset(choice);
                 view.dialog = None;
@@ -278,7 +268,6 @@ impl Workbench {
             Command::AskBeside | Command::Beside(_) | Command::CancelBeside | Command::LetGo => {
                 beside::carry_out(live, view, self.options, command);
             }
-            Command::AskMask => view.dialog = Some(Dialog::Mask { path: String::new() }),
             Command::TakeMask(path) => take_mask(live, view, path).map_err(text)?,
             Command::SaveRecipe(path) => {
                 save_recipe(live, view, path)?;
@@ -289,19 +278,7 @@ impl Workbench {
                 live.replace_recipe(recipe, "load a recipe").map_err(text)?;
                 return Ok(true);
             }
-            Command::CancelProfile => live.cancel_profile(),
-            Command::ResumeProfile => live.resume_profile(),
-            Command::CancelExport => live.cancel_export(),
-            Command::Baseline => live.start_baseline(),
-            Command::CloseBanner => {
-                live.troubles.dismiss();
-            }
-            Command::RemoveLeftovers(stale) => {
-                if let Err(error) = stale::remove(&stale) {
-                    live.troubles.say(format!("Not every leftover could be removed: {error}"), None);
-                }
-            }
-            _ => {}
+            work => see_to(live, work),
         }
         Ok(false)
     }
@@ -390,6 +367,44 @@ fn right_ui(ui: &mut Ui, rect: Rect, live: &Live, view: &mut View, commands: &mu
     pane(ui, totals, "totals", |ui| panels::totals::totals_ui(ui, live));
     pane(ui, plot, "tradeoff", |ui| panels::tradeoff::tradeoff_ui(ui, live, view, commands));
     ui.painter().hline(rect.x_range(), plot.top(), egui::Stroke::new(1.0, tokens(ui).line));
+}
+
+/// Opens the dialog that asks for what an action needs.
+fn ask(live: &mut Live, view: &mut View, command: &Command) {
+    match command {
+        Command::AskExport => {
+            live.outcome = None;
+            live.forget_report();
+            let path = suggested_name(live);
+            view.dialog = Some(Dialog::Export { path, force: false, taken: Taken::default(), looking: None });
+        }
+        Command::AskSaveRecipe => {
+            let saved = view.saved_as.as_ref().map(|path| path.display().to_string());
+            let path = saved.unwrap_or_else(|| format!("{}.toml", file_stem(&live.model.name)));
+            view.dialog = Some(Dialog::SaveRecipe { path, force: false, taken: Taken::default() });
+        }
+        Command::AskPreset => view.dialog = Some(Dialog::Preset { chosen: 0, percent: 80.0, round: 1.0 }),
+        Command::AskMask => view.dialog = Some(Dialog::Mask { path: String::new() }),
+        _ => {}
+    }
+}
+
+/// Begins or stops work behind the window, or puts away what is left of it.
+fn see_to(live: &mut Live, command: Command) {
+    match command {
+        Command::Export { out, force } => live.export(out, force),
+        Command::CancelExport => live.cancel_export(),
+        Command::CancelProfile => live.cancel_profile(),
+        Command::ResumeProfile => live.resume_profile(),
+        Command::Baseline => live.start_baseline(),
+        Command::CloseBanner => drop(live.troubles.dismiss()),
+        Command::RemoveLeftovers(stale) => {
+            if let Err(error) = stale::remove(&stale) {
+                live.troubles.say(format!("Not every leftover could be removed: {error}"), None);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Another target, at once where it holds what is chosen; else what it would hold is shown first.
