@@ -1,4 +1,4 @@
-//! Labels of points in a plot: inside of it, and none over another, over a point or under a line where there is another place.
+//! Labels of points in a plot: inside of it, and none over another, over a point or across a line; rather none than such a one.
 
 use egui::{Pos2, Rect, Vec2, pos2};
 
@@ -20,29 +20,31 @@ impl Labels {
         self.taken.push(place);
     }
 
-    /// No label comes over this line where there is another place for it.
-    pub fn avoid(&mut self, line: [Pos2; 2]) {
+    /// No label comes across this line.
+    pub fn keep_clear(&mut self, line: [Pos2; 2]) {
         self.lines.push(line);
     }
 
     /// A place for a label of this size, `gap` away from a point; it is taken from then on. None where all would leave the
-    /// plot or cover what is taken.
+    /// plot, cover what is taken or lie across a line.
     pub fn place(&mut self, at: Pos2, size: Vec2, gap: Vec2) -> Option<Rect> {
-        let free = |place: &Rect| self.area.contains_rect(*place) && !self.taken.iter().any(|t| t.intersects(*place));
         let clear = |place: &Rect| !self.lines.iter().any(|line| crosses(*place, *line));
-        let beside = self.beside(at, size, gap);
-        let found = beside.into_iter().find(|place| free(place) && clear(place));
-        let found = found.or_else(|| beside.into_iter().find(free))?;
+        let found = self.beside(at, size, gap).into_iter().find(|place| self.is_free(*place) && clear(place))?;
         self.taken.push(found);
         Some(found)
     }
 
-    /// The same for a label that must be there: where nothing is free it covers something, inside of the plot.
+    fn is_free(&self, place: Rect) -> bool {
+        self.area.contains_rect(place) && !self.taken.iter().any(|taken| taken.intersects(place))
+    }
+
+    /// The same for a label that must be there: rather across a line than over another, and over another than out of the plot.
     pub fn insist(&mut self, at: Pos2, size: Vec2, gap: Vec2) -> Rect {
         self.place(at, size, gap).unwrap_or_else(|| {
             let beside = self.beside(at, size, gap);
-            let inside = beside.into_iter().find(|place| self.area.contains_rect(*place));
-            let place = inside.unwrap_or(beside[0]);
+            let free = beside.into_iter().find(|place| self.is_free(*place));
+            let inside = || beside.into_iter().find(|place| self.area.contains_rect(*place));
+            let place = free.or_else(inside).unwrap_or(beside[0]);
             self.taken.push(place);
             place
         })
@@ -100,10 +102,10 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_kept_clear_of_where_there_is_another_place() {
+    fn a_line_is_kept_clear_of() {
         let (mut free, mut lined) = (plot(), plot());
         let at = pos2(30.0, 50.0);
-        lined.avoid([pos2(30.0, 50.0), pos2(90.0, 70.0)]);
+        lined.keep_clear([pos2(30.0, 50.0), pos2(90.0, 70.0)]);
         let (first, other) = (free.place(at, SIZE, GAP).unwrap(), lined.place(at, SIZE, GAP).unwrap());
         assert!(crosses(first, lined.lines[0]) && !crosses(other, lined.lines[0]), "{first:?} {other:?}");
         assert!(!crosses(first, [pos2(0.0, 0.0), pos2(0.0, 90.0)]));

@@ -53,8 +53,7 @@ pub fn tradeoff_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec
     let axes = axes(live, area, now, measured);
     paint_axes(ui, &axes, t);
     let points = baseline_points(&axes, live, measured);
-    let you =
-        quality(&now, measured).map(|q| You { bytes: now.bytes as f64, quality: q, at: axes.at(now.bytes as f64, q) });
+    let you = quality(&now, measured).map(|q| You::new(&axes, live, now.bytes as f64, q, measured));
     let mut labels = labels(area, you.as_ref(), &points);
     // Where the hand is comes before all that it is compared with.
     let place =
@@ -63,10 +62,10 @@ pub fn tradeoff_ui(ui: &mut Ui, live: &Live, view: &mut View, commands: &mut Vec
         source_ui(ui, &axes, source.percent(), &mut labels);
     }
     let near = you.as_ref().map(|you| you.at);
-    baseline_ui(ui, &axes, (live, &points, near, measured), &mut labels, commands);
+    baseline_ui(ui, &axes, live, (&points, near, measured), &mut labels, commands);
     paint_path(ui, &axes, live, measured, t);
     if let (Some(you), Some(place)) = (you, place) {
-        paint_you(ui, &axes, live, &you, place, measured, if waits { t.text3 } else { t.text1 });
+        paint_you(ui, &you, place, measured, if waits { t.text3 } else { t.text1 });
     }
     let response = ui.interact(area, ui.scope_id().with("tradeoff"), Sense::hover());
     let words = format!("Trade-off: {} at {:.1} % fidelity", format::bytes_text(now.bytes), now.fidelity);
@@ -92,12 +91,20 @@ fn head_ui(ui: &mut Ui, rect: Rect, live: &Live, view: &mut View, measured: bool
 
 /// Where the hand is.
 struct You {
-    bytes: f64,
     quality: f64,
     at: Pos2,
+    /// The ends of its standard error.
+    error: Option<[Pos2; 2]>,
 }
 
 impl You {
+    fn new(axes: &Axes, live: &Live, bytes: f64, quality: f64, measured: bool) -> Self {
+        let accuracy = live.measured.as_ref().filter(|_| measured).map(|measured| &measured.accuracy);
+        let end = |off: f64| axes.at(bytes, quality + off);
+        let error = accuracy.map(|accuracy| [end(-accuracy.standard_error()), end(accuracy.standard_error())]);
+        Self { quality, at: axes.at(bytes, quality), error }
+    }
+
     /// What stands beside the point.
     fn galley(&self, ui: &Ui, measured: bool, ink: Color32) -> Arc<Galley> {
         let q = self.quality;
@@ -165,51 +172,69 @@ fn source_ui(ui: &Ui, axes: &Axes, percent: f64, labels: &mut Labels) {
     let [dash, gap] = stroke::DASH_REFERENCE;
     ui.painter().extend(egui::Shape::dashed_line(&line, Stroke::new(1.0, t.before), dash, gap));
     let words = galley(ui, "source", size::TICK, weight::TEXT, t.text3);
-    if let Some(place) = labels.place(from, words.size(), vec2(4.0, 2.0)) {
+    if let Some(place) = line.into_iter().find_map(|end| labels.place(end, words.size(), vec2(4.0, 2.0))) {
         ui.painter().galley(place.min, words, t.text3);
     }
+    labels.keep_clear(line);
 }
 
-/// The points of the uniform baseline: what each is called, where it is, and whether it is in the plot.
-fn baseline_points<'a>(axes: &Axes, live: &'a Live, measured: bool) -> Vec<(&'a str, Pos2, bool)> {
+/// A point of the uniform baseline.
+struct Mark<'a> {
+    label: &'a str,
+    /// Where it is, in the plot or out of it.
+    at: Pos2,
+    is_inside: bool,
+}
+
+fn baseline_points<'a>(axes: &Axes, live: &'a Live, measured: bool) -> Vec<Mark<'a>> {
     let quality = |b: &crate::session::jobs::BaselinePoint| if measured { b.accuracy } else { Some(b.fidelity) };
     let point = |b: &'a crate::session::jobs::BaselinePoint| {
         let q = quality(b)?;
-        Some((b.label.as_str(), axes.within(100.0, b.bytes as f64, q), q >= axes.quality.0))
+        Some(Mark { label: &b.label, at: axes.within(100.0, b.bytes as f64, q), is_inside: q >= axes.quality.0 })
     };
     live.baseline.iter().filter_map(point).collect()
 }
 
-/// The plot with what no label may cover: the points, and where there is another place the line between them.
-fn labels(area: Rect, you: Option<&You>, points: &[(&str, Pos2, bool)]) -> Labels {
-    let mut labels = Labels::new(area.expand2(vec2(6.0, 0.0)));
-    you.iter().for_each(|you| labels.keep_free(Rect::from_center_size(you.at, vec2(12.0, 12.0))));
-    points.iter().filter(|point| point.2).for_each(|p| labels.keep_free(Rect::from_center_size(p.1, vec2(7.0, 7.0))));
-    points.windows(2).for_each(|pair| labels.avoid([pair[0].1, pair[1].1]));
+/// The plot with what no label may cover: the points, and the line between them.
+fn labels(area: Rect, you: Option<&You>, points: &[Mark<'_>]) -> Labels {
+    // At the left stand the numbers of the axis.
+    let mut labels = Labels::new(Rect::from_min_max(area.min, area.max + vec2(6.0, 0.0)));
+    if let Some(you) = you {
+        labels.keep_free(Rect::from_center_size(you.at, vec2(12.0, 12.0)));
+        you.error.iter().for_each(|[low, high]| labels.keep_free(Rect::from_two_pos(*low, *high).expand(1.0)));
+    }
+    let inside = points.iter().filter(|mark| mark.is_inside);
+    inside.for_each(|mark| labels.keep_free(Rect::from_center_size(mark.at, vec2(7.0, 7.0))));
+    points.windows(2).for_each(|pair| labels.keep_clear([pair[0].at, pair[1].at]));
     labels
 }
 
 fn baseline_ui(
     ui: &mut Ui,
     axes: &Axes,
-    (live, points, you, measured): (&Live, &[(&str, Pos2, bool)], Option<Pos2>, bool),
+    live: &Live,
+    (points, you, measured): (&[Mark<'_>], Option<Pos2>, bool),
     labels: &mut Labels,
     commands: &mut Vec<Command>,
 ) {
     let t = tokens(ui);
     let painter = ui.painter_at(axes.area.expand(6.0));
-    let line: Vec<Pos2> = points.iter().map(|p| p.1).collect();
+    let line: Vec<Pos2> = points.iter().map(|mark| mark.at).collect();
     painter.extend(egui::Shape::dashed_line(&line, Stroke::new(1.25, t.before), stroke::DASH[0], stroke::DASH[1]));
     if points.len() > 1 {
         // Where nothing is ever drawn: little that is good is small, and accuracy has its own line up there.
-        let corner = if measured { axes.area.right_bottom() } else { axes.area.left_top() };
+        let mut corners = [axes.area.left_top(), axes.area.right_bottom()];
+        if measured {
+            corners.reverse();
+        }
         let words = galley(ui, "dashed: uniform bits", size::TICK, weight::TEXT, t.text3);
-        if let Some(place) = labels.place(corner, words.size(), vec2(6.0, 2.0)) {
+        let place = corners.into_iter().find_map(|corner| labels.place(corner, words.size(), vec2(6.0, 2.0)));
+        if let Some(place) = place {
             painter.galley(place.min, words, t.text3);
         }
     }
     // The finest first: lower down they crowd together, and a label without a place is left out.
-    for &(label, at, _) in points.iter().filter(|(_, _, inside)| *inside) {
+    for &Mark { label, at, .. } in points.iter().filter(|mark| mark.is_inside) {
         painter.circle(at, 3.0, t.bg1, Stroke::new(1.25, t.before));
         let words = galley(ui, label, size::TICK, weight::TEXT, t.text3);
         // The point of the hand is larger, and may lie on this one.
@@ -241,11 +266,9 @@ fn paint_path(ui: &Ui, axes: &Axes, live: &Live, measured: bool, t: &Tokens) {
     }
 }
 
-fn paint_you(ui: &Ui, axes: &Axes, live: &Live, you: &You, place: Rect, measured: bool, ink: Color32) {
+fn paint_you(ui: &Ui, you: &You, place: Rect, measured: bool, ink: Color32) {
     let painter = ui.painter();
-    if let Some(m) = live.measured.as_ref().filter(|_| measured) {
-        let half = m.accuracy.standard_error();
-        let ends = [you.quality - half, you.quality + half].map(|quality| axes.at(you.bytes, quality));
+    if let Some(ends) = you.error {
         painter.line_segment(ends, Stroke::new(1.5, ink));
     }
     painter.circle(you.at, 5.0, ink, Stroke::new(1.5, tokens(ui).bg1));
