@@ -386,8 +386,7 @@ impl Recipe {
         }
         let name = |&i: &usize| model.tensors[i].name.as_str();
         let locked: HashSet<&str> = self.locked.iter().map(String::as_str).collect();
-        let (skipped, touched): (Vec<usize>, Vec<usize>) =
-            touched.into_iter().partition(|i| locked.contains(name(i)));
+        let (skipped, touched): (Vec<usize>, Vec<usize>) = touched.into_iter().partition(|i| locked.contains(name(i)));
         let replaced: HashSet<&str> = touched.iter().map(name).collect();
         // A rule would reach the locked tensors too; an override keeps each at what it has now.
         if !skipped.is_empty() {
