@@ -161,6 +161,16 @@ impl Config {
         class.and_then(|class| class.split("For").next()).unwrap_or_default().to_lowercase()
     }
 
+    /// Whether it says the same as another but for numbers, which may also be missing from one of them.
+    #[must_use]
+    pub fn differs_in_numbers_alone(&self, other: &Self) -> bool {
+        let number = |value: Option<&Value>| value.is_none_or(|value| value.is_number() || value.is_null());
+        self.map.keys().chain(other.map.keys()).all(|key| {
+            let (mine, theirs) = (self.map.get(key), other.map.get(key));
+            mine == theirs || (number(mine) && number(theirs))
+        })
+    }
+
     /// Whether some program builds a network from it.
     #[must_use]
     pub fn names_an_architecture(&self) -> bool {

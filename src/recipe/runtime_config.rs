@@ -98,7 +98,7 @@ pub fn says(config: Option<&Config>, values: &[(&str, Option<Value>)]) -> bool {
 }
 
 /// Whether a text says no more than what is written here beside codes: how they are found, and otherwise what the model's own config
-/// says.
+/// says, but for numbers, which follow what was removed.
 pub fn is_made_here(text: &[u8], own: Option<&Config>) -> bool {
     let values = [(CONFIG_KEY, None), (MLX_KEY, None)];
     let bare = |config: &Config| Config::parse(config.with(&values).as_bytes());
@@ -106,7 +106,8 @@ pub fn is_made_here(text: &[u8], own: Option<&Config>) -> bool {
         return false;
     };
     let rest = bare(&found);
-    rest.as_ref().is_some_and(Config::is_empty) || (own.is_some() && rest == own.and_then(bare))
+    let Some(rest) = rest else { return false };
+    rest.is_empty() || own.and_then(bare).is_some_and(|own| rest.differs_in_numbers_alone(&own))
 }
 
 /// The layers of a model by what their weights are stored as.
@@ -522,7 +523,10 @@ mod tests {
         assert!(!made(r#"{"model_type": "llama"}"#, None) && !made(r#"{"model_type": "llama"}"#, Some(&own)));
         let more = r#"{"n": 1, "quantization_config": {"bits": 4}, "model_type": "llama"}"#;
         assert!(made(more, Some(&own)) && !made(more, None));
-        assert!(!made(&more.replace("\"n\": 1", "\"n\": 2"), Some(&own)));
+        // Numbers follow what was removed.
+        assert!(made(&more.replace("\"n\": 1", "\"n\": 2, \"head_dim\": 3"), Some(&own)));
+        assert!(!made(&more.replace("\"n\": 1", "\"n\": \"two\""), Some(&own)));
+        assert!(!made(&more.replace("\"n\": 1", "\"n\": 1, \"mine\": \"text\""), Some(&own)));
     }
 
     #[test]

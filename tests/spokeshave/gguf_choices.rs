@@ -150,6 +150,37 @@ fn a_rule_that_names_what_a_lock_leaves_is_replaced_by_the_next() {
 }
 
 #[test]
+fn a_list_of_types_means_the_names_that_a_folder_gets() {
+    let folder = Folder::new("gguf-types");
+    let source = network(&folder, "llama");
+    let list = folder.write("types.txt", "attn_q=f16\nffn=bf16\nattn_q=bf16 norm=bf16 nothing=f16\n");
+    let said = run(&["recipe", &source, "--from-tensor-types", &list, "--target", "gguf"]).done();
+    for words in ["not named before", "norms and biases stay", "no name has that in it"] {
+        assert!(said.stderr.contains(words), "{words}: {}", said.stderr);
+    }
+    let recipe = folder.write("r.toml", said.text());
+    let estimate = run(&["estimate", &source, "--recipe", &recipe, "--json"]).json();
+    let of = |name: &str| tensor(&estimate, name)["stored_as"].as_str().unwrap().to_owned();
+    let block = |part: &str| of(&format!("model.layers.0.{part}.weight"));
+    assert_eq!([block("self_attn.q_proj"), block("self_attn.v_proj"), block("mlp.up_proj")], ["f16", "keep", "bf16"]);
+}
+
+#[test]
+fn names_that_a_list_of_types_cannot_hold_are_refused() {
+    let folder = Folder::new("gguf-types-names");
+    for name in ["a b.weight", "a=b.weight", "Blk.weight"] {
+        let path = folder.write("m.gguf", file(&[], &[(name, &[8, 32], BlockType::F32, values(256, 1))], 32));
+        run(&["recipe", &path, "--for", "llama.cpp"]).refused(1, "has no words for the name");
+    }
+    let path =
+        folder.write("m.gguf", file(&[], &[("a\u{1b}[2J.weight", &[8, 32], BlockType::F32, values(256, 1))], 32));
+    run(&["recipe", &path, "--for", "command", "--set", "*=q8_0"]).done();
+    let named =
+        folder.write("r.toml", "version = 1\n[[override]]\ntensor = \"a\\u001b[2J.weight\"\nscheme = \"q8_0\"\n");
+    run(&["recipe", &path, "--for", "command", "--recipe", &named]).refused(1, "control characters");
+}
+
+#[test]
 fn a_locked_tensor_stays_in_its_pool() {
     let folder = Folder::new("gguf-locked");
     let path = model(&folder);
