@@ -49,6 +49,8 @@ pub struct Checkpoint {
     request: u64,
     /// Whether its files are no longer the ones that were opened.
     changed: bool,
+    /// Whether comparing failed as a whole, and waits to be told to go on.
+    failed: bool,
     _watch: Option<Watch>,
 }
 
@@ -269,7 +271,7 @@ impl Live {
     /// Asks for every comparison that is lacking, that of the tensor that is looked at first. May be called in every frame.
     pub fn want_comparisons(&mut self, looked_at: usize) {
         let Some(checkpoint) = &self.beside.checkpoint else { return };
-        if checkpoint.changed || self.troubles.is_source_changed() {
+        if checkpoint.changed || checkpoint.failed || self.troubles.is_source_changed() {
             return;
         }
         let pair = |index: usize| {
@@ -302,6 +304,7 @@ impl Live {
     pub(super) fn recall_comparisons(&mut self) {
         self.running.compare = None;
         let Some(checkpoint) = &mut self.beside.checkpoint else { return };
+        checkpoint.failed = false;
         for (index, (latest, row)) in checkpoint.latest.iter_mut().zip(&self.rows).enumerate() {
             if latest.key.as_ref() != Some(&row.key)
                 && let Some(found) = checkpoint.kept.get(&(index, row.key.clone()))
@@ -340,6 +343,7 @@ impl Live {
             asked,
             request,
             changed: false,
+            failed: false,
             _watch: Watch::over(model.clone(), tell),
             model,
         });
@@ -388,6 +392,14 @@ impl Live {
         }
     }
 
+    /// The job failed as a whole. A tab asks for its tensors in every frame, and would begin it anew in every frame: it waits for
+    /// [`Live::compare_again`], or another recipe.
+    pub(super) fn comparisons_failed(&mut self) {
+        if let Some(checkpoint) = &mut self.beside.checkpoint {
+            checkpoint.failed = true;
+        }
+    }
+
     /// Begins anew with what failed.
     pub(super) fn compare_again(&mut self) {
         let Some(checkpoint) = &mut self.beside.checkpoint else { return };
@@ -396,6 +408,7 @@ impl Live {
             return self.open_beside(path, options);
         }
         self.troubles.retract(Work::Compare);
+        checkpoint.failed = false;
         for latest in checkpoint.latest.iter_mut().filter(|latest| latest.refusal.is_some()) {
             latest.key = None;
             latest.refusal = None;
@@ -516,6 +529,15 @@ mod tests {
         live.try_again(Work::Compare);
         settle(&mut live, true);
         assert_eq!(overlap(&live), (0.5, true));
+        // One that failed as a whole.
+        set(&mut live, "prune:0.25");
+        live.reporter.send(Event::Failed(Work::Compare, Cause::Panic("odd".into())));
+        live.poll();
+        live.want_comparisons(FC1);
+        assert!(!live.is_comparing());
+        live.try_again(Work::Compare);
+        settle(&mut live, true);
+        assert_eq!(overlap(&live), (0.75, true));
         // A model whose files are no longer there is compared with nothing.
         live.reporter.send(Event::Failed(Work::Profile, Cause::Changed("m changed".into())));
         settle(&mut live, true);
