@@ -15,7 +15,7 @@ use super::view_types::Key;
 use super::watch::Watch;
 use crate::control::Progress;
 use crate::estimate::beside::SchemeComparison;
-use crate::estimate::compare::{TensorComparison, only_there};
+use crate::estimate::compare::{TensorComparison, only_there, tied_here};
 use crate::formats::source::Access;
 use crate::kernels::masks::MaskCounts;
 use crate::model::{Counterpart, Model, OpenOptions, Tensor};
@@ -36,6 +36,8 @@ pub struct Checkpoint {
     pub model: Arc<Model>,
     /// Names of its tensors that the model has not, bytewise.
     pub only_there: Vec<String>,
+    /// Names of its tensors that the model ties to others, bytewise; they are compared with nothing here.
+    pub tied_here: Vec<String>,
     /// Where each of the model's tensors is in it.
     counterparts: Vec<Option<Counterpart>>,
     /// Each tensor of the source beside it.
@@ -336,6 +338,7 @@ impl Live {
         let ours = self.model.tensors.len();
         self.beside.checkpoint = Some(Checkpoint {
             only_there: only_there(&self.model, &model, &counterparts),
+            tied_here: tied_here(&self.model, &model, &counterparts),
             counterparts,
             sources: vec![None; ours],
             latest: vec![Latest::default(); ours],

@@ -472,8 +472,13 @@ impl Live {
         let target = recipe.target.or(self.recipe.target);
         let mut recipe = Recipe { target, requantize: self.recipe.requantize, ..recipe };
         recipe.call_by_own_names(&self.model);
-        // Where it asks for the nearest it asks for nothing else: it was written by whoever had accepted that.
-        self.change_accepted(recipe, what)
+        // Where all that is pruned together needs the nearest, it was written by whoever had accepted that.
+        self.change_accepted(recipe, what)?;
+        if self.nearest {
+            let target = self.target().name();
+            self.troubles.say(format!("Of what is pruned together {target} holds some only in its nearest form"), None);
+        }
+        Ok(())
     }
 
     /// [`change`](Self::change) to a recipe of which the nearest is accepted.

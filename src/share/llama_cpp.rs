@@ -9,7 +9,7 @@ use super::{Choice, Error};
 use crate::formats::Dtype;
 use crate::kernels::ggml::BlockType;
 use crate::model::{Format, Model, Origin, Tensor};
-use crate::recipe::{Pattern, Plan, Quantize, Recipe, Rule, Scheme, Target};
+use crate::recipe::{Override, Pattern, Plan, Quantize, Recipe, Rule, Scheme, Target};
 
 /// The name of a list that has none yet.
 pub const LIST: &str = "types.txt";
@@ -81,8 +81,10 @@ fn escaped(name: &str) -> String {
 
 /// Names that one rule is made of.
 const NAMED_AT_ONCE: usize = 500;
-/// Lines of a file at most.
-const MOST: usize = 100_000;
+/// Entries of a file at most: the largest models have a tenth of that.
+const MOST: usize = 20_000;
+/// Lines that are told one by one.
+const TOLD: usize = 20;
 
 /// A `--tensor-type-file` as a recipe for the gguf target on a model, and what is to be said of it: lines that touch nothing. Its
 /// first matching line counts there and our last here, so the order is turned. A tensor that has the named type already is kept. Of a
@@ -98,6 +100,10 @@ pub fn recipe(text: &str, model: &Model) -> Result<(Recipe, Vec<String>), Error>
                 list.messages.extend(said.map(|said| format!("line {}: {said}", at + 1)));
             })?;
         }
+    }
+    if let more @ 1.. = list.messages.len().saturating_sub(TOLD) {
+        list.messages.truncate(TOLD);
+        list.messages.push(format!("{more} more lines touch nothing"));
     }
     list.recipe.rules.reverse();
     Ok((list.recipe, list.messages))
@@ -179,6 +185,11 @@ impl<'a> List<'a> {
             }
             return Ok(None);
         }
+        // The list of a whole model has a line for each tensor, and rules are tried one after the other.
+        if let ([one], [], true) = (changed.as_slice(), same.as_slice(), word.starts_with('^')) {
+            self.recipe.overrides.push(Override { tensor: model.tensors[*one].name.clone(), scheme });
+            return Ok(None);
+        }
         if !changed.is_empty() {
             same.iter().for_each(|&i| self.recipe.set_one(&model.tensors[i].name, Scheme::keep()));
         }
@@ -224,9 +235,9 @@ mod tests {
         let (read, messages) = recipe(text, &model()).unwrap();
         assert_eq!((read.target, messages.len()), (Some(Target::Gguf), 0));
         let shown: Vec<String> = read.rules.iter().map(|r| format!("{}={}", r.pattern.text(), r.scheme)).collect();
-        let wanted =
-            ["re:.*(?:ffn_down).*=q5_k", "re:.*(?:attn_v).*=q6_k", "re:.*(?:^blk\\.0\\.attn_v\\.weight$).*=f16"];
-        assert_eq!(shown, wanted);
+        assert_eq!(shown, ["re:.*(?:ffn_down).*=q5_k", "re:.*(?:attn_v).*=q6_k"]);
+        let [first] = read.overrides.as_slice() else { panic!("{:?}", read.overrides) };
+        assert_eq!((first.tensor.as_str(), first.scheme.to_string().as_str()), ("blk.0.attn_v.weight", "f16"));
     }
 
     #[test]
