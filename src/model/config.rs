@@ -3,8 +3,8 @@
 //! Python writes numbers that JSON does not have: NaN, Infinity and -Infinity. They are read as null, and stay as they are in the
 //! text, of which only the values that change are written anew.
 
-use super::Origin;
 use super::groups::{CONFIG_KEY, MLX_KEY};
+use super::{Origin, presets};
 use crate::formats::error::display_path;
 use crate::formats::gguf::{KeyValue, KeyValues, Kind, Value as Pair};
 use serde_json::{Map, Value};
@@ -58,6 +58,8 @@ impl Config {
                 config.map.insert(CONFIG_KEY.into(), block.into());
             }
         }
+        let groups = config.map.get_mut(CONFIG_KEY).and_then(|block| block.get_mut("config_groups"));
+        groups.and_then(Value::as_object_mut).into_iter().for_each(presets::spell_out);
         Ok(Some(config))
     }
 

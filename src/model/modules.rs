@@ -136,10 +136,14 @@ impl Model {
     }
 
     /// Whether mlx-lm (0.32) takes a weight by its name alone and does something to it: Falcon-H1's are all multiplied by numbers of
-    /// the config, LFM2's feed-forward layers renamed.
+    /// the config, LFM2's feed-forward layers renamed, Granite's without experts cut in two.
     fn is_changed_when_read(&self, index: usize) -> bool {
         let part = self.module_of(index).and_then(|module| module.rsplit('.').next());
-        self.is_of(&["falcon_h1"]) || (self.is_of(&["lfm2_moe"]) && matches!(part, Some("w1" | "w2" | "w3")))
+        let only_shared = || self.config().is_some_and(|config| config.number("num_local_experts") == Some(0));
+        let of_granite = matches!(part, Some("input_linear" | "output_linear")) && self.is_of(&["granitemoehybrid"]);
+        self.is_of(&["falcon_h1"])
+            || (of_granite && only_shared())
+            || (self.is_of(&["lfm2_moe"]) && matches!(part, Some("w1" | "w2" | "w3")))
     }
 
     /// Whether a layer's numbers are read past the layer: by families and towers of [`SET_UP`], in T5's blocks, whose parts transformers sets up by their weights and asks for

@@ -262,9 +262,15 @@ impl Plan {
         (0..model.tensors.len()).filter(|&i| !self.leaves_out(model, i)).collect()
     }
 
-    /// What to say of the tensors that it has not.
+    /// What to say of an artifact: the tensors that it has not, and what its reader computes otherwise.
     #[must_use]
-    pub fn left_out(&self, model: &Model) -> Option<String> {
+    pub fn told(&self, model: &Model) -> Vec<String> {
+        let converted = model.converted().filter(|_| self.target == Target::Gguf);
+        let otherwise = converted.and_then(|made| made.computed_otherwise.clone());
+        self.left_out(model).into_iter().chain(otherwise).collect()
+    }
+
+    fn left_out(&self, model: &Model) -> Option<String> {
         let mut left = (0..model.tensors.len()).filter(|&i| self.leaves_out(model, i));
         let first = left.next()?;
         let name = quoted(&model.tensors[first].name);
