@@ -114,13 +114,17 @@ pub fn poll_chooser(_ctx: &Context, view: &mut View) -> Vec<Command> {
     }
 }
 
+/// Endings of the files that models are in.
+const MODELS: [&str; 9] = ["safetensors", "gguf", "spk", "pt", "pth", "bin", "onnx", "npy", "npz"];
+
 fn open_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<Command>) -> bool {
     ui.label(theme::name("Open a model"));
-    ui.label(theme::label("A .safetensors, .gguf or .spk file, a model folder, a recipe (.toml), or demo"));
+    let what = "A model's file (.safetensors, .gguf, .spk, .pt, .pth, .bin, .onnx, .npy, .npz) or its folder, a recipe (.toml), or demo";
+    ui.add(egui::Label::new(theme::label(what)).wrap());
     ui.add_space(8.0);
     let choose = || {
         rfd::FileDialog::new()
-            .add_filter("Models and recipes", &["safetensors", "gguf", "spk", "onnx", "npz", "npy", "toml"])
+            .add_filter("Models and recipes", &[&MODELS[..], &["toml"]].concat())
             .add_filter("All files", &["*"])
             .pick_file()
     };
@@ -222,7 +226,7 @@ fn mask_ui(ui: &mut Ui, path: &mut String, view: &mut View, commands: &mut Vec<C
 
 /// The system's chooser for a model that another one is to be held against.
 pub(super) fn choose_model() -> Option<PathBuf> {
-    let dialog = rfd::FileDialog::new().add_filter("Models", &["safetensors", "spk", "gguf", "onnx", "npz", "npy"]);
+    let dialog = rfd::FileDialog::new().add_filter("Models", &MODELS);
     dialog.add_filter("All files", &["*"]).pick_file()
 }
 

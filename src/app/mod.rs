@@ -16,6 +16,7 @@ mod file_dialog;
 pub mod format;
 pub mod hand;
 mod launch;
+mod opening;
 mod panels;
 mod preferences;
 pub mod raster;

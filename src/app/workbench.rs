@@ -6,7 +6,6 @@ use super::dialogs;
 use super::export_dialog::{file_stem, suggested_name};
 use super::hand;
 use super::panels;
-use super::recovery;
 use super::share;
 use super::state::{Dialog, Preferences, Tab, View};
 use super::taken::Taken;
@@ -14,15 +13,13 @@ use super::theme::{self, tokens};
 use crate::export::atomic::write_whole;
 use crate::export::check_not_source;
 use crate::export::stale;
-use crate::formats::source::Access;
-use crate::model::{Model, OpenOptions, Origin, open};
+use crate::model::{Model, OpenOptions};
 use crate::profile::Cache;
-use crate::recipe::{self, Plan, Prune, Recipe, file};
+use crate::recipe::{self, Prune, Recipe, file};
 use crate::session::autosave::{Autosave, Shelf};
 use crate::session::live::{Live, Outcome};
-use crate::session::trouble::Next;
 use egui::{Context, Rect, Ui, UiBuilder, pos2, vec2};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +31,7 @@ pub struct Workbench {
     pub(super) live: Option<Live>,
     pub(super) view: View,
     preferences: Preferences,
-    options: OpenOptions,
+    pub(super) options: OpenOptions,
     cache: Option<Cache>,
     pub(super) shelf: Option<Shelf>,
     pub(super) autosave: Option<Autosave>,
@@ -65,7 +62,7 @@ impl Workbench {
     }
 
     /// Opens a model; the recipe is in a file of the user's own when it is `base`.
-    fn take_over(
+    pub(super) fn take_over(
         &mut self,
         ctx: &Context,
         model: Arc<Model>,
@@ -218,10 +215,10 @@ impl Workbench {
         }
         match command {
             Command::AskOpen => self.view.dialog = Some(Dialog::Open { path: String::new() }),
-            Command::Open(path) => self.open(ctx, &path),
+            Command::Open(path) => self.open(ctx, &path).unwrap_or_else(|why| self.view.refusal = Some(why)),
             Command::CloseDialog => self.view.dialog = None,
-            Command::Next(next) => self.next(ctx, next),
-            Command::Requantize => self.open_anew(ctx, true),
+            Command::Next(next) => self.next(ctx, next).unwrap_or_else(|why| self.view.refusal = Some(why)),
+            Command::Requantize => self.open_anew(ctx, true).unwrap_or_else(|why| self.view.refusal = Some(why)),
             Command::Restore | Command::Reopen | Command::Discard | Command::Later => self.answer_offer(ctx, &command),
             Command::ToggleGuide => self.preferences.guide_hidden = !self.preferences.guide_hidden,
             Command::ToggleTheme => {
@@ -243,18 +240,6 @@ impl Workbench {
         ctx.request_repaint();
     }
 
-    /// A recipe that quantizes anew wants a model that lets it: opened so when the recipe fits, and left alone when it does not.
-    fn open_codes_for(&mut self, ctx: &Context, command: &Command) -> Result<(), String> {
-        let (Command::LoadRecipe(path), Some(live)) = (command, &self.live) else { return Ok(()) };
-        let recipe = file::read(path).map_err(|e| e.to_string())?;
-        if live.model.is_guarded() && recipe.requantize {
-            let model = open(&opened_from(live), &self.options).map_err(|e| e.to_string())?.requantizing();
-            Plan::new(&model, &recipe, false).map_err(|e| e.to_string())?;
-            self.open_anew(ctx, true);
-        }
-        Ok(())
-    }
-
     /// Gives whether the recipe is now one that the user has in a file.
     fn apply_to_live(&mut self, live: &mut Live, command: Command) -> Result<bool, String> {
         let view = &mut self.view;
@@ -273,19 +258,9 @@ impl Workbench {
             Command::SetTarget(_) | Command::SetTargetWithNearest(_) => retarget(live, view, &command).map_err(text)?,
             Command::Undo => live.undo(),
             Command::Redo => live.redo(),
-            Command::AskExport => {
-                live.outcome = None;
-                live.forget_report();
-                let path = suggested_name(live);
-                view.dialog = Some(Dialog::Export { path, force: false, taken: Taken::default(), looking: None });
+            Command::AskExport | Command::AskSaveRecipe | Command::AskPreset | Command::AskMask => {
+                ask(live, view, &command);
             }
-            Command::Export { out, force } => live.export(out, force),
-            Command::AskSaveRecipe => {
-                let saved = view.saved_as.as_ref().map(|path| path.display().to_string());
-                let path = saved.unwrap_or_else(|| format!("{}.toml", file_stem(&live.model.name)));
-                view.dialog = Some(Dialog::SaveRecipe { path, force: false, taken: Taken::default() });
-            }
-            Command::AskPreset => view.dialog = Some(Dialog::Preset { chosen: 0, percent: 80.0, round: 1.0 }),
             Command::ApplyPreset(choice) => {
                 live.apply_preset(choice);
                 view.dialog = None;
@@ -293,7 +268,6 @@ impl Workbench {
             Command::AskBeside | Command::Beside(_) | Command::CancelBeside | Command::LetGo => {
                 beside::carry_out(live, view, self.options, command);
             }
-            Command::AskMask => view.dialog = Some(Dialog::Mask { path: String::new() }),
             Command::TakeMask(path) => take_mask(live, view, path).map_err(text)?,
             Command::SaveRecipe(path) => {
                 save_recipe(live, view, path)?;
@@ -304,36 +278,9 @@ impl Workbench {
                 live.replace_recipe(recipe, "load a recipe").map_err(text)?;
                 return Ok(true);
             }
-            Command::CancelProfile => live.cancel_profile(),
-            Command::ResumeProfile => live.resume_profile(),
-            Command::CancelExport => live.cancel_export(),
-            Command::Baseline => live.start_baseline(),
-            Command::CloseBanner => {
-                live.troubles.dismiss();
-            }
-            Command::RemoveLeftovers(stale) => {
-                if let Err(error) = stale::remove(&stale) {
-                    live.troubles.say(format!("Not every leftover could be removed: {error}"), None);
-                }
-            }
-            _ => {}
+            work => see_to(live, work),
         }
         Ok(false)
-    }
-
-    /// Takes the step that was offered after something went wrong.
-    fn next(&mut self, ctx: &Context, next: Next) {
-        let Some(live) = &mut self.live else { return };
-        live.troubles.dismiss();
-        match next {
-            Next::ReadOn => live.resume_profile(),
-            Next::TryAgain(work) => live.try_again(work),
-            Next::OpenAgain => self.open_again(ctx),
-            Next::ReadInPieces => {
-                self.options.access = Access::Read;
-                self.open_again(ctx);
-            }
-        }
     }
 
     /// The window goes: the recipe is kept, and an export that is being written is stopped and cleaned up behind.
@@ -341,71 +288,6 @@ impl Workbench {
         self.close();
         if let Some(live) = &self.live {
             live.end_export(PATIENCE);
-        }
-    }
-
-    /// Opens the model from where it was opened, and takes the recipe along if it still fits.
-    fn open_again(&mut self, ctx: &Context) {
-        let anew = self.live.as_ref().is_some_and(|live| live.recipe().requantize);
-        self.open_anew(ctx, anew);
-    }
-
-    /// The same, with what is stored as codes open to every scheme or not.
-    fn open_anew(&mut self, ctx: &Context, requantize: bool) {
-        let Some(live) = &mut self.live else { return };
-        let model = match open(&opened_from(live), &self.options) {
-            Ok(model) => Arc::new(if requantize { model.requantizing() } else { model }),
-            // It stays on the screen as it was, and can be tried again.
-            Err(error) => {
-                let next = (!live.troubles.is_source_changed()).then_some(Next::OpenAgain);
-                return live.troubles.say(format!("It cannot be opened: {error}"), next);
-            }
-        };
-        let recipe = Recipe { requantize, ..live.recipe().clone() };
-        let base = self.autosave.as_ref().map(|autosave| autosave.base().clone());
-        let names = recovery::selected(&live.model, &self.view);
-        let (tab, checkpoint) = (self.view.tab, live.path_beside().map(Path::to_path_buf));
-        let (before, history) = (live.model.clone(), live.take_history());
-        let mut lost = None;
-        if let Err(why) = self.take_over(ctx, model.clone(), recipe, base) {
-            lost = Some(format!("The recipe no longer fits the model: {why}"));
-            // Without a recipe every model fits.
-            self.adopt(ctx, model, Recipe::default());
-        }
-        if let Some(live) = &mut self.live {
-            self.view.select_names(&live.model, &names);
-            self.view.tab = tab;
-            // What was done can be taken back as long as it is the same tensors that it was done to.
-            if lost.is_none() && names_of(&live.model).eq(names_of(&before)) {
-                live.follow(history);
-            }
-            checkpoint.into_iter().for_each(|path| live.open_beside(path, self.options));
-            lost.into_iter().for_each(|words| live.troubles.say(words, None));
-        }
-    }
-
-    /// Opens a model, or loads a recipe into the open one when the file is a recipe.
-    fn open(&mut self, ctx: &Context, path: &Path) {
-        if beside::is_recipe(path) && self.live.is_some() {
-            return self.apply(ctx, Command::LoadRecipe(path.to_path_buf()));
-        }
-        if self.live.as_ref().is_some_and(|live| live.export_progress().is_some()) {
-            let why = "An export of the open model is being written: wait for it, or cancel it, then open another";
-            self.view.refusal = Some(why.to_owned());
-            return;
-        }
-        match open(path, &self.options) {
-            Ok(model) => {
-                self.view.dialog = None;
-                // An artifact's own recipe belongs to its source: opened, it starts untouched.
-                self.adopt(ctx, Arc::new(model), Recipe::default());
-            }
-            // The model that was open stays open.
-            Err(error) if self.live.is_some() => self.view.refusal = Some(error.to_string()),
-            Err(error) => {
-                self.view.dialog = None;
-                self.view.failure = Some(error.to_string());
-            }
         }
     }
 }
@@ -487,16 +369,42 @@ fn right_ui(ui: &mut Ui, rect: Rect, live: &Live, view: &mut View, commands: &mu
     ui.painter().hline(rect.x_range(), plot.top(), egui::Stroke::new(1.0, tokens(ui).line));
 }
 
-/// What opens the same model again.
-fn opened_from(live: &Live) -> PathBuf {
-    match &live.model.origin {
-        Origin::File(path) | Origin::Folder(path) => path.clone(),
-        Origin::Demo(name) => format!("demo:{name}").into(),
+/// Opens the dialog that asks for what an action needs.
+fn ask(live: &mut Live, view: &mut View, command: &Command) {
+    match command {
+        Command::AskExport => {
+            live.outcome = None;
+            live.forget_report();
+            let path = suggested_name(live);
+            view.dialog = Some(Dialog::Export { path, force: false, taken: Taken::default(), looking: None });
+        }
+        Command::AskSaveRecipe => {
+            let saved = view.saved_as.as_ref().map(|path| path.display().to_string());
+            let path = saved.unwrap_or_else(|| format!("{}.toml", file_stem(&live.model.name)));
+            view.dialog = Some(Dialog::SaveRecipe { path, force: false, taken: Taken::default() });
+        }
+        Command::AskPreset => view.dialog = Some(Dialog::Preset { chosen: 0, percent: 80.0, round: 1.0 }),
+        Command::AskMask => view.dialog = Some(Dialog::Mask { path: String::new() }),
+        _ => {}
     }
 }
 
-fn names_of(model: &crate::model::Model) -> impl Iterator<Item = &str> {
-    model.tensors.iter().map(|tensor| tensor.name.as_str())
+/// Begins or stops work behind the window, or puts away what is left of it.
+fn see_to(live: &mut Live, command: Command) {
+    match command {
+        Command::Export { out, force } => live.export(out, force),
+        Command::CancelExport => live.cancel_export(),
+        Command::CancelProfile => live.cancel_profile(),
+        Command::ResumeProfile => live.resume_profile(),
+        Command::Baseline => live.start_baseline(),
+        Command::CloseBanner => drop(live.troubles.dismiss()),
+        Command::RemoveLeftovers(stale) => {
+            if let Err(error) = stale::remove(&stale) {
+                live.troubles.say(format!("Not every leftover could be removed: {error}"), None);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Another target, at once where it holds what is chosen; else what it would hold is shown first.

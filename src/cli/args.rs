@@ -78,7 +78,7 @@ pub enum Command {
     /// Write a recipe that has a name: a way of spreading a budget from the literature
     #[command(after_help = help::PRESET)]
     Preset(PresetArgs),
-    /// Print the recipe: as it is kept, as a command line, or in llama.cpp's words; or read those
+    /// Print the recipe: as it is kept, as a command line, or for llama.cpp, llm-compressor or MLX; or read llama.cpp's
     #[command(after_help = help::RECIPE)]
     Recipe(RecipeCommandArgs),
     /// Write one page to show, or a table to compute with

@@ -170,13 +170,8 @@ impl Report<'_> {
             lines.push(vec![what.to_owned(), bytes.map_or_else(|| NONE.to_owned(), text::size), note]);
         };
         let overhead = e.overhead_bytes.map(|bytes| format!(", {} of them header", text::count(bytes)));
-        let stored = e.bytes.map(|bytes| {
-            let smaller = bytes <= e.source_bytes;
-            let (most, least) = if smaller { (e.source_bytes, bytes) } else { (bytes, e.source_bytes) };
-            format!("{} {}", text::ratio(most, least), if smaller { "smaller" } else { "larger" })
-        });
         line("source", Some(e.source_bytes), self.request.model.format.name().into());
-        line("stored", e.bytes, stored.unwrap_or_default() + &overhead.unwrap_or_default());
+        line("stored", e.bytes, e.times().unwrap_or_default() + &overhead.unwrap_or_default());
         line("sparse", e.sparse_bytes, "a formula: zeros skipped".into());
         line("entropy", e.entropy_bytes, "a formula: codes coded as tightly as their frequencies allow".into());
         let fidelity = match e.fidelity {

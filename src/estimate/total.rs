@@ -46,6 +46,17 @@ pub struct ModelEstimate {
     pub tensors: Vec<TensorEstimate>,
 }
 
+impl ModelEstimate {
+    /// How the artifact compares with the source, in words: `3.50× smaller`, `1.05× larger`. `None` while its bytes are not known.
+    #[must_use]
+    pub fn times(&self) -> Option<String> {
+        let (bytes, source) = (self.bytes?.max(1), self.source_bytes);
+        let (more, less, word) = if bytes <= source { (source, bytes, "smaller") } else { (bytes, source, "larger") };
+        let times = more as f64 / less.max(1) as f64;
+        Some(format!("{times:.*}× {word}", if times < 9.995 { 2 } else { 1 }))
+    }
+}
+
 /// The metadata that a file of an artifact carries: the source's own text, `format` for readers that want it, the recipe, those masks
 /// of its `tensors` that its zeros do not tell, as `mask` spells them, and the other names of those `tensors`.
 #[must_use]

@@ -16,7 +16,6 @@
 //! | [`others`] | what comes along with a folder's weights |
 //! | [`atomic`], [`stale`] | temporaries: made, renamed, deleted; left behind and found again |
 //! | `dense`, `assembled`, `packed`, `packed_tensor`, `gguf`, `stretch`, `output` | the bytes |
-//! | `config` | what the config of a folder must say from now on |
 //! | `verify`, `verify_gguf` | reading back |
 //! | `masks` | the zeros alone, and another checkpoint under them |
 

@@ -136,6 +136,13 @@ impl Live {
         self.troubles.is_source_changed().then_some("The model changed while it was open; open it again, then export")
     }
 
+    /// What is being written of this model, at the beginning of a sentence: it would be stopped with this session.
+    #[must_use]
+    pub fn being_written(&self) -> Option<&'static str> {
+        let export = self.running.export.as_ref().map(|_| "An export");
+        export.or_else(|| self.running.report.as_ref().map(|_| "A report"))
+    }
+
     /// Stops an export and waits until its temporary is gone; not longer than `patience`.
     pub fn end_export(&self, patience: Duration) {
         let Some(job) = &self.running.export else { return };

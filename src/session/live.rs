@@ -423,13 +423,6 @@ impl Live {
         Ok(())
     }
 
-    /// Why the open model cannot be written in a format.
-    #[must_use]
-    pub fn why_not(&self, target: Target) -> Option<String> {
-        let recipe = Recipe { target: Some(target), ..Recipe::default() };
-        Plan::new(&self.model, &recipe, true).err().map(|error| error.to_string())
-    }
-
     /// Changes the format to be written.
     ///
     /// # Errors

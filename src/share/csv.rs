@@ -37,7 +37,8 @@ pub fn csv(told: Told<'_>) -> String {
     out
 }
 
-/// A text as a field: between quotes where it must be. A text that a spreadsheet would take for a formula gets a quote before it.
+/// A text as a field: between quotes where it must be. A text that a spreadsheet would take for a formula gets a quote before it:
+/// names are a stranger's, and a formula can reach out of its table.
 fn field(text: &str) -> String {
     let text = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() };
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }

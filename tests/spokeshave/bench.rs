@@ -1,8 +1,8 @@
 //! What several tests of the window need: a bench that can be driven frame by frame, and a renderer that needs no system package.
 
 use egui_kittest::Harness;
-use spokeshave::app::Workbench;
 use spokeshave::app::state::Preferences;
+use spokeshave::app::{Command, Workbench};
 use spokeshave::model::{Model, OpenOptions, open};
 use spokeshave::recipe::Recipe;
 use spokeshave::session::autosave::Shelf;
@@ -91,6 +91,12 @@ pub fn wait_until(harness: &mut Bench, holds: impl Fn(&Bench) -> bool) {
         std::thread::sleep(Duration::from_millis(5));
     }
     harness.step();
+}
+
+/// Carries out a command at once, as a frame would after it is drawn: what runs behind the window is not heard in between.
+pub fn apply(harness: &mut Bench, command: Command) {
+    let ctx = harness.ctx.clone();
+    harness.state_mut().0.apply(&ctx, command);
 }
 
 /// The session behind the window.

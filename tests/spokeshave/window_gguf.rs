@@ -1,13 +1,15 @@
 //! A GGUF model in the window: block types in place of grids, another target's mapping, and codes that are re-tuned on purpose.
 
-use super::bench::{Bench, bench_on, live, settle};
+use super::bench::{Bench, apply, bench_on, live, settle};
 use super::command::Folder;
 use super::window_compare::drop_file;
 use egui::accesskit::Role;
 use egui_kittest::kittest::Queryable;
+use spokeshave::app::Command;
 use spokeshave::formats::gguf::layout::{Listing, lay_out, prefix, text_pair};
 use spokeshave::kernels::ggml::{BlockType, encode};
 use spokeshave::model::{OpenOptions, open};
+use spokeshave::session::trouble::Next;
 use std::sync::Arc;
 
 /// Weights that are spread like those of a layer: a fixed sequence without a period that shows.
@@ -142,6 +144,43 @@ fn a_recipe_that_does_not_fit_opens_no_codes() {
     // One that says nothing of codes leaves them open: that is the model's.
     load(&mut bench, "version = 1\n\n[[rule]]\nmatch = \"*\"\nscheme = \"q5_0\"\n");
     assert_eq!((live(&bench).recipe().requantize, scheme(&bench, 0).as_str()), (true, "q5_0"));
+}
+
+#[test]
+fn nothing_takes_a_model_s_place_while_something_of_it_is_written() {
+    let folder = Folder::new("window-gguf-written");
+    let mut bench = bench(&folder, &[("blk.0.ffn_up.weight", BlockType::Q8_0, [64, 256])]);
+    let recipe =
+        folder.write("anew.toml", "version = 1\nrequantize = true\n\n[[rule]]\nmatch = \"*\"\nscheme = \"q4_k\"\n");
+    let export = Command::Export { out: folder.at("out.gguf").into(), force: false };
+    let report = Command::Report { out: folder.at("out.html").into(), force: false };
+    for (work, words, file) in
+        [(export, "An export of the open model", "out.gguf"), (report, "A report of the", "out.html")]
+    {
+        apply(&mut bench, work);
+        let others = [
+            Command::Requantize,
+            Command::LoadRecipe(recipe.clone().into()),
+            Command::Next(Next::OpenAgain),
+            Command::Next(Next::ReadInPieces),
+            Command::Open("demo".into()),
+        ];
+        for other in others {
+            apply(&mut bench, other.clone());
+            let live = live(&bench);
+            assert!(live.being_written().is_some(), "{other:?} stopped it");
+            assert!(
+                !live.recipe().requantize && live.model.name == "model" && scheme(&bench, 0) == "keep",
+                "{other:?}"
+            );
+        }
+        bench.step();
+        assert!(bench.query_all_by_label_contains(words).next().is_some(), "{words}");
+        settle(&mut bench);
+        assert!(folder.0.join(file).exists());
+    }
+    apply(&mut bench, Command::LoadRecipe(recipe.into()));
+    assert_eq!((live(&bench).recipe().requantize, scheme(&bench, 0).as_str()), (true, "q4_k"));
 }
 
 #[test]

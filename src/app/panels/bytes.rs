@@ -4,7 +4,7 @@ use super::plot::{Frame, caption_ui};
 use crate::app::command::Command;
 use crate::app::format;
 use crate::app::state::View;
-use crate::app::theme::{Tokens, paint_text, size, stroke, tokens, weight};
+use crate::app::theme::{Tokens, galley, paint_text, size, stroke, tokens, weight};
 use crate::app::widgets::paint_pill;
 use crate::estimate::TensorEstimate;
 use crate::estimate::size::{Sizes, break_even, code_bits};
@@ -67,7 +67,8 @@ fn bars_ui(ui: &mut Ui, rect: Rect, live: &Live, view: &View, commands: &mut Vec
     let most = sweep.points.iter().map(|p| p.1.bytes()).max().unwrap_or(1).max(1) as f64;
     let dense = mask_line(tensor.elements() as f64, bits as f64, &sweep.points[0].1, 0.0);
     let frame = Frame { area, x: (-2.5, 97.5), y: (0.0, (most.max(dense) / 1024.0) * 1.06) };
-    frame.paint_rows(ui.painter(), t, |kib| if frame.y.1 < 5.0 { format!("{kib:.1}") } else { format!("{kib:.0}") });
+    let tick = |kib: f64| if frame.y.1 < 5.0 { format!("{kib:.1}") } else { format::grouped(kib.round() as u64) };
+    frame.paint_rows(ui.painter(), t, tick);
     let here = scheme.prune.as_ref().and_then(Prune::asked).unwrap_or(0.0);
     let width = (area.width() * 0.72 / 20.0).max(2.0);
     for (share, estimate) in &sweep.points {
@@ -94,8 +95,10 @@ fn paint_bar(ui: &Ui, frame: &Frame, share: f64, estimate: &TensorEstimate, widt
     }
     if near {
         let words = format::kib(estimate.bytes());
-        let at = pos2(x, bottom - 9.0);
-        paint_text(ui.painter(), at, Align2::CENTER_CENTER, words, size::HINT, weight::TITLE, t.text1);
+        let galley = galley(ui, words, size::HINT, weight::TITLE, t.text1);
+        // Over its bar, and not over the numbers beside the plot.
+        let left = (x - galley.size().x / 2.0).max(frame.area.left());
+        ui.painter().galley(pos2(left, bottom - 9.0 - galley.size().y / 2.0), galley, t.text1);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The layer table: every tensor a row with its shape of values, bits, kept share, bytes and SQNR; only visible rows are drawn.
 
 use super::dials::{self, Cell};
+use super::elide::{name_galley, paint_elided, paint_elided_name};
 use super::pixels;
 use super::rows::{self, Line};
 use crate::app::command::Command;
@@ -15,7 +16,8 @@ use crate::estimate::size as sizes;
 use crate::formats::error::printable;
 use crate::recipe::{Prune, Scheme, Target};
 use crate::session::Live;
-use egui::{Align2, Color32, CornerRadius, Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
+use egui::{Align2, Color32, CornerRadius, Galley, Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
+use std::sync::Arc;
 
 /// Height of the guide under the demo's rows.
 const GUIDE: f32 = 232.0;
@@ -43,6 +45,13 @@ impl Columns {
         Self { bits: 184.0, kept: 138.0, kib: 80.0, sqnr: Some(30.0), spark }
     }
 
+    /// The same in a tensor's row: what shows no weights has no sparkline, and more room for its name.
+    fn of_row(width: f32, live: &Live, index: usize) -> Self {
+        let columns = Self::of(width);
+        let shown = live.model.tensors[index].shows_weights();
+        Self { spark: columns.spark.filter(|_| shown), ..columns }
+    }
+
     /// The places of the two dials in a line: side by side, their numbers eight points from the right edge.
     fn dials(self, line: Rect) -> [(Part, Rect); 2] {
         let x = |from_right: f32| line.right() - from_right;
@@ -54,6 +63,11 @@ impl Columns {
     /// Where names end.
     fn name_end(self) -> f32 {
         self.spark.map_or(self.bits + 34.0, |spark| spark + 8.0)
+    }
+
+    /// The room of what stands in the column of bits: up to the sparkline, or some of the name's.
+    fn bits_room(self) -> f32 {
+        self.spark.map_or(52.0, |spark| spark - SPARK_WIDTH - 6.0 - self.bits)
     }
 }
 
@@ -431,17 +445,18 @@ fn row_ground_ui(
 /// The row's name and, where there is room, the shape of its values; both give way to the pill of a dial that is held.
 fn paint_name(ui: &Ui, line: Rect, live: &Live, index: usize, pill: Option<Rect>, touchable: bool) {
     let t = tokens(ui);
-    let columns = Columns::of(line.width());
-    let end = line.right() - columns.name_end();
-    let end = pill.map_or(end, |pill| end.min(pill.left() - 6.0));
+    let columns = Columns::of_row(line.width(), live, index);
     let colour = if touchable { t.text1 } else { t.text3 };
+    // A long type may reach into the column of names.
+    let taken = columns.bits + bits_galley(ui, live, index, columns, colour).size().x + 6.0;
+    let end = line.right() - columns.name_end().max(taken);
+    let end = pill.map_or(end, |pill| end.min(pill.left() - 6.0));
     let at = pos2(line.left() + 36.0, line.center().y);
     let shown = printable(&rows::short_name(&live.model, index));
     if end - at.x > 16.0 {
-        paint_elided(ui, at, end - at.x, &shown, size::BODY, colour);
+        paint_elided_name(ui, at, end - at.x, &shown, size::BODY, colour);
     }
-    let matrix = live.model.tensors[index].shows_weights();
-    let stats = live.stats[index].as_ref().filter(|_| matrix && pill.is_none());
+    let stats = live.stats[index].as_ref().filter(|_| pill.is_none());
     if let (Some(spark), Some(histogram)) = (columns.spark, stats.and_then(|s| s.histogram.as_ref())) {
         let area = Rect::from_min_size(pos2(line.right() - spark, line.top() + 5.0), vec2(SPARK_WIDTH, 14.0));
         let bars = histogram.bars(histogram.reach(0.9995), 36);
@@ -451,25 +466,24 @@ fn paint_name(ui: &Ui, line: Rect, live: &Live, index: usize, pill: Option<Rect>
     }
 }
 
-/// The name of a type as far as a column has room: of a scheme the word of its last step.
-fn short_type(name: &str) -> String {
-    let step = name.rsplit('+').next().unwrap_or(name);
-    step.split([':', ' ']).next().unwrap_or(step).to_lowercase()
+/// What stands in a row's column of bits: those that are chosen, or else the type that the tensor has.
+fn bits_galley(ui: &Ui, live: &Live, index: usize, columns: Columns, colour: Color32) -> Arc<Galley> {
+    let own = || short_type(&live.model.tensors[index].type_name());
+    let text = live.scheme(index).bits().map_or_else(own, |bits| format!("{bits} b"));
+    name_galley(ui, columns.bits_room(), &text, size::BODY, colour)
 }
 
-/// Words in the room there is; what is too long ends in an ellipsis.
-pub(super) fn paint_elided(ui: &Ui, at: egui::Pos2, width: f32, text: &str, size: f32, colour: Color32) {
-    let format = theme::text_format(size, weight::TEXT, colour);
-    let mut job = egui::text::LayoutJob::single_section(text.to_owned(), format);
-    job.wrap = egui::text::TextWrapping { max_width: width, max_rows: 1, break_anywhere: true, ..Default::default() };
-    let galley = ui.fonts_mut(|fonts| fonts.layout_job(job));
-    ui.painter().galley(at - vec2(0.0, galley.size().y / 2.0), galley, colour);
+/// The name of a type as far as a column has room: of a scheme the word of its last step, of an 8-bit float its kind.
+fn short_type(name: &str) -> String {
+    let step = name.rsplit('+').next().unwrap_or(name);
+    let word = step.split([':', ' ']).next().unwrap_or(step).to_lowercase();
+    ["fp8_", "f8_"].iter().find_map(|float| word.strip_prefix(float)).unwrap_or(&word).to_owned()
 }
 
 fn paint_numbers(ui: &Ui, line: Rect, live: &Live, view: &View, [bits, kept]: [Cell; 2], touchable: bool) {
     let index = bits.index;
     let t: &Tokens = tokens(ui);
-    let (tensor, row, scheme) = (&live.model.tensors[index], &live.rows[index], live.scheme(index));
+    let (row, scheme) = (&live.rows[index], live.scheme(index));
     let painter = ui.painter();
     let (right, y) = (line.right(), line.center().y);
     let dim: Color32 = if view.is_chosen(index) { t.text2 } else { t.text3 };
@@ -477,10 +491,11 @@ fn paint_numbers(ui: &Ui, line: Rect, live: &Live, view: &View, [bits, kept]: [C
     let put = |x: f32, text: String, colour: Color32| {
         paint_text(painter, pos2(right - x, y), Align2::RIGHT_CENTER, text, size::BODY, weight::TEXT, colour)
     };
-    let columns = Columns::of(line.width());
+    let columns = Columns::of_row(line.width(), live, index);
     if !dials::paint_typed(ui, bits, right - columns.bits, view, t) {
-        let text = scheme.bits().map_or_else(|| short_type(&tensor.type_name()), |bits| format!("{bits} b"));
-        put(columns.bits, text, if scheme.bits().is_some() { t.text1 } else { dim });
+        let colour = if scheme.bits().is_some() { t.text1 } else { dim };
+        let galley = bits_galley(ui, live, index, columns, colour);
+        painter.galley(pos2(right - columns.bits, y) - vec2(galley.size().x, galley.size().y / 2.0), galley, colour);
     }
     if !dials::paint_typed(ui, kept, right - columns.kept, view, t) {
         // What was asked for, as every dial says; what became zero by rounding as well is said at the plot.

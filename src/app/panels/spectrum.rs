@@ -7,6 +7,7 @@ use crate::app::state::View;
 use crate::app::theme::{Tokens, opacity, paint_text, size, stroke, tokens, weight};
 use crate::app::widgets::{Grip, GripLook, paint_grip, paint_pill};
 use crate::estimate::{Label, Spectrum};
+use crate::model::Tensor;
 use crate::recipe::{Factorize, Scheme};
 use crate::session::Live;
 use egui::{Align2, Color32, CursorIcon, Mesh, Pos2, Rect, Sense, Shape, Stroke, Ui, WidgetInfo, pos2, vec2};
@@ -20,7 +21,7 @@ pub(super) fn spectrum_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut 
         let words = match live.spectrum_refusal(index) {
             Some(why) => format::plain(why),
             None if live.spectrum_is_coming(index) => "Finding singular values…".to_owned(),
-            None if !live.model.tensors[index].is_float_source() => "Not a float tensor".to_owned(),
+            None if !live.model.tensors[index].is_float_source() => why_none(&live.model.tensors[index]).to_owned(),
             None if live.model.tensors[index].elements() == 0 => "No elements".to_owned(),
             None => {
                 commands.push(Command::WantSpectrum(index));
@@ -48,6 +49,17 @@ pub(super) fn spectrum_ui(ui: &mut Ui, live: &Live, view: &View, commands: &mut 
     paint_words(ui, rect, live, index, spectrum, rank, t);
 }
 
+/// Why a tensor that is no float source has no spectrum, and the way to one where there is one.
+fn why_none(tensor: &Tensor) -> &'static str {
+    match () {
+        () if tensor.is_coded() && !tensor.is_plain() => {
+            "Stored as codes: “Re-tune what is quantized” opens its values"
+        }
+        () if tensor.is_coded() || tensor.side_of_codes => "Part of an earlier quantization: kept as it is",
+        () => "Not a float tensor",
+    }
+}
+
 /// The rank that a scheme keeps of this spectrum.
 fn rank_of(scheme: &Scheme, spectrum: &Spectrum) -> Option<usize> {
     match scheme.factorize? {
@@ -62,6 +74,11 @@ fn paint_energy_ticks(ui: &Ui, area: Rect, t: &Tokens) {
         let words = format!("{percent}");
         paint_text(ui.painter(), at, Align2::LEFT_CENTER, words, size::TICK, weight::TEXT, t.text3);
     }
+    // Over its axis, as a legend: on the plot it would lie on a curve.
+    let at = pos2(area.right() + 32.0, area.top() - 6.0);
+    let words = paint_text(ui.painter(), at, Align2::RIGHT_CENTER, "energy, %", size::LABEL, weight::TEXT, t.text2);
+    let line = words.left() - 18.0..=words.left() - 6.0;
+    ui.painter().hline(line, at.y, Stroke::new(1.5, t.mask));
 }
 
 /// Points of a curve over ranks, at most one per pixel.
@@ -101,17 +118,6 @@ fn quad(mesh: &mut Mesh, [a, b]: [Pos2; 2], ground: f32, colour: Color32) {
 fn paint_energy(ui: &Ui, frame: &Frame, spectrum: &Spectrum, t: &Tokens) {
     let height = |share: f64| frame.area.bottom() - (share / 1.04) as f32 * frame.area.height();
     let line = curve(frame, spectrum.values.len(), |i| height(spectrum.kept(i + 1)));
-    if let Some(at) = line.get(line.len() / 6) {
-        paint_text(
-            ui.painter(),
-            *at + vec2(6.0, 10.0),
-            Align2::LEFT_CENTER,
-            "energy, %",
-            size::LABEL,
-            weight::TEXT,
-            t.mask,
-        );
-    }
     ui.painter().add(Shape::line(line, Stroke::new(1.5, t.mask)));
 }
 

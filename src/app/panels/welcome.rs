@@ -33,6 +33,6 @@ pub fn welcome_ui(ui: &mut Ui, view: &mut View, commands: &mut Vec<Command>) {
             commands.push(Command::AskOpen);
         }
         ui.add_space(12.0);
-        ui.label(theme::hint("or drop a .safetensors or .spk file, or a model folder, on this window"));
+        ui.label(theme::hint("or drop a model's file or its folder on this window"));
     });
 }

@@ -75,9 +75,9 @@ fn figures(Told { model, estimate: e, .. }: Told<'_>) -> String {
         out += &format!("<div><dt>{name}</dt><dd>{value}<small>{note}</small></dd></div>\n");
     };
     let bytes = e.bytes.unwrap_or_default();
-    let ratio = e.source_bytes as f64 / bytes.max(1) as f64;
     figure("Source", size(e.source_bytes), format!("{}, {} weights", model.format.name(), count(model.parameters())));
-    figure("Stored", size(bytes), format!("{ratio:.2} ×, {}, {} bytes", e.target.name(), count(bytes)));
+    let times = e.times().map_or_else(String::new, |times| format!("{times}, "));
+    figure("Stored", size(bytes), format!("{times}{}, {} bytes", e.target.name(), count(bytes)));
     let bound = |bytes: Option<u64>| bytes.map_or_else(|| "–".to_owned(), size);
     figure("Sparse bound", bound(e.sparse_bytes), "zeros skipped".into());
     figure("Entropy bound", bound(e.entropy_bytes), "codes by their frequencies".into());
@@ -88,6 +88,13 @@ fn figures(Told { model, estimate: e, .. }: Told<'_>) -> String {
     out + "</dl>\n"
 }
 
+/// What names are ordered by so that block 2 comes before block 10: stretches of letters, and of digits by their length first.
+fn by_number(name: &str) -> Vec<(usize, &[u8])> {
+    let stretches = name.as_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
+    let key = |stretch: &'_ [u8]| if stretch[0].is_ascii_digit() { stretch.len() } else { 0 };
+    stretches.map(|stretch| (key(stretch), stretch)).collect()
+}
+
 /// The parts of the file.
 fn parts(sizes: &Sizes, overhead: Option<u64>) -> Vec<(&'static str, u64)> {
     let all = sizes.parts().into_iter().chain([("header", overhead.unwrap_or_default())]);
@@ -95,7 +102,9 @@ fn parts(sizes: &Sizes, overhead: Option<u64>) -> Vec<(&'static str, u64)> {
 }
 
 fn plots_of(Told { model, plan, estimate, .. }: Told<'_>) -> String {
-    let layers: Vec<usize> = (0..model.tensors.len()).filter(|&i| model.tensors[i].shape.len() > 1).collect();
+    let mut layers: Vec<usize> = (0..model.tensors.len()).filter(|&i| model.tensors[i].shape.len() > 1).collect();
+    // Neighbours in the network are neighbours in the picture.
+    layers.sort_by_key(|&i| by_number(&model.tensors[i].name));
     let of = |value: &dyn Fn(usize) -> Option<f64>| -> Vec<Bar> {
         layers.iter().map(|&i| Bar { name: text(&model.tensors[i].name), value: value(i) }).collect()
     };
@@ -151,6 +160,16 @@ mod tests {
     fn no_name_becomes_a_tag() {
         assert_eq!(text("<script>\"&\u{202e}"), "&lt;script&gt;&quot;&amp;\\u{202e}");
         assert_eq!(lines("a <b>\nc"), "a &lt;b&gt;\nc");
+    }
+
+    #[test]
+    fn block_2_comes_before_block_10() {
+        let ordered = ["blk.0.q", "blk.2.k", "blk.2.q", "blk.10.k", "output", "output.weight"];
+        let mut names = ordered;
+        names.sort_unstable();
+        assert_ne!(names, ordered);
+        names.sort_by_key(|name| by_number(name));
+        assert_eq!(names, ordered);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use super::mask::{cells, shade};
 use crate::app::command::Command;
 use crate::app::format;
-use crate::app::panels::layers::{click_row, paint_elided};
+use crate::app::panels::elide::{paint_elided, paint_elided_name};
+use crate::app::panels::layers::click_row;
 use crate::app::panels::rows;
 use crate::app::state::View;
 use crate::app::theme::{Tokens, paint_text, size, tokens, weight};
@@ -158,7 +159,7 @@ fn paint_name(ui: &Ui, place: Rect, live: &Live, index: usize, ink: Color32, dim
         at.x += 20.0;
     }
     let name = printable(&rows::short_name(&live.model, index));
-    paint_elided(ui, at, place.right() - at.x, &name, size::LABEL, ink);
+    paint_elided_name(ui, at, place.right() - at.x, &name, size::LABEL, ink);
 }
 
 /// Why a line has no figures, in few words.
