@@ -184,7 +184,7 @@ impl Workbench {
 
     /// Every press begins a new gesture; Escape while the button is down takes back what the gesture did.
     fn follow_gesture(&mut self, ctx: &Context, commands: &mut Vec<Command>) {
-        let depth = self.live.as_ref().map_or(0, |live| live.history().depth());
+        let depth = self.live.as_ref().map_or(0, |live| live.history().done());
         let (pressed, down, escape) =
             ctx.input(|i| (i.pointer.any_pressed(), i.pointer.any_down(), i.key_pressed(egui::Key::Escape)));
         if pressed {

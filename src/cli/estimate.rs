@@ -21,7 +21,7 @@ pub fn run(args: &EstimateArgs, global: &Global) -> Result<(), Failure> {
         return Err(Failure::not_built("this --fidelity-form", "the form of this version is chain"));
     }
     let request = open(&args.model, &args.recipe, global)?;
-    global.notes(&Vec::from_iter(request.plan.left_out(&request.model)));
+    global.notes(&request.plan.told(&request.model));
     let estimate = if args.bytes_only {
         request.bytes_only()
     } else if args.live {

@@ -3,6 +3,7 @@
 use super::args::{EvaluateArgs, Global};
 use super::{Failure, estimate, json, progress, signals, text};
 use crate::session::Request;
+use crate::share::command::quoted;
 use serde_json::json;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -112,8 +113,7 @@ fn shell_quoted(path: &Path) -> Result<String, Failure> {
     let text = path.to_str().ok_or_else(|| {
         Failure::Told("the folder for temporary files has a name that is not Unicode; set TMPDIR to another".into())
     })?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
-    if text.chars().all(plain) { Ok(text.to_owned()) } else { Ok(format!("'{}'", text.replace('\'', r"'\''"))) }
+    Ok(quoted(text))
 }
 
 /// The last word of a text that is a finite decimal number; a sign such as % or a comma after it does not matter, and

@@ -34,6 +34,8 @@ pub fn run(args: &PresetArgs, global: &Global) -> Result<(), Failure> {
     }
     let text = file::print(&recipe);
     if let Some(out) = &args.out {
+        // Somebody may have written there while the weights were read.
+        super::recipe::check_out(out, args.force)?;
         write_whole(out, text.as_bytes()).map_err(Error::from)?;
     }
     let touched: Vec<usize> = (0..model.tensors.len()).filter(|&i| resolved.is_touched(i)).collect();

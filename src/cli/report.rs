@@ -22,6 +22,8 @@ pub fn run(args: &ReportArgs, global: &Global) -> Result<(), Failure> {
     let estimate = &progress::watch(global.quiet, "estimating", |control| request.estimate(control))?;
     let told = Told { model: &request.model, recipe: &request.recipe, plan: &request.plan, estimate };
     let text = make(told);
+    // Somebody may have written there while the weights were read.
+    check_out(&args.out, args.force)?;
     write_whole(&args.out, text.as_bytes()).map_err(Error::from)?;
     global.tell(
         || json!({"out": json::path(&args.out), "bytes": text.len(), "estimate": estimate.bytes}),

@@ -132,6 +132,14 @@ fn unmet<'a>(there: &'a Model, counterparts: &[Option<Counterpart>]) -> impl Ite
     there.tensors.iter().enumerate().filter(move |(index, _)| !met.contains(index)).map(|(_, tensor)| tensor)
 }
 
+/// Names of tensors of a model `there` that one `here` has under another name only, tied to one that is compared: these stand beside
+/// nothing where each tensor has one place.
+#[must_use]
+pub fn tied_here(here: &Model, there: &Model, counterparts: &[Option<Counterpart>]) -> Vec<String> {
+    let tied = unmet(there, counterparts).filter(|tensor| here.counterpart(tensor).is_some());
+    tied.map(|tensor| tensor.name.clone()).collect()
+}
+
 /// Names of tensors of a model `there` that one `here` has under no name, bytewise.
 #[must_use]
 pub fn only_there(here: &Model, there: &Model, counterparts: &[Option<Counterpart>]) -> Vec<String> {

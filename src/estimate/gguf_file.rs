@@ -228,8 +228,16 @@ fn file_type(model: &Model, plan: &Plan) -> Option<u32> {
     })
 }
 
-/// Letters that stand for a carried mask until it is read.
+/// Letters that stand for a carried mask until it is read: its own number, less whole stretches of so many. Where heads are filled up
+/// to stretches, or to what divides them, a head is longer by these in the end.
 #[must_use]
-pub fn blank_mask(of: Outcome<'_>) -> String {
-    "A".repeat(Plan::mask_letters(of))
+pub fn blank_mask(of: Outcome<'_>, stretch: usize) -> String {
+    "A".repeat(Plan::mask_letters(of) % stretch)
+}
+
+/// What a [`blank_mask`] lacks.
+#[must_use]
+pub fn whole_stretches(of: Outcome<'_>, stretch: usize) -> u64 {
+    let letters = Plan::mask_letters(of);
+    (letters - letters % stretch) as u64
 }

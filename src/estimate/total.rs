@@ -4,14 +4,14 @@ use super::exact::TensorEstimate;
 use super::factors;
 use super::fidelity::{FidelityForm, fidelity};
 use super::files::{FilePlan, files, index_text};
-use super::gguf_file::{GgufFile, blank_mask};
+use super::gguf_file::{GgufFile, blank_mask, whole_stretches};
 use super::parts::{self, Stored};
 use super::size::{self, Sizes};
 use super::{Label, Packing, TensorStats, estimate_tensor, tensor_stats};
 use crate::compress::{Error, Joint};
 use crate::control::Control;
 use crate::formats::packed_layout::{self, Coding};
-use crate::formats::{Dtype, ErrorKind, packed, safetensors};
+use crate::formats::{Dtype, ErrorKind, gguf, packed, safetensors};
 use crate::model::{MASK_KEYS, Model, RECIPE_KEY, Tensor, mask_key};
 use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target, file};
 use rayon::prelude::*;
@@ -98,17 +98,20 @@ pub fn overhead_bytes(
     recipe: &Recipe,
     stored: impl Fn(usize) -> Option<packed_layout::Stored>,
 ) -> u64 {
-    let metadata =
-        |tensors: &[usize]| artifact_metadata(model, plan, recipe, tensors, |i| blank_mask(plan.outcome(model, i)));
+    // A frame has no time to spell masks of millions of elements.
+    let stretch = model.gguf.as_ref().map_or(gguf::ALIGNMENT, |head| head.alignment.max(gguf::ALIGNMENT)) as usize;
+    let mask = |i: usize| blank_mask(plan.outcome(model, i), stretch);
+    let metadata = |tensors: &[usize]| artifact_metadata(model, plan, recipe, tensors, mask);
+    let all = plan.written(model);
+    let masks: u64 = carrying(plan, &all).map(|i| whole_stretches(plan.outcome(model, i), stretch)).sum();
     if plan.target == Target::Gguf {
-        let file = GgufFile::of(model, plan, recipe, |i| blank_mask(plan.outcome(model, i)));
+        let file = GgufFile::of(model, plan, recipe, mask);
         // What is not a tensor's: the head, and the padding between tensors.
-        return file.map_or(0, |file| file.overhead(model, plan));
+        return file.map_or(0, |file| file.overhead(model, plan) + masks);
     }
     if plan.target == Target::Packed {
-        let all = plan.written(model);
         let head = packed::lay_out(&packed_listings(model, plan, &all, stored), &metadata(&all));
-        return head.map_or(0, |(head, _)| head.len() as u64);
+        return head.map_or(0, |(head, _)| head.len() as u64 + masks);
     }
     let files = files(model, plan);
     let header = |file: &FilePlan| {
@@ -116,7 +119,7 @@ pub fn overhead_bytes(
         header.map_or(0, |(header, _)| header.bytes.len() as u64)
     };
     let index = index_text(model, plan, &files).map_or(0, |text| text.len() as u64);
-    files.iter().map(header).sum::<u64>() + index
+    files.iter().map(header).sum::<u64>() + masks + index
 }
 
 /// The header of a safetensors file with some of the tensors, and what it lists.

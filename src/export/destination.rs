@@ -53,7 +53,7 @@ pub fn check_destination(model: &Model, target: Target, out: &Path, force: bool)
             if let Some(found) = taken.find_in(out) {
                 return Err(Error::HoldsInput { folder: out.clone(), found });
             }
-            check_replaceable(model, out, out)?;
+            check_replaceable(model, out)?;
         }
     }
     if force { Ok(()) } else { Err(Error::Exists(out.clone())) }
@@ -304,8 +304,27 @@ fn named_by(index: &Path) -> Vec<String> {
 }
 
 /// Lets a folder be replaced only when nothing in it would be lost: it is empty, or it holds weights that carry a recipe
-/// of ours, the index, and files that the source has too.
-fn check_replaceable(model: &Model, out: &Path, folder: &Path) -> Result<(), Error> {
+/// of ours, and beside them the index and files that the source has too.
+fn check_replaceable(model: &Model, out: &Path) -> Result<(), Error> {
+    let mut found = Found::default();
+    look_into(model, out, out, &mut found)?;
+    match found.other {
+        // Files of these names without such weights are somebody's own.
+        Some(other) if !found.artifact => Err(Error::ForeignFolder { folder: out.to_path_buf(), found: other }),
+        _ => Ok(()),
+    }
+}
+
+/// What a folder that is to be replaced holds.
+#[derive(Default)]
+struct Found {
+    /// Whether weights are among it that carry a recipe of ours.
+    artifact: bool,
+    /// The first that may stand beside such weights.
+    other: Option<PathBuf>,
+}
+
+fn look_into(model: &Model, out: &Path, folder: &Path, found: &mut Found) -> Result<(), Error> {
     let fail = |source| Error::Io { path: out.to_path_buf(), doing: "looking into the folder to be replaced", source };
     // A model that is one file has nothing to come along but the config that is made for it.
     let source = match &model.origin {
@@ -315,7 +334,7 @@ fn check_replaceable(model: &Model, out: &Path, folder: &Path) -> Result<(), Err
     for item in std::fs::read_dir(folder).map_err(fail)? {
         let path = item.map_err(fail)?.path();
         if path.is_dir() && !path.is_symlink() {
-            check_replaceable(model, out, &path)?;
+            look_into(model, out, &path, found)?;
             continue;
         }
         let name = path.strip_prefix(out).unwrap_or(&path);
@@ -326,15 +345,19 @@ fn check_replaceable(model: &Model, out: &Path, folder: &Path) -> Result<(), Err
         let endings = ["safetensors", "spk", "gguf", "bin", "pt", "pth"];
         let weights = endings.iter().any(|end| path.extension() == Some(OsStr::new(end)));
         let options = OpenOptions { access: model.access, ..OpenOptions::default() };
-        let made_here = || open(&path, &options).is_ok_and(|model| model.embedded_recipe().is_some());
-        let ours = if weights {
-            (beside && !is_shard && name.components().count() > 1) || made_here()
+        if weights && open(&path, &options).is_ok_and(|model| model.embedded_recipe().is_some()) {
+            found.artifact = true;
+            continue;
+        }
+        let may_be = if weights {
+            beside && !is_shard && name.components().count() > 1
         } else {
             beside || (path.is_file() && name == Path::new(INDEX))
         };
-        if !ours {
+        if !may_be {
             return Err(Error::ForeignFolder { folder: out.to_path_buf(), found: path });
         }
+        found.other.get_or_insert(path);
     }
     Ok(())
 }

@@ -168,7 +168,7 @@ pub fn export(job: &Job<'_>) -> Result<Artifact, Error> {
         if is_folder(model, plan.target) { folder::export(job, &mut needed) } else { job.export_file(&mut needed) };
     let mut artifact = artifact.map_err(|error| space::told(error, out, needed))?;
     artifact.notes.extend(link);
-    artifact.notes.extend(plan.left_out(model));
+    artifact.notes.extend(plan.told(model));
     artifact.notes.extend(config_note(model, plan));
     artifact.notes.extend(name_note(model, plan.target, out));
     artifact.shortage = shortage;

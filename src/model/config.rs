@@ -3,8 +3,8 @@
 //! Python writes numbers that JSON does not have: NaN, Infinity and -Infinity. They are read as null, and stay as they are in the
 //! text, of which only the values that change are written anew.
 
-use super::Origin;
 use super::groups::{CONFIG_KEY, MLX_KEY};
+use super::{Origin, presets};
 use crate::formats::error::display_path;
 use crate::formats::gguf::{KeyValue, KeyValues, Kind, Value as Pair};
 use serde_json::{Map, Value};
@@ -58,6 +58,8 @@ impl Config {
                 config.map.insert(CONFIG_KEY.into(), block.into());
             }
         }
+        let groups = config.map.get_mut(CONFIG_KEY).and_then(|block| block.get_mut("config_groups"));
+        groups.and_then(Value::as_object_mut).into_iter().for_each(presets::spell_out);
         Ok(Some(config))
     }
 
@@ -159,6 +161,16 @@ impl Config {
         }
         let class = self.map.get("architectures").and_then(|list| list.get(0)).and_then(Value::as_str);
         class.and_then(|class| class.split("For").next()).unwrap_or_default().to_lowercase()
+    }
+
+    /// Whether it says the same as another but for numbers, which may also be missing from one of them.
+    #[must_use]
+    pub fn differs_in_numbers_alone(&self, other: &Self) -> bool {
+        let number = |value: Option<&Value>| value.is_none_or(|value| value.is_number() || value.is_null());
+        self.map.keys().chain(other.map.keys()).all(|key| {
+            let (mine, theirs) = (self.map.get(key), other.map.get(key));
+            mine == theirs || (number(mine) && number(theirs))
+        })
     }
 
     /// Whether some program builds a network from it.

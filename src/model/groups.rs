@@ -96,14 +96,10 @@ pub fn also_changed(config: &Config) -> Option<&'static str> {
     }
 }
 
-/// What to say of a config by which integers are multiplied by activations that are rounded to integers too.
+/// What to say of a config by which codes are multiplied by activations that are rounded too.
 pub fn rounds_activations(config: &Config) -> Option<String> {
     let groups = config.value(&[CONFIG_KEY, "config_groups"])?.as_object()?;
-    let rounded = |group: &Value| {
-        let inputs = group.get("input_activations")?;
-        let int = inputs.get("type").and_then(Value::as_str).unwrap_or("int") == "int";
-        inputs.get("num_bits").and_then(Value::as_u64).filter(|_| int)
-    };
+    let rounded = |group: &Value| group.get("input_activations")?.get("num_bits")?.as_u64();
     let bits = groups.values().find_map(rounded)?;
     Some(format!(
         "its config has activations rounded to {bits} bits too (input_activations), which no number here counts"
@@ -232,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn rounded_activations_are_told_where_they_are_integers() {
+    fn rounded_activations_are_told() {
         let of = |inputs: &str| {
             let text = format!(
                 r#"{{"quantization_config": {{"config_groups": {{"a": {{"input_activations": {inputs}}}}}}}}}"#
@@ -240,6 +236,7 @@ mod tests {
             rounds_activations(&Config::parse(text.as_bytes()).unwrap())
         };
         assert!(of(r#"{"num_bits": 8, "type": "int", "dynamic": true}"#).unwrap().contains("rounded to 8 bits"));
-        assert_eq!((of("null"), of(r#"{"num_bits": 8, "type": "float"}"#)), (None, None));
+        assert!(of(r#"{"num_bits": 4, "type": "float"}"#).unwrap().contains("rounded to 4 bits"));
+        assert_eq!((of("null"), of("{}")), (None, None));
     }
 }

@@ -19,6 +19,7 @@ pub mod modules;
 mod named;
 mod onnx;
 mod open;
+mod presets;
 mod product;
 pub mod roles;
 pub mod split;

@@ -47,6 +47,15 @@ const STACKED: &[&str] = &[
     "qwen2_moe",
 ];
 
+/// Families whose layers transformers (5.24) sets up by their weights, also where they are codes: it does not load these.
+const SET_UP: &[&str] = &["falcon", "modernbert", "modernbert-decoder", "recurrent_gemma", "rwkv", "siglip", "siglip2"];
+/// Families whose experts transformers makes a layer of each, where codes are, and finds them in one array.
+const UNSTACKED: &[&str] = &["llama4", "llama4_text"];
+
+/// Families whose compressed keys and values mlx-lm (0.32) multiplies out with one layer, `kv_b_proj`. Of all others it takes the
+/// layer's halves apart when it loads them, and quantizes each anew, one of them along its other side.
+const WHOLE_KV: &[&str] = &["deepseek_v2", "minicpm3", "youtu_llm"];
+
 /// Families whose layers of [`CONV1D`] names keep their weights as inputs × outputs.
 const TRANSPOSED: &[&str] = &["gpt2", "openai-gpt", "imagegpt", "decision_transformer"];
 /// Those names.
@@ -87,8 +96,17 @@ impl Model {
             () if runtime == Runtime::Vllm && self.is_read_directly(index) => {
                 Some("transformers asks for its numbers past its layer")
             }
+            () if runtime == Runtime::Vllm && self.is_of(UNSTACKED) => {
+                Some("beside codes transformers wants a layer for each expert of this family")
+            }
+            () if runtime == Runtime::Mlx && self.is_changed_when_read(index) => {
+                Some("mlx-lm changes or renames weights of this family when it reads them, and knows no codes there")
+            }
             () if runtime == Runtime::Mlx && self.is_tied_head(index) => {
                 Some("the config ties the head to the embedding (tie_word_embeddings), and no other is read there")
+            }
+            () if runtime == Runtime::Mlx && self.is_taken_apart(index) => {
+                Some("mlx-lm takes it apart, and would quantize its halves anew")
             }
             () if runtime == Runtime::Mlx && !self.stacks_codes(index) => {
                 Some("mlx-lm puts no quantized experts of this family together")
@@ -112,13 +130,33 @@ impl Model {
         })
     }
 
-    /// Whether a layer's numbers are read past the layer: in T5's blocks, whose parts transformers sets up by their weights and asks for
+    /// Whether the config is that of one of these families.
+    fn is_of(&self, families: &[&str]) -> bool {
+        self.config().is_some_and(|config| families.contains(&config.family().as_str()))
+    }
+
+    /// Whether mlx-lm (0.32) takes a weight by its name alone and does something to it: Falcon-H1's are all multiplied by numbers of
+    /// the config, LFM2's feed-forward layers renamed, Granite's without experts cut in two.
+    fn is_changed_when_read(&self, index: usize) -> bool {
+        let part = self.module_of(index).and_then(|module| module.rsplit('.').next());
+        let only_shared = || self.config().is_some_and(|config| config.number("num_local_experts") == Some(0));
+        let of_granite = matches!(part, Some("input_linear" | "output_linear")) && self.is_of(&["granitemoehybrid"]);
+        self.is_of(&["falcon_h1"])
+            || (of_granite && only_shared())
+            || (self.is_of(&["lfm2_moe"]) && matches!(part, Some("w1" | "w2" | "w3")))
+    }
+
+    /// Whether a layer's numbers are read past the layer: by families and towers of [`SET_UP`], in T5's blocks, whose parts transformers sets up by their weights and asks for
     /// their dtype, in the last of Mamba-2's by a kernel of its own, and in that of torch's own attention.
     fn is_read_directly(&self, index: usize) -> bool {
         let name = &self.tensors[index].name;
         let of_t5 = |part: &str| matches!(part, "SelfAttention" | "EncDecAttention" | "DenseReluDense");
         let parent = self.module_of(index).and_then(|module| module.rsplit_once('.'));
+        let vision = || self.config()?.text(&["vision_config", "model_type"]);
+        let of_siglip = |part: &str| matches!(part, "vision_tower" | "vision_model");
         name.split('.').any(of_t5)
+            || self.is_of(SET_UP)
+            || (name.split('.').any(of_siglip) && vision().is_some_and(|family| family.starts_with("siglip")))
             || parent.is_some_and(|(parent, part)| {
                 let beside = |part: &str| self.find(&[parent, ".", part].concat()).is_some();
                 part == "out_proj" && (beside("A_log") || beside("in_proj_weight"))
@@ -131,6 +169,13 @@ impl Model {
         let said = |path: &[&str]| self.config()?.value(path)?.as_bool();
         let tied = || said(&["tie_word_embeddings"]).or_else(|| said(&["text_config", "tie_word_embeddings"]));
         module.rsplit('.').next() == Some("lm_head") && tied() == Some(true)
+    }
+
+    /// Whether mlx-lm makes two other layers of this one when it loads it.
+    fn is_taken_apart(&self, index: usize) -> bool {
+        let part = self.module_of(index).and_then(|module| module.rsplit('.').next());
+        let said = self.config().is_some_and(|config| !config.family().is_empty());
+        part == Some("kv_b_proj") && said && !self.is_of(WHOLE_KV)
     }
 
     /// Whether mlx-lm finds the codes of a tensor where it is the matrix of one expert; unless the config says nothing of a family.
@@ -289,6 +334,19 @@ mod tests {
         let tied = r#"{"model_type": "llama", "text_config": {"tie_word_embeddings": true}}"#;
         assert_eq!(refused(&["lm_head", "model.embed_tokens"], tied, Runtime::Mlx), ["lm_head"]);
         assert!(refused(&["lm_head"], r#"{"tie_word_embeddings": false}"#, Runtime::Mlx).is_empty());
+        let latent = ["a.layers.0.self_attn.kv_b_proj", "a.layers.0.self_attn.o_proj"];
+        assert_eq!(refused(&latent, r#"{"model_type": "deepseek_v3"}"#, Runtime::Mlx), latent[..1]);
+        assert!(refused(&latent, r#"{"model_type": "deepseek_v2"}"#, Runtime::Mlx).is_empty());
+        let lfm = ["a.layers.0.conv.in_proj", "a.layers.0.feed_forward.w2"];
+        assert_eq!(refused(&lfm, r#"{"model_type": "lfm2_moe"}"#, Runtime::Mlx), lfm[1..]);
+        assert_eq!(refused(&lfm, r#"{"model_type": "falcon_h1"}"#, Runtime::Mlx), lfm);
+        assert!(refused(&lfm, r#"{"model_type": "lfm2"}"#, Runtime::Mlx).is_empty());
+        let towers =
+            ["model.language_model.layers.0.mlp.up_proj", "model.vision_tower.vision_model.encoder.layers.0.mlp.fc1"];
+        let seeing = r#"{"model_type": "gemma3", "vision_config": {"model_type": "siglip_vision_model"}}"#;
+        assert_eq!(refused(&towers, seeing, Runtime::Vllm), towers[1..]);
+        assert_eq!(refused(&latent, r#"{"model_type": "falcon"}"#, Runtime::Vllm), latent);
+        assert_eq!(refused(&latent, r#"{"model_type": "llama4_text"}"#, Runtime::Vllm), latent);
         let t5 = ["encoder.block.0.layer.0.SelfAttention.q", "encoder.block.0.layer.1.DenseReluDense.wo"];
         assert_eq!(refused(&t5, "{}", Runtime::Vllm), t5);
         assert!(refused(&t5, "{}", Runtime::Mlx).is_empty());

@@ -262,9 +262,15 @@ impl Plan {
         (0..model.tensors.len()).filter(|&i| !self.leaves_out(model, i)).collect()
     }
 
-    /// What to say of the tensors that it has not.
+    /// What to say of an artifact: the tensors that it has not, and what its reader computes otherwise.
     #[must_use]
-    pub fn left_out(&self, model: &Model) -> Option<String> {
+    pub fn told(&self, model: &Model) -> Vec<String> {
+        let converted = model.converted().filter(|_| self.target == Target::Gguf);
+        let otherwise = converted.and_then(|made| made.computed_otherwise.clone());
+        self.left_out(model).into_iter().chain(otherwise).collect()
+    }
+
+    fn left_out(&self, model: &Model) -> Option<String> {
         let mut left = (0..model.tensors.len()).filter(|&i| self.leaves_out(model, i));
         let first = left.next()?;
         let name = quoted(&model.tensors[first].name);
@@ -385,8 +391,9 @@ impl Recipe {
             return Ok(Vec::new());
         }
         let name = |&i: &usize| model.tensors[i].name.as_str();
-        let locked = |i: &usize| self.locked.iter().any(|l| l == name(i));
-        let (skipped, touched): (Vec<usize>, Vec<usize>) = touched.into_iter().partition(locked);
+        let locked: HashSet<&str> = self.locked.iter().map(String::as_str).collect();
+        let (skipped, touched): (Vec<usize>, Vec<usize>) = touched.into_iter().partition(|i| locked.contains(name(i)));
+        let replaced: HashSet<&str> = touched.iter().map(name).collect();
         // A rule would reach the locked tensors too; an override keeps each at what it has now.
         if !skipped.is_empty() {
             let now = Plan::unchecked(model, self, Target::Packed)?;
@@ -396,23 +403,26 @@ impl Recipe {
                 // A pattern may be so long; only what is pruned together must be in one.
                 let most = if scheme.is_global() { touched.len().max(1) } else { NAMED_AT_ONCE };
                 for some in touched.chunks(most) {
-                    self.rules.push(Rule { pattern: Pattern::naming(model, some)?, scheme: scheme.clone() });
+                    self.append(Pattern::naming(model, some)?, scheme.clone());
                 }
-                let replaced: HashSet<&str> = touched.iter().map(name).collect();
                 self.overrides.retain(|o| !replaced.contains(o.tensor.as_str()));
                 return Ok(skipped.iter().map(|i| name(i).to_owned()).collect());
             }
-            for i in &skipped {
-                if !self.overrides.iter().any(|o| o.tensor == name(i)) {
-                    self.set_one(name(i), now.assignments[*i].scheme.clone());
-                }
+            let own: HashSet<String> = self.overrides.iter().map(|o| o.tensor.clone()).collect();
+            for i in skipped.iter().filter(|i| !own.contains(name(i))) {
+                let (tensor, scheme) = (name(i).to_owned(), now.assignments[*i].scheme.clone());
+                self.overrides.push(Override { tensor, scheme });
             }
         }
-        self.overrides.retain(|o| !touched.iter().any(|i| o.tensor == name(i)));
-        // A line that a later line of the same pattern outranks everywhere is only clutter.
+        self.overrides.retain(|o| !replaced.contains(o.tensor.as_str()));
+        self.append(pattern, scheme);
+        Ok(skipped.iter().map(|i| name(i).to_owned()).collect())
+    }
+
+    /// A rule behind all others. One of the same pattern, which it outranks everywhere, would only be clutter.
+    fn append(&mut self, pattern: Pattern, scheme: Scheme) {
         self.rules.retain(|rule| rule.pattern != pattern);
         self.rules.push(Rule { pattern, scheme });
-        Ok(skipped.iter().map(|i| name(i).to_owned()).collect())
     }
 
     /// Calls every tensor of a model that it names by the tensor's own name, as all that comes after does.

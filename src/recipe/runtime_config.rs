@@ -50,6 +50,9 @@ const TIED_IN: &[(&str, &str)] = &[
     ("xlnet", "lm_loss"),
 ];
 
+/// Dense layers that transformers (5.24) gives names which no file has: the family, and what means them there.
+const RENAMED: &[(&str, &str)] = &[("phimoe", "re:.*\\.mlp\\.router$")];
+
 /// The key that says whether a head is the embedding.
 const TIE_KEY: &str = "tie_word_embeddings";
 
@@ -95,7 +98,7 @@ pub fn says(config: Option<&Config>, values: &[(&str, Option<Value>)]) -> bool {
 }
 
 /// Whether a text says no more than what is written here beside codes: how they are found, and otherwise what the model's own config
-/// says.
+/// says, but for numbers, which follow what was removed.
 pub fn is_made_here(text: &[u8], own: Option<&Config>) -> bool {
     let values = [(CONFIG_KEY, None), (MLX_KEY, None)];
     let bare = |config: &Config| Config::parse(config.with(&values).as_bytes());
@@ -103,7 +106,8 @@ pub fn is_made_here(text: &[u8], own: Option<&Config>) -> bool {
         return false;
     };
     let rest = bare(&found);
-    rest.as_ref().is_some_and(Config::is_empty) || (own.is_some() && rest == own.and_then(bare))
+    let Some(rest) = rest else { return false };
+    rest.is_empty() || own.and_then(bare).is_some_and(|own| rest.differs_in_numbers_alone(&own))
 }
 
 /// The layers of a model by what their weights are stored as.
@@ -112,7 +116,7 @@ struct Layers<'a> {
     coded: Vec<(&'a str, Assembly, Option<&'a Value>)>,
     /// Other matrices that a runtime would take for quantized ones if it were not told.
     dense: Vec<&'a str>,
-    /// Heads that have no weight of their own, by name.
+    /// Heads that have no weight of their own, and layers that a runtime renames, by name.
     tied: Vec<String>,
     /// The block of the source, where some layer is kept as it was there.
     source: Option<&'a Map<String, Value>>,
@@ -140,6 +144,8 @@ impl<'a> Layers<'a> {
         }
         if plan.target == Target::CompressedTensors {
             layers.tied = tied_heads(model);
+            let family = config.map(Config::family).unwrap_or_default();
+            layers.tied.extend(RENAMED.iter().filter(|(of, _)| *of == family).map(|&(_, name)| name.to_owned()));
         }
         layers
     }
@@ -297,11 +303,14 @@ impl<'a> Names<'a> {
     /// These modules, and no others.
     fn of(&self, modules: &[&str]) -> Vec<String> {
         let wanted: BTreeSet<&str> = modules.iter().copied().collect();
-        let alone = |end: &String| self.ends.get(end).is_some_and(|all| all.iter().all(|m| wanted.contains(m)));
+        let is_alone = |end: &str| self.ends.get(end).is_some_and(|all| all.iter().all(|m| wanted.contains(m)));
+        // Many modules have the same ends.
+        let mut judged: HashMap<String, bool> = HashMap::new();
+        let mut alone = |end: &String| *judged.entry(end.clone()).or_insert_with_key(|end| is_alone(end));
         let mut known = BTreeSet::new();
         let mut out = Vec::new();
         for &module in modules {
-            let name = match Self::ends(module).into_iter().find(alone) {
+            let name = match Self::ends(module).into_iter().find(&mut alone) {
                 Some(end) => format!("re:(?:.*\\.)?{}$", end.replace('.', "\\.").replace('#', "\\d+")),
                 None => module.to_owned(),
             };
@@ -514,7 +523,10 @@ mod tests {
         assert!(!made(r#"{"model_type": "llama"}"#, None) && !made(r#"{"model_type": "llama"}"#, Some(&own)));
         let more = r#"{"n": 1, "quantization_config": {"bits": 4}, "model_type": "llama"}"#;
         assert!(made(more, Some(&own)) && !made(more, None));
-        assert!(!made(&more.replace("\"n\": 1", "\"n\": 2"), Some(&own)));
+        // Numbers follow what was removed.
+        assert!(made(&more.replace("\"n\": 1", "\"n\": 2, \"head_dim\": 3"), Some(&own)));
+        assert!(!made(&more.replace("\"n\": 1", "\"n\": \"two\""), Some(&own)));
+        assert!(!made(&more.replace("\"n\": 1", "\"n\": 1, \"mine\": \"text\""), Some(&own)));
     }
 
     #[test]

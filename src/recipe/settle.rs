@@ -1,7 +1,8 @@
 //! A recipe in its final form: what was accepted in place of what a target cannot hold is the choice from there on.
 
-use super::{Plan, Recipe};
+use super::{Plan, Recipe, Scheme};
 use crate::model::Model;
+use std::collections::BTreeMap;
 
 impl Recipe {
     /// The recipe as a plan carries it out: its target named, schemes as the target holds them, with an override for each tensor
@@ -32,6 +33,16 @@ impl Recipe {
         out.locked.sort();
         out.locked.dedup();
         out
+    }
+
+    /// Whether it is as a plan carries it out already, but for what is pruned together.
+    #[must_use]
+    pub fn is_settled(&self, model: &Model, plan: &Plan) -> bool {
+        let settled = self.settled(model, plan);
+        let single = |recipe: &Self| -> BTreeMap<String, Scheme> {
+            recipe.overrides.iter().map(|item| (item.tensor.clone(), item.scheme.clone())).collect()
+        };
+        self.rules == settled.rules && single(self) == single(&settled)
     }
 
     /// Whether the target holds some of this only in a nearest form.

@@ -15,7 +15,7 @@ use super::view_types::Key;
 use super::watch::Watch;
 use crate::control::Progress;
 use crate::estimate::beside::SchemeComparison;
-use crate::estimate::compare::{TensorComparison, only_there};
+use crate::estimate::compare::{TensorComparison, only_there, tied_here};
 use crate::formats::source::Access;
 use crate::kernels::masks::MaskCounts;
 use crate::model::{Counterpart, Model, OpenOptions, Tensor};
@@ -36,6 +36,8 @@ pub struct Checkpoint {
     pub model: Arc<Model>,
     /// Names of its tensors that the model has not, bytewise.
     pub only_there: Vec<String>,
+    /// Names of its tensors that the model ties to others, bytewise; they are compared with nothing here.
+    pub tied_here: Vec<String>,
     /// Where each of the model's tensors is in it.
     counterparts: Vec<Option<Counterpart>>,
     /// Each tensor of the source beside it.
@@ -49,6 +51,8 @@ pub struct Checkpoint {
     request: u64,
     /// Whether its files are no longer the ones that were opened.
     changed: bool,
+    /// Whether comparing failed as a whole, and waits to be told to go on.
+    failed: bool,
     _watch: Option<Watch>,
 }
 
@@ -269,7 +273,7 @@ impl Live {
     /// Asks for every comparison that is lacking, that of the tensor that is looked at first. May be called in every frame.
     pub fn want_comparisons(&mut self, looked_at: usize) {
         let Some(checkpoint) = &self.beside.checkpoint else { return };
-        if checkpoint.changed || self.troubles.is_source_changed() {
+        if checkpoint.changed || checkpoint.failed || self.troubles.is_source_changed() {
             return;
         }
         let pair = |index: usize| {
@@ -302,6 +306,7 @@ impl Live {
     pub(super) fn recall_comparisons(&mut self) {
         self.running.compare = None;
         let Some(checkpoint) = &mut self.beside.checkpoint else { return };
+        checkpoint.failed = false;
         for (index, (latest, row)) in checkpoint.latest.iter_mut().zip(&self.rows).enumerate() {
             if latest.key.as_ref() != Some(&row.key)
                 && let Some(found) = checkpoint.kept.get(&(index, row.key.clone()))
@@ -333,6 +338,7 @@ impl Live {
         let ours = self.model.tensors.len();
         self.beside.checkpoint = Some(Checkpoint {
             only_there: only_there(&self.model, &model, &counterparts),
+            tied_here: tied_here(&self.model, &model, &counterparts),
             counterparts,
             sources: vec![None; ours],
             latest: vec![Latest::default(); ours],
@@ -340,6 +346,7 @@ impl Live {
             asked,
             request,
             changed: false,
+            failed: false,
             _watch: Watch::over(model.clone(), tell),
             model,
         });
@@ -388,6 +395,14 @@ impl Live {
         }
     }
 
+    /// The job failed as a whole. A tab asks for its tensors in every frame, and would begin it anew in every frame: it waits for
+    /// [`Live::compare_again`], or another recipe.
+    pub(super) fn comparisons_failed(&mut self) {
+        if let Some(checkpoint) = &mut self.beside.checkpoint {
+            checkpoint.failed = true;
+        }
+    }
+
     /// Begins anew with what failed.
     pub(super) fn compare_again(&mut self) {
         let Some(checkpoint) = &mut self.beside.checkpoint else { return };
@@ -396,6 +411,7 @@ impl Live {
             return self.open_beside(path, options);
         }
         self.troubles.retract(Work::Compare);
+        checkpoint.failed = false;
         for latest in checkpoint.latest.iter_mut().filter(|latest| latest.refusal.is_some()) {
             latest.key = None;
             latest.refusal = None;
@@ -516,6 +532,15 @@ mod tests {
         live.try_again(Work::Compare);
         settle(&mut live, true);
         assert_eq!(overlap(&live), (0.5, true));
+        // One that failed as a whole.
+        set(&mut live, "prune:0.25");
+        live.reporter.send(Event::Failed(Work::Compare, Cause::Panic("odd".into())));
+        live.poll();
+        live.want_comparisons(FC1);
+        assert!(!live.is_comparing());
+        live.try_again(Work::Compare);
+        settle(&mut live, true);
+        assert_eq!(overlap(&live), (0.75, true));
         // A model whose files are no longer there is compared with nothing.
         live.reporter.send(Event::Failed(Work::Profile, Cause::Changed("m changed".into())));
         settle(&mut live, true);

@@ -21,6 +21,9 @@ impl Live {
         if work == Work::Spectrum {
             self.spectrum_failed(cause.words());
         }
+        if work == Work::Compare {
+            self.comparisons_failed();
+        }
         if matches!(cause, Cause::Changed(_)) && !self.troubles.is_source_changed() {
             // What is still being read is of no use; an artifact that is being written finds out by itself.
             let running = &mut self.running;

@@ -11,6 +11,8 @@ const DEEPEST: usize = 500;
 pub struct History {
     undo: Vec<Step>,
     redo: Vec<Step>,
+    /// Steps that were dropped for newer ones.
+    forgotten: usize,
     gesture: Option<u64>,
 }
 
@@ -32,6 +34,7 @@ impl History {
         }
         if self.undo.len() == DEEPEST {
             self.undo.remove(0);
+            self.forgotten += 1;
         }
         self.undo.push(Step { recipe: before.clone(), what: printable(what) });
     }
@@ -69,6 +72,12 @@ impl History {
     pub fn depth(&self) -> usize {
         self.undo.len()
     }
+
+    /// Steps that were done and not taken back, those among them that are too long ago for that.
+    #[must_use]
+    pub fn done(&self) -> usize {
+        self.forgotten + self.undo.len()
+    }
 }
 
 #[cfg(test)]
@@ -96,5 +105,16 @@ mod tests {
         assert_eq!(history.redo(&a), Some(b.clone()));
         history.record(&b, "other", None);
         assert_eq!(history.redo_what(), None);
+    }
+
+    #[test]
+    fn a_step_is_one_more_also_where_the_oldest_is_dropped_for_it() {
+        let mut history = History::default();
+        for step in 0..DEEPEST + 3 {
+            history.record(&Recipe::default(), "prune x", None);
+            assert_eq!((history.depth(), history.done()), ((step + 1).min(DEEPEST), step + 1));
+        }
+        history.undo(&Recipe::default());
+        assert_eq!((history.depth(), history.done()), (DEEPEST - 1, DEEPEST + 2));
     }
 }

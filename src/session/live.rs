@@ -31,7 +31,7 @@ use crate::model::{Model, Scratch};
 use crate::profile::{self, Cache};
 use crate::recipe::{self, Pattern, Plan, Recipe, Scheme, Target, plan};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -69,6 +69,10 @@ pub struct Live {
     pub shown_images: Vec<usize>,
     pub(super) recipe: Recipe,
     pub(super) plan: Arc<Plan>,
+    /// Locked tensors, by position.
+    pub(super) locked: HashSet<usize>,
+    /// Whether what is pruned together may take the nearest that the target holds: it was accepted once, and stays in one line.
+    nearest: bool,
     history: History,
     pub(super) engine: Engine,
     pub(super) asked: Asked,
@@ -99,6 +103,19 @@ pub struct Live {
     _watch: Option<Watch>,
 }
 
+/// What a recipe comes to, and whether it needs the nearest for that. With `nearest`, what is pruned together may: where that is all
+/// that the target does not hold, the recipe is as settled as it can be.
+fn plan_of(model: &Model, recipe: &Recipe, nearest: bool) -> Result<(Plan, bool), recipe::Error> {
+    let strict = match Plan::new(model, recipe, false) {
+        Ok(plan) => return Ok((plan, false)),
+        Err(error) => error,
+    };
+    match Plan::new(model, recipe, nearest) {
+        Ok(plan) if recipe.is_settled(model, &plan) => Ok((plan, true)),
+        _ => Err(strict),
+    }
+}
+
 impl Live {
     /// Takes over an open model with a recipe that fits it, and starts to profile it. `wake` is called from other
     /// threads when there is something to show. Profiles are kept in `cache`, if there is one.
@@ -113,7 +130,8 @@ impl Live {
     ) -> Result<Self, recipe::Error> {
         let mut recipe = recipe;
         recipe.target.get_or_insert(plan::default_target(&model));
-        let plan = Arc::new(Plan::new(&model, &recipe, false)?);
+        // What comes here was accepted as it is, and may need the nearest again.
+        let (plan, nearest) = plan_of(&model, &recipe, true)?;
         jobs::stand_behind_the_window();
         let (sender, events) = channel();
         let reporter = Reporter::new(sender, wake);
@@ -133,7 +151,9 @@ impl Live {
             troubles: Troubles::default(),
             shown_images: Vec::new(),
             recipe,
-            plan,
+            plan: Arc::new(plan),
+            locked: HashSet::new(),
+            nearest,
             history: History::default(),
             engine: Engine::new(model.tensors.len()),
             asked: Asked::default(),
@@ -214,7 +234,7 @@ impl Live {
     /// Whether a tensor is locked.
     #[must_use]
     pub fn is_locked(&self, index: usize) -> bool {
-        self.recipe.locked.contains(&self.model.tensors[index].name)
+        self.locked.contains(&index)
     }
 
     /// Whether every number on screen is for the current recipe.
@@ -398,7 +418,7 @@ impl Live {
         let recipe = Recipe { target: Some(target), ..self.recipe.clone() };
         let plan = Plan::new(&self.model, &recipe, true)?;
         let settled = recipe.settled(&self.model, &plan);
-        self.change(settled, &format!("target {}", target.name()), None, None)?;
+        self.change_accepted(settled, &format!("target {}", target.name()))?;
         self.start_baseline();
         Ok(())
     }
@@ -445,7 +465,23 @@ impl Live {
         let target = recipe.target.or(self.recipe.target);
         let mut recipe = Recipe { target, requantize: self.recipe.requantize, ..recipe };
         recipe.call_by_own_names(&self.model);
-        self.change(recipe, what, None, None)
+        // Where all that is pruned together needs the nearest, it was written by whoever had accepted that.
+        self.change_accepted(recipe, what)?;
+        if self.nearest {
+            let target = self.target().name();
+            self.troubles.say(format!("Of what is pruned together {target} holds some only in its nearest form"), None);
+        }
+        Ok(())
+    }
+
+    /// [`change`](Self::change) to a recipe of which the nearest is accepted.
+    fn change_accepted(&mut self, recipe: Recipe, what: &str) -> Result<(), recipe::Error> {
+        let before = std::mem::replace(&mut self.nearest, true);
+        let changed = self.change(recipe, what, None, None);
+        if changed.is_err() {
+            self.nearest = before;
+        }
+        changed
     }
 
     pub(super) fn change(
@@ -458,7 +494,8 @@ impl Live {
         if recipe == self.recipe {
             return Ok(());
         }
-        let plan = Plan::new(&self.model, &recipe, false)?;
+        let (plan, nearest) = plan_of(&self.model, &recipe, self.nearest)?;
+        self.nearest = nearest;
         self.history.record(&self.recipe, what, gesture);
         self.recipe = recipe;
         self.plan = Arc::new(plan);
@@ -492,7 +529,8 @@ impl Live {
 
     /// A recipe from the history was in force once, so it fits.
     fn restore(&mut self, recipe: Recipe) {
-        if let Ok(plan) = Plan::new(&self.model, &recipe, false) {
+        if let Ok((plan, nearest)) = plan_of(&self.model, &recipe, true) {
+            self.nearest = nearest;
             let target = self.target();
             self.recipe = Recipe { requantize: self.recipe.requantize, ..recipe };
             self.plan = Arc::new(plan);

@@ -41,6 +41,7 @@ impl Live {
     pub(super) fn replan(&mut self, first: Option<usize>) {
         self.generation += 1;
         self.dirty = true;
+        self.locked = self.recipe.locked.iter().filter_map(|name| self.model.find(name)).collect();
         let tried = self.asked.tried;
         self.asked = self.engine.ask(&self.model, &self.plan);
         let other_samples = self.asked.tried != tried;

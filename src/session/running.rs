@@ -86,10 +86,10 @@ impl Running {
         }
     }
 
-    /// Forgets those that are through.
+    /// Forgets those that are through. One that was put in the place of such a one meanwhile goes on.
     pub fn put_away(&mut self, through: Through) {
         let clear = |job: &mut Option<Job>, ended: bool| {
-            if ended {
+            if ended && job.as_ref().is_some_and(Job::is_finished) {
                 *job = None;
             }
         };

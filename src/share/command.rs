@@ -18,7 +18,11 @@ pub fn quoted(word: &str) -> String {
 /// What the model is opened by.
 fn opened_by(model: &Model) -> String {
     match &model.origin {
-        Origin::File(path) | Origin::Folder(path) => quoted(&path.to_string_lossy()),
+        Origin::File(path) | Origin::Folder(path) => {
+            let path = path.to_string_lossy();
+            // What begins with a dash would be taken for an option.
+            if path.starts_with('-') { quoted(&format!("./{path}")) } else { quoted(&path) }
+        }
         Origin::Demo(name) => format!("demo:{name}"),
     }
 }
@@ -48,6 +52,10 @@ pub fn command(model: &Model, recipe: &Recipe, plan: &Plan) -> Result<String, Er
     let ending = if folder { String::new() } else { format!(".{}", plan.target.extension()) };
     out += &format!(" \\\n  -o {}", quoted(&format!("out{ending}")));
     out.push('\n');
+    if out.chars().any(|c| c.is_control() && c != '\n') {
+        let what = "names with control characters in them, which a terminal would obey,".to_owned();
+        return Err(Error::NoWords { program: "a command line", what, instead: "hand the recipe on as a file" });
+    }
     Ok(out)
 }
 

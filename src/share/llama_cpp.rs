@@ -9,7 +9,7 @@ use super::{Choice, Error};
 use crate::formats::Dtype;
 use crate::kernels::ggml::BlockType;
 use crate::model::{Format, Model, Origin, Tensor};
-use crate::recipe::{Pattern, Plan, Quantize, Recipe, Rule, Scheme, Target};
+use crate::recipe::{Override, Pattern, Plan, Quantize, Recipe, Rule, Scheme, Target};
 
 /// The name of a list that has none yet.
 pub const LIST: &str = "types.txt";
@@ -37,6 +37,14 @@ pub fn words(choice: Choice<'_>, list: &str) -> Result<Words, Error> {
         });
     }
     let mut file = String::new();
+    // It is cut at white space and at the first equals sign, and its patterns are read in small letters.
+    let unsaid =
+        |name: &str| name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '=' || c.is_uppercase());
+    if let Some(tensor) = model.tensors.iter().find(|tensor| tensor.shape.len() > 1 && unsaid(&tensor.name)) {
+        let what = format!("the name {}", crate::formats::error::quoted(&tensor.name));
+        let instead = "export it with --target gguf; llama.cpp loads the file all the same";
+        return Err(Error::NoWords { program: "llama-quantize", what, instead });
+    }
     for (i, tensor) in model.tensors.iter().enumerate().filter(|(_, tensor)| tensor.shape.len() > 1) {
         let stored = type_of(plan, model, i)?;
         file += &format!("^{}$={}\n", escaped(&tensor.name), stored.name().to_lowercase());
@@ -71,54 +79,123 @@ fn escaped(name: &str) -> String {
     name.chars().flat_map(|c| (!c.is_alphanumeric() && c != '_').then_some('\\').into_iter().chain([c])).collect()
 }
 
-/// Lines of a file at most.
-const MOST: usize = 100_000;
+/// Names that one rule is made of.
+const NAMED_AT_ONCE: usize = 500;
+/// Entries of a file at most: the largest models have a tenth of that.
+const MOST: usize = 20_000;
+/// Lines that are told one by one.
+const TOLD: usize = 20;
 
 /// A `--tensor-type-file` as a recipe for the gguf target on a model, and what is to be said of it: lines that touch nothing. Its
-/// first matching line counts there and our last here, so the order is turned. A tensor that has the named type already is kept.
+/// first matching line counts there and our last here, so the order is turned. A tensor that has the named type already is kept. Of a
+/// folder the names are meant that its tensors get in a GGUF file.
 ///
 /// # Errors
 /// The line that is no `PATTERN=TYPE`, or whose type is none that is written here.
 pub fn recipe(text: &str, model: &Model) -> Result<(Recipe, Vec<String>), Error> {
-    let mut recipe = Recipe { target: Some(Target::Gguf), ..Recipe::default() };
-    let mut messages = Vec::new();
-    let mut open: Vec<&Tensor> = model.tensors.iter().filter(|tensor| tensor.shape.len() > 1).collect();
+    let mut list = List::of(model);
     for (at, line) in text.lines().enumerate() {
         for word in line.split_whitespace() {
-            let wrong = |what: String| Error::Line { line: at + 1, what };
-            if recipe.rules.len() == MOST {
-                return Err(wrong(format!("there are more than {MOST} entries")));
-            }
-            let shown = crate::formats::error::quoted(word);
-            let (pattern, name) =
-                word.split_once('=').ok_or_else(|| wrong(format!("{shown} is not PATTERN=TYPE, as in attn_v=q6_k")))?;
-            let named = BlockType::from_name(name);
-            let pattern = Pattern::new(&format!("re:.*(?:{}).*", pattern.to_lowercase()));
-            let pattern = pattern.map_err(|error| wrong(error.to_string()))?;
-            let (touched, others) = open.into_iter().partition::<Vec<_>, _>(|tensor| pattern.matches(&tensor.name));
-            open = others;
-            let (same, changed): (Vec<_>, Vec<_>) = touched.into_iter().partition(|tensor| named == Some(own(tensor)));
-            let scheme = match scheme_of(name) {
-                _ if changed.is_empty() && named.is_some() => Scheme::keep(),
-                Some(scheme) => scheme,
-                None => {
-                    return Err(wrong(format!(
-                        "{shown}: no type of this name can be written; there are f16, bf16, q8_0, q6_k and the rest of --help's list"
-                    )));
-                }
-            };
-            if same.is_empty() && changed.is_empty() {
-                messages.push(format!("line {}: {shown} touches no tensor that is not named before", at + 1));
-                continue;
-            }
-            if !changed.is_empty() {
-                same.iter().for_each(|tensor| recipe.set_one(&tensor.name, Scheme::keep()));
-            }
-            recipe.rules.push(Rule { pattern, scheme });
+            list.entry(word, model).map_err(|what| Error::Line { line: at + 1, what }).map(|said| {
+                list.messages.extend(said.map(|said| format!("line {}: {said}", at + 1)));
+            })?;
         }
     }
-    recipe.rules.reverse();
-    Ok((recipe, messages))
+    if let more @ 1.. = list.messages.len().saturating_sub(TOLD) {
+        list.messages.truncate(TOLD);
+        list.messages.push(format!("{more} more lines touch nothing"));
+    }
+    list.recipe.rules.reverse();
+    Ok((list.recipe, list.messages))
+}
+
+/// A list of types that is being read.
+struct List<'a> {
+    /// The names that patterns are searched for in, by position.
+    names: Vec<&'a str>,
+    /// Whether they are the tensors' own.
+    own_names: bool,
+    /// Matrices that no line has touched yet.
+    open: Vec<usize>,
+    entries: usize,
+    recipe: Recipe,
+    messages: Vec<String>,
+}
+
+impl<'a> List<'a> {
+    fn of(model: &'a Model) -> Self {
+        let converted = model.converted();
+        let name = |i: usize| match converted {
+            Some(made) => made.places[i].as_ref().map_or("", |place| place.name.as_str()),
+            None => model.tensors[i].name.as_str(),
+        };
+        Self {
+            names: (0..model.tensors.len()).map(name).collect(),
+            own_names: converted.is_none(),
+            open: (0..model.tensors.len()).filter(|&i| model.tensors[i].shape.len() > 1).collect(),
+            entries: 0,
+            recipe: Recipe { target: Some(Target::Gguf), ..Recipe::default() },
+            messages: Vec::new(),
+        }
+    }
+
+    /// Takes in one `PATTERN=TYPE`, and answers what is to be said of it.
+    fn entry(&mut self, word: &str, model: &Model) -> Result<Option<String>, String> {
+        self.entries += 1;
+        if self.entries > MOST {
+            return Err(format!("there are more than {MOST} entries"));
+        }
+        let shown = crate::formats::error::quoted(word);
+        let (pattern, name) = word
+            .split_once('=')
+            .filter(|(pattern, _)| !pattern.is_empty())
+            .ok_or_else(|| format!("{shown} is not PATTERN=TYPE, as in attn_v=q6_k"))?;
+        let named = BlockType::from_name(name);
+        let pattern = Pattern::new(&format!("re:.*(?:{}).*", pattern.to_lowercase())).map_err(|e| e.to_string())?;
+        let matches = |i: &usize| pattern.matches(self.names[*i]);
+        let (touched, others): (Vec<usize>, Vec<usize>) = self.open.iter().partition(|i| matches(i));
+        let (same, changed): (Vec<usize>, Vec<usize>) =
+            touched.into_iter().partition(|&i| named == Some(own(&model.tensors[i])));
+        let scheme = match scheme_of(name) {
+            _ if changed.is_empty() && named.is_some() => Scheme::keep(),
+            Some(scheme) => scheme,
+            None => {
+                return Err(format!(
+                    "{shown}: no type of this name can be written; there are f16, bf16, q8_0, q6_k and the rest of --help's list"
+                ));
+            }
+        };
+        if same.is_empty() && changed.is_empty() {
+            let matching: Vec<usize> = (0..self.names.len()).filter(matches).collect();
+            let why = match () {
+                () if matching.is_empty() => "touches no tensor: no name has that in it",
+                () if matching.iter().all(|&i| model.tensors[i].shape.len() < 2) => {
+                    "touches no tensor: norms and biases stay as they are"
+                }
+                () => "touches no tensor that is not named before",
+            };
+            return Ok(Some(format!("{shown} {why}")));
+        }
+        self.open = others;
+        if !self.own_names {
+            let all: Vec<usize> = if changed.is_empty() { same } else { changed };
+            for some in all.chunks(NAMED_AT_ONCE) {
+                let pattern = Pattern::naming(model, some).map_err(|e| e.to_string())?;
+                self.recipe.rules.push(Rule { pattern, scheme: scheme.clone() });
+            }
+            return Ok(None);
+        }
+        // The list of a whole model has a line for each tensor, and rules are tried one after the other.
+        if let ([one], [], true) = (changed.as_slice(), same.as_slice(), word.starts_with('^')) {
+            self.recipe.overrides.push(Override { tensor: model.tensors[*one].name.clone(), scheme });
+            return Ok(None);
+        }
+        if !changed.is_empty() {
+            same.iter().for_each(|&i| self.recipe.set_one(&model.tensors[i].name, Scheme::keep()));
+        }
+        self.recipe.rules.push(Rule { pattern, scheme });
+        Ok(None)
+    }
 }
 
 /// The type that a tensor has.
@@ -158,9 +235,9 @@ mod tests {
         let (read, messages) = recipe(text, &model()).unwrap();
         assert_eq!((read.target, messages.len()), (Some(Target::Gguf), 0));
         let shown: Vec<String> = read.rules.iter().map(|r| format!("{}={}", r.pattern.text(), r.scheme)).collect();
-        let wanted =
-            ["re:.*(?:ffn_down).*=q5_k", "re:.*(?:attn_v).*=q6_k", "re:.*(?:^blk\\.0\\.attn_v\\.weight$).*=f16"];
-        assert_eq!(shown, wanted);
+        assert_eq!(shown, ["re:.*(?:ffn_down).*=q5_k", "re:.*(?:attn_v).*=q6_k"]);
+        let [first] = read.overrides.as_slice() else { panic!("{:?}", read.overrides) };
+        assert_eq!((first.tensor.as_str(), first.scheme.to_string().as_str()), ("blk.0.attn_v.weight", "f16"));
     }
 
     #[test]
@@ -179,6 +256,7 @@ mod tests {
         assert!(told("attn_v=iq2_xxs").contains("no type"));
         assert!(told("attn_v=q9").contains("no type"));
         assert!(told("(=q8_0").contains("line 1"));
+        assert!(told("=q8_0").contains("is not PATTERN=TYPE"));
     }
 
     #[test]

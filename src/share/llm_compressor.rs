@@ -26,7 +26,7 @@ pub fn recipe(choice: Choice<'_>) -> Result<String, Error> {
         match &assignment.stored.quantize {
             Some(Quantize::Int { range: Range::Percentile(_), .. }) => {
                 let what = format!("a percentile range on {}", crate::formats::error::printable(&tensor.name));
-                return refused(&what, "take the largest magnitude, or mse");
+                return refused(&what, "take the largest magnitude");
             }
             Some(Quantize::Int { range: Range::Mse, .. }) => {
                 let what = format!(

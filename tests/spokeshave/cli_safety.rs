@@ -25,6 +25,12 @@ fn a_folder_is_replaced_only_when_nothing_in_it_would_be_lost() {
     run(&["export", &source, "--set", "*=int4", "-o", &out, "--force"]).refused(1, "thesis.txt");
     assert_eq!(fs::read_to_string(format!("{out}/thesis.txt")).expect("it is there"), "precious");
     run(&["export", &source, "--set", "*=int4", "-o", &source, "--force"]).refused(1, "being read");
+    // Names alone make no artifact.
+    let own = folder.at("own");
+    fs::create_dir(&own).expect("a folder");
+    fs::write(format!("{own}/config.json"), "mine").expect("a file");
+    run(&["export", &source, "--set", "*=int4", "-o", &own, "--force"]).refused(1, "config.json");
+    assert_eq!(fs::read_to_string(format!("{own}/config.json")).expect("it is there"), "mine");
 }
 
 #[test]

@@ -8,8 +8,12 @@ use spokeshave::formats::gguf::layout::text_pair;
 use spokeshave::formats::gguf::{Value, read_bytes};
 use spokeshave::kernels::ggml::BlockType;
 use spokeshave::model::{OpenOptions, open};
+use spokeshave::recipe::{Recipe, Target};
+use spokeshave::session::Live;
+use spokeshave::session::live::ApplyTo;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Values in no order, none of them 0; those of another seed are larger.
 fn values(n: usize, seed: usize) -> Vec<u8> {
@@ -95,6 +99,85 @@ fn tensors_of_one_pool_keep_it_whatever_type_their_shapes_ask_for() {
     }
     let command = run(&[&["recipe", &path, "--for", "command"], &words[..]].concat()).done().text();
     assert!(command.contains(" --nearest") && command.matches("--set").count() == 1, "{command}");
+}
+
+#[test]
+fn a_pool_that_takes_the_nearest_goes_on_in_the_window() {
+    let folder = Folder::new("gguf-live-pool");
+    let opened = Arc::new(open(Path::new(&model(&folder)), &OpenOptions::default()).unwrap());
+    let live = |recipe| Live::new(opened.clone(), recipe, None, Arc::new(|| {}));
+    let of = |share: &str| {
+        let mut recipe = Recipe { target: Some(Target::Gguf), ..Recipe::default() };
+        recipe.set(&opened, &format!("*=prune:{share}:global+q6_k")).unwrap();
+        recipe
+    };
+    let mut hand = live(of("0.5")).unwrap();
+    let down = opened.find("blk.0.ffn_down.weight").unwrap();
+    let stored = |hand: &Live| hand.plan().assignments[down].stored.to_string();
+    let turn = |hand: &mut Live, scheme: &str| {
+        hand.set_scheme(down, &ApplyTo::All, &scheme.parse().unwrap(), "turn", None).map_err(|error| error.to_string())
+    };
+    assert_eq!(stored(&hand), "prune:0.5:global+q8_0");
+    turn(&mut hand, "prune:0.6:global+q6_k").unwrap();
+    assert_eq!(stored(&hand), "prune:0.6:global+q8_0");
+    hand.undo();
+    assert_eq!(stored(&hand), "prune:0.5:global+q8_0");
+    // What was never asked for is not accepted with it.
+    assert!(turn(&mut hand, "q6_k").unwrap_err().contains("--nearest"));
+    hand.replace_recipe(of("0.7"), "load a recipe").unwrap();
+    assert_eq!(stored(&hand), "prune:0.7:global+q8_0");
+
+    let mut fresh = live(Recipe { target: Some(Target::Gguf), ..Recipe::default() }).unwrap();
+    assert!(turn(&mut fresh, "prune:0.5:global+q6_k").unwrap_err().contains("--nearest"));
+    fresh.set_target(Target::Packed).unwrap();
+    turn(&mut fresh, "prune:0.5:global+int6").unwrap();
+    fresh.set_target_with_nearest(Target::Gguf).unwrap();
+    assert_eq!(stored(&fresh), "prune:0.5:global+q8_0");
+}
+
+#[test]
+fn a_rule_that_names_what_a_lock_leaves_is_replaced_by_the_next() {
+    let folder = Folder::new("gguf-lock-again");
+    let opened = open(Path::new(&model(&folder)), &OpenOptions::default()).unwrap();
+    let mut recipe = Recipe::default();
+    recipe.set(&opened, "*=prune:0.5:global").unwrap();
+    recipe.locked = vec!["blk.1.ffn_down.weight".into()];
+    for share in ["0.6", "0.7", "0.8"] {
+        recipe.set(&opened, &format!("*=prune:{share}:global")).unwrap();
+    }
+    assert_eq!(recipe.rules.len(), 2);
+    assert_eq!(recipe.rules[1].scheme.to_string(), "prune:0.8:global");
+}
+
+#[test]
+fn a_list_of_types_means_the_names_that_a_folder_gets() {
+    let folder = Folder::new("gguf-types");
+    let source = network(&folder, "llama");
+    let list = folder.write("types.txt", "attn_q=f16\nffn=bf16\nattn_q=bf16 norm=bf16 nothing=f16\n");
+    let said = run(&["recipe", &source, "--from-tensor-types", &list, "--target", "gguf"]).done();
+    for words in ["not named before", "norms and biases stay", "no name has that in it"] {
+        assert!(said.stderr.contains(words), "{words}: {}", said.stderr);
+    }
+    let recipe = folder.write("r.toml", said.text());
+    let estimate = run(&["estimate", &source, "--recipe", &recipe, "--json"]).json();
+    let of = |name: &str| tensor(&estimate, name)["stored_as"].as_str().unwrap().to_owned();
+    let block = |part: &str| of(&format!("model.layers.0.{part}.weight"));
+    assert_eq!([block("self_attn.q_proj"), block("self_attn.v_proj"), block("mlp.up_proj")], ["f16", "keep", "bf16"]);
+}
+
+#[test]
+fn names_that_a_list_of_types_cannot_hold_are_refused() {
+    let folder = Folder::new("gguf-types-names");
+    for name in ["a b.weight", "a=b.weight", "Blk.weight"] {
+        let path = folder.write("m.gguf", file(&[], &[(name, &[8, 32], BlockType::F32, values(256, 1))], 32));
+        run(&["recipe", &path, "--for", "llama.cpp"]).refused(1, "has no words for the name");
+    }
+    let path =
+        folder.write("m.gguf", file(&[], &[("a\u{1b}[2J.weight", &[8, 32], BlockType::F32, values(256, 1))], 32));
+    run(&["recipe", &path, "--for", "command", "--set", "*=q8_0"]).done();
+    let named =
+        folder.write("r.toml", "version = 1\n[[override]]\ntensor = \"a\\u001b[2J.weight\"\nscheme = \"q8_0\"\n");
+    run(&["recipe", &path, "--for", "command", "--recipe", &named]).refused(1, "control characters");
 }
 
 #[test]

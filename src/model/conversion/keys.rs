@@ -227,7 +227,10 @@ fn rope(config: &Config) -> Result<Rope, String> {
     match text("rope_type").or_else(|| text("type")) {
         None | Some("default") => Ok(Rope::Plain),
         Some("linear") => Ok(Rope::Linear { factor: need("factor")? }),
-        Some("yarn") => Ok(Rope::Yarn { factor: need("factor")?, original: original()? }),
+        Some("yarn") => {
+            plain_yarn(config, group)?;
+            Ok(Rope::Yarn { factor: need("factor")?, original: original()? })
+        }
         Some("llama3") => {
             let (low, high) = (need("low_freq_factor")?, need("high_freq_factor")?);
             if low >= high {
@@ -241,12 +244,48 @@ fn rope(config: &Config) -> Result<Rope, String> {
     }
 }
 
+/// Refuses settings of YaRN that llama.cpp would compute with its own numbers: all that transformers takes beside factor and length
+/// (`_compute_yarn_parameters`).
+fn plain_yarn(config: &Config, group: &str) -> Result<(), String> {
+    let usual = [
+        ("beta_fast", Some(32.0)),
+        ("beta_slow", Some(1.0)),
+        ("attention_factor", None),
+        ("mscale", None),
+        ("mscale_all_dim", None),
+    ];
+    for (key, usual) in usual {
+        match real(config, &[group, key])? {
+            Some(found) if Some(found) != usual => {
+                return Err(format!("config.json has {key} {found} in {group}, with which YaRN is not converted"));
+            }
+            _ => {}
+        }
+    }
+    match config.value(&[group, "truncate"]).and_then(serde_json::Value::as_bool) {
+        Some(false) => Err(format!("config.json has truncate false in {group}, with which YaRN is not converted")),
+        _ => Ok(()),
+    }
+}
+
+/// What to say where layers look back so many tokens and no further: llama.cpp has no such window for these architectures.
+pub(super) fn window_note(config: &Config) -> Option<String> {
+    let window = config.number("sliding_window")?;
+    let used = config.flag("use_sliding_window").unwrap_or_else(|| config.family() == "mistral");
+    let longest = config.number("max_position_embeddings").unwrap_or(usize::MAX);
+    (used && window < longest).then(|| {
+        format!(
+            "config.json has a sliding window of {window} tokens, and llama.cpp lets every layer look back over all: texts that are longer come out otherwise"
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn llama_3_frequencies_are_stretched_as_its_config_says() {
+    fn positions_are_stretched_as_the_config_says() {
         let text = br#"{"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
             "original_max_position_embeddings": 8192}}"#;
         let numbers = Numbers {
@@ -265,6 +304,23 @@ mod tests {
         for (pair, wanted) in [0, 15, 16, 17, 18, 31].into_iter().zip(wanted) {
             assert!((factors[pair] - wanted).abs() < 1e-5, "pair {pair}: {} and not {wanted}", factors[pair]);
         }
+        let yarn = |more: &str| {
+            let text = format!(
+                r#"{{"rope_parameters": {{"rope_type": "yarn", "factor": 4, "original_max_position_embeddings": 64{more}}}}}"#
+            );
+            rope(&Config::parse(text.as_bytes()).unwrap())
+        };
+        for usual in ["", r#", "beta_fast": 32, "beta_slow": 1.0, "truncate": true, "attention_factor": null"#] {
+            assert_eq!(yarn(usual), Ok(Rope::Yarn { factor: 4.0, original: 64 }), "{usual}");
+        }
+        for odd in [r#"beta_fast": 16"#, r#"attention_factor": 1.0"#, r#"mscale": 1.0"#, r#"truncate": false"#] {
+            assert!(yarn(&format!(", \"{odd}")).unwrap_err().contains("YaRN is not converted"), "{odd}");
+        }
+        let window = |text: &[u8]| window_note(&Config::parse(text).unwrap());
+        let of = br#"{"model_type": "mistral", "sliding_window": 4096, "max_position_embeddings": 32768}"#;
+        assert!(window(of).unwrap().contains("4096 tokens"));
+        assert_eq!(window(br#"{"model_type": "qwen2", "sliding_window": 4096}"#), None);
+        assert!(window(br#"{"model_type": "qwen2", "sliding_window": 4096, "use_sliding_window": true}"#).is_some());
         let other = Config::parse(br#"{"rope_parameters": {"rope_type": "longrope"}}"#).unwrap();
         assert!(rope(&other).unwrap_err().contains("longrope"));
         assert_eq!(rope(&Config::default()), Ok(Rope::Plain));

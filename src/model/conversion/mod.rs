@@ -99,6 +99,8 @@ pub struct Conversion {
     pub numbers: Numbers,
     /// The tokenizer.
     pub vocabulary: Spelled,
+    /// What llama.cpp computes otherwise than the config says, in words.
+    pub computed_otherwise: Option<String>,
 }
 
 impl Conversion {
@@ -132,7 +134,9 @@ impl Conversion {
         }
         let vocabulary = vocabulary::read(folder, config, rows)?;
         let extras = numbers.rope_factors().map(|values| Extra { name: "rope_freqs.weight", values });
-        Ok(Self { architecture, places, extras: extras.into_iter().collect(), numbers, vocabulary })
+        let computed_otherwise = keys::window_note(config);
+        let extras = extras.into_iter().collect();
+        Ok(Self { architecture, places, extras, numbers, vocabulary, computed_otherwise })
     }
 }
 

@@ -225,6 +225,32 @@ fn heads_are_known_only_where_something_tells_their_size() {
 }
 
 #[test]
+fn numbers_that_other_matrices_hang_on_stay() {
+    let block = |experts: &str, width: usize| {
+        let shapes: [&'static [usize]; 2] = if width == 6 { [&[6, 8], &[8, 6]] } else { [&[12, 8], &[8, 12]] };
+        let of = |part: &str| format!("model.layers.0.mlp.{experts}.{part}_proj.weight");
+        [(of("down"), shapes[1]), (of("gate"), shapes[0]), (of("up"), shapes[0])]
+    };
+    let laws = |shared: usize| -> Vec<Law> {
+        let list = [block("experts.0", 6), block("experts.1", 6), block("shared_experts", 6 * shared)].concat();
+        let config = format!(
+            r#"{{"model_type": "deepseek_v3", "moe_intermediate_size": 6, "intermediate_size": 24, "n_shared_experts": {shared}}}"#
+        );
+        Model::named(&list, Some(&config)).graph().dimensions.iter().map(|dimension| dimension.law.clone()).collect()
+    };
+    // One shared expert is as wide as the others; two are twice as wide together, and none of them can go alone.
+    let one = Law::Config { per_unit: vec![("moe_intermediate_size", 1)], fixed: Vec::new() };
+    assert_eq!(laws(1), [one.clone(), one.clone(), one]);
+    assert!(laws(2).iter().all(|law| matches!(law, Law::Never(_))));
+    for (family, kind) in [("helium", Kind::Heads), ("lfm2", Kind::FeedForward)] {
+        let config = LLAMA.replace("\"llama\"", &format!("\"{family}\""));
+        let model = Model::named(&llama(1, &[]), Some(&config));
+        let of = |kind| &model.graph().dimensions.iter().find(|dimension| dimension.kind == kind).unwrap().law;
+        assert!(matches!(of(kind), Law::Never(_)), "{family}");
+    }
+}
+
+#[test]
 fn bert_and_gpt2_say_their_widths_in_their_own_words() {
     let part = |name: &str| format!("bert.encoder.layer.0.{name}");
     let list: Vec<(String, &[usize])> = [

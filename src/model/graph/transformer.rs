@@ -99,13 +99,21 @@ const OWN_HEAD_DIM: &[&str] = &[
     "cohere",
     "cohere2",
     "starcoder2",
-    "helium",
     "glm",
     "glm4",
     "nemotron",
     "ernie4_5",
 ];
 
+/// Families of which transformers (5.24) makes more than one matrix of the number of heads, or of their width: an output that is as wide as
+/// the stream, gates, heads in pairs.
+const BOUND_HEADS: &[&str] = &["diffllama", "helium", "recurrent_gemma"];
+/// Families whose feed-forward blocks are as wide as more than one key makes them.
+const BOUND_WIDTH: &[&str] = &["lfm2", "lfm2_moe", "zamba2"];
+/// Keys that say how many experts all tokens go to, which are as wide together as so many of the others.
+const SHARED_EXPERTS: &[&str] = &["n_shared_experts", "moe_num_shared_experts", "num_shared_experts"];
+
+const BOUND: &str = "this family's config.json has the number for other matrices too";
 const NO_HEAD_SIZE: &str = "this family's config.json has no size of a head beside their number";
 const NO_WIDTH: &str = "nothing beside the weights says this width for every block";
 const NO_HEADS_IN_PAIRS: &str = "llama.cpp is not told the size of a head beside their number for every architecture";
@@ -235,8 +243,13 @@ fn feed_forward_dimension(
 /// Which key says a width.
 fn width_law(config: Option<&Config>, keys: &[&'static str], module: &str, units: usize) -> Law {
     let Some(config) = config else { return Law::Free };
+    let shared = || SHARED_EXPERTS.iter().find_map(|key| config.number(key)).is_some_and(|count| count > 1);
+    if BOUND_WIDTH.contains(&config.family().as_str()) || (module.contains("mlp.experts.") && shared()) {
+        return Law::Never(BOUND);
+    }
     let special: &[&'static str] = match () {
         () if module.contains(".shared_expert.") => &["shared_expert_intermediate_size"],
+        () if module.contains(".shared_experts.") => &["moe_intermediate_size"],
         () if module.contains("mlp.experts.") => &["moe_intermediate_size"],
         () if keys.contains(&"ffn_dim") && module.contains("encoder.") => &["encoder_ffn_dim", "intermediate_size"],
         () if keys.contains(&"ffn_dim") && module.contains("decoder.") => &["decoder_ffn_dim", "ffn_dim"],
@@ -302,6 +315,9 @@ impl Heads {
         let Some(config) = config else { return Law::Free };
         if config.is_of_pairs() {
             return self.law_of_pairs(&config.family());
+        }
+        if BOUND_HEADS.contains(&config.family().as_str()) {
+            return Law::Never(BOUND);
         }
         let own = config.says("head_dim") || OWN_HEAD_DIM.contains(&config.family().as_str());
         match (config.names_an_architecture(), config.says("num_attention_heads")) {

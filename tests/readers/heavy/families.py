@@ -2,6 +2,8 @@
 
     python families.py --binary target/release/spokeshave [--only SUBSTRING]
 
+What is removed from them is loaded again, too: heads, and hidden units.
+
 What they are here for: heads without a weight of their own, layers that are called otherwise than in the files, routers, experts, and
 layers whose numbers are read past them. Each must load without a missing or unexpected tensor. The last line is `N passed, N failed`.
 """
@@ -52,6 +54,20 @@ FAMILIES = [
         "qk_rope_head_dim": 32, "v_head_dim": 32, "qk_nope_head_dim": 32}),
     ("Mamba2ForCausalLM", "Mamba2Config", {"vocab_size": 64, "hidden_size": 64, "num_hidden_layers": 1, "num_heads": 4,
                                            "head_dim": 32, "state_size": 16, "n_groups": 1, "expand": 2}),
+    ("PhimoeForCausalLM", "PhimoeConfig", {**BASE, **HEADS, "num_local_experts": 4, "pad_token_id": 0}),
+    ("Glm4MoeForCausalLM", "Glm4MoeConfig", {**BASE, **HEADS, "head_dim": 32, "n_routed_experts": 4, "moe_intermediate_size": 64,
+        "num_experts_per_tok": 2, "first_k_dense_replace": 0, "n_group": 1, "topk_group": 1, "n_shared_experts": 2}),
+    ("Ernie4_5_MoeForCausalLM", "Ernie4_5_MoeConfig", {**BASE, **HEADS, "moe_num_experts": 4, "moe_intermediate_size": 64, "moe_k": 2,
+        "moe_num_shared_experts": 1, "moe_layer_start_index": 0, "pad_token_id": 0}),
+    ("Llama4ForCausalLM", "Llama4TextConfig", {**BASE, **HEADS, "head_dim": 32, "num_local_experts": 4, "intermediate_size_mlp": 128,
+        "pad_token_id": 0}),
+    ("RecurrentGemmaForCausalLM", "RecurrentGemmaConfig", {**BASE, **HEADS, "num_hidden_layers": 3, "lru_width": 64, "pad_token_id": 0}),
+    ("ModernBertForMaskedLM", "ModernBertConfig", {**BASE, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1,
+        "sep_token_id": 2}),
+    ("HeliumForCausalLM", "HeliumConfig", {**BASE, **HEADS, "head_dim": 32, "pad_token_id": 0}),
+    ("DiffLlamaForCausalLM", "DiffLlamaConfig", {**BASE, "num_attention_heads": 4, "num_key_value_heads": 4}),
+    ("Lfm2ForCausalLM", "Lfm2Config", {**BASE, **HEADS, "layer_types": ["full_attention"], "pad_token_id": 0}),
+    ("FalconForCausalLM", "FalconConfig", {"vocab_size": 64, "hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}),
 ]  # fmt: skip
 
 
@@ -69,6 +85,14 @@ def answer(name: str, model) -> torch.Tensor:
     return (out.logits if hasattr(out, "logits") else out.last_hidden_state).double()
 
 
+def loaded(checks: Checks, name: str, cls, folder: Path) -> torch.Tensor:
+    """What the network in a folder answers, with nothing missing in it and nothing that is not expected."""
+    read, info = cls.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    told = {key: sorted(map(str, value)) for key, value in info.items() if value and key != "error_msgs"}
+    checks.equal(name, f"{folder.name}: what transformers misses or does not expect", told, {})
+    return answer(name, read)
+
+
 def check(checks: Checks, family, work: Path) -> None:
     name, config, numbers = family
     cls = getattr(transformers, name)
@@ -78,12 +102,15 @@ def check(checks: Checks, family, work: Path) -> None:
     checks.run(name, "export", model, "--set=*=int8:g32", "--nearest", "--target", "compressed-tensors", "-o", out)
     checks.run(name, "verify", model, out)
     checks.run(name, "export", out, "--target", "safetensors", "-o", dense)
-    answers = []
-    for folder in (out, dense):
-        read, info = cls.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
-        told = {key: sorted(map(str, value)) for key, value in info.items() if value and key != "error_msgs"}
-        checks.equal(name, f"{folder.name}: what transformers misses or does not expect", told, {})
-        answers.append(answer(name, read))
+    answers = [loaded(checks, name, cls, folder) for folder in (out, dense)]
+    for units in ("heads:0.5", "ffn:0.25"):
+        removed = work / units.partition(":")[0]
+        # Where a family has none of them that are known, that is said.
+        ran = checks.run(name, "export", model, f"--set=*={units}", "--target", "safetensors", "-o", removed, code=None)
+        if ran.code == 0:
+            loaded(checks, name, cls, removed)
+        else:
+            checks.check("left" in ran.stderr or "no part" in ran.stderr or "not known" in ran.stderr, name, f"why there are no {units}", ran.stderr, "the reason")
     off = float((answers[0] - answers[1]).norm() / answers[1].norm())
     checks.check(off <= 1e-4, name, "answers as the same values dense do", off, "at most 1e-4")
 

@@ -88,7 +88,7 @@ fn facts(live: &Live, checkpoint: &Checkpoint) -> String {
     }
     let (matched, all) = (checkpoint.matched(), live.model.tensors.len());
     let of = if matched == all { "all".to_owned() } else { format!("{} of", format::grouped(matched as u64)) };
-    let others = match checkpoint.only_there.len() {
+    let others = match checkpoint.only_there.len() + checkpoint.tied_here.len() {
         0 => String::new(),
         1 => ", 1 other".to_owned(),
         others => format!(", {} others", format::grouped(others as u64)),
@@ -98,16 +98,25 @@ fn facts(live: &Live, checkpoint: &Checkpoint) -> String {
 
 /// The names that the model has not, as many as can be read at a glance.
 fn only_ui(ui: &mut Ui, checkpoint: &Checkpoint) {
-    const SHOWN: usize = 12;
-    let only = &checkpoint.only_there;
-    if only.is_empty() {
+    if checkpoint.only_there.is_empty() && checkpoint.tied_here.is_empty() {
         ui.label("Tensors are matched by name");
         return;
     }
-    ui.label(format!("Only there, {} tensors:", format::grouped(only.len() as u64)));
-    only.iter().take(SHOWN).for_each(|name| drop(ui.label(theme::label(format::plain(name)))));
-    if only.len() > SHOWN {
-        ui.label(theme::label(format!("and {} more", format::grouped((only.len() - SHOWN) as u64))));
+    names_ui(ui, "Only there", &checkpoint.only_there);
+    names_ui(ui, "Tied to others here, so compared with nothing", &checkpoint.tied_here);
+}
+
+fn names_ui(ui: &mut Ui, what: &str, names: &[String]) {
+    const SHOWN: usize = 12;
+    let tensors = match names.len() {
+        0 => return,
+        1 => "1 tensor".to_owned(),
+        n => format!("{} tensors", format::grouped(n as u64)),
+    };
+    ui.label(format!("{what}, {tensors}:"));
+    names.iter().take(SHOWN).for_each(|name| drop(ui.label(theme::label(format::plain(name)))));
+    if names.len() > SHOWN {
+        ui.label(theme::label(format!("and {} more", format::grouped((names.len() - SHOWN) as u64))));
     }
 }
 
