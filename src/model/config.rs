@@ -3,7 +3,7 @@
 //! Python writes numbers that JSON does not have: NaN, Infinity and -Infinity. They are read as null, and stay as they are in the
 //! text, of which only the values that change are written anew.
 
-use super::groups::{CONFIG_KEY, MLX_KEY};
+use super::groups::{CONFIG_KEY, MLX_KEY, OLD_KEY};
 use super::{Origin, presets};
 use crate::formats::error::display_path;
 use crate::formats::gguf::{KeyValue, KeyValues, Kind, Value as Pair};
@@ -51,10 +51,16 @@ impl Config {
             |path: &Path| read_checked(path, BYTES).and_then(|text| Self::read(&text)).map_err(|why| told(path, why));
         let mut config = read(&path)?;
         if !config.says(CONFIG_KEY) && !config.says(MLX_KEY) {
+            // Where it was told how codes lie before that key was there.
             let there = |(name, _): &&(&str, &str)| folder.join(name).symlink_metadata().is_ok();
-            if let Some((name, method)) = OF_CODES.iter().find(there) {
-                let mut block = read(&folder.join(name))?.map;
-                block.entry("quant_method").or_insert_with(|| (*method).into());
+            let old = config.map.get(OLD_KEY).and_then(Value::as_object).cloned();
+            let found = match (old, OF_CODES.iter().find(there)) {
+                (Some(old), _) => Some((old, "compressed-tensors")),
+                (None, Some(&(name, method))) => Some((read(&folder.join(name))?.map, method)),
+                (None, None) => None,
+            };
+            if let Some((mut block, method)) = found {
+                block.entry("quant_method").or_insert_with(|| method.into());
                 config.map.insert(CONFIG_KEY.into(), block.into());
             }
         }

@@ -141,6 +141,13 @@ impl Finder<'_> {
     /// # Errors
     /// What the config says of it that is not so.
     fn compressed(&self, module: &str, group: &Value) -> Result<Option<Weight>, String> {
+        for (part, what) in
+            [("weight_zero_point", "a tensor of zero points"), ("weight_g_idx", "an order of the groups")]
+        {
+            if self.part(module, part).is_some() {
+                return Err(format!("{what} ({part}) stands beside its codes, which is not read here"));
+            }
+        }
         let Some((codes, scales)) = self.codes_and_scales(module) else { return Ok(None) };
         let &[rows, width] = codes.shape.as_slice() else { return Ok(None) };
         let (cols, packed) = match codes.dtype {
@@ -178,11 +185,8 @@ impl Finder<'_> {
         Ok(self.weight(module, assembly, dtype, &[rows, cols]))
     }
 
-    /// The codes of a module and what they are multiplied by, where nothing else is done to them.
+    /// The codes of a module and what they are multiplied by.
     fn codes_and_scales(&self, module: &str) -> Option<(&Entry, &Entry)> {
-        if ["weight_zero_point", "weight_g_idx"].iter().any(|part| self.part(module, part).is_some()) {
-            return None;
-        }
         let codes = self.part(module, "weight_packed").or_else(|| self.part(module, "weight"))?;
         Some((codes, self.part(module, "weight_scale")?))
     }

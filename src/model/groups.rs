@@ -14,6 +14,8 @@ use std::collections::HashMap;
 
 /// The key of compressed-tensors, and of whoever else quantizes for transformers.
 pub const CONFIG_KEY: &str = "quantization_config";
+/// What compressed-tensors called it first.
+pub const OLD_KEY: &str = "compression_config";
 /// MLX's own.
 pub const MLX_KEY: &str = "quantization";
 

@@ -1,9 +1,9 @@
 //! Tensors that a target stores as one: what is chosen for the number format of one of them is chosen for all.
 
 use super::runtimes::{self, Form};
-use super::{Error, Outcome, Plan, Recipe, Scheme, Target};
+use super::{Error, Outcome, Override, Plan, Recipe, Scheme, Target};
 use crate::model::Model;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 impl Recipe {
     /// The same with the number format of the `touched` tensors given to those that the target stores as one with them. Locked
@@ -13,16 +13,29 @@ impl Recipe {
         let Some(runtime) = target.runtime() else { return self };
         // What does not fit is told by the plan that is made of it.
         let Ok(plan) = Plan::unchecked(model, &self, target) else { return self };
+        // A hand in motion asks this in every frame, and may hold thousands of tensors.
+        let touched: HashSet<usize> = touched.iter().copied().collect();
+        let locked: HashSet<&str> = self.locked.iter().map(String::as_str).collect();
+        let mut changed: HashMap<&str, Scheme> = HashMap::new();
         for members in model.joined(runtime) {
             let Some(lead) = members.iter().find(|member| touched.contains(member)) else { continue };
             let quantize = &plan.assignments[*lead].scheme.quantize;
             for &member in members {
-                let (name, scheme) = (&model.tensors[member].name, &plan.assignments[member].scheme);
-                if scheme.quantize != *quantize && !self.locked.contains(name) {
-                    self.set_one(name, scheme.clone().with_quantize(quantize.clone()));
+                let (name, scheme) = (model.tensors[member].name.as_str(), &plan.assignments[member].scheme);
+                if scheme.quantize != *quantize && !locked.contains(name) {
+                    changed.insert(name, scheme.clone().with_quantize(quantize.clone()));
                 }
             }
         }
+        for item in &mut self.overrides {
+            if let Some(scheme) = changed.remove(item.tensor.as_str()) {
+                item.scheme = scheme;
+            }
+        }
+        let new = changed.into_iter().map(|(name, scheme)| Override { tensor: name.to_owned(), scheme });
+        let known = self.overrides.len();
+        self.overrides.extend(new);
+        self.overrides[known..].sort_by(|a, b| a.tensor.cmp(&b.tensor));
         self
     }
 }

@@ -1,7 +1,7 @@
 //! What a recipe comes to on a given model: one scheme per tensor, as asked and as the target stores it.
 
 use super::pattern::{named, touchable};
-use super::{Error, Override, Pattern, Prune, Recipe, Removals, Rule, Scheme, Target, runtimes};
+use super::{Error, Override, Pattern, Prune, Quantize, Recipe, Removals, Rule, Scheme, Target, runtimes};
 use crate::formats::base64;
 use crate::formats::error::quoted;
 use crate::kernels::layout::Geometry;
@@ -267,7 +267,20 @@ impl Plan {
     pub fn told(&self, model: &Model) -> Vec<String> {
         let converted = model.converted().filter(|_| self.target == Target::Gguf);
         let otherwise = converted.and_then(|made| made.computed_otherwise.clone());
-        self.left_out(model).into_iter().chain(otherwise).collect()
+        self.left_out(model).into_iter().chain(otherwise).chain(self.rounds_activations(model)).collect()
+    }
+
+    /// What to say where whoever runs an artifact multiplies codes by activations that it rounds to 8 bits.
+    fn rounds_activations(&self, model: &Model) -> Option<String> {
+        let rounded = |assignment: &Assignment| {
+            matches!(assignment.stored.quantize, Some(Quantize::Fp8 { row: true, .. } | Quantize::Int { a8: true, .. }))
+        };
+        let asked = self.target == Target::CompressedTensors
+            && (0..model.tensors.len())
+                .any(|i| self.outcome(model, i).assembly(self.target).is_some() && rounded(&self.assignments[i]));
+        asked.then(|| {
+            "who runs this rounds the activations of layers in fp8 or with a8 to 8 bits, which no number here counts".to_owned()
+        })
     }
 
     fn left_out(&self, model: &Model) -> Option<String> {

@@ -12,7 +12,7 @@ use super::{Plan, Target};
 use crate::formats::assembly::Assembly;
 use crate::kernels::layout::Unit;
 pub use crate::model::groups::{CONFIG_KEY, MLX_KEY};
-use crate::model::groups::{Groups, python_regex};
+use crate::model::groups::{Groups, OLD_KEY, python_regex};
 use crate::model::modules::experts_of;
 use crate::model::roles::role_of;
 use crate::model::{Config, Model, Role};
@@ -73,6 +73,9 @@ pub fn values(model: &Model, plan: &Plan) -> Vec<(&'static str, Option<Value>)> 
         numbers.map(|(&key, &number)| (key, Some(number.into()))).collect();
     if model.is_assembled() || plan.target.is_folder() {
         values.extend([CONFIG_KEY, MLX_KEY].map(|key| (key, None)));
+        if model.config().is_some_and(|config| config.says(OLD_KEY)) {
+            values.insert(OLD_KEY, None);
+        }
     }
     if is_tied_unsaid(model) {
         values.insert(TIE_KEY, Some(true.into()));

@@ -53,7 +53,7 @@ pub fn command(model: &Model, recipe: &Recipe, plan: &Plan) -> Result<String, Er
     out += &format!(" \\\n  -o {}", quoted(&format!("out{ending}")));
     out.push('\n');
     if out.chars().any(|c| c.is_control() && c != '\n') {
-        let what = "names with control characters in them, which a terminal would obey,".to_owned();
+        let what = "names with control characters in them, which a terminal would obey".to_owned();
         return Err(Error::NoWords { program: "a command line", what, instead: "hand the recipe on as a file" });
     }
     Ok(out)

@@ -162,6 +162,11 @@ def folders() -> list[tuple[str, dict[str, bytes], str]]:
         ("gptq_no_layers_of_their_own", ours("gptq", bits=8, dynamic={}), gptq, turned),
         ("gptq_no_method", {"quantization_config": {"bits": 4, "group_size": 32}}, gptq, turned),
     ]
+    cases += [
+        ("old_key", {"compression_config": COMPRESSED["quantization_config"]}, int4, "int4:g32"),
+        ("preset_by_name", {"quantization_config": {"quant_method": "compressed-tensors", "config_groups": {"W8A16": ["Linear"]}}},
+            dict(weight_packed=("I32", [8, 32]), weight_scale=("BF16", [8, 1]), weight_shape=shape(8, 128)), "int8:row"),
+    ]
     bare = {"model_type": "llama"}
     said = {"bits": 4, "group_size": 32, "desc_act": True}
     beside = [
