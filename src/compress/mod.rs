@@ -14,6 +14,7 @@ mod chunk;
 mod cut;
 mod factorize;
 mod fit;
+mod in_order;
 mod input;
 mod joint;
 mod levels;
@@ -25,6 +26,7 @@ pub mod structure;
 
 pub use chunk::{Chunk, Codes, Piece};
 pub use factorize::{Factorized, is_at_hand, spectrum_of};
+pub use in_order::in_order;
 pub use input::Input;
 pub use joint::Joint;
 pub use mask::Mask;
@@ -251,7 +253,7 @@ pub fn fold_chunks<T: Real, A: Send>(
         }
         Ok(accumulator)
     };
-    spans.par_iter().map(one_span).collect()
+    in_order(spans.len(), |at| one_span(&spans[at]))
 }
 
 /// Runs every chunk in parallel, a batch at a time, and hands them to `sink` one after the other in the order of the

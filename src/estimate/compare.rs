@@ -1,6 +1,6 @@
 //! Two models side by side, tensor by tensor, whatever their formats: how far apart, and how alike their zeros and signs are.
 
-use crate::compress::Error;
+use crate::compress::{Error, in_order};
 use crate::control::Control;
 use crate::formats::Dtype;
 use crate::kernels::Real;
@@ -104,11 +104,12 @@ pub fn compare(a: &Model, b: &Model, control: &Control) -> Result<Comparison, Er
     let there = counterparts(a, b);
     let pairs = pairs(a, b, &there);
     control.expect(pairs.iter().map(|(_, t, _)| t.bytes()).sum());
-    let one = |&(name, t, u): &(&str, _, _)| {
+    let one = |at: usize| {
+        let (name, t, u) = pairs[at];
         let compared = compare_tensors(a, t, u, control)?;
         Ok(TensorComparison { name: name.to_owned(), ..compared })
     };
-    let all = || pairs.par_iter().map(one).collect::<Result<Vec<_>, Error>>();
+    let all = || in_order(pairs.len(), one);
     let tensors = a.steadily(|| b.steadily(all))?;
     let alone = a.tensors.iter().zip(&there).filter(|(_, there)| there.is_none());
     let only_a = alone.map(|(tensor, _)| tensor.name.clone()).collect();

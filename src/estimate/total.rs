@@ -8,13 +8,12 @@ use super::gguf_file::{GgufFile, blank_mask, whole_stretches};
 use super::parts::{self, Stored};
 use super::size::{self, Sizes};
 use super::{Label, Packing, TensorStats, estimate_tensor, tensor_stats};
-use crate::compress::{Error, Joint};
+use crate::compress::{Error, Joint, in_order};
 use crate::control::Control;
 use crate::formats::packed_layout::{self, Coding};
 use crate::formats::{Dtype, ErrorKind, gguf, packed, safetensors};
 use crate::model::{MASK_KEYS, Model, RECIPE_KEY, Tensor, mask_key};
 use crate::recipe::{Outcome, Plan, Recipe, Scheme, Target, file};
-use rayon::prelude::*;
 use std::collections::BTreeMap;
 
 /// What a plan comes to.
@@ -197,15 +196,15 @@ pub fn estimate_model(model: &Model, plan: &Plan, recipe: &Recipe, control: &Con
 
 fn estimate_all(model: &Model, plan: &Plan, recipe: &Recipe, control: &Control) -> Result<ModelEstimate, Error> {
     let joint = Joint::new(model, plan, control)?;
-    let one = |(i, tensor): (usize, &Tensor)| {
+    let one = |i: usize| {
+        let tensor = &model.tensors[i];
         if plan.outcome(model, i).is_kept() {
             let stats: Option<TensorStats> = tensor_stats(model, tensor, false, control)?;
             return Ok(TensorEstimate::kept(plan.outcome(model, i), plan.target, stats.as_ref(), true));
         }
         estimate_tensor(&joint.task(model, plan, i, control), None)
     };
-    let tensors: Result<Vec<TensorEstimate>, Error> = model.tensors.par_iter().enumerate().map(one).collect();
-    Ok(sum_up(model, plan, recipe, tensors?))
+    Ok(sum_up(model, plan, recipe, in_order(model.tensors.len(), one)?))
 }
 
 /// Bytes alone, without reading a weight: what depends on values is absent.

@@ -105,11 +105,7 @@ pub fn says(config: Option<&Config>, values: &[(&str, Option<Value>)]) -> bool {
 pub fn is_made_here(text: &[u8], own: Option<&Config>) -> bool {
     let values = [(CONFIG_KEY, None), (MLX_KEY, None)];
     let bare = |config: &Config| Config::parse(config.with(&values).as_bytes());
-    let Some(found) = Config::parse(text).filter(|config| config.says(CONFIG_KEY) || config.says(MLX_KEY)) else {
-        return false;
-    };
-    let rest = bare(&found);
-    let Some(rest) = rest else { return false };
+    let Some(rest) = Config::parse(text).as_ref().and_then(bare) else { return false };
     rest.is_empty() || own.and_then(bare).is_some_and(|own| rest.differs_in_numbers_alone(&own))
 }
 
@@ -523,7 +519,9 @@ mod tests {
         let own = Config::parse(br#"{"model_type": "llama", "n": 1}"#).unwrap();
         let made = |text: &str, own| is_made_here(text.as_bytes(), own);
         assert!(made(r#"{"quantization_config": {}}"#, None) && made(r#"{"quantization": {}}"#, Some(&own)));
-        assert!(!made(r#"{"model_type": "llama"}"#, None) && !made(r#"{"model_type": "llama"}"#, Some(&own)));
+        // Where nothing has codes it is the model's own, or empty.
+        assert!(made("{}", None) && made(r#"{"model_type": "llama"}"#, Some(&own)));
+        assert!(!made(r#"{"model_type": "llama"}"#, None) && !made(r#"{"model_type": "bert"}"#, Some(&own)));
         let more = r#"{"n": 1, "quantization_config": {"bits": 4}, "model_type": "llama"}"#;
         assert!(made(more, Some(&own)) && !made(more, None));
         // Numbers follow what was removed.

@@ -59,6 +59,7 @@ fn bars_ui(ui: &mut Ui, rect: Rect, live: &Live, view: &View, commands: &mut Vec
         let words = match () {
             () if !sweep.is_whole() => "…",
             () if scheme.factorize.is_some() => "Factors have no zeros: prune or factorize",
+            () if tensor.is_coded() && !tensor.is_touchable() => "It is stored as codes, and stays as it is",
             () => "Nothing is known of this layer at once",
         };
         paint_text(ui.painter(), area.center(), Align2::CENTER_CENTER, words, size::BODY, weight::TEXT, t.text2);
