@@ -23,6 +23,7 @@ mod presets;
 mod product;
 pub mod roles;
 pub mod split;
+mod tried;
 mod turned;
 mod units;
 mod values;

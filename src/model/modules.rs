@@ -47,8 +47,33 @@ const STACKED: &[&str] = &[
     "qwen2_moe",
 ];
 
-/// Families whose layers transformers (5.24) sets up by their weights, also where they are codes: it does not load these.
-const SET_UP: &[&str] = &["falcon", "modernbert", "modernbert-decoder", "recurrent_gemma", "rwkv", "siglip", "siglip2"];
+/// Families whose layers transformers (5.24) sets up by their weights, or puts together otherwise, also where they are codes: it does not
+/// load these.
+const SET_UP: &[&str] = &[
+    "data2vec-audio",
+    "dinov2",
+    "dinov2_with_registers",
+    "dinov3_vit",
+    "falcon",
+    "falcon_mamba",
+    "gpt_bigcode",
+    "mamba",
+    "modernbert",
+    "modernbert-decoder",
+    "nomic_bert",
+    "recurrent_gemma",
+    "rwkv",
+    "siglip",
+    "siglip2",
+    "siglip2_vision_model",
+    "siglip_vision_model",
+    "unispeech",
+    "unispeech-sat",
+    "wav2vec2",
+    "wav2vec2-bert",
+    "wav2vec2-conformer",
+    "wavlm",
+];
 /// Families whose experts transformers makes a layer of each, where codes are, and finds them in one array.
 const UNSTACKED: &[&str] = &["llama4", "llama4_text"];
 
@@ -305,7 +330,7 @@ mod tests {
         let embeddings = ["lm_head.weight", "model.embed_tokens.weight", "model.layers.0.mlp.up_proj.weight"];
         assert_eq!(quantized(Runtime::Mlx), embeddings);
         // A family that keeps outputs × inputs under the same names.
-        let star = Model::named(tensors, Some(r#"{"model_type": "gpt_bigcode"}"#));
+        let star = Model::named(tensors, Some(r#"{"model_type": "starcoder2"}"#));
         assert!(star.why_not_quantized(star.find("h.0.mlp.c_fc.weight").unwrap(), Runtime::Vllm).is_none());
     }
 

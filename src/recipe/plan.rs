@@ -267,7 +267,11 @@ impl Plan {
     pub fn told(&self, model: &Model) -> Vec<String> {
         let converted = model.converted().filter(|_| self.target == Target::Gguf);
         let otherwise = converted.and_then(|made| made.computed_otherwise.clone());
-        self.left_out(model).into_iter().chain(otherwise).chain(self.rounds_activations(model)).collect()
+        let coded = |i: usize| self.outcome(model, i).assembly(self.target).is_some();
+        let runtime = self.target.runtime().filter(|_| (0..model.tensors.len()).any(coded));
+        let untried = runtime.and_then(|runtime| model.untried(runtime));
+        let told = [self.left_out(model), otherwise, self.rounds_activations(model), untried];
+        told.into_iter().flatten().collect()
     }
 
     /// What to say where whoever runs an artifact multiplies codes by activations that it rounds to 8 bits.

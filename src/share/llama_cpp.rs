@@ -157,7 +157,8 @@ impl<'a> List<'a> {
         let (same, changed): (Vec<usize>, Vec<usize>) =
             touched.into_iter().partition(|&i| named == Some(own(&model.tensors[i])));
         let scheme = match scheme_of(name) {
-            _ if changed.is_empty() && named.is_some() => Scheme::keep(),
+            // More bits than it has a tensor is not given.
+            _ if (changed.is_empty() && named.is_some()) || named == Some(BlockType::F32) => Scheme::keep(),
             Some(scheme) => scheme,
             None => {
                 return Err(format!(

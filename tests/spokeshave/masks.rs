@@ -43,6 +43,21 @@ fn a_ticket_is_the_start_under_the_end_s_mask_and_makes_itself_again() {
 }
 
 #[test]
+fn a_mask_counts_before_the_exact_pass_too() {
+    let folder = Folder::new("mask-live");
+    let (start, end) = (checkpoint(&folder, "start.safetensors", 0.37), checkpoint(&folder, "end.safetensors", 0.91));
+    let mask = folder.at("mask.safetensors");
+    run(&["export", &end, "--set", "*=prune:0.75", "--mask-only", "-o", &mask]).done();
+    for scheme in [format!("mask:{mask}"), format!("mask:{mask}+int4"), format!("mask:{mask}+codebook:8")] {
+        let setting = format!("*={scheme}");
+        let words = ["estimate", &start, "--set", &setting, "--target", "packed", "--json"];
+        let (exact, live) = (run(&words).json(), run(&[&words[..], &["--live"]].concat()).json());
+        assert!(zeros(&exact, "body.weight") >= 360);
+        assert_eq!(live, exact, "{scheme}");
+    }
+}
+
+#[test]
 fn what_cannot_be_rewound_or_masked_is_refused() {
     let folder = Folder::new("unmasked");
     let (start, end) = (checkpoint(&folder, "start.safetensors", 0.37), checkpoint(&folder, "end.safetensors", 0.91));

@@ -1,15 +1,14 @@
 //! A whole plan answered from profiles: what `estimate --live` prints, and what the window shows before the exact pass lands.
 
 use super::Engine;
-use crate::compress::{Error, Joint, PoolCut, is_at_hand};
+use crate::compress::{Error, Joint, PoolCut, in_order, is_at_hand};
 use crate::control::Control;
 use crate::estimate::total::{self, ModelEstimate};
 use crate::estimate::{Label, TensorEstimate, TensorStats, estimate_tensor};
 use crate::kernels::select::Threshold;
 use crate::model::{Model, Tensor};
 use crate::profile::{self, Cut, Profile};
-use crate::recipe::{Factorize, Plan, Quantize, Recipe, Scheme};
-use rayon::prelude::*;
+use crate::recipe::{Factorize, Plan, Prune, Quantize, Recipe, Scheme};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -99,10 +98,11 @@ fn times_for_centroids(scheme: &Scheme) -> usize {
 }
 
 /// Whether a tensor is answered by the exact kernel rather than from its profile: it is small, or what quantization makes of
-/// its factors is in no profile.
+/// its factors is in no profile. Masks of files are read by the exact pass alone.
 fn by_the_kernel(scheme: &Scheme, elements: usize) -> bool {
     let factors = scheme.factorize.is_some() && scheme.quantize.is_some();
-    elements < profile::SMALL || (factors && elements <= FACTORIZED)
+    let masked = matches!(scheme.prune, Some(Prune::Mask { .. }));
+    !masked && (elements < profile::SMALL || (factors && elements <= FACTORIZED))
 }
 
 /// A pool's cut for one tensor, from the tables: everything below the magnitude goes, and the tensor's share of what stands
@@ -137,7 +137,7 @@ pub fn estimate_model_live(
             None => Ok(engine.estimate(model, plan, index, &asked)),
         }
     };
-    let live: Result<Vec<Option<TensorEstimate>>, Error> = (0..model.tensors.len()).into_par_iter().map(one).collect();
+    let live = in_order(model.tensors.len(), one);
     let mut estimates = live?;
     if estimates.iter().any(Option::is_none) {
         let open: Vec<bool> = estimates.iter().map(Option::is_none).collect();
