@@ -171,8 +171,9 @@ impl Model {
             || (self.is_of(&["lfm2_moe"]) && matches!(part, Some("w1" | "w2" | "w3")))
     }
 
-    /// Whether a layer's numbers are read past the layer: by families and towers of [`SET_UP`], in T5's blocks, whose parts transformers sets up by their weights and asks for
-    /// their dtype, in the last of Mamba-2's by a kernel of its own, and in that of torch's own attention.
+    /// Whether a layer's numbers are read past the layer: in families and towers of [`SET_UP`] and in T5's blocks, which transformers sets
+    /// up by their weights and asks for their dtype, in the last of Mamba-2's by a kernel of its own, and in that of torch's own
+    /// attention.
     fn is_read_directly(&self, index: usize) -> bool {
         let name = &self.tensors[index].name;
         let of_t5 = |part: &str| matches!(part, "SelfAttention" | "EncDecAttention" | "DenseReluDense");
