@@ -24,8 +24,8 @@ pub const WAYLAND_PACKAGES: &str = "apt-get install --no-install-recommends \
 /// Command-line option that chooses the window; it must be known before any subcommand.
 pub const RENDERER_OPTION: &str = "--renderer";
 
-const NO_WINDOW_NEEDED: &str = "The commands inspect, estimate, export, verify, compare, evaluate \
-    and screenshot need no window.";
+const NO_WINDOW_NEEDED: &str = "The commands inspect, estimate, export, verify, compare, evaluate, \
+    preset, recipe, report and screenshot need no window.";
 
 /// How the window is drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
