@@ -161,12 +161,12 @@ impl Config {
     /// The family of models that the config is of, as `model_type` says or the first of its architectures begins; empty when
     /// neither is there.
     #[must_use]
-    pub fn family(&self) -> String {
+    pub fn family(&self) -> Cow<'_, str> {
         if let Some(family) = self.map.get("model_type").and_then(Value::as_str) {
-            return family.to_owned();
+            return family.into();
         }
         let class = self.map.get("architectures").and_then(|list| list.get(0)).and_then(Value::as_str);
-        class.and_then(|class| class.split("For").next()).unwrap_or_default().to_lowercase()
+        class.and_then(|class| class.split("For").next()).unwrap_or_default().to_lowercase().into()
     }
 
     /// Whether it says the same as another but for numbers, which may also be missing from one of them.
@@ -318,7 +318,7 @@ mod tests {
         let changed = Config::parse(config.with(&values).as_bytes()).unwrap();
         assert!(config.value(&["n_inner"]).is_some() && changed.value(&["n_inner"]).is_none());
         assert_eq!((changed.number("intermediate_size"), changed.number("head_dim")), (Some(72), Some(8)));
-        assert_eq!((changed.family().as_str(), changed.map.get("rope")), ("llama", config.map.get("rope")));
+        assert_eq!((&*changed.family(), changed.map.get("rope")), ("llama", config.map.get("rope")));
         let named = Config::parse(br#"{"architectures": ["Qwen2ForCausalLM"]}"#).unwrap();
         assert_eq!(named.family(), "qwen2");
         assert!(Config::parse(b"[1]").is_none() && Config::parse(b"version https://git-lfs").is_none());

@@ -8,7 +8,6 @@ use crate::formats::sniff::{HEAD, Kind, sniff};
 use crate::formats::{Error, ErrorKind, Source, Table};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 const PACKED: &str = "model.spk";
@@ -102,15 +101,18 @@ fn told_others(others: &[PathBuf], why: &str, opened: &str) -> Option<String> {
     Some(format!("{name} {why}{more}; only {opened} was opened"))
 }
 
-/// A warning where files are named as parts of a set (`…-00001-of-00003.…`) and others of it are not among them.
+/// What a file's name says of the set that it is a part of (`model-00001-of-00003.…`): how the others begin, its number, and how many
+/// they are.
+fn part(file: &Path) -> Option<(&str, usize, usize)> {
+    let (stem, of) = file.file_stem()?.to_str()?.rsplit_once("-of-")?;
+    let (stem, number) = stem.rsplit_once('-')?;
+    Some((stem, number.parse().ok()?, of.parse().ok()?))
+}
+
+/// A warning where files are named as parts of a set and others of it are not among them.
 pub(super) fn told_missing_parts(files: &[&Path]) -> Option<String> {
-    let part = |path: &&Path| {
-        let stem = path.file_stem()?.to_str()?;
-        let (stem, of) = stem.rsplit_once("-of-")?;
-        let (_, number) = stem.rsplit_once('-')?;
-        Some((number.parse::<usize>().ok()?, of.parse::<usize>().ok()?))
-    };
-    let parts: BTreeSet<(usize, usize)> = files.iter().filter_map(part).collect();
+    let parts: BTreeSet<(usize, usize)> =
+        files.iter().filter_map(|file| part(file).map(|(_, number, of)| (number, of))).collect();
     let &(_, of) = parts.first()?;
     let whole = parts.iter().all(|&(_, all)| all == of) && parts.len() == of;
     let first = shown(files.iter().find(|file| part(file).is_some())?);
@@ -122,20 +124,15 @@ pub(super) fn told_missing_parts(files: &[&Path]) -> Option<String> {
 /// The same of a file that was given alone: the others of its set may lie beside it.
 pub(super) fn told_alone(file: &Path) -> Option<String> {
     let note = told_missing_parts(&[file])?;
-    let ending = file.extension()?.to_str()?;
-    let (stem, of) = file.file_stem()?.to_str()?.rsplit_once("-of-")?;
-    let (stem, _) = stem.rsplit_once('-')?;
+    let (stem, _, of) = part(file)?;
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut beside = files_ending(folder, ending).ok()?;
-    beside.retain(|other| {
-        let name = other.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        name.starts_with(stem) && name.ends_with(&format!("-of-{of}.{ending}"))
-    });
+    let mut beside = files_ending(folder, file.extension()?.to_str()?).ok()?;
+    beside.retain(|other| part(other).is_some_and(|(other, _, all)| (other, all) == (stem, of)));
     let beside: Vec<&Path> = beside.iter().map(PathBuf::as_path).collect();
     if told_missing_parts(&beside).is_some() {
         return Some(note);
     }
-    Some(format!("{} is one of {} files of a model; open their folder to see it whole", shown(file), beside.len()))
+    Some(format!("{} is one of {of} files of a model; open their folder to see it whole", shown(file)))
 }
 
 /// A folder without safetensors is opened by the GGUF model in it, when there is one: a file, or one set of split files.

@@ -157,7 +157,7 @@ impl Model {
 
     /// Whether the config is that of one of these families.
     fn is_of(&self, families: &[&str]) -> bool {
-        self.config().is_some_and(|config| families.contains(&config.family().as_str()))
+        self.config().is_some_and(|config| families.contains(&&*config.family()))
     }
 
     /// Whether mlx-lm (0.32) takes a weight by its name alone and does something to it: Falcon-H1's are all multiplied by numbers of
@@ -211,7 +211,7 @@ impl Model {
             return true;
         }
         let family = self.config().map(super::Config::family).unwrap_or_default();
-        family.is_empty() || STACKED.contains(&family.as_str())
+        family.is_empty() || STACKED.contains(&&*family)
     }
 
     /// Whether a tensor is the weight of a layer that keeps inputs × outputs, as GPT-2's do.
@@ -220,7 +220,7 @@ impl Model {
         let part = module.rsplit('.').next().unwrap_or_default();
         CONV1D.contains(&part)
             && match self.config().map(super::Config::family) {
-                Some(family) if !family.is_empty() => TRANSPOSED.contains(&family.as_str()),
+                Some(family) if !family.is_empty() => TRANSPOSED.contains(&&*family),
                 _ => {
                     let bias = self.find(&format!("{module}.bias")).map(|bias| self.tensors[bias].shape.as_slice());
                     let [rows, cols] = *self.tensors[index].shape.as_slice() else { return false };

@@ -1,13 +1,13 @@
-//! Families whose folders with codes were loaded by their readers and answered as the same values dense do: small networks of each, as
-//! transformers 5.24 sets them up. What others make of codes when they load them is not known.
+//! Families whose folders with codes were loaded by their readers: small networks of each, as transformers 5.24 sets them up. Those of
+//! language answered as the same values dense do. What other families make of codes when they are loaded is not known.
 
 use super::Model;
 use super::modules::Runtime;
 
 /// By transformers 5.24 with compressed-tensors 0.20.
 const TRANSFORMERS: &str = "albert apertus arcee bamba bart beit bert biogpt bitnet blip bloom clip clip_vision_model codegen cohere cohere2 \
-    deberta deberta-v2 deepseek_v2 deepseek_v3 deepseek_v32 deit diffllama distilbert electra ernie4_5 ernie4_5_moe exaone4 falcon_h1 \
-    gemma gemma2 gemma3 gemma3_text gemma3n_text gemma4_text glm4 glm4_moe glm4_moe_lite gpt2 gpt_neox gpt_oss gptj granite granitemoe \
+    deberta-v2 deepseek_v2 deepseek_v3 deepseek_v32 deit diffllama distilbert electra ernie4_5 ernie4_5_moe exaone4 falcon_h1 \
+    gemma gemma2 gemma3 gemma3_text gemma3n_text gemma4_text glm4 glm4_moe glm4_moe_lite gpt2 gpt_neox gptj granite granitemoe \
     granitemoehybrid helium hubert hunyuan_v1_dense hunyuan_v1_moe jamba lfm2 lfm2_moe llama mamba2 marian minimax ministral mistral \
     mistral4 mixtral mpnet mpt nemotron nemotron_h olmo olmo2 olmo3 olmoe opt persimmon phi phi3 phimoe qwen2 qwen2_moe qwen3 \
     qwen3_5_moe_text qwen3_5_text qwen3_moe qwen3_next roberta seed_oss segformer smollm3 stablelm starcoder2 swin t5 videomae vit \

@@ -136,7 +136,7 @@ impl Live {
         self.troubles.is_source_changed().then_some("The model changed while it was open; open it again, then export")
     }
 
-    /// What is being written of this model, at the beginning of a sentence: it would be stopped with this session.
+    /// What is being written of this model, as a sentence begins: another model in its place would stop it.
     #[must_use]
     pub fn being_written(&self) -> Option<&'static str> {
         let export = self.running.export.as_ref().map(|_| "An export");

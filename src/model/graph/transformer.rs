@@ -244,7 +244,7 @@ fn feed_forward_dimension(
 fn width_law(config: Option<&Config>, keys: &[&'static str], module: &str, units: usize) -> Law {
     let Some(config) = config else { return Law::Free };
     let shared = || SHARED_EXPERTS.iter().find_map(|key| config.number(key)).is_some_and(|count| count > 1);
-    if BOUND_WIDTH.contains(&config.family().as_str()) || (module.contains("mlp.experts.") && shared()) {
+    if BOUND_WIDTH.contains(&&*config.family()) || (module.contains("mlp.experts.") && shared()) {
         return Law::Never(BOUND);
     }
     let special: &[&'static str] = match () {
@@ -316,10 +316,10 @@ impl Heads {
         if config.is_of_pairs() {
             return self.law_of_pairs(&config.family());
         }
-        if BOUND_HEADS.contains(&config.family().as_str()) {
+        if BOUND_HEADS.contains(&&*config.family()) {
             return Law::Never(BOUND);
         }
-        let own = config.says("head_dim") || OWN_HEAD_DIM.contains(&config.family().as_str());
+        let own = config.says("head_dim") || OWN_HEAD_DIM.contains(&&*config.family());
         match (config.names_an_architecture(), config.says("num_attention_heads")) {
             (true, _) if !own => return Law::Never(NO_HEAD_SIZE),
             (true, false) => return Law::Never(NO_WIDTH),
@@ -407,7 +407,7 @@ fn fused_attention(builder: &mut Builder<'_>, module: &str, fused: usize) {
     };
     let Some(heads) = Heads::of(builder, &child(parent, "q_norm.weight"), width, key_rows) else { return };
     let by_head = part == "query_key_value";
-    let known = ["gpt_neox", "bloom"].contains(&config.family().as_str()) && heads.groups == heads.queries;
+    let known = ["gpt_neox", "bloom"].contains(&&*config.family()) && heads.groups == heads.queries;
     if (by_head && !known) || (transposed && heads.groups != heads.queries) || heads.groups == 1 {
         return;
     }
